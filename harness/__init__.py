@@ -1,0 +1,34 @@
+"""retrieval-harness: measure text-embedding and retrieval models.
+
+from harness import evaluate
+print(evaluate("minilm", "limit-small").record.main)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.evaluate import Evaluation, evaluate, evaluate_run
+    from harness.types import EncodingError, HarnessError, InputError, StoreError
+
+__all__ = [
+    "EncodingError",
+    "Evaluation",
+    "HarnessError",
+    "InputError",
+    "StoreError",
+    "evaluate",
+    "evaluate_run",
+]
+
+_HOME = {"Evaluation": "evaluate", "evaluate": "evaluate", "evaluate_run": "evaluate"}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used: `import harness` stays fast."""
+    if name not in __all__:
+        raise AttributeError(f"module 'harness' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)

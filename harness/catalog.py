@@ -1,0 +1,172 @@
+"""Task definitions: TOML tables that name a source, and suites of them.
+
+A task spec is a table's name, with parameters for its source (limit-small,pattern=cycle), or a
+source itself (folder:my/collection,split=dev). `exclude_self=true` works on any retrieval task.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from harness.measures import PAIR_MEASURES, Measure
+from harness.sources import SOURCES
+from harness.spec import Spec, parse, unknown
+from harness.types import InputError, Pairs, Retrieval, reason
+
+RETRIEVAL_MEASURES = ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10")
+GROUP = "harness.tasks"
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One TOML table, as written."""
+
+    name: str
+    source: str
+    description: str = ""
+    family: str = "own"
+    measures: Sequence[str] = ()
+    documents: int | None = None
+    queries: int | None = None
+    pairs: int | None = None
+    exclude_self: bool = False
+    licence: str = "not stated"
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked. spec: as given; source: the full spec of its data, defaults filled in."""
+
+    spec: str
+    source: Spec
+    definition: Definition
+    exclude_self: bool
+    load: Callable[[], Retrieval | Pairs] = field(repr=False)
+
+    def measures(self, data: Retrieval | Pairs) -> tuple[Measure, ...]:
+        """The task's own measures or those of its kind; the first is the main one."""
+        default = PAIR_MEASURES if isinstance(data, Pairs) else RETRIEVAL_MEASURES
+        return tuple(Measure.parse(text) for text in self.definition.measures or default)
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Tasks under one name."""
+
+    name: str
+    description: str
+    tasks: Sequence[str]
+
+
+_extra: list[Path] = []
+
+
+def add(path: Path) -> None:
+    """Take the tasks of one more TOML file. Raises InputError."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such task file")
+    _extra.append(path)
+    definitions.cache_clear()
+    definitions()
+
+
+def _folder() -> Path:
+    """Our own definitions: beside the package in a checkout, inside it when installed."""
+    here = Path(__file__).parent
+    return next(path for path in (here / "_tasks", here.parent / "tasks") if path.is_dir())
+
+
+@cache
+def definitions() -> dict[str, Definition]:
+    """Every task, by name: ours, those of entry points (a path to a TOML file), plugins'."""
+    paths = sorted(path for path in _folder().glob("*.toml") if path.name != "suites.toml")
+    paths += [Path(str(point.load())) for point in entry_points(group=GROUP)] + _extra
+    found: dict[str, Definition] = {}
+    for path in paths:
+        for name, table in _tables(path).items():
+            if name in found:
+                raise InputError(f"{path}: task {name!r} is defined already: rename it")
+            found[name] = _definition(path, name, table)
+    return found
+
+
+def suites() -> dict[str, Suite]:
+    """Every suite, by name."""
+    tables = _tables(_folder() / "suites.toml")
+    return {name: Suite(name, **table) for name, table in tables.items()}
+
+
+def _tables(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None
+
+
+def _definition(path: Path, name: str, table: Any) -> Definition:
+    where = f"{path}: task {name!r}"
+    if not isinstance(table, dict) or "source" not in table:
+        raise InputError(f"{where}: expected a table with at least source = '...'")
+    known = {field.name for field in fields(Definition)} - {"name"}
+    for key, value in table.items():
+        if key not in known:
+            raise InputError(f"{where}: {unknown('key', key, known)}")
+        kind = {"measures": list, "documents": int, "queries": int, "pairs": int}.get(key, str)
+        if not isinstance(value, bool if key == "exclude_self" else kind):
+            raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
+    try:
+        SOURCES.resolve(table["source"])
+        for text in table.get("measures", ()):
+            Measure.parse(text)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    return Definition(name, **table)
+
+
+def expand(names: Iterable[str]) -> list[str]:
+    """Task specs in order, suites replaced by their tasks, each spec once."""
+    known = suites()
+    found = [
+        spec
+        for name in names
+        for spec in (known[name].tasks if name in known and name not in definitions() else [name])
+    ]
+    return list(dict.fromkeys(found))
+
+
+def task(text: str) -> Task:
+    """Look a task spec up, without loading its data.
+
+    Raises InputError for an unknown name, with the choices and the nearest one.
+    """
+    spec = parse(text)
+    params = dict(spec.params)
+    exclude = params.pop("exclude_self", None)
+    if exclude not in (None, "true", "false"):
+        raise InputError(f"{text}: exclude_self={exclude}: expected true or false")
+    known = definitions()
+    full_name = f"{spec.name}:{spec.target}" if spec.target is not None else spec.name
+    if full_name in known:
+        definition = known[full_name]
+        asked = parse(definition.source).merged(params.items())
+    elif spec.name in SOURCES:
+        asked = Spec(spec.name, spec.target, tuple(params.items()))
+        definition = Definition(full_name, str(asked))
+    else:
+        sources = [f"{entry.name}:..." for entry in SOURCES.entries() if entry.target is not None]
+        raise unknown("task", full_name, [*known, *suites(), *sources])
+    source = SOURCES.resolve(asked)
+    return Task(
+        str(spec),
+        source,
+        definition,
+        definition.exclude_self if exclude is None else exclude == "true",
+        lambda: SOURCES.create(asked),
+    )

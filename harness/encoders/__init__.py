@@ -1,0 +1,82 @@
+"""Text to vectors: each module registers encoders that a spec can name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.spec import Registry, Spec, parse
+from harness.types import Float32, Int32, Role, Sparse
+
+Similarity = Literal["cosine", "dot"]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """values: float32 [n, d]; tokens: int32 [n], before truncation, -1 where the model does not
+    tell; truncated: bool [n], whether the model read only the beginning of a text.
+    """
+
+    values: Float32
+    tokens: Int32
+    truncated: NDArray[np.bool_]
+
+
+class TextEncoder(Protocol):
+    """Turns each text into a dense vector, whatever else is encoded with it."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """How two of its vectors are compared."""
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """All that decides its vectors, as JSON: weights or revision, dtype, lengths."""
+
+    def prompt(self, role: Role) -> str:
+        """What is put before a text in this role."""
+
+    def load(self) -> None:
+        """Bring the weights to memory, if that has not happened; encode does it otherwise."""
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Vectors of texts, in their order; raw, not normalised unless the model does it."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as sparse vectors, and how many tokens each text had."""
+
+    documents: Sparse
+    queries: Sparse
+    document_tokens: Int32
+    query_tokens: Int32
+
+
+@runtime_checkable
+class CollectionEncoder(Protocol):
+    """Weighs terms by their frequency in the whole corpus, so it needs all of it at once."""
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """All that decides its vectors, as JSON."""
+
+    def encode_collection(self, documents: Sequence[str], queries: Sequence[str]) -> Collection:
+        """Sparse vectors whose inner product is the retrieval score."""
+
+
+Encoder = TextEncoder | CollectionEncoder
+
+ENCODERS: Registry[Encoder] = Registry("encoder", "harness.encoders")
+
+
+def encoder_spec(text: str | Spec) -> Spec:
+    """A spec as given, or st:... for a bare hub id or folder."""
+    spec = parse(text)
+    bare = spec.target is None and spec.name not in ENCODERS
+    if bare and ("/" in spec.name or Path(spec.name).is_dir()):
+        return Spec("st", spec.name, spec.params)
+    return spec

@@ -1,0 +1,62 @@
+"""Feature hashing: a bag of words folded into few dimensions. A floor, and a fast test model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from harness.encoders import ENCODERS, Encoded, Similarity
+from harness.types import InputError, Role
+
+WORD = re.compile(r"\w+")
+
+
+@ENCODERS.register("hashing")
+@dataclass(frozen=True)
+class Hashing:
+    """Signed feature hashing of lower-case words (Weinberger et al. 2009); needs no model."""
+
+    dim: int = 256
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dim <= 65536:
+            raise InputError(f"hashing: dim={self.dim}: expected 1 to 65536")
+
+    @property
+    def similarity(self) -> Similarity:
+        """Cosine."""
+        return "cosine"
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """The algorithm's name and its dimension."""
+        return {"algorithm": "signed feature hashing, blake2b, words", "dim": self.dim}
+
+    def prompt(self, role: Role) -> str:
+        """None."""
+        return ""
+
+    def load(self) -> None:
+        """Nothing to load."""
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Counts of words [n, dim]; a text without words is the zero vector."""
+        values = np.zeros((len(texts), self.dim), np.float32)
+        tokens = np.zeros(len(texts), np.int32)
+        for i, text in enumerate(texts):
+            words = WORD.findall(text.lower())
+            tokens[i] = len(words)
+            for word in words:
+                bucket, sign = _slot(word, self.dim)
+                values[i, bucket] += sign
+        return Encoded(values, tokens, np.zeros(len(texts), np.bool_))
+
+
+@lru_cache(maxsize=1 << 18)
+def _slot(word: str, dim: int) -> tuple[int, int]:
+    number = int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    return (number >> 1) % dim, 1 if number & 1 else -1

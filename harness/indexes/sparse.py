@@ -1,0 +1,46 @@
+"""Exact search over sparse vectors, by blocked sparse products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness import ranking
+from harness.types import Dense, InputError, Progress, Run, Sparse
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+CELLS = 1 << 23  # products of one batch of queries, at most
+
+
+@dataclass(frozen=True)
+class SparseSearcher:
+    """inverted: CSR [v, n], the documents of each term."""
+
+    inverted: csr_matrix
+
+    @classmethod
+    def of(cls, documents: Sparse) -> SparseSearcher:
+        """Turn documents into posting lists. Raises InputError for NaN or infinity."""
+        if not np.isfinite(documents.matrix.data).all():
+            raise InputError("a document's sparse vector holds NaN or infinity")
+        return cls(documents.matrix.T.tocsr())
+
+    def search(self, queries: Dense | Sparse, k: int, progress: Progress) -> Run:
+        """The k best documents of each query; one that shares no term with it is no result."""
+        assert isinstance(queries, Sparse)
+        q, n = len(queries), self.inverted.shape[1]
+        keys = np.zeros((q, k), np.uint64)
+        batch = max(1, CELLS // max(n, 1))
+        for start in range(0, q, batch):
+            products = (queries.matrix[start : start + batch] @ self.inverted).tocsr()
+            for row in range(products.shape[0]):
+                part = slice(products.indptr[row], products.indptr[row + 1])
+                if part.start < part.stop:
+                    packed = ranking.pack(products.data[part], products.indices[part])
+                    keys[start + row] = ranking.best(packed[None, :], k)[0]
+            progress("search", min(start + batch, q), q, "queries")
+        return ranking.unpack(keys)

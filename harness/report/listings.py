@@ -1,0 +1,130 @@
+"""What there is: tasks and suites, encoders, indexes, the store, samples of a task."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from harness import catalog
+from harness.report.tables import Table
+from harness.sources import SOURCES
+from harness.spec import Registry
+from harness.store import Store
+from harness.types import Pairs, Retrieval
+
+SAMPLES = 3
+EXCERPT = 160  # characters
+
+
+def tasks() -> list[Table]:
+    """All tasks, all suites, and the sources that take data of one's own."""
+    rows = [
+        [d.name, d.family, _size(d), ", ".join(d.measures), d.licence, d.reference, d.description]
+        for d in catalog.definitions().values()
+    ]
+    header = ["task", "family", "size", "measures", "licence", "reference", "what"]
+    suites = [[s.name, ", ".join(s.tasks), s.description] for s in catalog.suites().values()]
+    return [
+        Table("Tasks", header, rows),
+        Table("Suites", ["suite", "tasks", "what"], suites),
+        registry("Sources (data of your own)", SOURCES),
+    ]
+
+
+def _size(definition: catalog.Definition) -> str:
+    parts = {
+        "documents": definition.documents,
+        "queries": definition.queries,
+        "pairs": definition.pairs,
+    }
+    return ", ".join(f"{count:,} {noun}" for noun, count in parts.items() if count is not None)
+
+
+def task(asked: catalog.Task) -> list[Table]:
+    """One task: what it is, counted from its data, and samples of it."""
+    data = asked.load()
+    definition = asked.definition
+    about = [
+        ["what", definition.description],
+        ["family", definition.family],
+        ["licence", definition.licence],
+        ["reference", definition.reference],
+        ["source", str(asked.source)],
+        ["measures", ", ".join(map(str, asked.measures(data)))],
+    ]
+    counted, samples = _pairs(data) if isinstance(data, Pairs) else _retrieval(data)
+    rows = [row for row in [*about, *counted] if row[1]]
+    return [Table(asked.spec, ["", ""], rows), samples]
+
+
+def _retrieval(data: Retrieval) -> tuple[list[list[str]], Table]:
+    lengths = [len(text) for text in data.corpus.texts]
+    relevant = np.bincount(data.qrels.query_rows, data.qrels.gains > 0, minlength=len(data.queries))
+    counted = [
+        ["documents", f"{len(data.corpus):,}, {np.mean(lengths):,.0f} characters on average"],
+        ["queries", f"{len(data.queries):,}, {int(data.qrels.judged.sum()):,} of them judged"],
+        ["relevant", f"{relevant[data.qrels.judged].mean():.2f} documents a judged query"],
+    ]
+    rows = []
+    for query in np.flatnonzero(data.qrels.judged)[:SAMPLES]:
+        own = slice(data.qrels.indptr[query], data.qrels.indptr[query + 1])
+        judged = zip(data.qrels.docs[own], data.qrels.gains[own], strict=True)
+        for doc, gain in sorted(judged, key=lambda pair: -pair[1])[:SAMPLES]:
+            found = data.corpus.texts[doc] if doc >= 0 else "(not in the corpus)"
+            name = data.corpus.ids[doc] if doc >= 0 else "?"
+            rows.append([data.queries.texts[query], f"{gain:g}", name, _excerpt(found)])
+    return counted, Table("Samples", ["query", "gain", "document", "text"], rows, frozenset({1}))
+
+
+def _pairs(data: Pairs) -> tuple[list[list[str]], Table]:
+    counted = [["pairs", f"{len(data):,}, gold from {data.gold.min():g} to {data.gold.max():g}"]]
+    rows = [
+        [f"{data.gold[i]:g}", _excerpt(data.left[i]), _excerpt(data.right[i])]
+        for i in range(min(SAMPLES, len(data)))
+    ]
+    return counted, Table("Samples", ["gold", "one", "other"], rows, frozenset({0}))
+
+
+def _excerpt(text: str) -> str:
+    return textwrap.shorten(text, EXCERPT, placeholder=" …")
+
+
+def registry(title: str, known: Registry[Any]) -> Table:
+    """Names with parameters and defaults; short names with what they stand for."""
+    rows = []
+    for entry in known.entries():
+        name = f"{entry.name}:{entry.target.name.upper()}" if entry.target else entry.name
+        written = [
+            key if parameter.default is inspect.Parameter.empty else f"{key}={parameter.default}"
+            for key, parameter in entry.parameters.items()
+            if parameter.default is not None
+        ]
+        optional = [key for key, p in entry.parameters.items() if p.default is None]
+        rows.append([name, ", ".join([*written, *optional]), entry.summary])
+    for name, spec in known.aliases().items():
+        rows.append([name, "", f"short for {spec}"])
+    return Table(title, ["name", "parameters", "what"], sorted(rows))
+
+
+def spaces(store: Store) -> Table:
+    """What a store holds, the least recently used first."""
+    rows = []
+    for space in store.spaces():
+        about = space.description
+        rows.append(
+            [
+                space.path.name[:8],
+                about["label"],
+                about["role"],
+                about["prompt"],
+                f"{space.texts:,}",
+                f"{space.bytes / 1e6:,.1f}",
+                f"{datetime.fromtimestamp(space.used):%Y-%m-%d %H:%M}",
+            ]
+        )
+    header = ["space", "encoder", "role", "prompt", "texts", "MB", "used"]
+    return Table(str(store.root), header, rows, frozenset({4, 5}))

@@ -1,0 +1,174 @@
+"""Tables of scores, as values, and written as Markdown, CSV, LaTeX, JSON or for a terminal."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from harness.records import Record, Score
+
+Format = Literal["terminal", "markdown", "csv", "latex", "json"]
+FORMATS: tuple[str, ...] = get_args(Format)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header and rows of text; `numeric` columns are set flush right."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+
+
+def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
+    """One table for each set of measures: a row per task and model, the best main score first.
+
+    most: measures shown, at most; a terminal has no room for eight.
+    """
+    groups: dict[tuple[str, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(tuple(record.scores), []).append(record)
+    return [_scores(measures[:most], group) for measures, group in groups.items()]
+
+
+def _scores(measures: tuple[str, ...], records: Sequence[Record]) -> Table:
+    tasks = list(dict.fromkeys(record.task.spec for record in records))
+    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), -(r.main.mean or 0)))
+    kinds = {record.task.kind for record in records}
+    indexes = {record.search.spec for record in records if record.search}
+    show_index = len(indexes) > 1
+    header = ["task", "model", *(["index"] if show_index else [])]
+    first_number = len(header)
+    header += [measures[0], "95 % interval", *measures[1:], "seconds"]
+    rows = [
+        [
+            record.task.spec,
+            record.system.spec,
+            *([record.search.spec if record.search else ""] if show_index else []),
+            number(record.main.mean),
+            interval(record.main),
+            *(number(record.scores[name].mean) for name in measures[1:]),
+            f"{sum(phase.wall_s for phase in record.phases):.1f}",
+        ]
+        for record in ordered
+    ]
+    title = "Retrieval" if kinds == {"retrieval"} else "Sentence pairs"
+    return Table(title, header, rows, frozenset(range(first_number, len(header))))
+
+
+def details(record: Record) -> list[Table]:
+    """All that a record holds, as tables."""
+    search = record.search
+    about = [
+        ["task", record.task.spec],
+        ["data", record.task.source],
+        ["licence", record.task.licence],
+        ["model", record.system.spec],
+        ["in full", record.system.full],
+        ["makes", f"{record.system.makes} vectors, {record.system.dimension} dimensions"],
+        ["similarity", record.system.similarity],
+        *([f"prompt ({role})", repr(text)] for role, text in record.system.prompts.items() if text),
+        *([["index", search.full], ["depth", str(search.depth)]] if search else []),
+        ["evaluated", record.created],
+        ["record id", record.id],
+        ["bootstrap", ", ".join(f"{key} {value:g}" for key, value in record.bootstrap.items())],
+    ]
+    scored = [
+        [name, number(score.mean, 6), number(score.low, 6), number(score.high, 6)]
+        for name, score in record.scores.items()
+    ]
+    timed = [
+        [
+            phase.name,
+            f"{phase.wall_s:.2f}",
+            f"{phase.cpu_s:.2f}",
+            f"{phase.peak_mb:,.0f}",
+            f"{phase.items / phase.wall_s:,.0f} {phase.unit}/s" if phase.items else "",
+        ]
+        for phase in record.phases
+    ]
+    counted = [[name.replace("_", " "), _count(value)] for name, value in record.counts.items()]
+    machine = [
+        [key.replace("_", " "), _flat(value)]
+        for key, value in record.environment.items()
+        if value not in (None, [], {})
+    ]
+    hashes = {**record.task.fingerprint, **record.system.fingerprint}
+    machine += [
+        [name.replace("_", " "), _flat(value)]
+        for name, value in hashes.items()
+        if value is not None
+    ]
+    tables = [
+        Table("Evaluation", ["", ""], about),
+        Table("Scores", ["measure", "mean", "low", "high"], scored, frozenset({1, 2, 3})),
+        Table(
+            "Phases",
+            ["phase", "wall s", "CPU s", "peak MB", "rate"],
+            timed,
+            frozenset({1, 2, 3, 4}),
+        ),
+        Table("Counts", ["", ""], counted, frozenset({1})),
+        Table("Provenance", ["", ""], machine),
+    ]
+    if record.warnings:
+        tables.insert(1, Table("Warnings", [""], [[warning] for warning in record.warnings]))
+    return tables
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A score as text; a dash where it is not defined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def interval(score: Score) -> str:
+    """An interval as text."""
+    return f"[{number(score.low)}, {number(score.high)}]"
+
+
+def _count(value: int | None) -> str:
+    return "not known" if value is None else f"{value:,}"
+
+
+def _flat(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def write(tables: Sequence[Table], style: str) -> str:
+    """Tables as Markdown, CSV, LaTeX (booktabs) or JSON; text from data is escaped."""
+    if style == "json":
+        whole = [[dict(zip(t.header, row, strict=True)) for row in t.rows] for t in tables]
+        return json.dumps(whole[0] if len(whole) == 1 else whole, indent=2, ensure_ascii=False)
+    if style == "csv":
+        return "\n".join(map(_csv, tables)).rstrip("\n")
+    return "\n\n".join(_tabulated(table, style) for table in tables)
+
+
+def _csv(table: Table) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([table.header, *table.rows])
+    return out.getvalue()
+
+
+def _tabulated(table: Table, style: str) -> str:
+    from tabulate import tabulate
+
+    align = ["right" if column in table.numeric else "left" for column in range(len(table.header))]
+    kind = {"markdown": "pipe", "latex": "latex_booktabs"}[style]
+    escaped = {"|": "\\|", "<": "&lt;", "\n": " "} if style == "markdown" else {"\n": " "}
+    rows = [[_replaced(cell, escaped) for cell in row] for row in table.rows]
+    text = tabulate(rows, table.header, tablefmt=kind, colalign=align, disable_numparse=True)
+    return f"### {table.title}\n\n{text}" if style == "markdown" else text
+
+
+def _replaced(text: str, marks: dict[str, str]) -> str:
+    for mark, instead in marks.items():
+        text = text.replace(mark, instead)
+    return text

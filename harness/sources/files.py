@@ -1,0 +1,153 @@
+"""Rows of JSON Lines, CSV, TSV and Parquet files, each with the place it came from.
+
+Every error names file and line, what was found and what was expected.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from harness.types import InputError, reason
+
+Row = dict[str, Any]
+
+
+def find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
+    """The file `stem` in a folder with the first of the suffixes that exists.
+
+    Raises InputError that lists what was looked for.
+    """
+    for suffix in suffixes:
+        path = folder / f"{stem}{suffix}"
+        if path.is_file():
+            return path
+    looked = ", ".join(f"{stem}{suffix}" for suffix in suffixes)
+    raise InputError(f"{folder}: no {stem} file: expected one of {looked}")
+
+
+def rows(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield ("file:line", row) for every row of a file, read by its suffix.
+
+    .jsonl .csv .tsv, each also with .gz, and .parquet. Raises InputError for a missing or
+    truncated file, broken JSON, bad UTF-8 and an unknown suffix.
+    """
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    readers = {"jsonl": _jsonl, "csv": _csv, "tsv": _tsv, "parquet": _parquet}
+    if kind not in readers:
+        raise InputError(f"{path}: unknown suffix: expected {', '.join(readers)}")
+    return readers[kind](path)
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield ("file:line", text) for every line, blank ones too; .gz is unpacked."""
+    number = 0
+    try:
+        with open(path, "rb") as raw:
+            packed = path.suffix == ".gz"
+            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+            for number, data in enumerate(stream, 1):
+                try:
+                    text = data.decode("utf-8-sig" if number == 1 else "utf-8")
+                except UnicodeDecodeError as error:
+                    raise InputError(
+                        f"{path}:{number}: byte {error.start} is not UTF-8: convert the file"
+                    ) from None
+                yield f"{path}:{number}", text.rstrip("\r\n")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(
+            f"{path}:{number}: the compressed file is damaged ({reason(error)}): fetch it again"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or reason(error)}") from None
+
+
+def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
+    for where, line in lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise InputError(f"{where}: broken JSON: {reason(error)}") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{where}: expected a JSON object, got {type(row).__name__}")
+        yield where, row
+
+
+def _csv(path: Path) -> Iterator[tuple[str, Row]]:
+    """CSV with a header; a quoted field may span lines."""
+    reader = csv.DictReader((f"{line}\n" for _, line in lines(path)), strict=True)
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                fields = len(reader.fieldnames or ())
+                raise InputError(f"{path}:{reader.line_num}: expected {fields} fields")
+            yield f"{path}:{reader.line_num}", row
+    except csv.Error as error:
+        raise InputError(f"{path}:{reader.line_num}: broken CSV: {reason(error)}") from None
+
+
+def _tsv(path: Path) -> Iterator[tuple[str, Row]]:
+    """Tab-separated with a header; quotes are ordinary characters."""
+    header: list[str] = []
+    for where, line in lines(path):
+        fields = line.split("\t")
+        if not line.strip():
+            continue
+        if not header:
+            header = fields
+        elif len(fields) != len(header):
+            raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
+        else:
+            yield where, dict(zip(header, fields, strict=True))
+
+
+def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    number = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=8192):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield f"{path} row {number}", row
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
+
+
+def text(row: Row, key: str, where: str, default: str | None = None) -> str:
+    """A field that must be text. Raises InputError naming the field and what it held."""
+    value = row.get(key, default)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str):
+        found = f"is {value!r}" if key in row else f"is missing (found: {', '.join(row)})"
+        raise InputError(f"{where}: {key!r} {found}: expected text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InputError(f"{where}: {key!r} holds a lone surrogate: not valid Unicode") from None
+    return value
+
+
+def number(row: Row, key: str, where: str) -> float:
+    """A field that must be a finite number. Raises InputError as `text` does."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        found = f"is {value!r}" if key in row else f"is missing (found: {', '.join(row)})"
+        raise InputError(f"{where}: {key!r} {found}: expected a number")
+    try:
+        parsed = float(value)
+    except ValueError:
+        parsed = float("nan")
+    if not -1e300 < parsed < 1e300:
+        raise InputError(f"{where}: {key!r} is {value!r}: expected a finite number")
+    return parsed

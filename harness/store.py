@@ -1,0 +1,359 @@
+"""Embeddings on disk, found by content: a text is encoded once per encoder, role and prompt.
+
+    ROOT/embeddings/SPACE/space.json    what the vectors are: encoder, role, prompt
+                         /SHARD.npy     rows (key, tokens, truncated, vector); named by its SHA-256
+
+A shard is written to a temporary name, flushed and renamed, so that what has a shard's name is
+whole; its name is its checksum, tested whenever it is read. Missing texts are sorted by length and
+cut into shards of a fixed number, so a run that was killed goes on where it stopped with the very
+batches it would have had, and its vectors are the same to the bit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import disk
+from harness.encoders import Encoded, TextEncoder
+from harness.types import (
+    EncodingError,
+    Float32,
+    Progress,
+    Role,
+    StoreError,
+    reason,
+    silent,
+)
+
+KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
+COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector
+BATCH = 256  # texts between two reports of progress
+STALE_S = 3600  # a temporary file of this age belongs to no running process
+DEFAULT_LIMIT = 50 * 10**9
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of texts, in their order, and how they were come by.
+
+    encoded.values: float32 [n, d]. distinct: different texts; made: how many of them were not in
+    the store. warnings: what was noticed and mended.
+    """
+
+    encoded: Encoded
+    distinct: int
+    made: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Space:
+    """One encoder's vectors in one role with one prompt."""
+
+    path: Path
+    description: dict[str, Any]
+    texts: int
+    bytes: int
+    used: float  # seconds since the epoch
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of embeddings. shard: texts in a shard, at most; limit: bytes it may hold."""
+
+    root: Path
+    shard: int = 1024
+    limit: int = DEFAULT_LIMIT
+
+    def plan(self, encoder: TextEncoder, texts: Sequence[str], role: Role, label: str = "") -> Plan:
+        """Look up which texts must be encoded; label: what people call the encoder.
+
+        Raises StoreError where shards cannot be read.
+        """
+        identity = {
+            "encoder": dict(encoder.fingerprint()),
+            "role": role,
+            "prompt": encoder.prompt(role),
+        }
+        space = self.root / "embeddings" / _digest(identity)
+        description = {"label": label, **identity}
+        unique, first, inverse = np.unique(_keys(texts), return_index=True, return_inverse=True)
+        held = _Held.read(space)
+        missing = np.flatnonzero(~held.holds(unique))
+        lengths = np.fromiter((len(texts[first[i]]) for i in missing), np.int64, len(missing))
+        missing = missing[np.argsort(-lengths, kind="stable")]
+        wanted = [texts[first[i]] for i in missing]
+        return Plan(
+            self, encoder, role, description, space, held, unique, inverse, unique[missing], wanted
+        )
+
+    def spaces(self) -> list[Space]:
+        """All spaces, the least recently used first."""
+        found = [_read_space(path.parent) for path in self.root.glob("embeddings/*/space.json")]
+        return sorted(found, key=lambda space: space.used)
+
+    def verify(self, *, progress: Progress = silent) -> tuple[int, list[Path]]:
+        """Test every checksum; returns how many shards are whole and where the others lie.
+
+        A damaged shard is set aside under another name, and its texts are encoded anew when they
+        are next wanted.
+        """
+        shards = sorted(self.root.glob("embeddings/*/*.npy"))
+        damaged = []
+        for done, path in enumerate(shards, 1):
+            if not _whole(path):
+                damaged.append(_set_aside(path))
+            progress("verify", done, len(shards), "shards")
+        return len(shards) - len(damaged), damaged
+
+    def prune(self, limit: int | None = None, *, keep: float = float("inf")) -> list[Space]:
+        """Remove spaces, the least recently used first, until `limit` bytes are left.
+
+        keep: a time; spaces used since then stay. Leftovers of killed runs and damaged shards go.
+        """
+        for path in [*self.root.glob("embeddings/*/.*"), *self.root.glob("embeddings/*/*.damaged")]:
+            if time.time() - path.stat().st_mtime > STALE_S:
+                path.unlink(missing_ok=True)
+        spaces = self.spaces()
+        total = sum(space.bytes for space in spaces)
+        removed = []
+        for space in spaces:
+            if total <= (self.limit if limit is None else limit) or space.used >= keep:
+                break
+            shutil.rmtree(space.path, ignore_errors=True)
+            total -= space.bytes
+            removed.append(space)
+        return removed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Texts looked up in the store: what is missing is known, nothing is encoded yet.
+
+    unique: keys ascending [u]; inverse: [n], the key of each text; missing: keys and texts to
+    encode, the longest first, so that a model pads little and shows soon if memory suffices.
+    """
+
+    store: Store
+    encoder: TextEncoder
+    role: Role
+    description: dict[str, Any]
+    space: Path
+    held: _Held
+    unique: NDArray[np.bytes_]
+    inverse: NDArray[np.int64]
+    missing: NDArray[np.bytes_]
+    texts: Sequence[str]
+
+    def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
+        """Encode what is missing, shard by shard, and return the vectors of all texts.
+
+        Raises EncodingError where the encoder returns anything but one finite vector a text, and
+        StoreError where the store cannot be written; whole shards stay.
+        """
+        held = self.held
+        if len(self.missing):
+            _prepare(self.space, self.description)
+            for rows in self._shards(progress, f"encode {name}"):
+                _write(self.space, rows)
+            held = _Held.read(self.space)
+        encoded = held.gather(self.unique, self.inverse, self.store.root)
+        _touch(self.space)
+        return Embedded(encoded, len(self.unique), len(self.missing), self.held.warnings)
+
+    def _shards(self, progress: Progress, stage: str) -> Iterator[NDArray[np.void]]:
+        """Yield shards as structured rows, in the order of the missing texts."""
+        total = len(self.texts)
+        progress(stage, 0, total, "texts")
+        width: int | None = None
+        for start in range(0, total, self.store.shard):
+            parts = []
+            stop = min(start + self.store.shard, total)
+            for low in range(start, stop, BATCH):
+                high = min(low + BATCH, stop)
+                batch = self.texts[low:high]
+                encoded = self.encoder.encode(batch, self.role)
+                values = _checked(encoded.values, batch, width)
+                width = values.shape[1]
+                rows = np.empty(high - low, [*COLUMNS, ("vector", "<f4", (width,))])
+                rows["key"] = self.missing[low:high]
+                rows["tokens"] = encoded.tokens
+                rows["truncated"] = encoded.truncated
+                rows["vector"] = values
+                parts.append(rows)
+                progress(stage, high, total, "texts")
+            yield np.concatenate(parts)
+
+
+def default_root() -> Path:
+    """$HARNESS_CACHE, else retrieval-harness in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HARNESS_CACHE") or Path(cache) / "retrieval-harness").expanduser()
+
+
+@dataclass(frozen=True)
+class _Held:
+    """What a space holds: keys ascending [m], and for each the shard and the row in it."""
+
+    shards: list[NDArray[np.void]]  # memory maps
+    keys: NDArray[np.bytes_]
+    shard: NDArray[np.int64]
+    row: NDArray[np.int64]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def read(cls, space: Path) -> _Held:
+        """Open every shard whose checksum holds; set the others aside."""
+        shards, damaged = [], 0
+        for path in sorted(space.glob("*.npy")):
+            try:
+                if not _whole(path):
+                    _set_aside(path)
+                    damaged += 1
+                    continue
+                shards.append(np.load(path, mmap_mode="r", allow_pickle=False))
+            except (OSError, ValueError) as error:
+                raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+        if len({shard["vector"].shape[1] for shard in shards}) > 1:
+            raise StoreError(f"{space}: holds vectors of several widths: delete that folder")
+        keys = np.concatenate([np.empty(0, KEY), *(shard["key"] for shard in shards)])
+        sizes = [len(shard) for shard in shards]
+        row = np.concatenate([np.empty(0, np.int64), *(np.arange(size) for size in sizes)])
+        order = np.argsort(keys, kind="stable")
+        note = (
+            f"{damaged} damaged shard(s) of the store were set aside and their texts encoded anew"
+        )
+        return cls(
+            shards,
+            keys[order],
+            np.repeat(np.arange(len(shards)), sizes)[order],
+            row[order],
+            (note,) if damaged else (),
+        )
+
+    def holds(self, keys: NDArray[np.bytes_]) -> NDArray[np.bool_]:
+        """[n]: which of these keys are here."""
+        at = np.searchsorted(self.keys, keys)
+        found = at < len(self.keys)
+        found[found] = self.keys[at[found]] == keys[found]
+        return found
+
+    def gather(
+        self, unique: NDArray[np.bytes_], inverse: NDArray[np.int64], folder: Path
+    ) -> Encoded:
+        """Vectors [n, d] of the texts whose keys are unique[inverse]."""
+        at = np.searchsorted(self.keys, unique)[inverse]
+        values = disk.matrix(len(inverse), self.shards[0]["vector"].shape[1], folder)
+        tokens = np.empty(len(inverse), np.int32)
+        truncated = np.empty(len(inverse), np.bool_)
+        order = np.argsort(self.shard[at], kind="stable")
+        bounds = np.searchsorted(self.shard[at][order], np.arange(len(self.shards) + 1))
+        for number, shard in enumerate(self.shards):
+            texts = order[bounds[number] : bounds[number + 1]]
+            rows = self.row[at[texts]]
+            values[texts] = shard["vector"][rows]
+            tokens[texts] = shard["tokens"][rows]
+            truncated[texts] = shard["truncated"][rows]
+        return Encoded(values, tokens, truncated)
+
+
+def _digest(description: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _keys(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:16] for text in texts)
+    return np.frombuffer(digests, KEY)
+
+
+def _checked(values: Any, texts: Sequence[str], width: int | None) -> Float32:
+    """An encoder's output as float32 [n, d]. Raises EncodingError saying what is wrong with it."""
+    array = np.asarray(values, np.float32)
+    if array.ndim != 2 or len(array) != len(texts) or not array.shape[1]:
+        raise EncodingError(
+            f"the encoder returned an array of shape {array.shape} for {len(texts)} texts: "
+            f"expected ({len(texts)}, d)"
+        )
+    if width is not None and array.shape[1] != width:
+        raise EncodingError(
+            f"the encoder returned {array.shape[1]}-d vectors after {width}-d ones: "
+            "expected one width"
+        )
+    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+    if len(broken):
+        text = texts[broken[0]]
+        raise EncodingError(
+            f"the encoder returned NaN or infinity for {len(broken)} of {len(texts)} texts, "
+            f"the first {text[:60]!r}: try dtype=float32"
+        )
+    return array
+
+
+def _prepare(space: Path, description: dict[str, Any]) -> None:
+    path = space / "space.json"
+    try:
+        space.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            disk.write_whole(path, json.dumps(description, indent=2).encode())
+    except OSError as error:
+        raise _unwritable(space, error) from error
+
+
+def _write(space: Path, rows: NDArray[np.void]) -> None:
+    file = io.BytesIO()
+    np.save(file, rows, allow_pickle=False)
+    data = file.getbuffer()
+    try:
+        disk.write_whole(space / f"{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
+    except OSError as error:
+        raise _unwritable(space, error) from error
+
+
+def _unwritable(space: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"{space}: cannot be written: {error.strerror or reason(error)}; what was encoded before "
+        "is kept. Free space, or choose another place with --cache DIR or HARNESS_CACHE"
+    )
+
+
+def _whole(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:32] == path.stem
+
+
+def _set_aside(path: Path) -> Path:
+    aside = path.with_suffix(".damaged")
+    try:
+        return path.rename(aside)
+    except OSError:  # a read-only store: the shard is left out all the same
+        return path
+
+
+def _touch(space: Path) -> None:
+    with suppress(OSError):  # a read-only store still serves
+        os.utime(space / "space.json")
+
+
+def _read_space(path: Path) -> Space:
+    try:
+        described = path / "space.json"
+        description = json.loads(described.read_text("utf-8"))
+        shards = list(path.glob("*.npy"))
+        texts = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
+        size = sum(file.stat().st_size for file in path.iterdir())
+        return Space(path, description, texts, size, described.stat().st_mtime)
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {reason(error)}; delete that folder") from error

@@ -1,0 +1,145 @@
+"""How tables and progress look on a terminal; for harness.cli alone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from harness.types import Progress, silent
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+
+    from harness.report.tables import Table
+
+PATIENCE_S = 10.0  # between two lines of progress where there is no terminal
+
+
+def show(tables: Sequence[Table]) -> None:
+    """Print tables to standard output, as wide as the terminal, or as they need in a file."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    for table in tables:
+        grid = Grid(
+            title=table.title,
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE_HEAD,
+            show_header=any(table.header),
+        )
+        for column, name in enumerate(table.header):
+            right = column in table.numeric
+            grid.add_column(
+                Text(name), justify="right" if right else "left", no_wrap=right, overflow="fold"
+            )
+        for row in table.rows:
+            grid.add_row(*(Text(cell) for cell in row))
+        console.print(grid)
+
+
+@contextmanager
+def showing(title: str, quiet: bool) -> Iterator[Progress]:
+    """A Progress on standard error: a bar on a terminal, else a line every ten seconds."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with _bars() as bars:
+            yield _Bar(bars, title).report
+    else:
+        yield _Lines(title).report
+
+
+def _bars() -> Bars:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+@dataclass
+class _Stage:
+    """The stage under way and when it began; the rate counts from there."""
+
+    name: str = ""
+    began: float = 0.0
+    first: int = 0
+
+    def rate(self, stage: str, done: int) -> float | None:
+        """Items a second since the stage began, None before there is anything to tell."""
+        now = time.monotonic()
+        if stage != self.name:
+            self.name, self.began, self.first = stage, now, done
+        took = now - self.began
+        return (done - self.first) / took if took > 0.2 and done > self.first else None
+
+
+@dataclass
+class _Bar:
+    bars: Bars
+    title: str
+    stage: _Stage = field(default_factory=_Stage)
+
+    def __post_init__(self) -> None:
+        self.task = self.bars.add_task(self.title, total=None, rate="")
+
+    def report(self, stage: str, done: int, total: int, unit: str) -> None:
+        new = stage != self.stage.name
+        rate = self.stage.rate(stage, done)
+        if new:
+            self.bars.reset(self.task, total=total or None)
+        self.bars.update(
+            self.task,
+            description=f"{self.title}: {stage}",
+            completed=done,
+            total=total or None,
+            rate=f"{_short(rate)} {unit}/s" if rate else unit,
+        )
+
+
+@dataclass
+class _Lines:
+    title: str
+    stage: _Stage = field(default_factory=_Stage)
+    said: float = field(default_factory=time.monotonic)
+
+    def report(self, stage: str, done: int, total: int, unit: str) -> None:
+        rate = self.stage.rate(stage, done)
+        if time.monotonic() - self.said < PATIENCE_S:
+            return
+        self.said = time.monotonic()
+        how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
+        if rate:
+            how += f", {_short(rate)}/s, {(total - done) / rate:.0f} s left"
+        print(f"{self.title}: {stage}{how}", file=sys.stderr, flush=True)
+
+
+def _short(value: float) -> str:
+    """A count in few characters: 950, 12,300, 4.1 M."""
+    for size, mark in ((1e9, " G"), (1e6, " M")):
+        if value >= size:
+            return f"{value / size:.1f}{mark}"
+    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}".removesuffix(".0")

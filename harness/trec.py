@@ -1,0 +1,99 @@
+"""TREC's text formats: qrels ("qid 0 docid gain") and runs ("qid Q0 docid rank score tag").
+
+Ranks in a file are ignored, as trec_eval does: the order is that of harness.ranking. Ids that
+hold white space (the documents of LIMIT are people's names) are percent-encoded when written:
+TREC's columns have no other way to carry them. A column is decoded when it is no id as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+import numpy as np
+
+from harness import ranking
+from harness.sources import files
+from harness.types import Corpus, InputError, Qrels, Queries, Run
+
+PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
+
+
+def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[tuple[str, str, float]]:
+    """Yield (query id, document id, gain). Raises InputError with file and line."""
+    for where, line in files.lines(path):
+        columns = line.split()
+        if not columns:
+            continue
+        if len(columns) < 4:
+            raise InputError(f"{where}: {len(columns)} columns: expected 'qid 0 docid gain'")
+        gain = files.number({"gain": columns[3]}, "gain", where)
+        yield _id(columns[0], queries.rows), _id(columns[2], corpus.rows), gain
+
+
+def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> None:
+    """Write judgments; one on an unknown document keeps its place as 'unknown-N'."""
+    with open(path, "w", encoding="utf-8") as out:
+        for row, (query, doc, gain) in enumerate(
+            zip(qrels.query_rows, qrels.docs, qrels.gains, strict=True)
+        ):
+            id = corpus.ids[doc] if doc >= 0 else f"unknown-{row}"
+            out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:g}\n")
+
+
+def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run, list[str]]:
+    """Read a run file and rank it; returns a run [q, k] and warnings.
+
+    Lines of queries or documents that the task does not hold are left out and counted. Raises
+    InputError for a malformed line, a score that is no number, a document ranked twice.
+    """
+    found: list[dict[int, float]] = [{} for _ in queries.ids]
+    strange_queries = strange_documents = 0
+    for where, line in files.lines(path):
+        columns = line.split()
+        if not columns:
+            continue
+        if len(columns) < 5:
+            raise InputError(
+                f"{where}: {len(columns)} columns: expected 'qid Q0 docid rank score tag'"
+            )
+        query = queries.rows.get(_id(columns[0], queries.rows))
+        doc = corpus.rows.get(_id(columns[2], corpus.rows))
+        strange_queries += query is None
+        strange_documents += doc is None
+        if query is None or doc is None:
+            continue
+        if doc in found[query]:
+            raise InputError(f"{where}: document {columns[2]!r} is ranked twice for {columns[0]!r}")
+        found[query][doc] = files.number({"score": columns[4]}, "score", where)
+    keys = np.zeros((len(queries), k), np.uint64)
+    for row, scores in enumerate(found):
+        if scores:
+            packed = ranking.pack(
+                np.fromiter(scores.values(), np.float32), np.fromiter(scores, np.int64)
+            )
+            keys[row] = ranking.best(packed[None, :], k)[0]
+    counts = {"queries": strange_queries, "documents": strange_documents}
+    notes = [f"{n} lines of {path.name} name unknown {what}" for what, n in counts.items() if n]
+    return ranking.unpack(keys), notes
+
+
+def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) -> None:
+    """Write a run [q, k] in ranked order; scores read back to the same float32."""
+    with open(path, "w", encoding="utf-8") as out:
+        for query, docs, scores in zip(queries.ids, run.docs, run.scores, strict=True):
+            for rank, (doc, score) in enumerate(zip(docs, scores, strict=True), 1):
+                if doc >= 0:
+                    id = _word(corpus.ids[doc])
+                    out.write(f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n")
+
+
+def _id(column: str, known: Mapping[str, int]) -> str:
+    return column if column in known else unquote(column)
+
+
+def _word(id: str) -> str:
+    """An id as one column: percent-encoded if it holds white space or a percent sign."""
+    plain = "%" not in id and len(id.split()) == 1 and id == id.strip() and id.isprintable()
+    return id if plain else quote(id, PRINTABLE)
