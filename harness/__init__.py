@@ -31,4 +31,6 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)
+    found = getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)
+    globals()[name] = found  # importing harness.evaluate has put the module under that name
+    return found

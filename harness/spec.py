@@ -13,6 +13,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -36,14 +37,19 @@ class Spec:
     params: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        head = quote(self.name, safe=SAFE.replace(":", ""))
+        head = _quoted(self.name).replace(":", "%3A")
         if self.target is not None:
-            head += ":" + quote(self.target, safe=SAFE)
-        return ",".join([head, *(f"{key}={quote(value, safe=SAFE)}" for key, value in self.params)])
+            head += ":" + _quoted(self.target)
+        return ",".join([head, *(f"{key}={_quoted(value)}" for key, value in self.params)])
 
     def merged(self, params: Iterable[tuple[str, str]]) -> Spec:
         """The same with parameters added or replaced."""
         return Spec(self.name, self.target, tuple({**dict(self.params), **dict(params)}.items()))
+
+
+def _quoted(text: str) -> str:
+    """Percent-encoded, "~" too: a shell reads it as a home folder in TASK=folder:~/data."""
+    return quote(text, safe=SAFE).replace("~", "%7E")
 
 
 def parse(text: str | Spec) -> Spec:
@@ -197,8 +203,14 @@ class Registry(Generic[T]):
         for key, value in spec.params:
             if key not in entry.parameters:
                 raise unknown(f"parameter of {spec.name}", key, entry.parameters)
-            values[key] = _read(value, hints[key], f"{spec.name}: {key}")
+            kind = hints.get(key, _kind(entry.parameters[key].default))
+            values[key] = _read(value, kind, f"{spec.name}: {key}")
         return spec, entry, values
+
+
+def _kind(default: object) -> type:
+    """The type of a parameter that declares none."""
+    return str if default is None or default is inspect.Parameter.empty else type(default)
 
 
 def _optional(parameter: inspect.Parameter) -> bool:
@@ -208,8 +220,9 @@ def _optional(parameter: inspect.Parameter) -> bool:
 def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
     """An error that lists the real choices and the nearest one."""
     known = sorted(choices)
-    near = difflib.get_close_matches(name, known, n=1)
-    guess = f" Did you mean {near[0]!r}?" if near else ""
+    folded = {choice.lower(): choice for choice in known}
+    near = difflib.get_close_matches(name.lower(), folded, n=1)
+    guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
     return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(known) or 'none'}")
 
 
@@ -222,9 +235,10 @@ def _read(text: str, kind: Any, where: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise InputError(f"{where}={text}: expected one of {', '.join(get_args(kind))}")
-        return text
+        choices = {_written(choice): choice for choice in get_args(kind)}
+        if text not in choices:
+            raise InputError(f"{where}={text}: expected one of {', '.join(choices)}")
+        return choices[text]
     if kind is bool:
         if text.lower() not in ("true", "false"):
             raise InputError(f"{where}={text}: expected true or false")
@@ -244,6 +258,7 @@ def load_plugin(path: Path) -> None:
     if found is None or found.loader is None:
         raise InputError(f"{path}: a plugin is a .py or .toml file")
     module = importlib.util.module_from_spec(found)
+    sys.modules[found.name] = module  # dataclasses look their own module up there
     try:
         found.loader.exec_module(module)
     except InputError:

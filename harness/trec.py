@@ -15,7 +15,7 @@ import numpy as np
 
 from harness import ranking
 from harness.sources import files
-from harness.types import Corpus, InputError, Qrels, Queries, Run
+from harness.types import TOO_LARGE, Corpus, InputError, Qrels, Queries, Run
 
 PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
@@ -39,7 +39,7 @@ def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> N
             zip(qrels.query_rows, qrels.docs, qrels.gains, strict=True)
         ):
             id = corpus.ids[doc] if doc >= 0 else f"unknown-{row}"
-            out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:g}\n")
+            out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:.9g}\n")
 
 
 def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run, list[str]]:
@@ -58,6 +58,7 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
             raise InputError(
                 f"{where}: {len(columns)} columns: expected 'qid Q0 docid rank score tag'"
             )
+        score = _score(columns[4], where)
         query = queries.rows.get(_id(columns[0], queries.rows))
         doc = corpus.rows.get(_id(columns[2], corpus.rows))
         strange_queries += query is None
@@ -66,7 +67,7 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
             continue
         if doc in found[query]:
             raise InputError(f"{where}: document {columns[2]!r} is ranked twice for {columns[0]!r}")
-        found[query][doc] = files.number({"score": columns[4]}, "score", where)
+        found[query][doc] = score
     keys = np.zeros((len(queries), k), np.uint64)
     for row, scores in enumerate(found):
         if scores:
@@ -87,6 +88,13 @@ def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) 
                 if doc >= 0:
                     id = _word(corpus.ids[doc])
                     out.write(f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n")
+
+
+def _score(column: str, where: str) -> float:
+    score = files.number({"score": column}, "score", where)
+    if abs(score) >= TOO_LARGE:
+        raise InputError(f"{where}: 'score' is {column!r}: expected a number that float32 holds")
+    return score
 
 
 def _id(column: str, known: Mapping[str, int]) -> str:

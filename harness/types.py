@@ -29,6 +29,8 @@ Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
+TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is infinite as float32
+
 Role = Literal["query", "document", "text"]
 Representation = Literal["dense", "sparse"]
 
@@ -145,7 +147,7 @@ class Qrels:
 
         Judgments of unknown queries are left out and counted in `unknown_queries`; one repeated
         with the same gain is counted in `repeated` and kept once. Raises InputError where a
-        document is judged twice with different gains, or a gain is not finite.
+        document is judged twice with different gains, or a gain is no finite float32.
         """
         rows: list[dict[str, float]] = [{} for _ in queries.ids]
         unknown_queries = repeated = 0
@@ -154,10 +156,10 @@ class Qrels:
             if row is None:
                 unknown_queries += 1
                 continue
-            if not np.isfinite(gain):
+            if not abs(gain) < TOO_LARGE:
                 raise InputError(
                     f"the judgment of document {document_id!r} for query {query_id!r} is {gain}: "
-                    "expected a finite number"
+                    "expected a finite float32"
                 )
             known = rows[row].get(document_id)
             if known is not None and known != gain:

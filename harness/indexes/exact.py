@@ -1,12 +1,11 @@
 """Exact search: every document is compared with every query, and the ranking rule decides.
 
-Blocks of documents and queries are multiplied, and only the products above a threshold that a
-sample of the block suggests are looked at: at k = 1,000 this costs less than the heaps of a flat
-faiss index, which take as long as the product itself (benchmarks/search.py). But a product's last
-bits depend on block size and thread count. So a few more than k candidates are kept, each is scored
-again by one fixed routine of faiss, and the k best of those are certified: the best document left
-out, plus the rounding error that is possible, must stay below the k-th. Queries that cannot be
-certified (many equal scores) are searched again with more candidates.
+Blocks of documents and queries are multiplied, and the products above a threshold that a sample
+suggests are candidates: at k = 1,000 this costs less than the heaps of a flat faiss index
+(benchmarks/search.py). But a product's last bits depend on block size and thread count, so every
+candidate is scored again by one routine of faiss that sees nothing but the two vectors. The k best
+are certified: what stayed below the threshold, plus the rounding error that is possible, must be
+below the k-th. Queries that cannot be certified (many equal scores) get a lower threshold.
 """
 
 from __future__ import annotations
@@ -28,7 +27,8 @@ from harness.types import Dense, Float32, InputError, Progress, Representation, 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
 SAMPLE = 2048  # documents of a block that set the first threshold
-CELLS = 1 << 22  # candidates held at a time: about 100 MB with all that goes with them
+EARLY = 8  # one in so many parts of a block sets the second
+CELLS = 1 << 22  # candidates held at a time where there is no threshold
 ROUNDING = 2.0**-24
 
 
@@ -121,68 +121,78 @@ class DenseSearcher:
 def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
     n = len(block)
+    wanted = min(k, n)
+    sample = np.ascontiguousarray(block[:: -(-n // SAMPLE)])
+    rank = _safe(wanted * len(sample) / n)
     keys = np.zeros((len(queries), k), np.uint64)
-    wide = min(n, k + max(32, k // 16))
-    uncertain = np.arange(len(queries))
-    while len(uncertain):
+    open_ = np.arange(len(queries))
+    while len(open_):
+        everything = rank >= len(sample)
         left = []
-        for rows in np.array_split(uncertain, -(-len(uncertain) * wide // CELLS)):
-            rough = ranking.unpack(_candidates(queries[rows], block, wide))
-            scores = _rescored(queries[rows], block, rough.docs)
-            found = ranking.best(ranking.pack(scores, rough.docs + start), k)
-            keys[rows] = found
-            if wide < n:
-                last = ranking.unpack(found[:, -1:]).scores[:, 0]
-                left.append(rows[rough.scores[:, -1] + error[rows] >= last])
-        uncertain = np.concatenate(left) if left else uncertain[:0]
-        wide = min(n, 8 * wide)
+        for rows in np.array_split(open_, -(-len(open_) * n // CELLS) if everything else 1):
+            threshold = np.full(len(rows), -np.inf, np.float32)
+            if not everything:
+                threshold = np.partition(queries[rows] @ sample.T, -rank, axis=1)[:, -rank]
+            found, threshold = _above(queries[rows], block, threshold, k, not everything)
+            last = found[:, wanted - 1 : wanted]
+            sure = ranking.unpack(last).scores[:, 0] > threshold + error[rows]
+            keys[rows] = np.where(found > 0, found + np.uint64(start), found)
+            left.append(rows[(last[:, 0] == 0) | ~sure])
+        open_ = np.concatenate(left)
+        rank *= 8
     return keys
 
 
-def _candidates(queries: Float32, block: Float32, wide: int, rank: float = 0) -> ranking.Keys:
-    """Ranked keys [q, wide] of the block's best documents by plain matrix products.
+def _safe(expected: float) -> int:
+    """A rank in a sample that will hardly ever leave less than is expected of the whole."""
+    return int(expected + 4 * expected**0.5 + 4)
 
-    rank: where in a sample's ranking to put the threshold; where too few documents pass it, it is
-    put lower.
+
+def _above(
+    queries: Float32, block: Float32, threshold: Float32, k: int, tighten: bool
+) -> tuple[ranking.Keys, Float32]:
+    """Ranked keys [q, k] of documents whose product passes a threshold [q], padded if too few.
+
+    tighten: raise the threshold once, by what an eighth of the block held. Returns the threshold
+    that no document left out has passed.
     """
-    q, n = len(queries), len(block)
-    threshold = np.full((q, 1), -np.inf, np.float32)
-    sample = np.ascontiguousarray(block[:: max(1, n // SAMPLE)])
-    expected = wide * len(sample) / n
-    rank = int(rank or expected + 4 * expected**0.5 + 4)
-    if rank < len(sample):
-        products = queries @ sample.T
-        threshold = np.partition(products, -rank, axis=1)[:, -rank, None]
-    rows, keys = [], []
-    space = np.empty(q * DOCUMENTS, np.float32)  # used again: fresh pages would cost more
-    for start in range(0, n, DOCUMENTS):
-        documents = block[start : start + DOCUMENTS]
-        products = space[: q * len(documents)].reshape(q, len(documents))
-        np.matmul(queries, documents.T, out=products)
-        passed = np.flatnonzero(products >= threshold)
-        row, doc = np.divmod(passed.astype(np.int32), np.int32(products.shape[1]))
-        rows.append(row.astype(np.uint16))
-        keys.append(ranking.pack(products.ravel()[passed], doc + np.int32(start)))
-    all_rows = np.concatenate(rows)
-    counts = np.bincount(all_rows, minlength=q)
-    table = np.zeros((q, counts.max()), np.uint64)
-    by_query = np.argsort(all_rows, kind="stable")
-    table[np.arange(table.shape[1]) < counts[:, None]] = np.concatenate(keys)[by_query]
-    found = ranking.best(table, wide)
-    few = np.flatnonzero(counts < wide)
-    if len(few):
-        found[few] = _candidates(queries[few], block, wide, 8 * rank)
-    return found
-
-
-def _rescored(queries: Float32, block: Float32, rows: NDArray[np.int32]) -> Float32:
-    """Inner products [q, c] of each query with its candidates, the same in every surrounding."""
     faiss = load_faiss()
-    scores = np.empty(rows.shape, np.float32)
-    arrays = (scores, np.ascontiguousarray(queries), block, rows.astype(np.int64))
-    pointers = [faiss.swig_ptr(array) for array in arrays]
-    faiss.fvec_inner_products_by_idx(*pointers, block.shape[1], *rows.shape)
-    return scores
+    queries = np.ascontiguousarray(queries)
+    q, d = queries.shape
+    products = np.empty(q * DOCUMENTS, np.float32)  # used again: fresh pages would cost more
+    passes = np.empty(q * DOCUMENTS, np.bool_)
+    rows, keys = [], []
+    lows = range(0, len(block), DOCUMENTS)
+    early = list(lows[::EARLY])
+    for low in [*early, *sorted(set(lows) - set(early))]:
+        part = block[low : low + DOCUMENTS]
+        shape, cells = (q, len(part)), q * len(part)
+        product = np.matmul(queries, part.T, out=products[:cells].reshape(shape))
+        above = np.greater_equal(product, threshold[:, None], out=passes[:cells].reshape(shape))
+        row, doc = np.divmod(np.flatnonzero(above), len(part))
+        scores = np.empty(len(row), np.float32)
+        arrays = [faiss.swig_ptr(array) for array in (queries, row, part, doc, scores)]
+        faiss.pairwise_indexed_inner_product(d, len(row), *arrays)
+        rows.append(row.astype(np.uint16))
+        keys.append(ranking.pack(scores, doc + low))
+        if tighten and low == early[-1]:
+            rank = _safe(k / EARLY)
+            nth = _ranked(rows, keys, q, rank)[:, -1:]
+            better = np.where(nth > 0, ranking.unpack(nth).scores, -np.inf)[:, 0]
+            threshold = np.maximum(threshold, better.astype(np.float32))
+    return _ranked(rows, keys, q, k), threshold
+
+
+def _ranked(
+    rows: list[NDArray[np.uint16]], keys: list[ranking.Keys], q: int, k: int
+) -> ranking.Keys:
+    """Ranked keys [q, k] from pieces of (query row, key)."""
+    by_query = np.concatenate(rows)
+    count = np.bincount(by_query, minlength=q)
+    table = np.zeros((q, max(k, count.max())), np.uint64)
+    order = np.argsort(by_query, kind="stable")
+    table[np.arange(table.shape[1]) < count[:, None]] = np.concatenate(keys)[order]
+    return ranking.best(table, k)
 
 
 def load_faiss() -> Any:

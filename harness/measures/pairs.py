@@ -56,6 +56,7 @@ def correlation(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Fl
 
     x, y: [..., n]; returns [...], NaN where either side of a row is constant.
     """
+    constant = (x == x[..., :1]).all(axis=-1) | (y == y[..., :1]).all(axis=-1)
     if kind == "spearman":
         from scipy.stats import rankdata
 
@@ -64,4 +65,5 @@ def correlation(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Fl
     y = y - y.mean(axis=-1, keepdims=True)
     norms = np.sqrt((x * x).sum(axis=-1) * (y * y).sum(axis=-1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((x * y).sum(axis=-1) / norms)
+        r = np.clip((x * y).sum(axis=-1) / norms, -1, 1)
+    return np.where(constant, np.nan, r)  # rounding may leave a constant row a norm above 0

@@ -100,7 +100,7 @@ def ndcg(found: Found, cutoff: int) -> Float64:
     """Normalised discounted cumulative gain, linear gains (trec_eval's ndcg_cut)."""
     query, rank, gain = found.ideal
     above = rank < cutoff
-    best = np.bincount(query[above], gain[above] * discount(rank[above]), minlength=found.size)
+    best = _sums(query[above], gain[above] * discount(rank[above]), found.size)
     got = found.total(found.gain * discount(found.rank), found.within(cutoff))
     return ratio(got, best)
 
@@ -125,7 +125,7 @@ def precision(found: Found, cutoff: int) -> Float64:
 
 def r_precision(found: Found, cutoff: int) -> Float64:
     """Relevant results above the cut-off, of min(cut-off, relevant): BEIR's capped recall."""
-    return ratio(found.hits(cutoff), np.minimum(found.relevant, float(cutoff)))
+    return ratio(found.hits(cutoff), np.minimum(found.relevant, cutoff))
 
 
 def success(found: Found, cutoff: int) -> Float64:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import reprlib
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -73,7 +74,7 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: or a number of 5,000 digits
             raise InputError(f"{where}: broken JSON: {reason(error)}") from None
         if not isinstance(row, dict):
             raise InputError(f"{where}: expected a JSON object, got {type(row).__name__}")
@@ -81,30 +82,28 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def _csv(path: Path) -> Iterator[tuple[str, Row]]:
-    """CSV with a header; a quoted field may span lines."""
-    reader = csv.DictReader((f"{line}\n" for _, line in lines(path)), strict=True)
+    """CSV with a header; a quoted field may span lines, and the row is named by the last."""
+    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
     try:
-        for row in reader:
-            if None in row or None in row.values():
-                fields = len(reader.fieldnames or ())
-                raise InputError(f"{path}:{reader.line_num}: expected {fields} fields")
-            yield f"{path}:{reader.line_num}", row
+        yield from _table((f"{path}:{reader.line_num}", fields) for fields in reader)
     except csv.Error as error:
         raise InputError(f"{path}:{reader.line_num}: broken CSV: {reason(error)}") from None
 
 
 def _tsv(path: Path) -> Iterator[tuple[str, Row]]:
     """Tab-separated with a header; quotes are ordinary characters."""
+    return _table((where, line.split("\t")) for where, line in lines(path) if line.strip())
+
+
+def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]]:
+    """Rows by column name; the first record that is not empty is the header."""
     header: list[str] = []
-    for where, line in lines(path):
-        fields = line.split("\t")
-        if not line.strip():
-            continue
+    for where, fields in records:
         if not header:
             header = fields
-        elif len(fields) != len(header):
+        elif len(fields) not in (0, len(header)):
             raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
-        else:
+        elif fields:
             yield where, dict(zip(header, fields, strict=True))
 
 
@@ -119,7 +118,7 @@ def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
 
 
@@ -129,8 +128,7 @@ def text(row: Row, key: str, where: str, default: str | None = None) -> str:
     if value is None and default is not None:
         return default
     if not isinstance(value, str):
-        found = f"is {value!r}" if key in row else f"is missing (found: {', '.join(row)})"
-        raise InputError(f"{where}: {key!r} {found}: expected text")
+        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected text")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -142,12 +140,18 @@ def number(row: Row, key: str, where: str) -> float:
     """A field that must be a finite number. Raises InputError as `text` does."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        found = f"is {value!r}" if key in row else f"is missing (found: {', '.join(row)})"
-        raise InputError(f"{where}: {key!r} {found}: expected a number")
+        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected a number")
     try:
         parsed = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         parsed = float("nan")
     if not -1e300 < parsed < 1e300:
-        raise InputError(f"{where}: {key!r} is {value!r}: expected a finite number")
+        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected a finite number")
     return parsed
+
+
+def _found(row: Row, key: str) -> str:
+    """What stands in a field, cut to a readable length."""
+    if key in row:
+        return f"is {reprlib.repr(row[key])}"
+    return f"is missing (found: {', '.join(map(repr, row))})"

@@ -58,7 +58,7 @@ def _qrels_file(folder: Path, split: str) -> Path:
     try:
         return files.find(folder, split, QRELS)
     except InputError as error:
-        there = sorted({path.name.partition(".")[0] for path in folder.glob("*.*")})
+        there = sorted({p.name.removesuffix(end) for end in QRELS for p in folder.glob(f"?*{end}")})
         choices = f"; splits there: {', '.join(there)} (ask with split=NAME)" if there else ""
         raise InputError(f"{error}{choices}") from None
 
