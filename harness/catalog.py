@@ -21,6 +21,7 @@ from harness.types import InputError, Pairs, Retrieval, reason
 
 RETRIEVAL_MEASURES = ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10")
 GROUP = "harness.tasks"
+KINDS = {"measures": list, "documents": int, "queries": int, "pairs": int, "exclude_self": bool}
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,16 @@ _extra: list[Path] = []
 
 
 def add(path: Path) -> None:
-    """Take the tasks of one more TOML file. Raises InputError."""
+    """Take the tasks of one more TOML file. Raises InputError, the others staying as they are."""
     if not path.is_file():
         raise InputError(f"{path}: no such task file")
-    _extra.append(path)
     definitions.cache_clear()
-    definitions()
+    _extra.append(path)
+    try:
+        definitions()
+    except InputError:
+        _extra.pop()
+        raise
 
 
 def _folder() -> Path:
@@ -118,13 +123,13 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     for key, value in table.items():
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
-        kind = {"measures": list, "documents": int, "queries": int, "pairs": int}.get(key, str)
-        if not isinstance(value, bool if key == "exclude_self" else kind):
+        kind = KINDS.get(key, str)
+        if type(value) is not kind:
             raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
     try:
         SOURCES.resolve(table["source"])
         for text in table.get("measures", ()):
-            Measure.parse(text)
+            Measure.parse(str(text))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return Definition(name, **table)

@@ -7,6 +7,7 @@ evaluation failed, 2 wrong usage or input, 130 interrupted.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from functools import partial
@@ -115,10 +116,14 @@ def eval_(
                     raise
                 failed.append((pair, error))
                 _say(f"failed: {pair}: {_line(error)}")
-    store.prune(keep=began)
     _report(done, "json" if json else style)
+    if not quiet:
+        _notes(done)
+    if len(failed) + len(done) > 1:
+        _summary(len(done), failed)
     if done and not quiet and not json:
-        _next(done, failed)
+        _next(done[-1][0], len(done))
+    store.prune(keep=began)
     if failed:
         usage = len(systems) * len(tasks) == 1 and isinstance(failed[0][1], InputError)
         raise typer.Exit(2 if usage else 1)
@@ -199,18 +204,37 @@ def _report(done: list[tuple[Path, Evaluation]], style: str) -> None:
         _print(tables.scores([e.record for _, e in done], _room(style)), style)
 
 
-def _next(done: list[tuple[Path, Evaluation]], failed: list[tuple[str, Exception]]) -> None:
-    """Say what was noticed, what failed, where the records are and what to do next."""
-    for path, evaluation in done:
-        for warning in evaluation.record.warnings:
-            _say(f"note: {path.parent.name} on {evaluation.record.task.spec}: {warning}")
+def _notes(done: list[tuple[Path, Evaluation]]) -> None:
+    """Say what was noticed and tolerated."""
+    for _, evaluation in done:
+        record = evaluation.record
+        for warning in record.warnings:
+            _say(f"note: {record.system.spec} on {record.task.spec}: {warning}")
+
+
+def _summary(done: int, failed: list[tuple[str, Exception]]) -> None:
+    """Say again what failed, after everything else."""
     if failed:
-        _say(f"{len(failed)} of {len(failed) + len(done)} evaluations failed:")
-        for pair, error in failed:
-            _say(f"  {pair}: {_line(error)}")
-    _say(f"{len(done)} record(s) written; the last: {done[-1][0]}")
-    _say(f"See one whole:       harness show {done[-1][0]}")
-    _say("Evaluate your own:   make eval MODEL=path/to/model TASKS='core folder:path/to/beir'")
+        _say(f"{len(failed)} of {len(failed) + done} evaluations failed:")
+    for pair, error in failed:
+        _say(f"  {pair}: {_line(error)}")
+
+
+def _next(last: Path, count: int) -> None:
+    """Say where the records are and what to do next."""
+    _say(f"{count} record{'s' if count > 1 else ''} written under {last.parent.parent}")
+    harness = _program()
+    _say(f"One, whole:       {harness} show {last}")
+    _say(f"All, as a table:  {harness} show {last.parent.parent}")
+    _say(f"Your own:         {harness} eval --model path/to/model --task folder:path/to/collection")
+
+
+def _program() -> str:
+    """How to call this program from where the user is."""
+    beside = Path(sys.executable).parent / "harness"
+    if shutil.which("harness") or not beside.exists():
+        return "harness"
+    return os.path.relpath(beside)
 
 
 @app.command()
@@ -390,7 +414,9 @@ def main() -> None:
     """Run a command; errors are one line on standard error."""
     try:
         app()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != 130:  # which typer makes of Ctrl-C
+            raise
         _say("interrupted: whole shards and records are kept; run the same command to go on")
         raise SystemExit(130) from None
     except BrokenPipeError:

@@ -20,7 +20,18 @@ from harness.records import Asked, Record, Score, Search, System
 from harness.represent import Counts, Vectors, represent, unit
 from harness.spec import Spec
 from harness.store import Store, default_root
-from harness.types import Dense, InputError, Pairs, Progress, Retrieval, Role, Run, Sparse, silent
+from harness.types import (
+    Dense,
+    InputError,
+    Pairs,
+    Progress,
+    Representation,
+    Retrieval,
+    Role,
+    Run,
+    Sparse,
+    silent,
+)
 
 
 @dataclass(frozen=True)
@@ -140,6 +151,13 @@ def evaluate_run(
 def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) -> _Judged:
     """Encode corpus and queries, search, and judge the run."""
     clock, index = setting.clock, INDEXES.create(setting.index[1])
+    makes: Representation = "sparse" if isinstance(encoder, CollectionEncoder) else "dense"
+    if makes not in index.takes:
+        raise InputError(
+            f"{spec} makes {makes} vectors and index {setting.index[0]} takes "
+            f"{' or '.join(index.takes)}: choose another index"
+        )
+    index.require(makes)
     parts: dict[str, tuple[Role, Sequence[str]]] = {
         "documents": ("document", data.corpus.texts),
         "queries": ("query", data.queries.texts),
@@ -147,11 +165,6 @@ def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) 
     vectors = represent(spec, encoder, parts, setting.store, clock)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = _system(spec, encoder, documents)
-    if system.makes not in index.takes:
-        raise InputError(
-            f"{spec} makes {system.makes} vectors and index {setting.index[0]} takes "
-            f"{' or '.join(index.takes)}: choose another index"
-        )
     with clock.phase("build", len(data.corpus), "documents"):
         if system.similarity == "cosine":
             for part in (documents, queries):

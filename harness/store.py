@@ -125,8 +125,9 @@ class Store:
         keep: a time; spaces used since then stay. Leftovers of killed runs and damaged shards go.
         """
         for path in [*self.root.glob("embeddings/*/.*"), *self.root.glob("embeddings/*/*.damaged")]:
-            if time.time() - path.stat().st_mtime > STALE_S:
-                path.unlink(missing_ok=True)
+            with suppress(OSError):  # a read-only store, or another process was faster
+                if time.time() - path.stat().st_mtime > STALE_S:
+                    path.unlink()
         spaces = self.spaces()
         total = sum(space.bytes for space in spaces)
         removed = []
@@ -134,8 +135,9 @@ class Store:
             if total <= (self.limit if limit is None else limit) or space.used >= keep:
                 break
             shutil.rmtree(space.path, ignore_errors=True)
-            total -= space.bytes
-            removed.append(space)
+            if not space.path.exists():
+                total -= space.bytes
+                removed.append(space)
         return removed
 
 
@@ -351,9 +353,15 @@ def _read_space(path: Path) -> Space:
     try:
         described = path / "space.json"
         description = json.loads(described.read_text("utf-8"))
-        shards = list(path.glob("*.npy"))
-        texts = sum(len(np.load(shard, mmap_mode="r", allow_pickle=False)) for shard in shards)
+        texts = sum(map(_length, path.glob("*.npy")))
         size = sum(file.stat().st_size for file in path.iterdir())
         return Space(path, description, texts, size, described.stat().st_mtime)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {reason(error)}; delete that folder") from error
+
+
+def _length(shard: Path) -> int:
+    """Texts in a shard; none in one cut short, which is set aside when it is next wanted."""
+    with suppress(OSError, ValueError, EOFError):
+        return len(np.load(shard, mmap_mode="r", allow_pickle=False))
+    return 0

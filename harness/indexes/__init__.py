@@ -23,6 +23,9 @@ class Index(Protocol):
     def takes(self) -> tuple[Representation, ...]:
         """The representations it can search."""
 
+    def require(self, makes: Representation) -> None:
+        """Raise InputError if a library that it needs for these vectors is not installed."""
+
     def build(self, documents: Dense | Sparse) -> Searcher:
         """Make documents searchable. Raises InputError for vectors it cannot take."""
 

@@ -51,6 +51,11 @@ class Exact:
         """Dense and sparse vectors."""
         return ("dense", "sparse")
 
+    def require(self, makes: Representation) -> None:
+        """Dense vectors need faiss. Raises InputError where it is not installed."""
+        if makes == "dense":
+            load_faiss()
+
     def describe(self) -> Mapping[str, object]:
         """The search is exact whatever the library."""
         return {"exact": True}

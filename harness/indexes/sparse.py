@@ -30,7 +30,7 @@ class SparseSearcher:
         return cls(documents.matrix.T.tocsr())
 
     def search(self, queries: Dense | Sparse, k: int, progress: Progress) -> Run:
-        """The k best documents of each query; one that shares no term with it is no result."""
+        """The k best documents of each query; one that scores 0 (no term shared) is no result."""
         assert isinstance(queries, Sparse)
         q, n = len(queries), self.inverted.shape[1]
         keys = np.zeros((q, k), np.uint64)

@@ -26,25 +26,26 @@ class Table:
 
 
 def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
-    """One table for each set of measures: a row per task and model, the best main score first.
+    """One table for each main measure: a row per task and model, the best first within a task.
 
     most: measures shown, at most; a terminal has no room for eight.
     """
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        groups.setdefault(tuple(record.scores), []).append(record)
-    return [_scores(measures[:most], group) for measures, group in groups.items()]
+        groups.setdefault(record.main_measure, []).append(record)
+    return [_scores(main, group, most) for main, group in groups.items()]
 
 
-def _scores(measures: tuple[str, ...], records: Sequence[Record]) -> Table:
+def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
     ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), -(r.main.mean or 0)))
-    kinds = {record.task.kind for record in records}
+    others = list(dict.fromkeys(name for r in records for name in r.scores if name != main))
+    others = others[: most and most - 1]
     indexes = {record.search.spec for record in records if record.search}
     show_index = len(indexes) > 1
     header = ["task", "model", *(["index"] if show_index else [])]
     first_number = len(header)
-    header += [measures[0], "95 % interval", *measures[1:], "seconds"]
+    header += [main, "95 % interval", *others, "seconds"]
     rows = [
         [
             record.task.spec,
@@ -52,12 +53,12 @@ def _scores(measures: tuple[str, ...], records: Sequence[Record]) -> Table:
             *([record.search.spec if record.search else ""] if show_index else []),
             number(record.main.mean),
             interval(record.main),
-            *(number(record.scores[name].mean) for name in measures[1:]),
+            *(number(record.scores[n].mean) if n in record.scores else "" for n in others),
             f"{sum(phase.wall_s for phase in record.phases):.1f}",
         ]
         for record in ordered
     ]
-    title = "Retrieval" if kinds == {"retrieval"} else "Sentence pairs"
+    title = "Retrieval" if records[0].task.kind == "retrieval" else "Sentence pairs"
     return Table(title, header, rows, frozenset(range(first_number, len(header))))
 
 

@@ -36,5 +36,8 @@ def pairs(
         others.append(files.text(row, right, where))
         gold.append(files.number(row, score, where))
     if len(set(gold)) < 2:
-        raise InputError(f"{path}: {len(gold)} pairs, one gold score: a correlation needs two")
+        raise InputError(
+            f"{path}: {len(gold)} pairs with {len(set(gold))} different gold scores: "
+            "a correlation needs two"
+        )
     return Pairs(ones, others, np.asarray(gold))
