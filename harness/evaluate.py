@@ -12,12 +12,11 @@ import numpy as np
 from harness import catalog, ranking, records, stats, trec
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
 from harness.indexes import INDEXES
-from harness.measures import RETRIEVAL, Measure
-from harness.measures.pairs import correlation, similarities
-from harness.measures.retrieval import find
+from harness.judge import Verdict, judge_pairs, judge_run
+from harness.measures import Measure
 from harness.phases import Clock
-from harness.records import Asked, Record, Score, Search, System
-from harness.represent import Counts, Vectors, represent, unit
+from harness.records import Asked, Record, Search, System
+from harness.represent import Vectors, represent, unit
 from harness.spec import Spec
 from harness.store import Store, default_root
 from harness.types import (
@@ -65,15 +64,13 @@ class _Setting:
 
 
 @dataclass(frozen=True)
-class _Judged:
+class _Outcome:
     """What one system did on a task's data."""
 
     system: System
     search: Search | None
-    scores: Mapping[str, Score]
-    per_query: Mapping[str, Any]
-    counts: Counts
-    warnings: Sequence[str]
+    vectors: Vectors
+    verdict: Verdict
     run: Run | None = None
 
 
@@ -104,10 +101,10 @@ def evaluate(
     store = store or Store(default_root())
     setting = _Setting(asked, chosen, (index, searched), store, seed, clock)
     if isinstance(data, Pairs):
-        judged = _pairs(encoder, system, data, setting)
+        outcome = _pairs(encoder, system, data, setting)
     else:
-        judged = _retrieval(encoder, system, data, setting)
-    return _evaluation(data, judged, setting)
+        outcome = _retrieval(encoder, system, data, setting)
+    return _recorded(outcome, data, setting)
 
 
 def evaluate_run(
@@ -127,14 +124,11 @@ def evaluate_run(
         data = asked.load()
     if isinstance(data, Pairs):
         raise InputError(f"{asked.spec} has pairs of sentences: a run file ranks documents")
-    given = ("given", Spec("given"))
-    setting = _Setting(
-        asked, _chosen(asked, data, measures), given, Store(default_root()), seed, clock
-    )
+    chosen, store = _chosen(asked, data, measures), Store(default_root())
+    setting = _Setting(asked, chosen, ("given", Spec("given")), store, seed, clock)
     with clock.phase("read run"):
-        run, notes = trec.read_run(
-            path, data.queries, data.corpus, setting.depth + asked.exclude_self
-        )
+        deep = setting.depth + asked.exclude_self
+        run, notes = trec.read_run(path, data.queries, data.corpus, deep)
     name, digest = f"run:{path.name}", {"run_sha256": records.file_digest(path)}
     system = System(
         spec=name,
@@ -145,10 +139,10 @@ def evaluate_run(
         dimension=None,
         prompts={},
     )
-    return _evaluation(data, _judged(system, run, data, Vectors({}, {}, notes), setting), setting)
+    return _recorded(_judged(system, run, data, Vectors({}, {}, notes), setting), data, setting)
 
 
-def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) -> _Judged:
+def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) -> _Outcome:
     """Encode corpus and queries, search, and judge the run."""
     clock, index = setting.clock, INDEXES.create(setting.index[1])
     makes: Representation = "sparse" if isinstance(encoder, CollectionEncoder) else "dense"
@@ -174,8 +168,7 @@ def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) 
     with clock.phase("search", len(data.queries), "queries"):
         wanted = min(setting.depth, len(data.corpus)) + setting.task.exclude_self
         run = searcher.search(queries, wanted, clock.progress)
-    details = dict(index.describe())
-    return _judged(system, run, data, vectors, setting, details=details)
+    return _judged(system, run, data, vectors, setting, details=dict(index.describe()))
 
 
 def _judged(
@@ -186,90 +179,35 @@ def _judged(
     setting: _Setting,
     *,
     details: Mapping[str, object] | None = None,
-) -> _Judged:
-    """Measures of a run over the queries that have judgments."""
-    scored, qrels = data.qrels.judged, data.qrels
+) -> _Outcome:
+    """Judge a run, the query's own document dropped where the task says so."""
     with setting.clock.phase("score", len(data.queries), "queries"):
-        if setting.task.exclude_self:  # the search went one deeper
+        if setting.task.exclude_self:  # the run is one deeper for it
             own = [data.corpus.rows.get(id, -1) for id in data.queries.ids]
             run = ranking.without(run, np.asarray(own, np.int32))
-        found = find(run, qrels)
-        values = {
-            str(measure): RETRIEVAL[measure.name](found, measure.cutoff or 0)[scored]
-            for measure in setting.measures
-        }
-        low, high = stats.bootstrap_means(np.stack(list(values.values())), setting.seed)
-    scores = {
-        name: records.score(value.mean(), low[i], high[i])
-        for i, (name, value) in enumerate(values.items())
-    }
-    tally = {
-        "queries_scored": int(scored.sum()),
-        "queries_unjudged": int((~scored).sum()),
-        "queries_without_results": int((run.docs[scored] < 0).all(axis=1).sum()),
-        "judgments": len(qrels.docs),
-        "judgments_of_unknown_documents": qrels.unknown_documents,
-        "judgments_of_unknown_queries": qrels.unknown_queries,
-        "judgments_repeated": qrels.repeated,
-    }
-    notes = [*data.warnings, *vectors.warnings]
-    notes += [f"{tally[name]} {name.replace('_', ' ')}" for name in NOTED if tally[name]]
-    if setting.depth > len(data.corpus):
-        notes.append(f"a cut-off of {setting.depth} is beyond the {len(data.corpus)} documents")
-    ids = [id for id, kept in zip(data.queries.ids, scored, strict=True) if kept]
-    sizes = {"documents": len(data.corpus), "queries": len(data.queries)}
+        verdict = judge_run(run, data, setting.measures, setting.seed)
     asked, full = setting.index
     search = Search(spec=asked, full=str(full), depth=setting.depth, details=dict(details or {}))
-    return _Judged(
-        system,
-        search,
-        scores,
-        per_query={"query_id": ids, **values},
-        counts={**sizes, **vectors.counts, **tally},
-        warnings=notes,
-        run=run,
-    )
+    return _Outcome(system, search, vectors, verdict, run)
 
 
-NOTED = (
-    "queries_unjudged",
-    "judgments_of_unknown_documents",
-    "judgments_of_unknown_queries",
-    "judgments_repeated",
-)
-
-
-def _pairs(spec: str, encoder: Encoder, data: Pairs, setting: _Setting) -> _Judged:
-    """Correlation of the similarity of two sentences with its gold value."""
+def _pairs(spec: str, encoder: Encoder, data: Pairs, setting: _Setting) -> _Outcome:
+    """Encode both sides of the pairs and judge their similarities."""
     parts: dict[str, tuple[Role, Sequence[str]]] = {
         "sentences": ("text", [*data.left, *data.right])
     }
     vectors = represent(spec, encoder, parts, setting.store, setting.clock)
     sentences = vectors.parts["sentences"]
     assert isinstance(sentences, Dense)
-    scores: dict[str, Score] = {}
     with setting.clock.phase("score", len(data), "pairs"):
-        values = similarities(sentences.values[: len(data)], sentences.values[len(data) :])
-        for measure in setting.measures:
-            similarity, kind = measure.name.split("_")
-            x = values[similarity]
-            interval = stats.bootstrap_correlation(kind, x, data.gold, setting.seed)
-            scores[str(measure)] = records.score(float(correlation(kind, x, data.gold)), *interval)
-    notes = [*data.warnings, *vectors.warnings]
-    notes += [f"{name} is not defined: constant" for name, s in scores.items() if s.mean is None]
-    return _Judged(
-        _system(spec, encoder, sentences),
-        None,
-        scores,
-        per_query={"pair": list(range(len(data))), "gold": data.gold, **values},
-        counts={"pairs": len(data), **vectors.counts},
-        warnings=notes,
-    )
+        left, right = sentences.values[: len(data)], sentences.values[len(data) :]
+        verdict = judge_pairs(left, right, data, setting.measures, setting.seed)
+    return _Outcome(_system(spec, encoder, sentences), None, vectors, verdict)
 
 
-def _evaluation(data: Retrieval | Pairs, judged: _Judged, setting: _Setting) -> Evaluation:
+def _recorded(outcome: _Outcome, data: Retrieval | Pairs, setting: _Setting) -> Evaluation:
     """Everything together as a record."""
-    asked = setting.task
+    asked, verdict, vectors = setting.task, outcome.verdict, outcome.vectors
     names = [str(measure) for measure in setting.measures]
     task = Asked(
         spec=asked.spec,
@@ -282,20 +220,20 @@ def _evaluation(data: Retrieval | Pairs, judged: _Judged, setting: _Setting) -> 
         reference=asked.definition.reference,
     )
     record = Record(
-        id=records.identity(judged.system, task, judged.search, names),
+        id=records.identity(outcome.system, task, outcome.search, names),
         created=records.stamp(),
-        system=judged.system,
+        system=outcome.system,
         task=task,
-        search=judged.search,
+        search=outcome.search,
         main_measure=names[0],
-        scores=dict(judged.scores),
-        counts=dict(judged.counts),
-        warnings=list(judged.warnings),
+        scores=verdict.scores,
+        counts={**verdict.counts, **vectors.counts},
+        warnings=[*data.warnings, *vectors.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=records.environment(),
     )
-    return Evaluation(record, judged.per_query, data, judged.run)
+    return Evaluation(record, verdict.per_query, data, outcome.run)
 
 
 def _system(spec: str, encoder: Encoder, documents: Dense | Sparse) -> System:

@@ -61,7 +61,6 @@ def _bars() -> Bars:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
-        MofNCompleteColumn,
         Progress,
         SpinnerColumn,
         TextColumn,
@@ -72,8 +71,7 @@ def _bars() -> Bars:
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
+        TextColumn("{task.fields[how]}"),
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
@@ -104,20 +102,18 @@ class _Bar:
     stage: _Stage = field(default_factory=_Stage)
 
     def __post_init__(self) -> None:
-        self.task = self.bars.add_task(self.title, total=None, rate="")
+        self.task = self.bars.add_task(self.title, total=None, how="")
 
     def report(self, stage: str, done: int, total: int, unit: str) -> None:
         new = stage != self.stage.name
         rate = self.stage.rate(stage, done)
         if new:
             self.bars.reset(self.task, total=total or None)
-        self.bars.update(
-            self.task,
-            description=f"{self.title}: {stage}",
-            completed=done,
-            total=total or None,
-            rate=f"{_short(rate)} {unit}/s" if rate else unit,
-        )
+        how = f"{_short(done)}/{_short(total)} {unit}" if total else ""
+        if rate:
+            how += f", {_short(rate)}/s"
+        what = f"{self.title}: {stage}"
+        self.bars.update(self.task, description=what, completed=done, total=total or None, how=how)
 
 
 @dataclass
@@ -142,4 +138,4 @@ def _short(value: float) -> str:
     for size, mark in ((1e9, " G"), (1e6, " M")):
         if value >= size:
             return f"{value / size:.1f}{mark}"
-    return f"{value:,.0f}" if value >= 10 else f"{value:.1f}".removesuffix(".0")
+    return f"{value:,.0f}" if value >= 10 or value == int(value) else f"{value:.1f}"

@@ -70,7 +70,11 @@ class BM25:
 
 
 def _tokens(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Numbers of the stems of each text, and the vocabulary."""
+    """Numbers of the stems of each text, and the vocabulary.
+
+    Stems are numbered in alphabetical order: bm25s takes that of a set, which differs between
+    processes, and with it the order of sums and their last bit.
+    """
     import bm25s
     import Stemmer
 
@@ -78,7 +82,9 @@ def _tokens(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
         list(texts),
         stopwords="en",
         stemmer=Stemmer.Stemmer("english"),
-        allow_empty=False,
+        allow_empty=True,  # no words, no stems; False would put in the empty word
         show_progress=False,
     )
-    return found.ids, found.vocab
+    vocabulary = {word: number for number, word in enumerate(sorted(found.vocab))}
+    number = {old: vocabulary[word] for word, old in found.vocab.items()}
+    return [[number[stem] for stem in row] for row in found.ids], vocabulary
