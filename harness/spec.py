@@ -139,7 +139,8 @@ class Registry(Generic[T]):
         for point in entry_points(group=self.package):
             try:
                 point.load()
-            except Exception as error:  # a broken third party must not take the harness down
+            except Exception as error:  # whatever a third party raises
+                self._complete = False
                 raise InputError(
                     f"the {self.noun} {point.name!r} of {point.value} does not load: "
                     f"{reason(error)}; upgrade or uninstall that package"

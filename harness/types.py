@@ -84,7 +84,7 @@ class Corpus:
             raise InputError("the corpus is empty: expected at least one document")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         sorted_ids = [ids[i] for i in order]
-        refuse_duplicates(sorted_ids, "document")
+        refuse_bad_ids(sorted_ids, "document")
         return cls(sorted_ids, [texts[i] for i in order])
 
     @cached_property
@@ -106,7 +106,7 @@ class Queries:
     def __post_init__(self) -> None:
         if not self.ids:
             raise InputError("there are no queries: expected at least one")
-        refuse_duplicates(sorted(self.ids), "query")
+        refuse_bad_ids(sorted(self.ids), "query")
 
     @cached_property
     def rows(self) -> dict[str, int]:
@@ -117,8 +117,10 @@ class Queries:
         return len(self.ids)
 
 
-def refuse_duplicates(sorted_ids: Sequence[str], noun: str) -> None:
-    """Raise InputError where two neighbours are equal."""
+def refuse_bad_ids(sorted_ids: Sequence[str], noun: str) -> None:
+    """Raise InputError for an empty id or two equal neighbours."""
+    if not sorted_ids[0]:
+        raise InputError(f"a {noun} has an empty id: expected text")
     for one, other in pairwise(sorted_ids):
         if one == other:
             raise InputError(f"{noun} id {one!r} occurs more than once: ids must be unique")

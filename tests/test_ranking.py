@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import ranking
+from harness.types import Run
+
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+HUGE, TINY = 3.4028234663852886e38, 1.401298464324817e-45  # FLT_MAX and the smallest denormal
+NASTY = (0.0, -0.0, TINY, -TINY, 1.1754943508222875e-38, HUGE, -HUGE, 1.0, -1.0, 1.0000001192092896)
+
+scores = st.one_of(
+    st.sampled_from(NASTY), st.floats(width=32, allow_nan=False, allow_infinity=False)
+)
+
+
+def keys_of(values: list[float]) -> ranking.Keys:
+    """Keys [1, n] of one query's scores, in row order."""
+    return ranking.pack(np.array([values], np.float32), np.arange(len(values))[None, :])
+
+
+def rule(values: list[float]) -> list[int]:
+    """Rows in the order of the rule, by comparison of Python floats."""
+    return sorted(range(len(values)), key=lambda row: (-values[row], -row))
+
+
+@QUICK
+@given(st.lists(scores, min_size=1, max_size=30))
+def test_a_key_gives_back_its_score_and_row(values):
+    run = ranking.unpack(keys_of(values))
+    assert run.docs.tolist() == [list(range(len(values)))]
+    assert run.scores.tolist() == [values]  # -0.0 == 0.0
+    assert (run.docs.dtype, run.scores.dtype) == (np.int32, np.float32)
+    assert not np.signbit(run.scores[run.scores == 0]).any()
+
+
+@QUICK
+@given(st.lists(scores, min_size=1, max_size=30), st.integers(1, 40))
+def test_best_follows_the_rule_also_at_the_cut(values, k):
+    run = ranking.unpack(ranking.best(keys_of(values), k))
+    expected = rule(values)[:k]
+    padding = k - len(expected)
+    assert run.docs.tolist() == [expected + [-1] * padding]
+    assert run.scores.tolist() == [[values[row] for row in expected] + [0.0] * padding]
+
+
+@QUICK
+@given(st.lists(scores, min_size=2, max_size=30), st.integers(1, 8), st.data())
+def test_merging_the_best_of_two_blocks_is_the_best_of_all(values, k, data):
+    cut = data.draw(st.integers(1, len(values) - 1))
+    keys = keys_of(values)
+    parts = [ranking.best(keys[:, :cut], k), ranking.best(keys[:, cut:], k)]
+    merged = ranking.best(np.concatenate(parts, axis=1), k)
+    assert merged.tolist() == ranking.best(keys, k).tolist()
+
+
+def test_ties_go_to_the_higher_row():
+    # rows 0..9 tie; rows 10 and 11 rank above; a cut of 4 goes through the tie
+    run = ranking.unpack(ranking.best(keys_of([0.5] * 10 + [0.75, 1.0]), 4))
+    assert run.docs.tolist() == [[11, 10, 9, 8]]
+
+
+def test_ties_across_the_cut_where_a_partition_precedes_the_sort():
+    run = ranking.unpack(ranking.best(keys_of([0.0, -0.0] * 50), 3))
+    assert run.docs.tolist() == [[99, 98, 97]]
+
+
+def test_rows_are_ranked_apart():
+    keys = ranking.pack(np.float32([[1, 2], [2, 1]]), np.array([[0, 1], [0, 1]]))
+    assert ranking.unpack(ranking.best(keys, 2)).docs.tolist() == [[1, 0], [0, 1]]
+
+
+@pytest.mark.parametrize("k", [2, 4, 20])
+def test_padding_ranks_below_the_lowest_score(k):
+    packed = ranking.pack(np.float32([[-HUGE, HUGE, 7]]), np.array([[0, -1, -1]]))
+    run = ranking.unpack(ranking.best(packed, k))
+    assert run.docs.tolist() == [[0] + [-1] * (k - 1)]
+    assert run.scores.tolist() == [[-HUGE] + [0.0] * (k - 1)]
+
+
+def test_the_largest_row_survives():
+    run = ranking.unpack(ranking.pack(np.float32([[0.5]]), np.array([[2**31 - 2]])))
+    assert (run.docs.tolist(), run.scores.tolist()) == ([[2**31 - 2]], [[0.5]])
+
+
+def test_packing_leaves_its_input_alone():
+    values = np.float32([[-0.0, 1.0]])
+    ranking.pack(values, np.array([[0, -1]]))
+    assert np.signbit(values[0, 0])
+    assert values[0, 1] == 1.0
+
+
+def test_without_drops_one_document_or_the_last():
+    run = Run(
+        np.int32([[3, 1, 2], [3, 1, 2], [3, 1, 2], [3, -1, -1]]),
+        np.float32([[9, 8, 7], [9, 8, 7], [9, 8, 7], [9, 0, 0]]),
+    )
+    # found first; not among the results; nothing to drop (and padding is not "document -1")
+    left = ranking.without(run, np.int32([3, 5, -1, -1]))
+    assert left.docs.tolist() == [[1, 2], [3, 1], [3, 1], [3, -1]]
+    assert left.scores.tolist() == [[8, 7], [9, 8], [9, 8], [9, 0]]
+
+
+@QUICK
+@given(st.lists(scores, min_size=2, max_size=12), st.integers(-1, 12))
+def test_a_search_one_deeper_without_itself_is_a_search_of_the_others(values, own):
+    k = len(values) - 1
+    left = ranking.without(
+        ranking.unpack(ranking.best(keys_of(values), k + 1)), np.array([own], np.int32)
+    )
+    assert left.docs.tolist() == [[row for row in rule(values) if row != own][:k]]

@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import importlib
+import shlex
+import shutil
+import string
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from textwrap import dedent
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harness import spec as module
+from harness.spec import Registry, Spec, load_plugin, parse, unknown
+from harness.types import InputError
+
+QUICK = settings(max_examples=150, deadline=None, derandomize=True)
+
+words = st.text(min_size=1, max_size=12)
+keys = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
+specs = st.builds(
+    Spec,
+    words,
+    st.none() | words,
+    st.dictionaries(keys, st.text(max_size=12), max_size=3).map(lambda d: tuple(d.items())),
+)
+NASTY = Spec("a:b", "~/my $data #1,k=v", (("prompt", "100% 'of' \"it\"\n\\ é\t*?[]{}()<>|;&!`~"),))
+
+
+# --- the grammar --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("minilm", Spec("minilm")),
+        ("folder:path/to/beir", Spec("folder", "path/to/beir")),
+        (
+            "st:intfloat/e5-small-v2,dtype=bfloat16,max_length=256",
+            Spec("st", "intfloat/e5-small-v2", (("dtype", "bfloat16"), ("max_length", "256"))),
+        ),
+        # only the first colon divides; an equals sign may stand in a target and in a value
+        ("api:m,url=http://h:80/v1?a=b", Spec("api", "m", (("url", "http://h:80/v1?a=b"),))),
+        ("folder:a=b:c", Spec("folder", "a=b:c")),
+        # values may be given plainly or percent-encoded
+        ("e5,prompt=query: ", Spec("e5", None, (("prompt", "query:"),))),
+        ("e5,prompt=query%3A%20", Spec("e5", None, (("prompt", "query: "),))),
+        ("e5,prompt=", Spec("e5", None, (("prompt", ""),))),
+        (" exact , a =1", Spec("exact ", None, (("a", "1"),))),
+        ("limit,seed=0%2C1", Spec("limit", None, (("seed", "0,1"),))),
+    ],
+)
+def test_parse(text, expected):
+    assert parse(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "'' names nothing"),
+        ("  ", "names nothing"),
+        (":x", "':x' names nothing"),
+        (",a=1", "names nothing"),
+        ("st:", "'st:' has nothing after the colon: expected st:target"),
+        ("st:,a=1", "nothing after the colon"),
+        ("bm25,k1", r"'bm25,k1': 'k1' is not key=value \(write a comma as %2C\)"),
+        ("bm25,=1", "'=1' is not key=value"),
+        ("bm25,", "'' is not key=value"),
+        ("bm25,k1=1,k1=2", "gives k1 twice"),
+        ("bm25,k1=1, k1=2", "gives k1 twice"),
+    ],
+)
+def test_a_wrong_spec_is_quoted_with_what_is_wrong(text, message):
+    with pytest.raises(InputError, match=message):
+        parse(text)
+
+
+@QUICK
+@given(specs)
+@example(NASTY)
+@example(Spec("%41", "%25", (("a", "%"),)))
+def test_a_spec_reads_back_as_it_prints(spec):
+    assert parse(str(spec)) == spec
+    assert parse(spec) is spec
+
+
+@QUICK
+@given(words)
+def test_reading_and_printing_settle_at_once(text):
+    try:
+        spec = parse(text)
+    except InputError:
+        return
+    assert parse(str(spec)) == spec
+    assert str(parse(str(spec))) == str(spec)
+
+
+PLAIN = set(string.ascii_letters + string.digits + "_.-/:@+%,=")
+
+
+@QUICK
+@given(specs)
+@example(NASTY)
+def test_a_spec_is_one_word_in_a_shell_and_in_make(spec):
+    text = str(spec)
+    assert shlex.split(text, comments=True) == [text]
+    assert set(text) <= PLAIN  # no white space, no $ or # for make, no ~ or * for the shell
+
+
+def test_a_spec_survives_a_real_shell():
+    shell = shutil.which("bash") or shutil.which("sh")
+    if shell is None:
+        pytest.skip("no shell on this machine")
+    found = [NASTY, Spec("folder", "~/x"), Spec("a", "b:~", (("k", "~root"),))]
+    found += [Spec("n", char, (("v", char * 2),)) for char in string.printable]
+    lines = [f"TASK={spec}" for spec in found]
+    done = subprocess.run(
+        [shell, "-c", "printf '%s\\n' " + " ".join(lines)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"HOME": "/home/somebody"},
+    )
+    assert done.stdout.splitlines() == lines
+
+
+def test_what_a_spec_prints():
+    assert str(Spec("st", "a/b", (("prompt", "query: "),))) == "st:a/b,prompt=query:%20"
+    assert str(Spec("folder", "~/x")) == "folder:%7E/x"
+
+
+def test_merged_adds_and_replaces_in_place():
+    spec = parse("bm25,k1=1.2,b=0.5")
+    assert str(spec.merged([("k1", "2"), ("method", "atire")])) == "bm25,k1=2,b=0.5,method=atire"
+    assert str(spec) == "bm25,k1=1.2,b=0.5"
+
+
+# --- a registry ---------------------------------------------------------------------------------
+
+SHAPES = """
+from __future__ import annotations
+from typing import Any
+from harness.spec import Registry
+SHAPES: Registry[Any] = Registry("shape", "shapes")
+"""
+SQUARE = '''
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Literal, Optional
+from shapes import SHAPES
+
+@SHAPES.register("square")
+@dataclass(frozen=True)
+class Square:
+    """Four equal sides.
+
+    And more.
+    """
+    side: int = 1
+    tilt: float = 0.5
+    filled: bool = False
+    line: Literal["solid", "dotted"] = "solid"
+    ink: Literal[1, 2] = 1
+    name: str = "sq"
+    limit: int | None = None
+    label: Optional[str] = None
+
+SHAPES.alias("tile", "square,side=3,filled=true")
+'''
+DRAWN = '''
+from shapes import SHAPES
+
+@SHAPES.register("drawn")
+def drawn(target: str, scale: float = 1.0):
+    """A shape from a file."""
+    return target, scale
+
+@SHAPES.register("sketch")
+def sketch(target: str = "blank"):
+    return target
+
+@SHAPES.register("loose")
+def loose(size=7, name=None):
+    return size, name
+
+@SHAPES.register("strict")
+def strict(size: int):
+    return size
+
+SHAPES.alias("logo", "drawn:logo.svg")
+'''
+
+
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder to import from; what is imported from it is forgotten."""
+    before = set(sys.modules)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name.split(".")[0] in ("shapes", "outside") or name.startswith("harness_plugin_"):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def shapes(modules: Path) -> Registry[Any]:
+    package = modules / "shapes"
+    package.mkdir()
+    for name, text in (("__init__", SHAPES), ("square", SQUARE), ("drawn", DRAWN)):
+        (package / f"{name}.py").write_text(text, "utf-8")
+    importlib.invalidate_caches()
+    return importlib.import_module("shapes").SHAPES
+
+
+def test_modules_of_the_package_register_themselves(shapes):
+    assert shapes.names() == ["drawn", "logo", "loose", "sketch", "square", "strict", "tile"]
+    assert [entry.name for entry in shapes.entries()] == [
+        "drawn",
+        "loose",
+        "sketch",
+        "square",
+        "strict",
+    ]
+    assert shapes.aliases() == {
+        "logo": parse("drawn:logo.svg"),
+        "tile": parse("square,side=3,filled=true"),
+    }
+    assert "tile" in shapes
+    assert "circle" not in shapes
+
+
+def test_an_entry_describes_its_factory(shapes):
+    drawn, loose, sketch, square, _ = shapes.entries()
+    assert square.summary == "Four equal sides."
+    assert list(square.parameters)[:2] == ["side", "tilt"]
+    assert square.target is None
+    assert list(drawn.parameters) == ["scale"]
+    assert drawn.target is not None
+    assert sketch.target.default == "blank"
+    assert loose.summary == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        ("square", "side", 1),
+        ("square,side=4", "side", 4),
+        ("square,tilt=2", "tilt", 2.0),
+        ("square,tilt=1e-3", "tilt", 0.001),
+        ("square,filled=true", "filled", True),
+        ("square,filled=False", "filled", False),
+        ("square,line=dotted", "line", "dotted"),
+        ("square,ink=2", "ink", 2),
+        ("square,limit=5", "limit", 5),
+        ("square", "limit", None),
+        ("square,label=7", "label", "7"),
+        ("square,name=a%20b", "name", "a b"),
+        ("tile", "side", 3),
+        ("tile", "filled", True),
+        ("tile,side=9", "side", 9),
+    ],
+)
+def test_values_take_the_declared_type(shapes, text, field, value):
+    found = getattr(shapes.create(text), field)
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_targets(shapes):
+    assert shapes.create("drawn:a/b.svg,scale=2") == ("a/b.svg", 2.0)
+    assert shapes.create("logo") == ("logo.svg", 1.0)
+    assert shapes.create("logo,scale=3") == ("logo.svg", 3.0)
+    assert shapes.create("sketch") == "blank"
+    assert shapes.create("sketch:full") == "full"
+    assert shapes.create(Spec("drawn", "x")) == ("x", 1.0)
+
+
+def test_a_parameter_that_declares_no_type_has_that_of_its_default(shapes):
+    assert shapes.create("loose") == (7, None)
+    assert shapes.create("loose,size=8,name=9") == (8, "9")
+    with pytest.raises(InputError, match="loose: size=x: expected a whole number"):
+        shapes.create("loose,size=x")
+
+
+@pytest.mark.parametrize(
+    ("text", "full"),
+    [
+        ("square", "square,filled=false,ink=1,line=solid,name=sq,side=1,tilt=0.5"),
+        (
+            "tile,limit=07,label=a%20b",
+            "square,filled=true,ink=1,label=a%20b,limit=7,line=solid,name=sq,side=3,tilt=0.5",
+        ),
+        ("logo", "drawn:logo.svg,scale=1.0"),
+        ("sketch", "sketch"),
+        ("loose", "loose,size=7"),
+    ],
+)
+def test_a_resolved_spec_has_every_value(shapes, text, full):
+    assert str(shapes.resolve(text)) == full
+    assert shapes.resolve(full) == shapes.resolve(text)
+    assert shapes.create(full) == shapes.create(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "sqare",
+            "unknown shape 'sqare'. Did you mean 'square'? "
+            "Choices: drawn, logo, loose, sketch, square, strict, tile",
+        ),
+        ("SQUARE", "Did you mean 'square'?"),
+        ("zzz", "unknown shape 'zzz'. Choices: drawn"),
+        ("square,sid=3", "unknown parameter of square 'sid'. Did you mean 'side'? Choices: filled"),
+        ("drawn:x,target=y", "unknown parameter of drawn 'target'. Choices: scale"),
+        ("square:x", "shape 'square' takes no target, yet square:x has one"),
+        ("tile:x", "unknown shape 'tile'"),
+        ("drawn", "shape 'drawn' needs a target: drawn:..."),
+        ("square,side=x", "square: side=x: expected a whole number"),
+        ("square,side=1.5", "square: side=1.5: expected a whole number"),
+        ("square,side=", "square: side=: expected a whole number"),
+        ("square,tilt=x", "square: tilt=x: expected a number"),
+        ("square,filled=yes", "square: filled=yes: expected true or false"),
+        ("square,line=wavy", "square: line=wavy: expected one of solid, dotted"),
+        ("square,ink=3", "square: ink=3: expected one of 1, 2"),
+        ("square,limit=none", "square: limit=none: expected a whole number"),
+    ],
+)
+@pytest.mark.parametrize("ask", ["create", "resolve"])
+def test_errors_say_what_is_there(shapes, ask, text, message):
+    with pytest.raises(InputError) as caught:
+        getattr(shapes, ask)(text)
+    assert message in str(caught.value)
+
+
+def test_the_nearest_name_is_found_whatever_its_case():
+    assert "Did you mean 'nDCG@K'?" in str(unknown("measure", "NDCG@k", ["nDCG@K", "AP@K"]))
+    assert str(unknown("thing", "x", [])) == "unknown thing 'x'. Choices: none"
+
+
+def test_a_name_is_registered_once():
+    registry: Registry[int] = Registry("number", "nowhere")
+    registry.register("one")(lambda: 1)
+    registry.alias("uno", "one")
+    for claim in (
+        lambda: registry.register("one")(lambda: 2),
+        lambda: registry.register("uno")(lambda: 2),
+        lambda: registry.alias("one", "uno"),
+        lambda: registry.alias("uno", "one"),
+    ):
+        with pytest.raises(InputError, match=r"number '(one|uno)' is registered already"):
+            claim()
+
+
+# --- third parties ------------------------------------------------------------------------------
+
+PLUGIN = """
+    from __future__ import annotations
+    from dataclasses import dataclass
+    from shapes import SHAPES
+
+    @SHAPES.register("circle")
+    @dataclass(frozen=True)
+    class Circle:
+        \"\"\"Round.\"\"\"
+        radius: float = 1.0
+"""
+
+
+def plugin(folder: Path, text: str, name: str = "mine.py") -> Path:
+    path = folder / name
+    path.write_text(dedent(text), "utf-8")
+    return path
+
+
+def test_a_plugin_file_registers_what_it_holds(shapes, tmp_path):
+    load_plugin(plugin(tmp_path, PLUGIN))
+    assert shapes.create("circle,radius=2").radius == 2.0
+    assert str(shapes.resolve("circle")) == "circle,radius=1.0"
+    assert "square" in shapes
+
+
+def test_a_plugin_cannot_take_a_name_that_is_taken(shapes, tmp_path):
+    shapes.names()
+    with pytest.raises(InputError, match=r"^shape 'square' is registered already"):
+        load_plugin(plugin(tmp_path, PLUGIN.replace("circle", "square")))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 / 0", "mine.py: the plugin fails: ZeroDivisionError: division by zero"),
+        ("def", "mine.py: the plugin fails: SyntaxError: invalid syntax"),
+        ("import no_such_module", "the plugin fails: ModuleNotFoundError: No module named"),
+    ],
+)
+def test_a_broken_plugin_is_named(modules, text, message):
+    with pytest.raises(InputError) as caught:
+        load_plugin(plugin(modules, text))
+    assert message in str(caught.value)
+
+
+def test_a_plugin_is_a_python_file_that_exists(modules):
+    with pytest.raises(InputError, match=r"none\.py: no such plugin file"):
+        load_plugin(modules / "none.py")
+    with pytest.raises(InputError, match=r"notes\.txt: a plugin is a \.py"):
+        load_plugin(plugin(modules, "", "notes.txt"))
+
+
+def test_entry_points_of_the_package_s_name_are_loaded(shapes, modules, monkeypatch):
+    plugin(modules, PLUGIN, "outside.py")
+    asked = []
+
+    def entry_points(group: str) -> list[EntryPoint]:
+        asked.append(group)
+        return [EntryPoint("circle", "outside:Circle", group)]
+
+    monkeypatch.setattr(module, "entry_points", entry_points)
+    assert shapes.create("circle").radius == 1.0
+    assert "circle" in shapes.names()
+    assert asked == ["shapes"]  # once
+
+
+def test_a_broken_entry_point_is_named(shapes, monkeypatch):
+    def load() -> None:
+        raise RuntimeError("needs libfoo\nand more")
+
+    point = SimpleNamespace(name="blob", value="other.pkg:Blob", load=load)
+    monkeypatch.setattr(module, "entry_points", lambda group: [point])
+    with pytest.raises(InputError) as caught:
+        shapes.names()
+    assert str(caught.value) == (
+        "the shape 'blob' of other.pkg:Blob does not load: needs libfoo; "
+        "upgrade or uninstall that package"
+    )
