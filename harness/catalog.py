@@ -164,6 +164,9 @@ def task(text: str) -> Task:
     elif spec.name in SOURCES:
         asked = Spec(spec.name, spec.target, tuple(params.items()))
         definition = Definition(full_name, str(asked))
+    elif full_name in suites():
+        tasks = ", ".join(suites()[full_name].tasks)
+        raise InputError(f"{full_name!r} is a suite of tasks: name one of {tasks}")
     else:
         sources = [f"{entry.name}:..." for entry in SOURCES.entries() if entry.target is not None]
         raise unknown("task", full_name, [*known, *suites(), *sources])

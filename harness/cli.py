@@ -394,9 +394,12 @@ def _bytes(text: str) -> int:
     number = text.strip().rstrip("BKMGTbkmgt ")
     unit = text.strip()[len(number) :].strip().upper()
     try:
-        return int(float(number) * units[unit])
+        size = int(float(number) * units[unit])
     except (KeyError, ValueError, OverflowError):
-        raise InputError(f"size {text!r}: expected a number and KB, MB, GB or TB") from None
+        size = -1
+    if size < 0:
+        raise InputError(f"size {text!r}: expected a number and KB, MB, GB or TB")
+    return size
 
 
 def _say(line: str) -> None:

@@ -40,7 +40,7 @@ from harness.types import (
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
 COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector
-BATCH = 256  # texts between two reports of progress
+BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 DEFAULT_LIMIT = 50 * 10**9
 
@@ -181,11 +181,12 @@ class Plan:
         total = len(self.texts)
         progress(stage, 0, total, "texts")
         width: int | None = None
+        at_once = max(BATCH, getattr(self.encoder, "batch_size", 0))
         for start in range(0, total, self.store.shard):
             parts = []
             stop = min(start + self.store.shard, total)
-            for low in range(start, stop, BATCH):
-                high = min(low + BATCH, stop)
+            for low in range(start, stop, at_once):
+                high = min(low + at_once, stop)
                 batch = self.texts[low:high]
                 encoded = self.encoder.encode(batch, self.role)
                 values = _checked(encoded.values, batch, width)

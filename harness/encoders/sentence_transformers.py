@@ -77,7 +77,7 @@ def sentence_transformer(
     for name, value in sizes.items():
         if value is not None and value < 1:
             raise InputError(f"{target}: {name}={value}: expected at least 1")
-    folder, identity = _locate(target, revision, trust_remote_code)
+    folder, hub = _locate(target, revision, trust_remote_code)
     _refuse_unsafe(folder, target, trust_remote_code)
     config = _json(folder / "config_sentence_transformers.json", {})
     similarity: Similarity = config.get("similarity_fn_name") or "cosine"
@@ -89,7 +89,12 @@ def sentence_transformer(
         "document": _prompt(own, DOCUMENT_PROMPTS, document_prompt),
         "text": _prompt(own, (config.get("default_prompt_name") or "",), None),
     }
-    identity |= {"dtype": dtype, "max_length": max_length, "truncate_dim": truncate_dim}
+    identity: dict[str, object] = {
+        **(hub or {"folder_sha256": _content(folder)}),
+        "dtype": dtype,
+        "max_length": max_length,
+        "truncate_dim": truncate_dim,
+    }
     options = Options(target, folder, dtype, max_length, truncate_dim, device, trust_remote_code)
     return SentenceTransformerEncoder(options, identity, prompts, similarity, batch_size)
 
@@ -165,13 +170,13 @@ class SentenceTransformerEncoder:
 
 def _locate(
     target: str, revision: str | None, trust_remote_code: bool
-) -> tuple[Path, dict[str, object]]:
-    """The folder that holds a model and what identifies its weights."""
+) -> tuple[Path, dict[str, str] | None]:
+    """The folder that holds a model and, for one of the hub, its name and commit."""
     folder = _packaged(target) if target in PACKAGED else Path(target).expanduser()
     if folder.is_dir():
         if revision is not None:
             raise InputError(f"{target} is no model of the hub: it has no revision={revision}")
-        return folder, {"folder_sha256": _content(folder)}
+        return folder, None
     if target.count("/") != 1 or target.startswith((".", "/", "~")):
         raise InputError(f"{target}: no such folder, and not a hub id (organisation/name)")
     from huggingface_hub import snapshot_download
@@ -222,7 +227,9 @@ def _sha256(path: Path) -> str:
 
 
 def _refuse_unsafe(folder: Path, target: str, trust_remote_code: bool) -> None:
-    """Raise InputError for pickled weights, and for code unless it is trusted."""
+    """Raise InputError for what is no model, pickled weights, and code unless it is trusted."""
+    if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+        raise InputError(f"{folder}: no modules.json or config.json: expected a model's folder")
     pickled = sorted(folder.rglob("pytorch_model*.bin"))
     for path in pickled:
         if not any(path.parent.glob("*.safetensors")):

@@ -145,16 +145,26 @@ def _flat(value: object) -> str:
 def write(tables: Sequence[Table], style: str) -> str:
     """Tables as Markdown, CSV, LaTeX (booktabs) or JSON; text from data is escaped."""
     if style == "json":
-        whole = [[dict(zip(t.header, row, strict=True)) for row in t.rows] for t in tables]
+        whole = [_plain(table) for table in tables]
         return json.dumps(whole[0] if len(whole) == 1 else whole, indent=2, ensure_ascii=False)
     if style == "csv":
         return "\n".join(map(_csv, tables)).rstrip("\n")
     return "\n\n".join(_tabulated(table, style) for table in tables)
 
 
+def _plain(table: Table) -> object:
+    """Rows as objects by column; without column names, two columns as one object."""
+    if any(table.header):
+        return [dict(zip(table.header, row, strict=True)) for row in table.rows]
+    if len(table.header) == 2:
+        return {row[0]: row[1] for row in table.rows}
+    return [cell for row in table.rows for cell in row]
+
+
 def _csv(table: Table) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([table.header, *table.rows])
+    header = [table.header] if any(table.header) else []
+    csv.writer(out, lineterminator="\n").writerows([*header, *table.rows])
     return out.getvalue()
 
 
