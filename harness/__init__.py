@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.evaluate import Evaluation, evaluate, evaluate_run
+    from harness.pipeline import Evaluation, evaluate, evaluate_run
     from harness.types import EncodingError, HarnessError, InputError, StoreError
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "evaluate_run",
 ]
 
-_HOME = {"Evaluation": "evaluate", "evaluate": "evaluate", "evaluate_run": "evaluate"}
+_HOME = {"Evaluation": "pipeline", "evaluate": "pipeline", "evaluate_run": "pipeline"}
 
 
 def __getattr__(name: str) -> object:
@@ -31,6 +31,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
 
-    found = getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)
-    globals()[name] = found  # importing harness.evaluate has put the module under that name
-    return found
+    return getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)

@@ -21,7 +21,7 @@ from harness.types import HarnessError, InputError, Progress, Retrieval, reason
 
 if TYPE_CHECKING:
     from harness.encoders import Encoder
-    from harness.evaluate import Evaluation
+    from harness.pipeline import Evaluation
     from harness.report.tables import Table
     from harness.spec import Registry
     from harness.store import Store
@@ -163,7 +163,7 @@ def _one(
 ) -> Evaluation:
     """Measure one model or run file; a model is opened once and kept in `opened`."""
     from harness.encoders import ENCODERS, encoder_spec
-    from harness.evaluate import evaluate, evaluate_run
+    from harness.pipeline import evaluate, evaluate_run
 
     if isinstance(system, Path):
         return evaluate_run(system, task, measures=measures, seed=seed, progress=progress)

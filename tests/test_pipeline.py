@@ -1,0 +1,355 @@
+"""The whole pipeline: published values, what is counted, what is refused, what is repeated."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import harness
+from harness import records
+from harness.encoders import ENCODERS
+from harness.encoders.hashing import Hashing
+from harness.phases import Clock, peak_mb
+from harness.pipeline import evaluate, evaluate_run
+from harness.store import Store
+from harness.types import EncodingError, InputError
+from tests.fakes import Counting, beir
+from tests.shared import shared
+
+DOCUMENTS = {"a": "red apple", "b": "green apple pie", "c": "blue car", "d": "red car"}
+
+
+@pytest.fixture
+def small(tmp_path) -> str:
+    queries = {"q1": "red apple", "q2": "car", "q3": "nobody judged this"}
+    judgments = [("q1", "a", 2), ("q1", "b", 1), ("q2", "c", 1), ("q2", "gone", 1), ("q9", "a", 1)]
+    return beir(tmp_path / "small", DOCUMENTS, queries, judgments)
+
+
+def means(record: records.Record) -> dict[str, float | None]:
+    return {name: score.mean for name, score in record.scores.items()}
+
+
+def test_minilm_on_limit_small_meets_the_published_values(packaged):
+    task = f"folder:{shared('limit-small')}"
+    record = evaluate("minilm", task, measures=["R@2", "R@10", "R@20"]).record
+    assert means(record) == {
+        "R@2": pytest.approx(0.1620, abs=2e-4),
+        "R@10": pytest.approx(0.4805, abs=2e-4),
+        "R@20": pytest.approx(0.6945, abs=2e-4),
+    }
+    assert (record.counts["documents"], record.counts["queries_scored"]) == (46, 1000)
+
+
+def test_bm25_on_limit_small_meets_the_published_values_exactly():
+    task = f"folder:{shared('limit-small')}"
+    record = evaluate("bm25", task, measures=["R@2", "R@10", "R@20"]).record
+    assert means(record) == {"R@2": 0.978, "R@10": 1.0, "R@20": 1.0}
+
+
+def test_minilm_on_sts_b_meets_the_published_value(packaged):
+    record = evaluate("minilm", f"pairs:{shared('sts-b')}").record
+    assert record.main_measure == "cosine_spearman"
+    assert record.main.mean == pytest.approx(0.820325, abs=2e-4)
+    assert record.main.low < record.main.mean < record.main.high
+    assert record.counts["pairs"] == 1379
+    assert record.counts["sentences"] == 2758
+    assert record.counts["sentences_distinct"] == 2552
+
+
+def test_scores_worked_out_by_hand(small):
+    """Bags of words: q1 finds a (cosine 1); q2 finds d before c, by 0.71 each and the later id."""
+    found = evaluate("hashing,dim=65536", small, measures=["RR@10", "R@1", "R@2", "P@2", "nDCG@2"])
+    assert found.run.docs[:2].tolist() == [[0, 3, 1, 2], [3, 2, 1, 0]]
+    ideal, half = 2 + 1 / np.log2(3), 1 / np.log2(3)
+    assert means(found.record) == {
+        "RR@10": (1 + 0.5) / 2,
+        "R@1": (0.5 + 0) / 2,
+        "R@2": (0.5 + 0.5) / 2,
+        "P@2": (0.5 + 0.5) / 2,
+        "nDCG@2": pytest.approx((2 / ideal + half / (1 + half)) / 2),
+    }
+    assert found.per_query["query_id"] == ["q1", "q2"]
+    assert found.per_query["R@1"].tolist() == [0.5, 0.0]
+
+
+def test_what_is_left_out_is_counted_and_told(small):
+    record = evaluate("hashing", small).record
+    expected = {
+        "documents": 4,
+        "queries": 3,
+        "queries_scored": 2,
+        "queries_unjudged": 1,
+        "queries_without_results": 0,
+        "judgments": 4,
+        "judgments_of_unknown_documents": 1,
+        "judgments_of_unknown_queries": 1,
+        "judgments_repeated": 0,
+        "documents_tokens": 9,
+    }
+    assert {name: record.counts[name] for name in expected} == expected
+    assert {
+        "1 queries unjudged",
+        "1 judgments of unknown documents",
+        "1 judgments of unknown queries",
+    } <= set(record.warnings)
+
+
+def test_a_query_without_results_scores_zero_and_is_counted(tmp_path):
+    queries = {"q1": "apple", "q2": "zebra"}
+    task = beir(tmp_path / "data", DOCUMENTS, queries, [("q1", "a", 1), ("q2", "b", 1)])
+    record = evaluate("bm25", task, measures=["R@10", "RR@10"]).record
+    assert record.counts["queries_without_results"] == 1
+    assert record.scores["R@10"].mean == 0.5
+
+
+def test_a_cut_off_beyond_the_corpus_is_told_and_harmless(small):
+    record = evaluate("hashing", small, measures=["R@1000", "R@4"]).record
+    assert record.scores["R@1000"].mean == record.scores["R@4"].mean == 0.75
+    assert "a cut-off of 1000 is beyond the 4 documents" in record.warnings
+    assert record.search.depth == 1000
+    assert not any(
+        "cut-off" in w for w in evaluate("hashing", small, measures=["R@4"]).record.warnings
+    )
+
+
+def test_a_query_that_is_a_document_is_not_its_own_answer(tmp_path):
+    queries = {"a": DOCUMENTS["a"], "d": DOCUMENTS["d"], "x": "blue"}
+    task = beir(
+        tmp_path / "data", DOCUMENTS, queries, [("a", "b", 1), ("d", "c", 1), ("x", "c", 1)]
+    )
+    plain = evaluate("hashing,dim=65536", task, measures=["P@1", "R@3"])
+    assert plain.run.docs[:, 0].tolist() == [0, 3, 2]
+    assert plain.record.scores["P@1"].mean == pytest.approx(1 / 3)
+    assert not plain.record.task.exclude_self
+
+    without = evaluate("hashing,dim=65536", f"{task},exclude_self=true", measures=["P@1", "R@3"])
+    assert without.run.docs.shape == (3, 3)
+    assert without.run.docs.tolist() == [[3, 1, 2], [2, 0, 1], [2, 3, 1]]
+    assert without.record.scores["R@3"].mean == 1.0
+    assert without.record.task.exclude_self
+    assert without.record.id != plain.record.id
+
+
+def test_exclude_self_holds_for_run_files_too(tmp_path):
+    queries = {"a": "red apple"}
+    task = beir(tmp_path / "data", DOCUMENTS, queries, [("a", "b", 1)])
+    path = tmp_path / "own.run"
+    path.write_text("a Q0 a 1 9 x\na Q0 b 2 8 x\na Q0 c 3 7 x\n")
+    scores = [
+        means(evaluate_run(path, spec, measures=["P@1", "RR@2"]).record)
+        for spec in (task, f"{task},exclude_self=true")
+    ]
+    assert scores == [{"P@1": 0.0, "RR@2": 0.5}, {"P@1": 1.0, "RR@2": 1.0}]
+
+
+def test_an_encoder_and_a_task_that_do_not_fit_name_both(tmp_path):
+    path = tmp_path / "test.jsonl"
+    rows = [json.dumps({"sentence1": "a", "sentence2": "b", "score": i}) for i in range(3)]
+    path.write_text("\n".join(rows))
+    with pytest.raises(InputError) as error:
+        evaluate("bm25,k1=2", f"pairs:{path}")
+    assert str(error.value) == (
+        "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
+        "choose a model that makes dense vectors"
+    )
+    with pytest.raises(InputError, match=r"nDCG@10 does not fit pairs:.*, a task of pairs"):
+        evaluate("hashing", f"pairs:{path}", measures=["nDCG@10"])
+
+
+def test_a_measure_of_pairs_does_not_fit_retrieval(small):
+    with pytest.raises(InputError, match=r"cosine_spearman does not fit folder:.* of retrieval"):
+        evaluate("hashing", small, measures=["cosine_spearman"])
+
+
+def test_an_index_that_does_not_take_what_the_encoder_makes_names_both(small, monkeypatch):
+    from harness.indexes.exact import Exact
+
+    monkeypatch.setattr(Exact, "takes", ("dense",))
+    with pytest.raises(InputError) as error:
+        evaluate("bm25", small, "exact,block=9")
+    assert str(error.value) == (
+        "bm25 makes sparse vectors and index exact,block=9 takes dense: choose another index"
+    )
+
+
+def test_a_constant_similarity_has_no_correlation(tmp_path):
+    path = tmp_path / "test.jsonl"
+    rows = [json.dumps({"sentence1": "same", "sentence2": "same", "score": i}) for i in range(3)]
+    path.write_text("\n".join(rows))
+    record = evaluate("hashing", f"pairs:{path}", measures=["cosine_spearman"]).record
+    assert record.main == records.Score(mean=None, low=None, high=None)
+    assert "cosine_spearman is not defined: constant" in record.warnings
+    assert records.Record.model_validate_json(record.model_dump_json()) == record
+
+
+def test_correlations_worked_out_by_hand(tmp_path):
+    """Words shared of two: 2, 1, 0; the gold order is the same."""
+    path = tmp_path / "test.csv"
+    path.write_text("sentence1,sentence2,score\na b,a b,5\na b,a c,4\na b,c d,0\n")
+    found = evaluate(
+        "hashing,dim=65536", f"pairs:{path}", measures=["cosine_spearman", "cosine_pearson"]
+    )
+    np.testing.assert_allclose(found.per_query["cosine"], [1, 0.5, 0])
+    assert means(found.record) == {
+        "cosine_spearman": pytest.approx(1),
+        "cosine_pearson": pytest.approx(np.corrcoef([1, 0.5, 0], [5, 4, 0])[0, 1]),
+    }
+    assert found.run is None
+    assert found.record.search is None
+
+
+@pytest.mark.parametrize(
+    ("encoder", "task", "index", "message"),
+    [
+        ("hashin", "limit-small", "exact", "unknown encoder 'hashin'. Did you mean 'hashing'?"),
+        (
+            "hashing",
+            "limit-smal",
+            "exact",
+            "unknown task 'limit-smal'. Did you mean 'limit-small'?",
+        ),
+        ("hashing", "limit-small", "exac", "unknown index 'exac'. Did you mean 'exact'?"),
+        ("hashing,dims=8", "limit-small", "exact", "unknown parameter of hashing 'dims'."),
+    ],
+)
+def test_misspelt_names_get_the_nearest_one(encoder, task, index, message):
+    with pytest.raises(InputError) as error:
+        evaluate(encoder, task, index)
+    assert str(error.value).startswith(message)
+
+
+def test_an_encoder_that_returns_nan_is_an_encoding_error(small, tmp_path):
+    class Broken(Counting):
+        def vector(self, text, role):
+            return np.full(4, np.nan, np.float32)
+
+    with pytest.raises(EncodingError, match="returned NaN or infinity for 4 of 4 texts"):
+        evaluate("hashing", small, store=Store(tmp_path / "store"), loaded=Broken())
+
+
+@pytest.mark.parametrize("encoder", ["hashing,dim=64", "bm25,k1=0.9,b=0.4", "hashing"])
+def test_a_record_recreates_its_run(encoder, tmp_path):
+    task = "limit,docs=80,queries=30,k=2,attributes=6"
+    first = evaluate(encoder, task, measures=["nDCG@10", "R@5"]).record
+    again = evaluate(
+        first.system.full,
+        first.task.source,
+        first.search.full,
+        measures=list(first.scores),
+        seed=int(first.bootstrap["seed"]),
+        store=Store(tmp_path / "empty"),
+    ).record
+    assert again.id == first.id
+    assert again.scores == first.scores
+    assert again.task.fingerprint == first.task.fingerprint
+
+
+def test_the_id_tells_apart_what_may_score_differently():
+    task = "limit,docs=40,queries=9,k=2,attributes=5"
+    ids = [
+        evaluate(encoder, spec, index, measures=measures).record.id
+        for encoder, spec, index, measures in [
+            ("hashing", task, "exact", ["R@2"]),
+            ("hashing,dim=128", task, "exact", ["R@2"]),
+            ("hashing", f"{task},seed=1", "exact", ["R@2"]),
+            ("hashing", task, "exact", ["R@3"]),
+            ("bm25", task, "exact", ["R@2"]),
+        ]
+    ]
+    assert len(set(ids)) == 5
+    assert evaluate("hashing", task, "exact", measures=["R@2"], seed=4).record.id == ids[0]
+
+
+def test_a_measure_asked_twice_is_one(small):
+    assert list(evaluate("hashing", small, measures=["R@2", "R@2"]).record.scores) == ["R@2"]
+
+
+def test_phases_are_timed_and_counted(small, tmp_path):
+    record = evaluate("hashing", small, store=Store(tmp_path / "store")).record
+    assert [(phase.name, phase.items, phase.unit) for phase in record.phases] == [
+        ("load data", 0, ""),
+        ("read store", 0, ""),
+        ("load model", 0, ""),
+        ("encode documents", 4, "texts"),
+        ("encode queries", 3, "texts"),
+        ("build", 4, "documents"),
+        ("search", 3, "queries"),
+        ("score", 3, "queries"),
+    ]
+    for phase in record.phases:
+        assert 0 < phase.wall_s < 60
+        assert 0 <= phase.cpu_s < 60
+        assert 10 < phase.peak_mb < 100_000
+    warm = evaluate("hashing", small, store=Store(tmp_path / "store")).record
+    assert "load model" not in [phase.name for phase in warm.phases]
+    assert warm.counts["documents_encoded_now"] == 0
+    assert warm.scores == record.scores
+
+
+def test_a_clock_tells_when_a_phase_begins_and_leaves_out_one_that_fails():
+    told = []
+    clock = Clock(lambda *report: told.append(report))
+    with clock.phase("one", 5, "texts"):
+        big = np.ones(30_000_000, np.uint8)
+    with pytest.raises(ZeroDivisionError), clock.phase("two"):
+        _ = 1 // 0
+    assert told == [("one", 0, 0, ""), ("two", 0, 0, "")]
+    assert [phase.name for phase in clock.phases] == ["one"]
+    assert clock.phases[0].peak_mb > len(big) / 2**20
+    assert 10 < peak_mb() < 100_000
+
+
+def test_vectors_in_the_store_stay_raw(small, tmp_path):
+    """Normalising for the search must not reach what another task reads."""
+    store, encoder = Store(tmp_path / "store"), ENCODERS.create("hashing,dim=64")
+    evaluate("hashing,dim=64", small, store=store)
+    plan = store.plan(encoder, ["red apple", "green apple pie"], "document")
+    assert len(plan.missing) == 0
+    expected = encoder.encode(["red apple", "green apple pie"], "document").values
+    np.testing.assert_array_equal(plan.fetch().encoded.values, expected)
+
+
+def test_dot_product_models_are_not_normalised(tmp_path):
+    """The long document wins by inner product and loses by cosine."""
+    documents = {"a": "apple apple apple car", "b": "apple"}
+    task = beir(tmp_path / "data", documents, {"q": "apple"}, [("q", "a", 1)])
+
+    class Dot(Hashing):
+        similarity = "dot"
+
+        def fingerprint(self):
+            return {"algorithm": "dot"}
+
+    cosine = evaluate("hashing", task, measures=["P@1"])
+    dot = evaluate("hashing", task, measures=["P@1"], loaded=Dot())
+    assert cosine.record.main.mean == 0.0
+    assert dot.record.main.mean == 1.0
+    assert dot.run.scores[0].tolist() == [3.0]
+    assert (cosine.record.system.similarity, dot.record.system.similarity) == ("cosine", "dot")
+
+
+def test_the_public_names_are_functions_however_they_are_reached():
+    child = """
+        import harness
+        assert callable(harness.evaluate), harness.evaluate
+        assert callable(harness.evaluate), "the second time it is the module"
+        import harness.pipeline
+        assert callable(harness.evaluate), "after importing the module behind it"
+        import harness.cli
+        from harness import Evaluation, HarnessError, InputError, evaluate, evaluate_run
+        assert callable(evaluate)
+        assert callable(evaluate_run)
+        assert issubclass(InputError, HarnessError)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(child)], check=True, env=os.environ)
+    first = "from harness import evaluate; assert callable(evaluate), evaluate"
+    subprocess.run([sys.executable, "-c", first], check=True, env=os.environ)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = harness.nothing

@@ -1,0 +1,501 @@
+"""The store: found by content, whole or absent, the least recently used pruned first."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness import disk
+from harness.encoders import Encoded
+from harness.encoders.hashing import Hashing
+from harness.pipeline import evaluate
+from harness.store import Embedded, Store, default_root
+from harness.types import EncodingError, Role, StoreError
+from tests.fakes import Counting, beir
+
+TEXTS = ["one", "two words", "three words here", "", "one"]
+
+
+def fetch(
+    store: Store, encoder: Counting, texts: Sequence[str], role: Role = "document"
+) -> Embedded:
+    return store.plan(encoder, texts, role).fetch()
+
+
+def shards(store: Store) -> list[Path]:
+    return sorted(store.root.glob("embeddings/*/*.npy"))
+
+
+def direct(encoder: Counting, texts: Sequence[str], role: Role = "document") -> np.ndarray:
+    return np.stack([encoder.vector(text, role) for text in texts])
+
+
+def test_a_text_is_encoded_once_however_often_it_occurs(tmp_path):
+    store, encoder = Store(tmp_path), Counting()
+    found = fetch(store, encoder, TEXTS)
+    assert sorted(encoder.seen) == ["", "one", "three words here", "two words"]
+    assert (found.distinct, found.made, found.warnings) == (4, 4, ())
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, TEXTS))
+    assert found.encoded.tokens.tolist() == [1, 2, 3, 0, 1]
+    assert found.encoded.truncated.tolist() == [False] * 5
+
+    again = fetch(store, encoder, ["two words", "new", "one"])
+    assert encoder.seen[4:] == ["new"]
+    assert (again.distinct, again.made) == (3, 1)
+    np.testing.assert_array_equal(
+        again.encoded.values, direct(encoder, ["two words", "new", "one"])
+    )
+
+
+def test_counts_of_tokens_and_of_truncated_texts_are_kept_with_the_vectors(tmp_path):
+    store, encoder = Store(tmp_path), Counting()
+    texts = ["a b c d e f", "a"]
+    fetch(store, encoder, texts)
+    found = fetch(store, encoder, texts)
+    assert found.made == 0
+    assert found.encoded.tokens.tolist() == [6, 1]
+    assert found.encoded.truncated.tolist() == [True, False]
+
+
+def test_two_tasks_that_share_documents_encode_them_once(tmp_path):
+    documents = {f"d{i}": f"document number {i}" for i in range(5)}
+    one = beir(tmp_path / "one", documents, {"q": "number 1"}, [("q", "d1", 1)])
+    more = {"e0": "another one", **documents}
+    two = beir(tmp_path / "two", more, {"q": "number 2"}, [("q", "d2", 1)])
+    store, encoder = Store(tmp_path / "store"), Counting()
+    for task in (one, two):
+        # the record names an encoder that specs know; the one that is loaded counts
+        evaluate("hashing,dim=4", task, store=store, loaded=encoder)
+    assert sorted(encoder.seen) == sorted([*more.values(), "number 1", "number 2"])
+    assert len(encoder.loads) == 2
+    evaluate("hashing,dim=4", two, store=store, loaded=encoder)
+    assert len(encoder.loads) == 2  # nothing was missing: the weights stayed on the disk
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Counting(name="other"),
+        Counting(settings=(("dtype", "float16"),)),
+        Counting(settings=(("max_length", 128),)),
+        Counting(settings=(("folder_sha256", "1234"),)),
+        Counting(query_prompt="query: "),
+    ],
+)
+def test_whatever_decides_a_vector_has_an_entry_of_its_own(tmp_path, other):
+    store, encoder = Store(tmp_path), Counting()
+    fetch(store, encoder, ["one", "two"], "query")
+    found = fetch(store, other, ["one", "two"], "query")
+    assert (found.made, len(store.spaces())) == (2, 2)
+    np.testing.assert_array_equal(found.encoded.values, direct(other, ["one", "two"], "query"))
+
+
+def test_roles_have_entries_of_their_own(tmp_path):
+    store, encoder = Store(tmp_path), Counting()
+    for role in ("query", "document", "text"):
+        found = fetch(store, encoder, ["one"], role)
+        assert found.made == 1
+        np.testing.assert_array_equal(found.encoded.values, direct(encoder, ["one"], role))
+    assert encoder.seen == ["one"] * 3
+    assert sorted(space.description["role"] for space in store.spaces()) == [
+        "document",
+        "query",
+        "text",
+    ]
+
+
+def test_missing_texts_are_encoded_longest_first_in_shards_of_a_fixed_number(tmp_path):
+    store, encoder = Store(tmp_path, shard=3), Counting()
+    texts = ["x" * n for n in range(8)]
+    fetch(store, encoder, texts)
+    assert encoder.seen == texts[::-1]
+    assert sorted(len(np.load(path)) for path in shards(store)) == [2, 3, 3]
+
+
+def test_nothing_but_whole_shards_lies_in_a_space(tmp_path):
+    store = Store(tmp_path, shard=2)
+    fetch(store, Counting(), TEXTS)
+    (space,) = store.spaces()
+    names = sorted(path.suffix for path in space.path.iterdir())
+    assert names == [".json", ".npy", ".npy"]
+    described = json.loads((space.path / "space.json").read_text())
+    assert described == {
+        "label": "",
+        "encoder": {"name": "counting", "dim": 4},
+        "role": "document",
+        "prompt": "",
+    }
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-5])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, empty])
+def test_a_damaged_shard_is_set_aside_and_made_anew(tmp_path, damage):
+    store = Store(tmp_path, shard=2)
+    whole = fetch(store, Counting(), TEXTS).encoded.values
+    victim = shards(store)[0]
+    before = victim.read_bytes()
+    damage(victim)
+    encoder = Counting()
+    found = fetch(store, encoder, TEXTS)
+    assert found.warnings == (
+        "1 damaged shard(s) of the store were set aside and their texts encoded anew",
+    )
+    assert found.made == len(encoder.seen) == 2
+    np.testing.assert_array_equal(found.encoded.values, whole)
+    assert victim.with_suffix(".damaged").exists()
+    assert victim.read_bytes() == before
+    assert fetch(store, Counting(), TEXTS).warnings == ()
+
+
+def test_a_damaged_shard_changes_no_score_and_is_told_in_the_record(tmp_path):
+    task = "limit,docs=60,queries=20,k=1"
+    store = Store(tmp_path, shard=16)
+    first = evaluate("hashing", task, store=store).record
+    for path in shards(store):
+        flip(path)
+    second = evaluate("hashing", task, store=store).record
+    assert second.scores == first.scores
+    assert second.id == first.id
+    assert len([w for w in second.warnings if "damaged shard(s)" in w]) == 2
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, empty])
+def test_verify_counts_and_sets_aside(tmp_path, damage):
+    store = Store(tmp_path, shard=2)
+    fetch(store, Counting(), TEXTS)
+    assert store.verify() == (2, [])
+    victim = shards(store)[1]
+    damage(victim)
+    assert store.verify() == (1, [victim.with_suffix(".damaged")])
+    assert store.verify() == (1, [])
+
+
+@pytest.mark.parametrize("damage", [truncate, empty])
+def test_a_damaged_shard_of_another_model_stops_neither_listing_nor_pruning(tmp_path, damage):
+    store = Store(tmp_path, shard=2)
+    fetch(store, Counting(), TEXTS)
+    damage(shards(store)[0])
+    assert [space.texts for space in store.spaces()] == [2]
+    assert len(store.prune(0)) == 1
+    assert store.spaces() == []
+
+
+def test_leftovers_of_killed_runs_are_no_shards_and_go_when_they_are_old(tmp_path):
+    store = Store(tmp_path)
+    fetch(store, Counting(), ["one"])
+    folder = shards(store)[0].parent
+    young, old, damaged = folder / ".a.part", folder / ".b.part", folder / "c.damaged"
+    for path in (young, old, damaged):
+        path.write_bytes(b"half of a shard")
+    for path in (old, damaged):
+        os.utime(path, (0, time.time() - 3700))
+    encoder = Counting()
+    assert fetch(store, encoder, ["one"]).warnings == ()
+    assert encoder.seen == []
+    assert store.prune() == []
+    assert young.exists()
+    assert not old.exists()
+    assert not damaged.exists()
+    assert len(shards(store)) == 1
+
+
+@dataclass(frozen=True)
+class Broken(Counting):
+    """An encoder that goes wrong in one way."""
+
+    how: str = ""
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        made = super().encode(texts, role)
+        values = made.values
+        if self.how in ("nan", "inf"):
+            values[-1, 1] = float(self.how)
+        values = {
+            "too few": values[:-1],
+            "flat": values[0],
+            "no columns": values[:, :0],
+            "growing": np.zeros((len(texts), len(self.seen)), np.float32),
+        }.get(self.how, values)
+        return Encoded(values, made.tokens, made.truncated)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("nan", "returned NaN or infinity for 1 of 2 texts, the first 'b': try dtype=float32"),
+        ("inf", "returned NaN or infinity for 1 of 2 texts, the first 'b': try dtype=float32"),
+        ("too few", "an array of shape (1, 4) for 2 texts: expected (2, d)"),
+        ("flat", "an array of shape (4,) for 2 texts: expected (2, d)"),
+        ("no columns", "an array of shape (2, 0) for 2 texts: expected (2, d)"),
+    ],
+)
+def test_what_is_no_embedding_is_refused_and_never_stored(tmp_path, how, message):
+    store = Store(tmp_path)
+    with pytest.raises(EncodingError) as error:
+        fetch(store, Broken(how=how), ["long", "b"])
+    assert message in str(error.value)
+    assert shards(store) == []
+
+
+def test_a_width_that_changes_is_refused_and_whole_shards_stay(tmp_path):
+    store = Store(tmp_path, shard=2)
+    with pytest.raises(EncodingError, match="4-d vectors after 2-d ones: expected one width"):
+        fetch(store, Broken(how="growing"), ["aa", "bb", "cc", "dd"])
+    assert [np.load(path)["vector"].shape for path in shards(store)] == [(2, 2)]
+
+
+def test_a_space_of_two_widths_is_refused_with_its_folder(tmp_path):
+    store = Store(tmp_path, shard=2)
+
+    @dataclass(frozen=True)
+    class Wider(Counting):
+        def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+            made = super().encode(texts, role)
+            return Encoded(np.repeat(made.values, 2, axis=1), made.tokens, made.truncated)
+
+    fetch(store, Counting(), ["one"])
+    with pytest.raises(StoreError, match="several widths: delete that folder"):
+        fetch(store, Wider(), ["two"])
+
+
+def test_zero_vectors_are_legal_counted_and_told(tmp_path):
+    documents = {"a": "apple pie", "b": "!!!", "c": "pear", "d": "..."}
+    task = beir(tmp_path / "data", documents, {"q": "apple"}, [("q", "a", 1)])
+    record = evaluate("hashing", task, store=Store(tmp_path / "store")).record
+    assert record.counts["documents_zero_vectors"] == 2
+    assert record.counts["queries_zero_vectors"] == 0
+    assert "2 of the documents have the zero vector: similar to nothing" in record.warnings
+    assert record.scores["RR@10"].mean == 1.0
+
+
+def test_a_store_that_cannot_be_written_says_so_in_one_line(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(StoreError) as error:
+        fetch(Store(file / "store"), Counting(), ["one"])
+    line = str(error.value)
+    assert line.startswith(f"{file}/store/embeddings/")
+    assert "cannot be written: Not a directory; what was encoded before is kept" in line
+    assert line.endswith("choose another place with --cache DIR or HARNESS_CACHE")
+    assert "\n" not in line
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied")
+
+
+def test_a_read_only_store_serves_what_it_holds(tmp_path, monkeypatch):
+    store = Store(tmp_path, shard=2)
+    whole = fetch(store, Counting(), TEXTS).encoded.values
+    for name in ("utime", "mkdir", "replace", "rename", "unlink"):
+        monkeypatch.setattr(os, name, refuse)
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    encoder = Counting()
+    found = fetch(store, encoder, TEXTS)
+    assert encoder.seen == []
+    np.testing.assert_array_equal(found.encoded.values, whole)
+    with pytest.raises(StoreError, match="cannot be written: Permission denied"):
+        fetch(store, encoder, ["another text"])
+
+
+def test_a_damaged_shard_of_a_read_only_store_is_left_out(tmp_path, monkeypatch):
+    store = Store(tmp_path, shard=2)
+    fetch(store, Counting(), TEXTS)
+    flip(shards(store)[0])
+    monkeypatch.setattr(os, "rename", refuse)
+    plan = store.plan(Counting(), TEXTS, "document")
+    assert len(plan.missing) == 2
+    assert len(plan.held.keys) == 2
+    assert store.verify() == (1, [shards(store)[0]])
+
+
+def test_pruning_a_read_only_store_removes_nothing_and_says_so(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    fetch(store, Counting(), ["one"])
+    leftover = shards(store)[0].with_name(".a.part")
+    leftover.write_bytes(b"x")
+    os.utime(leftover, (0, 0))
+    for name in ("unlink", "rmdir"):
+        monkeypatch.setattr(os, name, refuse)
+    assert store.prune(0) == []
+    assert fetch(store, Counting(), ["one"]).made == 0
+
+
+def test_a_full_disk_keeps_whole_shards_and_the_next_run_goes_on(tmp_path, monkeypatch):
+    store, texts = Store(tmp_path, shard=2), [f"text {i}" for i in range(8)]
+    write, written = disk.write_whole, []
+
+    def full(path: Path, data: bytes) -> None:
+        written.append(path)
+        if len(written) == 4:  # space.json, two shards, and then
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(disk, "write_whole", full)
+    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
+        fetch(store, Counting(), texts)
+    monkeypatch.undo()
+    assert len(shards(store)) == 2
+    encoder = Counting()
+    found = fetch(store, encoder, texts)
+    assert len(encoder.seen) == found.made == 4
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, texts))
+
+
+def test_a_write_that_the_system_cuts_short_leaves_no_shard(tmp_path):
+    """A real limit on the size of files: what ENOSPC looks like from inside write()."""
+    child = """
+        import resource, signal, sys
+        from pathlib import Path
+        from harness.encoders.hashing import Hashing
+        from harness.store import Store
+        from harness.types import StoreError
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        store = Store(Path(sys.argv[1]), shard=8)
+        small = [f"text {i}" for i in range(16)]
+        store.plan(Hashing(dim=256), small, "document").fetch()
+        try:
+            Store(store.root, shard=64).plan(
+                Hashing(dim=256), [*small, *map(str, range(64))], "document"
+            ).fetch()
+        except StoreError as error:
+            sys.exit(str(error))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(child), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot be written: File too large; what was encoded before is kept" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    store = Store(tmp_path)
+    assert len(shards(store)) == 2
+    assert list(tmp_path.rglob("*.part")) == []
+    assert store.verify() == (2, [])
+    plan = store.plan(Hashing(dim=256), [f"text {i}" for i in range(16)], "document")
+    assert len(plan.missing) == 0
+
+
+def test_spaces_are_pruned_by_last_use_until_the_limit_holds(tmp_path):
+    store = Store(tmp_path)
+    encoders = [Counting(name=name) for name in "abc"]
+    for encoder in encoders:
+        fetch(store, encoder, ["one", "two"])
+    for age, space in enumerate(store.spaces()):
+        os.utime(space.path / "space.json", (0, 1000 + age))
+    order = [space.description["encoder"]["name"] for space in store.spaces()]
+    oldest = next(encoder for encoder in encoders if encoder.name == order[0])
+    fetch(store, oldest, ["one"])  # using it makes it the youngest
+    spaces = store.spaces()
+    assert [space.description["encoder"]["name"] for space in spaces] == [*order[1:], order[0]]
+    assert [space.texts for space in spaces] == [2, 2, 2]
+
+    total = sum(space.bytes for space in spaces)
+    assert total == sum(f.stat().st_size for f in tmp_path.rglob("*") if f.is_file())
+    assert store.prune(total) == []
+    (gone,) = store.prune(total - 1)
+    assert gone.path == spaces[0].path
+    assert not gone.path.exists()
+    assert store.prune(10**9, keep=0) == []
+    assert store.prune(0, keep=500) == []
+    assert [space.path for space in store.prune(0)] == [spaces[1].path, spaces[2].path]
+    assert store.spaces() == []
+
+
+def test_the_stores_own_limit_holds_and_keeps_what_the_run_used(tmp_path):
+    store = Store(tmp_path, limit=10)
+    fetch(store, Counting(name="old"), ["one"])
+    (space,) = store.spaces()
+    os.utime(space.path / "space.json", (0, 1000))
+    fetch(store, Counting(name="new"), ["one"])
+    removed = store.prune(keep=2000)
+    assert [space.description["encoder"]["name"] for space in removed] == ["old"]
+    assert [space.description["encoder"]["name"] for space in store.spaces()] == ["new"]
+
+
+def test_a_space_whose_description_is_broken_names_its_folder(tmp_path):
+    store = Store(tmp_path)
+    fetch(store, Counting(), ["one"])
+    (space,) = store.spaces()
+    (space.path / "space.json").write_text("{")
+    with pytest.raises(StoreError, match=r"cannot be read: .*; delete that folder"):
+        store.spaces()
+
+
+def test_where_the_store_lies(monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", "~/elsewhere")
+    monkeypatch.setenv("HOME", "/somebody")
+    assert default_root() == Path("/somebody/elsewhere")
+    monkeypatch.delenv("HARNESS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
+    assert default_root() == Path("/caches/retrieval-harness")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert default_root() == Path("/somebody/.cache/retrieval-harness")
+
+
+def test_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeypatch):
+    store, encoder = Store(tmp_path, shard=2), Counting()
+    monkeypatch.setattr(disk, "available_memory", lambda: 64)
+    found = fetch(store, encoder, TEXTS)
+    assert isinstance(found.encoded.values, np.memmap)
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, TEXTS))
+    assert sorted(path.suffix for path in tmp_path.rglob("*.*")) == [".json", ".npy", ".npy"]
+    small = fetch(store, encoder, ["one", "one"])
+    assert not isinstance(small.encoded.values, np.memmap)
+
+
+def test_a_file_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    disk.write_whole(path, b"before")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(PermissionError):
+        disk.write_whole(path, b"after")
+    assert path.read_bytes() == b"before"
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+WORDS = st.lists(st.text(max_size=6), min_size=1, max_size=12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(lists=st.lists(WORDS, min_size=1, max_size=4), shard=st.integers(1, 5))
+def test_any_sequence_of_texts_has_the_vectors_of_encoding_directly(lists, shard):
+    with tempfile.TemporaryDirectory() as folder:
+        store, encoder = Store(Path(folder), shard=shard), Counting()
+        for texts in lists:
+            found = fetch(store, encoder, texts)
+            np.testing.assert_array_equal(found.encoded.values, direct(encoder, texts))
+            assert found.distinct == len(set(texts))
+        every = {text for texts in lists for text in texts}
+        assert sorted(encoder.seen) == sorted(every)
