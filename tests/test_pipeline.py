@@ -63,6 +63,13 @@ def test_minilm_on_sts_b_meets_the_published_value(packaged):
     assert record.counts["sentences_distinct"] == 2552
 
 
+def test_minilm_on_xquad_meets_the_published_value(packaged):
+    record = evaluate("minilm", f"folder:{shared('xquad-en')}").record
+    assert record.main_measure == "nDCG@10"
+    assert record.main.mean == pytest.approx(0.94357, abs=2e-4)
+    assert record.counts["documents_truncated"] == 20
+
+
 def test_scores_worked_out_by_hand(small):
     """Bags of words: q1 finds a (cosine 1); q2 finds d before c, by 0.71 each and the later id."""
     found = evaluate("hashing,dim=65536", small, measures=["RR@10", "R@1", "R@2", "P@2", "nDCG@2"])

@@ -27,7 +27,7 @@ from harness.types import Dense, Float32, InputError, Progress, Representation, 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
 SAMPLE = 2048  # documents of a block that set the first threshold
-EARLY = 8  # one in so many parts of a block sets the second
+EARLY = 8  # one in so many parts of it sets the second
 CELLS = 1 << 22  # candidates held at a time where there is no threshold
 ROUNDING = 2.0**-24
 
@@ -163,11 +163,11 @@ def _above(
     """
     faiss = load_faiss()
     queries = np.ascontiguousarray(queries)
-    q, d = queries.shape
+    (q, d), n = queries.shape, len(block)
     products = np.empty(q * DOCUMENTS, np.float32)  # used again: fresh pages would cost more
     passes = np.empty(q * DOCUMENTS, np.bool_)
     rows, keys = [], []
-    lows = range(0, len(block), DOCUMENTS)
+    lows = range(0, n, DOCUMENTS)
     early = list(lows[::EARLY])
     for low in [*early, *sorted(set(lows) - set(early))]:
         part = block[low : low + DOCUMENTS]
@@ -181,7 +181,7 @@ def _above(
         rows.append(row.astype(np.uint16))
         keys.append(ranking.pack(scores, doc + low))
         if tighten and low == early[-1]:
-            rank = _safe(k / EARLY)
+            rank = _safe(k * min(DOCUMENTS * len(early), n) / n)
             nth = _ranked(rows, keys, q, rank)[:, -1:]
             better = np.where(nth > 0, ranking.unpack(nth).scores, -np.inf)[:, 0]
             threshold = np.maximum(threshold, better.astype(np.float32))
