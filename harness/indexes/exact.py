@@ -101,25 +101,32 @@ class DenseSearcher:
             raise InputError("a query's vector holds NaN, infinity or a number beyond float32")
         # two sums of d products differ by at most twice gamma_d |q| |x| (Higham 2002, sec. 3.1)
         error = 2 * d * ROUNDING / (1 - d * ROUNDING) * self.longest * norms
-        keys, compared = np.zeros((q, k), np.uint64), 0
-        faiss = load_faiss()
-        threads = faiss.omp_get_max_threads()
+        keys = np.zeros((q, k), np.uint64)
+
+        def search(start: int, low: int, block: Float32) -> int:
+            rows = slice(low, low + QUERIES)
+            found = _best(values[rows], block, start, k, error[rows])
+            both = np.concatenate([keys[rows], found], axis=1) if start else found
+            keys[rows] = ranking.best(both, k)
+            return len(found) * len(block)
+
+        faiss, compared = load_faiss(), 0
         one_each = partial(faiss.omp_set_num_threads, 1)
         # a thread a batch of queries: BLAS's own threads would spin while the rest is done
-        with threadpool_limits(1), ThreadPoolExecutor(threads, initializer=one_each) as pool:
-            for start in range(0, n, self.block):
-                block = np.ascontiguousarray(self.documents[start : start + self.block])
-
-                def search(low: int, start: int = start, block: Float32 = block) -> int:
-                    rows = slice(low, low + QUERIES)
-                    found = _best(values[rows], block, start, k, error[rows])
-                    both = np.concatenate([keys[rows], found], axis=1) if start else found
-                    keys[rows] = ranking.best(both, k)
-                    return len(found) * len(block)
-
-                for done in pool.map(search, range(0, q, QUERIES)):
-                    compared += done
-                    progress("search", compared, n * q, "comparisons")
+        with (
+            threadpool_limits(1),
+            ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=one_each) as pool,
+        ):
+            try:
+                for start in range(0, n, self.block):
+                    block = np.ascontiguousarray(self.documents[start : start + self.block])
+                    tasks = [pool.submit(search, start, low, block) for low in range(0, q, QUERIES)]
+                    for task in tasks:
+                        compared += task.result()
+                        progress("search", compared, n * q, "comparisons")
+            except BaseException:  # Ctrl-C must not wait for all that is queued
+                pool.shutdown(cancel_futures=True)
+                raise
         return ranking.unpack(keys)
 
 
