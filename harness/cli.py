@@ -22,6 +22,7 @@ from harness.types import HarnessError, InputError, Progress, Retrieval, reason
 if TYPE_CHECKING:
     from harness.encoders import Encoder
     from harness.pipeline import Evaluation
+    from harness.records import Record
     from harness.report.tables import Table
     from harness.spec import Registry
     from harness.store import Store
@@ -99,7 +100,7 @@ def eval_(
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
     tasks = _checked(systems, task or DEFAULT_TASKS, index, measure or [])
     began, store = time.time(), _store(cache)
-    done: list[tuple[Path, Evaluation]] = []
+    done: list[tuple[Path, Record]] = []  # not the evaluations: they hold the collections
     failed: list[tuple[str, Exception]] = []
     for system in systems:
         one = partial(
@@ -110,7 +111,7 @@ def eval_(
             try:
                 with terminal.showing(pair, quiet) as progress:
                     found = one(name, progress=progress)
-                    done.append((_kept(found, out, trec), found))
+                    done.append((_kept(found, out, trec), found.record))
             except Exception as error:  # one that fails does not stop the others
                 if os.environ.get("HARNESS_DEBUG"):
                     raise
@@ -123,7 +124,9 @@ def eval_(
         _summary(len(done), failed)
     if done and not quiet and not json:
         _next(done[-1][0], len(done))
-    store.prune(keep=began)
+    removed = store.prune(keep=began)
+    if removed and not quiet:
+        _say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
     if failed:
         usage = len(systems) * len(tasks) == 1 and isinstance(failed[0][1], InputError)
         raise typer.Exit(2 if usage else 1)
@@ -194,20 +197,19 @@ def _kept(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     return path
 
 
-def _report(done: list[tuple[Path, Evaluation]], style: str) -> None:
+def _report(done: list[tuple[Path, Record]], style: str) -> None:
     """Print the scores of what was evaluated."""
     from harness.report import tables
 
     if style == "json":
-        print("[" + ",\n".join(e.record.model_dump_json(indent=2) for _, e in done) + "]")
+        print("[" + ",\n".join(record.model_dump_json(indent=2) for _, record in done) + "]")
     elif done:
-        _print(tables.scores([e.record for _, e in done], _room(style)), style)
+        _print(tables.scores([record for _, record in done], _room(style)), style)
 
 
-def _notes(done: list[tuple[Path, Evaluation]]) -> None:
+def _notes(done: list[tuple[Path, Record]]) -> None:
     """Say what was noticed and tolerated."""
-    for _, evaluation in done:
-        record = evaluation.record
+    for _, record in done:
         for warning in record.warnings:
             _say(f"note: {record.system.spec} on {record.task.spec}: {warning}")
 
