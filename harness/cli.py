@@ -418,7 +418,10 @@ def _line(error: BaseException) -> str:
 def main() -> None:
     """Run a command; errors are one line on standard error."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone away can be answered
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != 130:  # which typer makes of Ctrl-C
             raise

@@ -93,7 +93,8 @@ def test_a_process_of_its_own(tmp_path):
     assert "Traceback" not in usage.stderr
 
 
-def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away_is_no_traceback(unbuffered):
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
@@ -102,6 +103,7 @@ def test_a_reader_that_goes_away_is_no_traceback(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     os.close(write)
     assert done.returncode == 1
