@@ -106,8 +106,9 @@ class DenseSearcher:
         def search(start: int, low: int, block: Float32) -> int:
             rows = slice(low, low + QUERIES)
             found = _best(values[rows], block, start, k, error[rows])
-            both = np.concatenate([keys[rows], found], axis=1) if start else found
-            keys[rows] = ranking.best(both, k)
+            if start:
+                found = ranking.best(np.concatenate([keys[rows], found], axis=1), k)
+            keys[rows] = found
             return len(found) * len(block)
 
         faiss, compared = load_faiss(), 0
