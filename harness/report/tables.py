@@ -39,7 +39,8 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
     ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), -(r.main.mean or 0)))
-    others = list(dict.fromkeys(name for r in records for name in r.scores if name != main))
+    longest_first = sorted(records, key=lambda r: -len(r.scores))
+    others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
     indexes = {record.search.spec for record in records if record.search}
     show_index = len(indexes) > 1
