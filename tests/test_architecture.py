@@ -171,8 +171,9 @@ def test_light_commands_load_no_heavy_library(words):
     assert loaded(*words) == []
 
 
-def test_what_is_heavy_is_seen_where_it_is_loaded():
-    assert "bm25s" in loaded("eval", "-m", "bm25", "-t", "limit,docs=9,queries=2,k=1", "-q")
+def test_what_is_heavy_is_seen_where_it_is_loaded(tmp_path):
+    words = ["-m", "bm25", "-t", "limit,docs=9,queries=2,k=1", "-q", "-o", str(tmp_path)]
+    assert "bm25s" in loaded("eval", *words)
 
 
 def tree(text: str) -> dict[str, str] | None:
