@@ -1,4 +1,4 @@
-"""The command line: the only module that prints.
+"""The command line: with harness.terminal, the only module that prints.
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1 an
 evaluation failed, 2 wrong usage or input, 130 interrupted.
@@ -58,7 +58,7 @@ Cache = Annotated[
 FormatOption = Annotated[
     str, typer.Option("--format", "-f", help="terminal, markdown, csv, latex or json.")
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
 Json = Annotated[bool, typer.Option("--json", help="As --format json.")]
 
 

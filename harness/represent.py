@@ -78,8 +78,9 @@ def _by_text(
     if any(len(plan.missing) for plan in plans.values()):
         with clock.phase("load model"):
             encoder.load()
-    found = Vectors({}, {}, [])
     vectors: dict[str, Dense | Sparse] = {}
+    counts: Counts = {}
+    warnings: list[str] = []
     for name, plan in plans.items():
         with clock.phase(f"encode {name}", len(plan.missing), "texts"):
             embedded = plan.fetch(clock.progress, name)
@@ -89,21 +90,19 @@ def _by_text(
             int(np.count_nonzero(~encoded.values[low : low + BLOCK].any(axis=1)))
             for low in range(0, len(encoded.values), BLOCK)
         )
-        found.counts.update(
-            _counted(
-                name,
-                texts=len(plan.inverse),
-                distinct=embedded.distinct,
-                encoded_now=embedded.made,
-                tokens=_total(encoded.tokens),
-                truncated=int(np.count_nonzero(encoded.truncated)),
-                zero_vectors=zero,
-            )
+        counts |= _counted(
+            name,
+            texts=len(plan.inverse),
+            distinct=embedded.distinct,
+            encoded_now=embedded.made,
+            tokens=_total(encoded.tokens),
+            truncated=int(np.count_nonzero(encoded.truncated)),
+            zero_vectors=zero,
         )
-        found.warnings.extend(embedded.warnings)
+        warnings.extend(embedded.warnings)
         if zero:
-            found.warnings.append(f"{zero} of the {name} have the zero vector: similar to nothing")
-    return Vectors(vectors, found.counts, found.warnings)
+            warnings.append(f"{zero} of the {name} have the zero vector: similar to nothing")
+    return Vectors(vectors, counts, warnings)
 
 
 def unit(values: Float32) -> Float32:

@@ -35,7 +35,7 @@ ROUNDING = 2.0**-24
 @INDEXES.register("exact")
 @dataclass(frozen=True)
 class Exact:
-    """Exact search by inner product, dense (faiss flat) or sparse, in bounded memory.
+    """Exact search by inner product over dense or sparse vectors, in bounded memory.
 
     block: documents compared at a time; results do not depend on it.
     """
