@@ -3,6 +3,10 @@
 After Weller et al. 2025 (arXiv 2508.21038): people like things, a query asks who likes one thing,
 and k documents are relevant to it. The words are our own. All randomness is integers of PCG64,
 whose stream NumPy keeps fixed (NEP 19), so a seed gives the same bytes everywhere.
+
+words/synonyms.txt says each line of words/likes.txt in other words, none of which shares a stem
+with any like or name: to what counts words they are chance. A line is empty where other words would
+fit another like as well (courgettes, zucchinis).
 """
 
 from __future__ import annotations
@@ -32,12 +36,15 @@ def limit(
     attributes: int = 45,
     pattern: Pattern = "dense",
     seed: int = 0,
+    synonyms: bool = False,
 ) -> Retrieval:
     """Generated LIMIT: who likes X? k of `relevant` documents do, by one of four patterns.
 
     relevant: how many documents are relevant to any query (n in the paper); 0 takes the pattern's
     own: dense the smallest n with C(n, k) >= queries, random all documents, cycle as many as there
     are queries, disjoint k for each query. attributes: things a person likes, at the least.
+    synonyms: queries ask in other words than documents use. The documents of the same seed differ
+    only in the few asked things that have no other words, which change places with fillers.
 
     Raises InputError where the numbers cannot be met, saying which and how.
     """
@@ -59,7 +66,11 @@ def limit(
             f" expected k <= n <= docs={docs}; raise docs or lower queries"
         )
     draws = np.random.PCG64(seed)
-    things = [likes[i] for i in _shuffled(len(likes), draws)]
+    order = _shuffled(len(likes), draws)
+    asked_as = _words("synonyms") if synonyms else likes
+    if synonyms:
+        _ask_only(asked_as, order, queries)
+    things = [likes[i] for i in order]
     judged = _pattern(pattern, n, queries, k, draws)  # [queries, k] document numbers
     names = _names(docs, draws)
     people = _people(judged, docs, attributes, len(things), draws)
@@ -68,7 +79,8 @@ def limit(
         [f"{name} likes {_listed(p, things)}." for name, p in zip(names, people, strict=True)],
     )
     asked = Queries(
-        [f"query_{i}" for i in range(queries)], [f"Who likes {things[i]}?" for i in range(queries)]
+        [f"query_{i}" for i in range(queries)],
+        [f"Who likes {asked_as[i]}?" for i in order[:queries]],
     )
     judgments = ((f"query_{i}", names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
     return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus))
@@ -76,6 +88,21 @@ def limit(
 
 def _words(name: str) -> list[str]:
     return (files("harness.sources") / "words" / f"{name}.txt").read_text("ascii").split("\n")[:-1]
+
+
+def _ask_only(words: list[str], order: list[int], queries: int) -> None:
+    """Swap the first `queries` things of `order` that have no words for later ones that do."""
+    there = len(words) - words.count("")
+    if queries > there:
+        raise InputError(
+            f"limit: queries={queries} with synonyms=true: {there} things have a synonym: "
+            "lower queries"
+        )
+    spare = (j for j in range(queries, len(order)) if words[order[j]])
+    for i in range(queries):
+        if not words[order[i]]:
+            j = next(spare)
+            order[i], order[j] = order[j], order[i]
 
 
 def _pattern_size(pattern: Pattern, docs: int, queries: int, k: int) -> int:

@@ -5,17 +5,20 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from itertools import combinations, islice
 from math import comb
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import Stemmer
+from bm25s.tokenization import STOPWORDS_EN
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,12 +26,15 @@ from harness.sources import SOURCES
 from harness.sources.files import rows
 from harness.sources.folder import folder
 from harness.sources.limit import limit
-from harness.types import Qrels, Retrieval
+from harness.types import Retrieval, text_digest
 from tests.shared import shared
 from tests.sources.writing import complaint
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True)
+STOP_WORDS = frozenset(STOPWORDS_EN)
 PATTERNS = ("dense", "random", "cycle", "disjoint")
+
+TASKS = tomllib.loads((Path(__file__).parents[2] / "tasks/limit.toml").read_text("utf-8"))
 
 made = cache(limit)
 
@@ -107,6 +113,24 @@ def test_names_are_one_word_each_and_either_first_or_last() -> None:
     assert (len(set(first)), len(set(last))) == (len(first), len(last)) == (753, 590)
     assert set(first) & set(last) == set()
     assert [name for name in first + last if not re.fullmatch("[A-Z][A-Za-z]+", name)] == []
+
+
+def test_synonyms_say_likes_in_words_that_no_like_and_no_name_shares() -> None:
+    found = words("synonyms")
+    said = [synonym for synonym in found if synonym]
+    assert (len(found), len(said), len(set(map(stems, said)))) == (2010, 1966, 1966)
+    assert [text for text in said if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9' -]*", text)] == []
+    sources = ["likes", "first_names", "last_names"]
+    taken = stems(" ".join(word for name in sources for word in words(name)))
+    taken = (taken | stems("Who likes")) - STOP_WORDS
+    assert [(text, shared) for text in said if (shared := stems(text) & taken)] == []
+
+
+def test_what_two_likes_could_mean_has_no_synonym() -> None:
+    said = dict(zip(words("likes"), words("synonyms"), strict=True))
+    assert (said["Aubergines"], said["Loveseats"]) == ("eggplants", "couches for two")
+    same = ["Courgettes", "Zucchinis", "Checkers", "Draughts", "Backpacks", "Rucksacks"]
+    assert [said[thing] for thing in same] == [""] * 6
 
 
 # the default shape
@@ -273,31 +297,12 @@ def test_random_draws_from_all_relevant_evenly() -> None:
     assert shape(one) != shape(two)
 
 
-def graph(qrels: Qrels) -> tuple[float, float]:
-    """Average query strength, and the share of query pairs that share a relevant document."""
-    q = len(qrels.indptr) - 1
-    held = np.zeros((q, qrels.docs.max() + 1))
-    held[qrels.query_rows, qrels.docs] = 1
-    both = held @ held.T
-    sizes = held.sum(axis=1)
-    jaccard = both / (sizes[:, None] + sizes - both)
-    np.fill_diagonal(jaccard, 0)
-    return float(jaccard.sum(axis=1).mean()), float((jaccard > 0).sum() / (q * (q - 1)))
-
-
-def test_qrel_graph_is_as_dense_as_the_published_one() -> None:
-    strength, density = graph(made(docs=46).qrels)
-    assert strength == pytest.approx(28.4653, abs=5e-5)  # arXiv 2508.21038, appendix F
-    assert density == pytest.approx(0.085481, abs=5e-7)
-
-
-def test_released_qrels_have_the_graph_of_ours() -> None:
+def test_released_qrels_have_the_shape_of_ours() -> None:
     released = folder(str(shared("limit-small")))
-    assert graph(released.qrels) == pytest.approx((28.4653, 0.085481), abs=5e-5)
     assert shape(judged(released)) == shape(judged(made(docs=46)))
 
 
-def test_released_full_qrels_have_the_graph_of_ours() -> None:
+def test_released_full_qrels_have_the_shape_of_ours() -> None:
     numbers: dict[str, int] = {}
     sets: dict[str, set[int]] = {}
     for _, row in rows(shared("limit-qrels/qrels.jsonl")):
@@ -307,12 +312,25 @@ def test_released_full_qrels_have_the_graph_of_ours() -> None:
     assert shape(sets.values()) == shape(judged(made(docs=46)))
 
 
-@pytest.mark.parametrize(
-    ("pattern", "strength", "density"),
-    [("cycle", 2 / 3, 2 / 999), ("disjoint", 0, 0)],
-)
-def test_qrel_graph_of_sparse_patterns(pattern: Any, strength: float, density: float) -> None:
-    assert graph(made(docs=3000, pattern=pattern).qrels) == pytest.approx((strength, density))
+# synonyms
+
+
+def test_synonyms_are_asked_and_likes_are_told() -> None:
+    data, plain = made(docs=1000, synonyms=True), made(docs=1000)
+    synonym = dict(zip(words("likes"), words("synonyms"), strict=True))
+    thing = {synonym[like]: like for like in synonym if synonym[like]}
+    things = [thing[text] for text in asked(data)]
+    people = likes(data)
+    assert [{i for i, p in enumerate(people) if one in p} for one in things] == judged(data)
+    pairs = list(zip(asked(plain), things, strict=True))
+    assert [(a, b) for a, b in pairs if synonym[a] and a != b] == []
+    assert data.corpus.ids == plain.corpus.ids
+    assert data.qrels.docs.tolist() == plain.qrels.docs.tolist()
+
+
+def test_every_thing_with_a_synonym_can_be_asked() -> None:
+    data = limit(docs=2000, queries=1965, attributes=45, pattern="cycle", synonyms=True)
+    assert len(set(asked(data))) == 1965
 
 
 # numbers that cannot be met
@@ -362,6 +380,10 @@ def test_qrel_graph_of_sparse_patterns(pattern: Any, strength: float, density: f
             {"relevant": 1999, "pattern": "disjoint"},
             "limit: relevant=1999: pattern=disjoint needs 2000",
         ),
+        (
+            {"queries": 1967, "attributes": 40, "docs": 2000, "synonyms": True},
+            "limit: queries=1967 with synonyms=true: 1966 things have a synonym: lower queries",
+        ),
         ({"docs": 444_271}, "limit: docs=444271: there are 444270 names: lower docs"),
     ],
 )
@@ -397,6 +419,19 @@ def test_the_edge_of_the_vocabulary_is_reached() -> None:
     data = limit(docs=2000, queries=1965, attributes=45, pattern="cycle")
     used = {thing for things in likes(data) for thing in things} | set(asked(data))
     assert used == set(words("likes"))
+
+
+# the tasks
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_task_is_what_it_declares_and_its_documents_are_alike(name: str) -> None:
+    task = TASKS[name]
+    data = SOURCES.create(task["source"])
+    assert isinstance(data, Retrieval)
+    assert (len(data.corpus), len(data.queries)) == (task["documents"], task["queries"])
+    assert set(np.diff(data.qrels.indptr).tolist()) == {int(task["measures"][0][2:])}
+    assert {len(things) for things in likes(data)} == {45}
 
 
 # the same bytes everywhere
@@ -449,6 +484,17 @@ SMALL = {
 def test_bytes_of_seed_0(asked_for: dict[str, Any], corpus: str, qrels: str) -> None:
     expected = {"corpus": corpus, "queries": QUERIES, "qrels": qrels}
     assert limit(**asked_for).fingerprint() == expected
+
+
+def test_bytes_of_synonyms() -> None:
+    assert text_digest(words("synonyms")) == (
+        "7a019077490130030003fce55602b146d2559ae6e80c0c81c0ef77150b9c953b"
+    )
+    assert limit(docs=46, synonyms=True).fingerprint() == {
+        "corpus": "4b6aff9be678d63d184caaae1028d2b4cc8b7a49ca811d34c421ed5134fe2951",
+        "queries": "d5808a5aa95e048b91201b105dfa685303b6ebd9486e466236c14776268e8a11",
+        "qrels": SMALL["qrels"],
+    }
 
 
 @pytest.mark.parametrize("hash_seed", ["1", "2"])
