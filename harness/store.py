@@ -3,6 +3,9 @@
     ROOT/embeddings/SPACE/space.json    what the vectors are: encoder, role, prompt
                          /SHARD.npy     rows (key, tokens, truncated, vector); named by its SHA-256
 
+Where texts have different numbers of them, terms with their weights or token vectors follow in a
+second array of the same file, text after text, and a row says how many are its own.
+
 A shard is written to a temporary name, flushed and renamed, so that what has a shard's name is
 whole; its name is its checksum, tested whenever it is read. Missing texts are sorted by length and
 cut into shards of a fixed number, so a run that was killed goes on where it stopped with the very
@@ -20,6 +23,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +35,22 @@ from harness.encoders import Encoded, TextEncoder
 from harness.types import (
     EncodingError,
     Float32,
+    Int64,
+    MultiVector,
     Progress,
     Role,
+    Sparse,
     StoreError,
     reason,
     silent,
+    spans,
 )
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
-COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector
+COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector; or these, and
+SPARSE = [*COLUMNS, ("length", "<i4"), ("vocabulary", "<i4")]  # terms with weights
+MULTI = [*COLUMNS, ("length", "<i4"), ("dimensions", "<i4")]  # token vectors
+TERM = np.dtype([("term", "<i4"), ("weight", "<f4")])
 BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 DEFAULT_LIMIT = 50 * 10**9
@@ -49,8 +60,8 @@ DEFAULT_LIMIT = 50 * 10**9
 class Embedded:
     """Vectors of texts, in their order, and how they were come by.
 
-    encoded.values: float32 [n, d]. distinct: different texts; made: how many of them were not in
-    the store. warnings: what was noticed and mended.
+    distinct: different texts; made: how many of them were not in the store. warnings: what was
+    noticed and mended.
     """
 
     encoded: Encoded
@@ -163,21 +174,21 @@ class Plan:
     def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
         """Encode what is missing, shard by shard, and return the vectors of all texts.
 
-        Raises EncodingError where the encoder returns anything but one finite vector a text, and
-        StoreError where the store cannot be written; whole shards stay.
+        Raises EncodingError where the encoder returns anything but finite vectors for each text,
+        and StoreError where the store cannot be written; whole shards stay.
         """
         held = self.held
         if len(self.missing):
             _prepare(self.space, self.description)
-            for rows in self._shards(progress, f"encode {name}"):
-                _write(self.space, rows)
+            for arrays in self._shards(progress, f"encode {name}"):
+                _write(self.space, arrays)
             held = _Held.read(self.space)
         encoded = held.gather(self.unique, self.inverse, self.store.root)
         _touch(self.space)
         return Embedded(encoded, len(self.unique), len(self.missing), self.held.warnings)
 
-    def _shards(self, progress: Progress, stage: str) -> Iterator[NDArray[np.void]]:
-        """Yield shards as structured rows, in the order of the missing texts."""
+    def _shards(self, progress: Progress, stage: str) -> Iterator[list[NDArray[Any]]]:
+        """Yield shards as the arrays of their files, in the order of the missing texts."""
         total = len(self.texts)
         progress(stage, 0, total, "texts")
         width: int | None = None
@@ -189,16 +200,17 @@ class Plan:
                 high = min(low + at_once, stop)
                 batch = self.texts[low:high]
                 encoded = self.encoder.encode(batch, self.role)
-                values = _checked(encoded.values, batch, width)
-                width = values.shape[1]
-                rows = np.empty(high - low, [*COLUMNS, ("vector", "<f4", (width,))])
+                rows, *items = _packed(encoded, batch)
+                if width not in (None, _width(rows)):
+                    raise EncodingError(
+                        f"the encoder returned {_width(rows)}-d vectors after {width}-d ones: "
+                        "expected one width"
+                    )
+                width = _width(rows)
                 rows["key"] = self.missing[low:high]
-                rows["tokens"] = encoded.tokens
-                rows["truncated"] = encoded.truncated
-                rows["vector"] = values
-                parts.append(rows)
+                parts.append([rows, *items])
                 progress(stage, high, total, "texts")
-            yield np.concatenate(parts)
+            yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
 def default_root() -> Path:
@@ -211,6 +223,7 @@ def default_root() -> Path:
 class _Held:
     """What a space holds: keys ascending [m], and for each the shard and the row in it."""
 
+    paths: list[Path]
     shards: list[NDArray[np.void]]  # memory maps
     keys: NDArray[np.bytes_]
     shard: NDArray[np.int64]
@@ -220,7 +233,7 @@ class _Held:
     @classmethod
     def read(cls, space: Path) -> _Held:
         """Open every shard whose checksum holds; set the others aside."""
-        shards, damaged = [], 0
+        paths, shards, damaged = [], [], 0
         for path in sorted(space.glob("*.npy")):
             try:
                 if not _whole(path):
@@ -228,9 +241,10 @@ class _Held:
                     damaged += 1
                     continue
                 shards.append(np.load(path, mmap_mode="r", allow_pickle=False))
+                paths.append(path)
             except (OSError, ValueError) as error:
                 raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
-        if len({shard["vector"].shape[1] for shard in shards}) > 1:
+        if len({_width(shard) for shard in shards}) > 1:
             raise StoreError(f"{space}: holds vectors of several widths: delete that folder")
         keys = np.concatenate([np.empty(0, KEY), *(shard["key"] for shard in shards)])
         sizes = [len(shard) for shard in shards]
@@ -240,6 +254,7 @@ class _Held:
             f"{damaged} damaged shard(s) of the store were set aside and their texts encoded anew"
         )
         return cls(
+            paths,
             shards,
             keys[order],
             np.repeat(np.arange(len(shards)), sizes)[order],
@@ -257,20 +272,66 @@ class _Held:
     def gather(
         self, unique: NDArray[np.bytes_], inverse: NDArray[np.int64], folder: Path
     ) -> Encoded:
-        """Vectors [n, d] of the texts whose keys are unique[inverse]."""
+        """Vectors of the texts whose keys are unique[inverse]."""
         at = np.searchsorted(self.keys, unique)[inverse]
-        values = disk.matrix(len(inverse), self.shards[0]["vector"].shape[1], folder)
-        tokens = np.empty(len(inverse), np.int32)
-        truncated = np.empty(len(inverse), np.bool_)
         order = np.argsort(self.shard[at], kind="stable")
         bounds = np.searchsorted(self.shard[at][order], np.arange(len(self.shards) + 1))
-        for number, shard in enumerate(self.shards):
-            texts = order[bounds[number] : bounds[number + 1]]
-            rows = self.row[at[texts]]
-            values[texts] = shard["vector"][rows]
-            tokens[texts] = shard["tokens"][rows]
-            truncated[texts] = shard["truncated"][rows]
-        return Encoded(values, tokens, truncated)
+        parts = [order[low:high] for low, high in pairwise(bounds)]  # texts of each shard
+
+        def filled(out: NDArray[Any], column: str) -> NDArray[Any]:
+            for shard, texts in zip(self.shards, parts, strict=True):
+                out[texts] = shard[column][self.row[at[texts]]]
+            return out
+
+        n, width = len(inverse), _width(self.shards[0])
+        columns = self.shards[0].dtype.names or ()
+        values: Float32 | Sparse | MultiVector
+        if "vector" in columns:
+            values = filled(disk.matrix(n, width, folder), "vector")
+        else:
+            offsets = _offsets(filled(np.empty(n, np.int64), "length"))
+            if "vocabulary" in columns:
+                terms = self._items(np.empty(offsets[-1], TERM), offsets, at, parts)
+                values = _csr(terms, offsets, width)
+            else:
+                items = disk.matrix(int(offsets[-1]), width, folder)
+                values = MultiVector(self._items(items, offsets, at, parts), offsets)
+        tokens = filled(np.empty(n, np.int32), "tokens")
+        return Encoded(values, tokens, filled(np.empty(n, np.bool_), "truncated"))
+
+    def _items(
+        self, out: NDArray[Any], offsets: Int64, at: Int64, parts: list[Int64]
+    ) -> NDArray[Any]:
+        """Terms or token vectors of texts, from the second arrays of the shards; fills `out`."""
+        for path, shard, texts in zip(self.paths, self.shards, parts, strict=True):
+            if len(texts):
+                rows = self.row[at[texts]]
+                lengths = shard["length"][rows]
+                with open(path, "rb") as file:
+                    np.load(file, allow_pickle=False)
+                    items = np.load(file, allow_pickle=False)
+                starts = _offsets(shard["length"])[rows]
+                out[spans(offsets[texts], lengths)] = items[spans(starts, lengths)]
+        return out
+
+
+def _csr(terms: NDArray[np.void], offsets: Int64, vocabulary: int) -> Sparse:
+    from scipy.sparse import csr_matrix
+
+    columns = (np.ascontiguousarray(terms[name]) for name in ("weight", "term"))
+    return Sparse(csr_matrix((*columns, offsets), (len(offsets) - 1, vocabulary)))
+
+
+def _offsets(lengths: NDArray[np.integer]) -> Int64:
+    """Where texts of these lengths begin and, last, where they end: int64 [n+1]."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)])
+
+
+def _width(rows: NDArray[np.void]) -> int:
+    """Dimensions of the vectors: the last column holds them, or says how many."""
+    assert rows.dtype.names is not None
+    last = rows[rows.dtype.names[-1]]
+    return int(last.shape[1] if last.ndim > 1 else last[0])
 
 
 def _digest(description: dict[str, Any]) -> str:
@@ -282,27 +343,46 @@ def _keys(texts: Sequence[str]) -> NDArray[np.bytes_]:
     return np.frombuffer(digests, KEY)
 
 
-def _checked(values: Any, texts: Sequence[str], width: int | None) -> Float32:
-    """An encoder's output as float32 [n, d]. Raises EncodingError saying what is wrong with it."""
-    array = np.asarray(values, np.float32)
-    if array.ndim != 2 or len(array) != len(texts) or not array.shape[1]:
-        raise EncodingError(
-            f"the encoder returned an array of shape {array.shape} for {len(texts)} texts: "
-            f"expected ({len(texts)}, d)"
-        )
-    if width is not None and array.shape[1] != width:
-        raise EncodingError(
-            f"the encoder returned {array.shape[1]}-d vectors after {width}-d ones: "
-            "expected one width"
-        )
-    broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+def _packed(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
+    """An encoder's output as the arrays of a shard, keys unset.
+
+    Raises EncodingError saying what is wrong with it.
+    """
+    values, n = encoded.values, len(texts)
+    if isinstance(values, Sparse | MultiVector):
+        if len(values) != n:
+            raise EncodingError(
+                f"the encoder returned vectors of {len(values)} texts for {n} texts"
+            )
+        if isinstance(values, Sparse):
+            rows, lengths = np.empty(n, SPARSE), np.diff(values.matrix.indptr)
+            rows["vocabulary"], items = values.width, np.empty(values.matrix.nnz, TERM)
+            items["term"], items["weight"] = values.matrix.indices, values.matrix.data
+            finite = np.isfinite(items["weight"])
+        else:
+            rows, lengths = np.empty(n, MULTI), values.lengths
+            rows["dimensions"], items = values.width, np.asarray(values.values, np.float32)
+            finite = np.isfinite(items).all(axis=1)
+        rows["length"], arrays = lengths, [rows, items]
+        broken = np.unique(np.repeat(np.arange(n), lengths)[~finite])
+    else:
+        array = np.asarray(values, np.float32)
+        if array.ndim != 2 or len(array) != n or not array.shape[1]:
+            raise EncodingError(
+                f"the encoder returned an array of shape {array.shape} for {n} texts: "
+                f"expected ({n}, d)"
+            )
+        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        rows = np.empty(n, [*COLUMNS, ("vector", "<f4", (array.shape[1],))])
+        rows["vector"] = array
+        arrays = [rows]
     if len(broken):
-        text = texts[broken[0]]
         raise EncodingError(
-            f"the encoder returned NaN or infinity for {len(broken)} of {len(texts)} texts, "
-            f"the first {text[:60]!r}: try dtype=float32"
+            f"the encoder returned NaN or infinity for {len(broken)} of {n} texts, "
+            f"the first {texts[broken[0]][:60]!r}: try dtype=float32"
         )
-    return array
+    rows["tokens"], rows["truncated"] = encoded.tokens, encoded.truncated
+    return arrays
 
 
 def _prepare(space: Path, description: dict[str, Any]) -> None:
@@ -315,9 +395,10 @@ def _prepare(space: Path, description: dict[str, Any]) -> None:
         raise _unwritable(space, error) from error
 
 
-def _write(space: Path, rows: NDArray[np.void]) -> None:
+def _write(space: Path, arrays: list[NDArray[Any]]) -> None:
     file = io.BytesIO()
-    np.save(file, rows, allow_pickle=False)
+    for array in arrays:
+        np.save(file, array, allow_pickle=False)
     data = file.getbuffer()
     try:
         disk.write_whole(space / f"{hashlib.sha256(data).hexdigest()[:32]}.npy", data)

@@ -18,13 +18,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from harness import disk
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.pipeline import evaluate
 from harness.store import Embedded, Store, default_root
-from harness.types import EncodingError, Role, StoreError
+from harness.types import EncodingError, MultiVector, Representation, Role, Sparse, StoreError
 from tests.fakes import Counting, beir
 
 TEXTS = ["one", "two words", "three words here", "", "one"]
@@ -499,3 +500,100 @@ def test_any_sequence_of_texts_has_the_vectors_of_encoding_directly(lists, shard
             assert found.distinct == len(set(texts))
         every = {text for texts in lists for text in texts}
         assert sorted(encoder.seen) == sorted(every)
+
+
+@dataclass(frozen=True)
+class Ragged(Counting):
+    """As many vectors as a text has letters, or as many terms; `broken` goes wrong in one way."""
+
+    kind: Representation = "multi-vector"
+    broken: str = ""
+
+    @property
+    def makes(self) -> Representation:
+        return self.kind
+
+    def rows(self, text: str) -> list[np.ndarray]:
+        """What a text becomes: token vectors, or one row of weights."""
+        if self.kind == "sparse":
+            weights = np.zeros(self.dim, np.float32)
+            weights[[ord(letter) % self.dim for letter in text]] = len(text)
+            return [weights]
+        return [self.vector(f"{text}{i}", "document") for i in range(len(text))]
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        self.seen.extend(texts)
+        dim = len(self.seen) if self.broken == "growing" else self.dim
+        kept = texts[1:] if self.broken == "too few" else texts
+        rows = [self.rows(text) for text in kept]
+        values = np.array([v for text in rows for v in text], np.float32).reshape(-1, self.dim)
+        if self.broken == "nan":
+            values[-1, -1] = np.nan
+        values = np.resize(values, (len(values), dim))
+        tokens = np.array([len(text) for text in texts], np.int32)
+        if self.kind == "sparse":
+            return Encoded(Sparse(csr_matrix(values)), tokens, tokens > 5)
+        offsets = np.cumsum([0, *map(len, rows)])
+        return Encoded(MultiVector(values, offsets), tokens, tokens > 5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    lists=st.lists(WORDS, min_size=1, max_size=3),
+    shard=st.integers(1, 5),
+    kind=st.sampled_from(["sparse", "multi-vector"]),
+)
+def test_vectors_without_a_fixed_size_are_kept_too(lists, shard, kind):
+    with tempfile.TemporaryDirectory() as folder:
+        store, encoder = Store(Path(folder), shard=shard), Ragged(kind=kind)
+        for texts in lists:
+            found = fetch(store, encoder, texts).encoded
+            values = found.values
+            assert (len(values), values.width) == (len(texts), 4)
+            assert found.tokens.tolist() == [len(text) for text in texts]
+            rows = [values.matrix] if kind == "sparse" else np.split(values.values, values.offsets)
+            kept = rows[0].toarray()[:, None] if kind == "sparse" else rows[1:-1]
+            for text, row in zip(texts, kept, strict=True):
+                np.testing.assert_array_equal(row, np.reshape(encoder.rows(text), (-1, 4)))
+        every = {text for texts in lists for text in texts}
+        assert sorted(encoder.seen) == sorted(every)
+
+
+@pytest.mark.parametrize("damage", [flip, truncate, empty])
+def test_damage_behind_the_rows_of_a_shard_is_seen(tmp_path, damage):
+    store = Store(tmp_path, shard=2)
+    whole = fetch(store, Ragged(), TEXTS).encoded.values
+    damage(shards(store)[0])
+    assert [len(store.verify()[1]), store.spaces()[0].texts] == [1, 2]
+    found = fetch(store, Ragged(), TEXTS)
+    assert found.made == 2
+    np.testing.assert_array_equal(found.encoded.values.values, whole.values)
+
+
+def test_token_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeypatch):
+    store = Store(tmp_path, shard=2)
+    whole = fetch(store, Ragged(), TEXTS).encoded.values
+    monkeypatch.setattr(disk, "available_memory", lambda: 64)
+    found = fetch(store, Ragged(), TEXTS).encoded.values
+    assert isinstance(found.values, np.memmap)
+    np.testing.assert_array_equal(found.values, whole.values)
+
+
+@pytest.mark.parametrize("kind", ["sparse", "multi-vector"])
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("nan", "returned NaN or infinity for 1 of 2 texts, the first 'b': try dtype=float32"),
+        ("too few", "returned vectors of 1 texts for 2 texts"),
+        ("growing", "4-d vectors after 2-d ones: expected one width"),
+    ],
+)
+def test_what_is_no_embedding_is_refused_in_every_representation(tmp_path, kind, broken, message):
+    store = Store(tmp_path, shard=2)
+    with pytest.raises(EncodingError) as error:
+        fetch(
+            store,
+            Ragged(kind=kind, broken=broken),
+            ["long", "b", *["cc", "d"] * (broken == "growing")],
+        )
+    assert message in str(error.value)

@@ -11,28 +11,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.spec import Registry, Spec, parse
-from harness.types import Float32, Int32, Role, Sparse
+from harness.types import Float32, Int32, MultiVector, Representation, Role, Sparse
 
-Similarity = Literal["cosine", "dot"]
+Similarity = Literal["cosine", "dot", "maxsim"]
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """values: float32 [n, d]; tokens: int32 [n], before truncation, -1 where the model does not
-    tell; truncated: bool [n], whether the model read only the beginning of a text.
+    """values: float32 [n, d], or what the encoder makes instead; tokens: int32 [n], before
+    truncation, -1 where the model does not tell; truncated: bool [n], whether the model read only
+    the beginning of a text.
     """
 
-    values: Float32
+    values: Float32 | Sparse | MultiVector
     tokens: Int32
     truncated: NDArray[np.bool_]
 
 
 class TextEncoder(Protocol):
-    """Turns each text into a dense vector, whatever else is encoded with it."""
+    """Turns each text into a vector or several, whatever else is encoded with it.
+
+    It may have `warnings`, a tuple of sentences for the record.
+    """
+
+    @property
+    def makes(self) -> Representation:
+        """What a text becomes."""
 
     @property
     def similarity(self) -> Similarity:
-        """How two of its vectors are compared."""
+        """How two of its vectors are compared; maxsim where a text has several."""
 
     def fingerprint(self) -> Mapping[str, object]:
         """All that decides its vectors, as JSON: weights or revision, dtype, lengths."""
@@ -49,23 +57,36 @@ class TextEncoder(Protocol):
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection as sparse vectors, and how many tokens each text had."""
+    """A collection as sparse vectors, and how many tokens each text had.
+
+    counts: how often each term occurs in each document [n, v], where that was asked for.
+    """
 
     documents: Sparse
     queries: Sparse
     document_tokens: Int32
     query_tokens: Int32
+    counts: Sparse | None = None
 
 
 @runtime_checkable
 class CollectionEncoder(Protocol):
     """Weighs terms by their frequency in the whole corpus, so it needs all of it at once."""
 
+    @property
+    def makes(self) -> Representation:
+        """What a text becomes: a sparse vector."""
+
     def fingerprint(self) -> Mapping[str, object]:
         """All that decides its vectors, as JSON."""
 
-    def encode_collection(self, documents: Sequence[str], queries: Sequence[str]) -> Collection:
-        """Sparse vectors whose inner product is the retrieval score."""
+    def encode_collection(
+        self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
+    ) -> Collection:
+        """Sparse vectors whose inner product is the retrieval score.
+
+        counts: also give the term counts of documents.
+        """
 
 
 Encoder = TextEncoder | CollectionEncoder

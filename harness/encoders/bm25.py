@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.encoders import ENCODERS, Collection
-from harness.types import InputError, Sparse
+from harness.types import InputError, Representation, Sparse
 
 
 @ENCODERS.register("bm25")
 @dataclass(frozen=True)
 class BM25:
     """BM25 by bm25s: English stop words, Snowball stems; k1, b and the variant in the spec."""
+
+    makes: ClassVar[Representation] = "sparse"
 
     k1: float = 1.5
     b: float = 0.75
@@ -38,8 +41,13 @@ class BM25:
             "bm25s": version("bm25s"),
         }
 
-    def encode_collection(self, documents: Sequence[str], queries: Sequence[str]) -> Collection:
-        """Term weights of documents and term counts of queries over the corpus's vocabulary."""
+    def encode_collection(
+        self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
+    ) -> Collection:
+        """Term weights of documents and term counts of queries over the corpus's vocabulary.
+
+        counts: also give the term counts of documents.
+        """
         import bm25s
         from scipy.sparse import csc_matrix, csr_matrix
 
@@ -59,14 +67,24 @@ class BM25:
         for word, number in query_words.items():
             columns[number] = vocabulary.get(word, -1)
         query_lengths = np.fromiter(map(len, query_ids), np.int32, len(query_ids))
-        terms = columns[np.fromiter((t for row in query_ids for t in row), np.int64)]
-        rows = np.repeat(np.arange(len(query_ids)), query_lengths)
-        known = terms >= 0
-        counts = csr_matrix(
-            (np.ones(known.sum(), np.float32), (rows[known], terms[known])),
-            shape=(len(query_ids), width),
+        return Collection(
+            Sparse(matrix),
+            _counts(query_ids, columns, width),
+            lengths,
+            query_lengths,
+            _counts(ids, np.arange(width), width) if counts else None,
         )
-        return Collection(Sparse(matrix), Sparse(counts), lengths, query_lengths)
+
+
+def _counts(ids: list[list[int]], columns: NDArray[np.int64], width: int) -> Sparse:
+    """Term counts [n, width] of texts; columns: [v], of each term, -1 for one to leave out."""
+    from scipy.sparse import csr_matrix
+
+    terms = columns[np.fromiter((term for text in ids for term in text), np.int64)]
+    rows = np.repeat(np.arange(len(ids)), [len(text) for text in ids])
+    known = terms >= 0
+    ones = np.ones(known.sum(), np.float32)
+    return Sparse(csr_matrix((ones, (rows[known], terms[known])), shape=(len(ids), width)))
 
 
 def _tokens(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:

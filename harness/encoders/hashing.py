@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.types import InputError, Role
+from harness.types import InputError, Representation, Role
 
 WORD = re.compile(r"\w+")
 
@@ -26,6 +26,11 @@ class Hashing:
     def __post_init__(self) -> None:
         if not 1 <= self.dim <= 65536:
             raise InputError(f"hashing: dim={self.dim}: expected 1 to 65536")
+
+    @property
+    def makes(self) -> Representation:
+        """Dense vectors."""
+        return "dense"
 
     @property
     def similarity(self) -> Similarity:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from harness.spec import Registry
-from harness.types import Dense, Progress, Representation, Run, Sparse
+from harness.types import Embeddings, Progress, Representation, Run
 
 
 class Searcher(Protocol):
     """Documents made ready to be searched."""
 
-    def search(self, queries: Dense | Sparse, k: int, progress: Progress) -> Run:
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query [q, k], by the one ranking rule."""
 
 
@@ -26,7 +26,7 @@ class Index(Protocol):
     def require(self, makes: Representation) -> None:
         """Raise InputError if a library that it needs for these vectors is not installed."""
 
-    def build(self, documents: Dense | Sparse) -> Searcher:
+    def build(self, documents: Embeddings) -> Searcher:
         """Make documents searchable. Raises InputError for vectors it cannot take."""
 
     def describe(self) -> Mapping[str, object]:

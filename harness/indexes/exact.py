@@ -21,8 +21,19 @@ from numpy.typing import NDArray
 
 from harness import ranking
 from harness.indexes import INDEXES, Searcher
+from harness.indexes.maxsim import MaxSimSearcher
 from harness.indexes.sparse import SparseSearcher
-from harness.types import Dense, Float32, InputError, Progress, Representation, Run, Sparse
+from harness.types import (
+    Dense,
+    Embeddings,
+    Float32,
+    InputError,
+    MultiVector,
+    Progress,
+    Representation,
+    Run,
+    Sparse,
+)
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
@@ -35,7 +46,7 @@ ROUNDING = 2.0**-24
 @INDEXES.register("exact")
 @dataclass(frozen=True)
 class Exact:
-    """Exact search by inner product over dense or sparse vectors, in bounded memory.
+    """Exact search by inner product or, over several vectors a text, MaxSim; in bounded memory.
 
     block: documents compared at a time; results do not depend on it.
     """
@@ -48,8 +59,8 @@ class Exact:
 
     @property
     def takes(self) -> tuple[Representation, ...]:
-        """Dense and sparse vectors."""
-        return ("dense", "sparse")
+        """All there is."""
+        return ("dense", "sparse", "multi-vector")
 
     def require(self, makes: Representation) -> None:
         """Dense vectors need faiss. Raises InputError where it is not installed."""
@@ -60,10 +71,12 @@ class Exact:
         """The search is exact whatever the library."""
         return {"exact": True}
 
-    def build(self, documents: Dense | Sparse) -> Searcher:
+    def build(self, documents: Embeddings) -> Searcher:
         """Check the vectors; nothing is copied. Raises InputError for NaN or infinity."""
         if isinstance(documents, Sparse):
             return SparseSearcher.of(documents)
+        if isinstance(documents, MultiVector):
+            return MaxSimSearcher.of(documents, self.block)
         longest = 0.0
         for start in range(0, len(documents), self.block):
             block = documents.values[start : start + self.block]
@@ -86,7 +99,7 @@ class DenseSearcher:
     longest: float
     block: int
 
-    def search(self, queries: Dense | Sparse, k: int, progress: Progress) -> Run:
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query [q, k]; padded where k > n."""
         from threadpoolctl import threadpool_limits
 

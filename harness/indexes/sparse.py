@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness import ranking
-from harness.types import Dense, InputError, Progress, Run, Sparse
+from harness.types import Embeddings, InputError, Progress, Run, Sparse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -29,7 +29,7 @@ class SparseSearcher:
             raise InputError("a document's sparse vector holds NaN or infinity")
         return cls(documents.matrix.T.tocsr())
 
-    def search(self, queries: Dense | Sparse, k: int, progress: Progress) -> Run:
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query; one that scores 0 (no term shared) is no result."""
         assert isinstance(queries, Sparse)
         q, n = len(queries), self.inverted.shape[1]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from harness.encoders import ENCODERS, Encoder, encoder_spec
-from harness.encoders import sentence_transformers as module
+from harness.encoders import weights as module
 from harness.spec import Spec
 from harness.store import Store
 from harness.types import InputError
@@ -320,7 +320,7 @@ def test_code_that_a_model_brings_is_refused_before_it_runs(copy, tmp_path, how)
         "if you trust its authors, add trust_remote_code=true to the spec"
     )
     assert not marker.exists()
-    assert create(folder, ",trust_remote_code=true").options.trust_remote_code
+    assert create(folder, ",trust_remote_code=true").checkpoint.trust_remote_code
 
 
 @pytest.mark.parametrize(

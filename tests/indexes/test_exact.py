@@ -230,7 +230,7 @@ def test_progress_counts_every_comparison():
 def test_it_is_registered_with_its_block():
     assert INDEXES.create("exact,block=5") == Exact(5)
     assert str(INDEXES.resolve("exact")) == "exact,block=262144"
-    assert Exact().takes == ("dense", "sparse")
+    assert Exact().takes == ("dense", "sparse", "multi-vector")
     assert Exact().describe() == {"exact": True}
     with pytest.raises(InputError, match="exact: block=0: expected at least 1"):
         INDEXES.create("exact,block=0")

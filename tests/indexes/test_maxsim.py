@@ -1,0 +1,214 @@
+"""MaxSim against its definition; neither tiles nor blocks nor other documents change a score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.indexes import maxsim
+from harness.indexes.exact import Exact
+from harness.types import InputError, MultiVector, Run, silent, spans
+
+
+def multi(*texts: Sequence[Sequence[float]], width: int = 2) -> MultiVector:
+    """Texts as lists of vectors."""
+    offsets = np.cumsum([0, *map(len, texts)])
+    values = np.array([vector for text in texts for vector in text], np.float32)
+    return MultiVector(values.reshape(-1, width), offsets)
+
+
+def made(n: int, longest: int, width: int, seed: int, *, whole: bool = False) -> MultiVector:
+    """Random texts of 0 to `longest` tokens; whole: small whole numbers, so that many are equal."""
+    random = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(random.integers(0, longest + 1, n))])
+    shape = (offsets[-1], width)
+    values = random.integers(-2, 3, shape) if whole else random.standard_normal(shape)
+    return MultiVector(values.astype(np.float32), offsets)
+
+
+def search(queries: MultiVector, documents: MultiVector, k: int, block: int = 1 << 18) -> Run:
+    return Exact(block).build(documents).search(queries, k, silent)
+
+
+def texts(vectors: MultiVector) -> list[list[list[float]]]:
+    return [
+        vectors.values[low:high].tolist()
+        for low, high in zip(vectors.offsets[:-1], vectors.offsets[1:], strict=True)
+    ]
+
+
+def reference(queries: MultiVector, documents: MultiVector, k: int) -> Run:
+    """The definition as a plain loop: score descending, row descending, empty texts left out."""
+    docs = np.full((len(queries), k), -1, np.int32)
+    scores = np.zeros((len(queries), k), np.float32)
+    for i, query in enumerate(texts(queries)):
+        found = []
+        for row, document in enumerate(texts(documents)):
+            if query and document:
+                best = [max(math.fsum(map(float.__mul__, q, d)) for d in document) for q in query]
+                found.append((np.float32(math.fsum(best)), row))
+        for rank, (score, row) in enumerate(sorted(found, reverse=True)[:k]):
+            docs[i, rank], scores[i, rank] = row, score
+    return Run(docs, scores)
+
+
+def assert_same(found: Run, expected: Run) -> None:
+    np.testing.assert_array_equal(found.docs, expected.docs)
+    np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+def test_every_vector_of_a_query_finds_its_best():
+    documents = multi([[1, 0], [0, 1]], [[2, 0]], [[0, -1], [-1, 0]])
+    found = search(multi([[1, 0], [0, 1]], [[1, 1]]), documents, 3)
+    # 1 + 1, 2 + 0, 0 + 0 and 1, 2, -1
+    assert found.docs.tolist() == [[1, 0, 2], [1, 0, 2]]
+    assert found.scores.tolist() == [[2.0, 2.0, 0.0], [2.0, 1.0, -1.0]]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 30),
+    longest=st.integers(0, 6),
+    width=st.integers(1, 5),
+    k=st.integers(1, 35),
+    seed=st.integers(0, 1000),
+    whole=st.booleans(),
+)
+def test_it_finds_what_the_definition_finds(n, longest, width, k, seed, whole):
+    documents = made(n, longest, width, seed, whole=whole)
+    queries = made(4, 3, width, seed + 1, whole=whole)
+    found, expected = search(queries, documents, k), reference(queries, documents, k)
+    np.testing.assert_array_equal(found.docs, expected.docs)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6, atol=1e-6)
+    assert found.docs.shape == (4, k)
+    assert found.docs.dtype == np.int32
+    assert found.scores.dtype == np.float32
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    block=st.integers(1, 40),
+    tile=st.integers(1, 300),
+    chunk=st.integers(1, 50),
+    k=st.integers(1, 12),
+    seed=st.integers(0, 1000),
+)
+def test_results_depend_on_neither_tiles_nor_blocks(block, tile, chunk, k, seed):
+    documents, queries = made(40, 12, 48, seed), made(5, 6, 48, seed + 1)
+    whole = search(queries, documents, k)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(maxsim, "TOKENS", tile)
+        patch.setattr(maxsim, "CHUNK", chunk)
+        assert_same(search(queries, documents, k, block), whole)
+
+
+def test_a_score_depends_on_query_and_document_alone():
+    documents, queries = made(60, 40, 67, seed=3), made(4, 8, 67, seed=4)
+    run = search(queries, documents, 60)
+    rows, ranks = np.nonzero(run.docs >= 0)
+    docs = run.docs[rows, ranks]
+    np.testing.assert_array_equal(
+        maxsim.scores(queries, documents, rows, docs), run.scores[rows, ranks]
+    )
+    for row, text in enumerate(texts(documents)):
+        alone = search(queries, multi(text, width=67), 1)
+        np.testing.assert_array_equal(
+            alone.scores[:, 0], np.where(run.docs == row, run.scores, 0).sum(1)
+        )
+
+
+def test_equal_documents_score_the_same_wherever_they_lie():
+    part = made(9, 25, 96, seed=5)
+    twice = texts(part) * 7
+    run = search(made(3, 9, 96, seed=6), multi(*twice, width=96), len(twice))
+    for docs, scores in zip(run.docs, run.scores, strict=True):
+        kept = docs >= 0
+        assert kept.sum() == 7 * np.count_nonzero(part.lengths)
+        for low in range(0, kept.sum(), 7):
+            assert len(set(scores[low : low + 7])) == 1
+            assert len(set(docs[low : low + 7] % 9)) == 1
+            assert (np.diff(docs[low : low + 7]) < 0).all()
+
+
+def test_products_that_float32_rounds_the_wrong_way_are_ranked_by_their_exact_sums():
+    """2^24 + 1 is no float32: added one by one, seven ones are lost, and the less seems more."""
+    more, less = [2.0**24, *[1] * 7], [2.0**24, 2, *[0] * 6]
+    query = multi([[1] * 8, [0] * 8, [0] * 8], width=8)
+    exact = 2.0**24 + 8  # 2^24 + 7, rounded to even
+    found = search(query, multi(*[[less]] * 9, [more], *[[less]] * 9, width=8), 1)
+    assert (found.docs.tolist(), found.scores.tolist()) == ([[9]], [[exact]])
+    found = search(query, multi([*[less] * 9, more, *[less] * 9], width=8), 1)
+    assert found.scores.tolist() == [[exact]]
+
+
+def test_a_text_without_tokens_is_no_result_and_finds_none():
+    documents = multi([], [[1, 0]], [], [[-1, 0]], [])
+    found = search(multi([[1, 0]], []), documents, 3)
+    assert found.docs.tolist() == [[1, 3, -1], [-1, -1, -1]]
+    assert found.scores.tolist() == [[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]
+    pairs = np.array([0, 0, 1]), np.array([0, 1, 1])
+    assert maxsim.scores(multi([[1, 0]], []), documents, *pairs).tolist() == [0.0, 1.0, 0.0]
+    assert search(multi([[1, 0]]), multi([], []), 2).docs.tolist() == [[-1, -1]]
+
+
+def test_ties_at_the_cut_off_keep_the_last_rows(monkeypatch):
+    monkeypatch.setattr(maxsim, "TOKENS", 8)
+    found = search(multi([[1, 0]]), multi(*[[[1, 0], [0, 1]]] * 90), 3)
+    assert found.docs.tolist() == [[89, 88, 87]]
+
+
+def test_a_document_longer_than_a_tile_is_searched_whole(monkeypatch):
+    monkeypatch.setattr(maxsim, "TOKENS", 4)
+    documents, queries = made(12, 20, 8, seed=7, whole=True), made(3, 5, 8, seed=8, whole=True)
+    assert_same(search(queries, documents, 5), reference(queries, documents, 5))
+
+
+def test_vectors_may_lie_in_a_file(tmp_path):
+    documents, queries = made(20, 9, 8, seed=9), made(3, 5, 8, seed=10)
+    np.save(tmp_path / "values.npy", documents.values)
+    mapped = MultiVector(np.load(tmp_path / "values.npy", mmap_mode="r"), documents.offsets)
+    assert_same(search(queries, mapped, 5), search(queries, documents, 5))
+
+
+def test_progress_counts_comparisons(monkeypatch):
+    monkeypatch.setattr(maxsim, "TOKENS", 2)
+    told: list[tuple[str, int, int, str]] = []
+    searcher = Exact().build(multi([[1, 0]], [[0, 1]], [[1, 1]]))
+    searcher.search(multi([[1, 0]], [[0, 1]]), 1, lambda *step: told.append(step))
+    assert told == [("search", 4, 6, "comparisons"), ("search", 6, 6, "comparisons")]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30])
+def test_what_is_no_number_is_refused(value):
+    with pytest.raises(InputError) as error:
+        search(multi([[1, 0]]), multi([[1, 0]], [], [[1, 0], [1, value]]), 1)
+    assert str(error.value) == (
+        "a token's vector of document row 2 holds NaN, infinity or a number too large for float32"
+    )
+    with pytest.raises(InputError) as error:
+        search(multi([[1, value]]), multi([[1, 0]]), 1)
+    assert str(error.value) == (
+        "a query's vector holds NaN, infinity or a number too large for float32"
+    )
+
+
+def test_widths_must_agree():
+    with pytest.raises(InputError, match="queries are 3-d and documents 2-d: expected one width"):
+        search(multi([[1, 0, 0]], width=3), multi([[1, 0]]), 1)
+
+
+def test_a_multi_vector_tells_its_texts_and_its_width():
+    vectors = multi([[1, 0], [0, 1]], [], [[1, 1]])
+    assert (len(vectors), vectors.width, vectors.lengths.tolist()) == (3, 2, [2, 0, 1])
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=8))
+def test_spans_are_ranges_in_a_row(ranges):
+    starts, lengths = (np.array([pair[i] for pair in ranges], np.int64) for i in (0, 1))
+    expected = [row for start, length in ranges for row in range(start, start + length)]
+    assert spans(starts, lengths).tolist() == expected
