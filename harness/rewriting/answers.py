@@ -1,0 +1,47 @@
+"""Answers of a model on disk, found by what was asked: no question is paid for twice.
+
+FOLDER/KEY.json     {"asked": {...}, "answer": "..."}; KEY is the SHA-256 of what was asked
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness import disk
+from harness.types import StoreError, reason
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A folder of answers, each a file that is whole or absent."""
+
+    folder: Path
+
+    def find(self, asked: Mapping[str, object]) -> str | None:
+        """The answer to this very question; None where it is not kept or its file is damaged."""
+        try:
+            kept = json.loads(self._path(asked).read_bytes())
+            answer = kept["answer"] if kept["asked"] == asked else None
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return answer if isinstance(answer, str) else None
+
+    def keep(self, asked: Mapping[str, object], answer: str) -> None:
+        """Write an answer. Raises StoreError where the folder cannot be written."""
+        text = json.dumps({"asked": asked, "answer": answer}, indent=1, sort_keys=True)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            disk.write_whole(self._path(asked), text.encode())
+        except OSError as error:
+            raise StoreError(
+                f"{self.folder}: cannot be written: {error.strerror or reason(error)}; answers "
+                "kept before are not lost. Free space, or choose another place with HARNESS_CACHE"
+            ) from error
+
+    def _path(self, asked: Mapping[str, object]) -> Path:
+        text = json.dumps(asked, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"

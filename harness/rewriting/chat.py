@@ -1,0 +1,182 @@
+"""Queries rewritten by a language model behind an OpenAI-compatible endpoint.
+
+The three styles are those of Killingback and Zamani 2025 (arXiv 2509.07253): query to answer,
+query to document, query as reasoning trace. Their prompts are not published in words; those in
+prompts/ are our own. Every answer is kept, so an evaluation is repeated without the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from threading import Event
+from typing import Any, Literal
+
+from harness.rewriting import REWRITERS
+from harness.rewriting.answers import Answers
+from harness.rewriting.endpoint import Endpoint
+from harness.store import default_root
+from harness.types import InputError, Progress, reason
+
+Style = Literal["answer", "document", "reasoning"]
+Join = Literal["append", "replace"]
+QUERY = "{query}"  # where a prompt takes the query
+
+
+@REWRITERS.register("chat")
+def chat(
+    target: str,
+    *,
+    url: str = "",
+    style: Style = "answer",
+    prompt: str | None = None,
+    join: Join = "append",
+    temperature: float = 0.0,
+    max_tokens: int = 512,
+    key_variable: str = "",
+    concurrency: int = 4,
+    timeout: float = 60.0,
+    retries: int = 5,
+    backoff: float = 1.0,
+    offline: bool = False,
+) -> Chat:
+    """A chat model's answer, document or reasoning for a query: chat:MODEL,url=http://host:port/v1
+
+    prompt: a text file with {query} in it, in place of the style's own. join: whether the model's
+    text comes after the query's or in its place. key_variable: the environment variable whose
+    value is sent as the key; none is sent otherwise. offline: only answers that are kept.
+
+    Raises InputError for a value out of range, a url or key_variable that may hold a secret, and a
+    prompt that cannot be used.
+    """
+    limits: dict[str, tuple[float, float, float]] = {
+        "temperature": (temperature, 0, 2),
+        "max_tokens": (max_tokens, 1, 1_000_000),
+        "concurrency": (concurrency, 1, 256),
+        "timeout": (timeout, 0.01, 3600),
+        "retries": (retries, 0, 100),
+        "backoff": (backoff, 0, 60),
+    }
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise InputError(f"chat: {name}={value}: expected {low:g} to {high:.0f}")
+    return Chat(
+        model=target,
+        endpoint=Endpoint(url, key_variable, timeout, retries, backoff),
+        style="own" if prompt else style,
+        template=_own(Path(prompt)) if prompt else _packaged(style),
+        join=join,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        concurrency=concurrency,
+        offline=offline,
+    )
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A model, where it is asked, and what becomes of its answers; see `chat`."""
+
+    model: str
+    endpoint: Endpoint
+    style: str
+    template: str
+    join: Join
+    temperature: float
+    max_tokens: int
+    concurrency: int
+    offline: bool
+
+    def describe(self) -> Mapping[str, object]:
+        """Model, prompt and parameters; the url holds nothing secret."""
+        return {
+            "model": self.model,
+            "url": self.endpoint.url,
+            "style": self.style,
+            "prompt_sha256": hashlib.sha256(self.template.encode()).hexdigest(),
+            "join": self.join,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+
+    def rewrite(
+        self, texts: Sequence[str], progress: Progress, *, root: Path | None = None
+    ) -> list[str]:
+        """Ask for each different text, once; kept answers are not asked for again.
+
+        Raises InputError and HarnessError as Endpoint.ask does, InputError where an answer is
+        missing offline, and StoreError where answers cannot be kept under root/rewritings.
+        """
+        answers = Answers((root or default_root()) / "rewritings")
+        labels: dict[str, str] = {}
+        for number, text in enumerate(texts, 1):
+            labels.setdefault(text, f"query {number} of {len(texts)}")
+        kept = {text: answers.find(self._asked(text)) for text in labels}
+        found = {text: answer for text, answer in kept.items() if answer is not None}
+        missing = {text: label for text, label in labels.items() if text not in found}
+        if missing and self.offline:
+            first = next(iter(missing.values()))
+            raise InputError(
+                f"chat: {len(missing)} of {len(labels)} different queries have no kept answer, the "
+                f"first is {first}: run it once without offline=true"
+            )
+        if missing:
+            found |= self._new(missing, answers, progress)
+        if self.join == "replace":
+            return [found[text] for text in texts]
+        return [f"{text} {found[text]}".strip() for text in texts]
+
+    def _new(
+        self, missing: Mapping[str, str], answers: Answers, progress: Progress
+    ) -> dict[str, str]:
+        """Ask for texts (with their labels) at the same time, and keep each answer as it comes."""
+        stop, found, total = Event(), {}, len(missing)
+        progress("rewrite", 0, total, "queries")
+        with self.endpoint.connect(self.concurrency) as http:
+
+            def ask(text: str) -> tuple[str, str]:
+                asked = self._asked(text)
+                answer = self.endpoint.ask(http, asked["body"], missing[text], stop)
+                answers.keep(asked, answer)
+                return text, answer
+
+            with ThreadPoolExecutor(self.concurrency) as pool:
+                try:
+                    for future in as_completed([pool.submit(ask, text) for text in missing]):
+                        text, found[text] = future.result()
+                        progress("rewrite", len(found), total, "queries")
+                except BaseException:  # questions under way end and are kept, no other begins
+                    stop.set()
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        return found
+
+    def _asked(self, text: str) -> dict[str, Any]:
+        """All that decides an answer: where the question goes, and its body."""
+        message = {"role": "user", "content": self.template.replace(QUERY, text)}
+        body = {
+            "model": self.model,
+            "messages": [message],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        return {"url": self.endpoint.url, "body": body}
+
+
+def _packaged(style: Style) -> str:
+    return (files("harness.rewriting") / "prompts" / f"{style}.txt").read_text("utf-8")
+
+
+def _own(path: Path) -> str:
+    """A user's prompt. Raises InputError where it cannot be read or does not take the query."""
+    try:
+        template = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: no prompt in UTF-8 to be read there: {reason(error)}") from error
+    if QUERY not in template:
+        raise InputError(f"{path}: the prompt holds no {QUERY}: expected it where the query goes")
+    return template

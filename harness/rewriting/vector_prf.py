@@ -1,0 +1,104 @@
+"""Pseudo-relevance feedback on dense vectors: a query moves towards its first results.
+
+After Li et al. 2023, "Pseudo Relevance Feedback with Deep Language Models and Dense Retrievers".
+The new vectors are not normalised: the length of a query does not change its ranking.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from harness.rewriting import REWRITERS
+from harness.types import (
+    Dense,
+    Embeddings,
+    Float64,
+    InputError,
+    Int32,
+    Progress,
+    Representation,
+    Run,
+)
+
+
+@REWRITERS.register("average")
+@dataclass(frozen=True)
+class Average:
+    """Mean of a query's vector and those of its first `depth` results (Vector-PRF)."""
+
+    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
+    counts: ClassVar[bool] = False
+    depth: int = 3
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise InputError(f"average: depth={self.depth}: expected at least 1")
+
+    def expand(
+        self, queries: Embeddings, documents: Embeddings, run: Run, progress: Progress
+    ) -> Dense:
+        """Return mean(q, d1 .. dn) for each query, n <= depth of them found: float32 [q, d]."""
+        docs = run.docs[:, : self.depth]
+        each = 1 / (1 + _found(docs))
+        return _moved(queries, documents, docs, progress, own=each, each=each)
+
+
+@REWRITERS.register("rocchio")
+@dataclass(frozen=True)
+class Rocchio:
+    """A query's vector and the mean of its first `depth` results, weighted (Vector-PRF)."""
+
+    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
+    counts: ClassVar[bool] = False
+    depth: int = 5
+    alpha: float = 0.4
+    beta: float = 0.6
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise InputError(f"rocchio: depth={self.depth}: expected at least 1")
+        for name in ("alpha", "beta"):
+            value = getattr(self, name)
+            if not 0 <= value < float("inf"):
+                raise InputError(f"rocchio: {name}={value}: expected 0 or more")
+        if not self.alpha and not self.beta:
+            raise InputError("rocchio: alpha=0 and beta=0 leave no query: raise one of them")
+
+    def expand(
+        self, queries: Embeddings, documents: Embeddings, run: Run, progress: Progress
+    ) -> Dense:
+        """Return alpha q + beta mean(d1 .. dn), n <= depth of them found: float32 [q, d]."""
+        docs = run.docs[:, : self.depth]
+        found = _found(docs)
+        own, each = np.full_like(found, self.alpha), self.beta / np.maximum(found, 1)
+        return _moved(queries, documents, docs, progress, own=own, each=each)
+
+
+def _found(docs: Int32) -> Float64:
+    """[q]: how many of a query's documents [q, k] are there."""
+    found: Float64 = np.count_nonzero(docs >= 0, axis=1).astype(np.float64)
+    return found
+
+
+def _moved(
+    queries: Embeddings,
+    documents: Embeddings,
+    docs: Int32,
+    progress: Progress,
+    *,
+    own: Float64,
+    each: Float64,
+) -> Dense:
+    """The query times own [q] plus every one of its documents docs [q, k] times each [q]."""
+    assert isinstance(queries, Dense)
+    assert isinstance(documents, Dense)
+    moved = queries.values * own[:, None].astype(np.float32)
+    for rank in range(docs.shape[1]):
+        rows = np.flatnonzero(docs[:, rank] >= 0)
+        share = each[rows, None].astype(np.float32)
+        moved[rows] += share * documents.values[docs[rows, rank]]
+        progress("feedback", rank + 1, docs.shape[1], "ranks")
+    return Dense(moved)
