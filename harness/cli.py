@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import time
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 DEFAULT_MODELS = ["minilm", "bm25"]
 DEFAULT_TASKS = ["core"]
 OUT = Path("results/local")
+STUDIES = Path("results/studies")
 
 app = typer.Typer(
     help="Measure text-embedding and retrieval models.\n\n"
@@ -46,6 +48,13 @@ store_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(store_app, name="store")
+study_app = typer.Typer(
+    help="Experiments on a model: a page of numbers and a figure.\n\n"
+    "Example: harness study geometry --model minilm --task limit-small",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(study_app, name="study")
 
 Plugins = Annotated[
     list[Path] | None,
@@ -72,6 +81,9 @@ def eval_(
         list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
     ] = None,
     index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "exact",
+    rewrite: Annotated[
+        str, typer.Option("--rewrite", "-r", help="How queries are rewritten, as rm3 or average.")
+    ] = "none",
     measure: Annotated[
         list[str] | None,
         typer.Option("--measure", help="In place of the task's own, as nDCG@10; repeat for more."),
@@ -98,14 +110,15 @@ def eval_(
     _format(style)
     _plugins(plugin)
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
-    tasks = _checked(systems, task or DEFAULT_TASKS, index, measure or [])
+    tasks = _checked(systems, task or DEFAULT_TASKS, index, rewrite, measure or [])
     began, store = time.time(), _store(cache)
     done: list[tuple[Path, Record]] = []  # not the evaluations: they hold the collections
     failed: list[tuple[str, Exception]] = []
     for system in systems:
         one = partial(
-            _one, system, index=index, measures=measure or [], seed=seed, store=store, opened={}
-        )
+            _one, system, index=index, rewrite=rewrite, measures=measure or [], seed=seed,
+            store=store, opened={},
+        )  # fmt: skip
         for name in tasks:
             pair = f"{system} on {name}"
             try:
@@ -133,13 +146,14 @@ def eval_(
 
 
 def _checked(
-    systems: list[str | Path], tasks: list[str], index: str, measures: list[str]
+    systems: list[str | Path], tasks: list[str], index: str, rewrite: str, measures: list[str]
 ) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
     from harness import catalog
     from harness.encoders import ENCODERS, encoder_spec
     from harness.indexes import INDEXES
     from harness.measures import Measure
+    from harness.rewriting import REWRITERS
 
     for system in systems:
         if isinstance(system, str):
@@ -148,6 +162,7 @@ def _checked(
     for name in expanded:
         catalog.task(name)
     INDEXES.resolve(index)
+    REWRITERS.resolve(rewrite)
     for name in measures:
         Measure.parse(name)
     return expanded
@@ -158,6 +173,7 @@ def _one(
     task: str,
     *,
     index: str,
+    rewrite: str,
     measures: list[str],
     seed: int,
     store: Store,
@@ -174,7 +190,7 @@ def _one(
         progress("open the model", 0, 0, "")
         opened[system] = ENCODERS.create(encoder_spec(system))
     return evaluate(
-        system, task, index, measures=measures, store=store, seed=seed,
+        system, task, index, rewrite=rewrite, measures=measures, store=store, seed=seed,
         loaded=opened[system], progress=progress,
     )  # fmt: skip
 
@@ -204,7 +220,8 @@ def _report(done: list[tuple[Path, Record]], style: str) -> None:
     if style == "json":
         print("[" + ",\n".join(record.model_dump_json(indent=2) for _, record in done) + "]")
     elif done:
-        _print(tables.scores([record for _, record in done], _room(style)), style)
+        found = [record for _, record in done]
+        _print([*tables.scores(found, _room(style)), *tables.families(found)], style)
 
 
 def _notes(done: list[tuple[Path, Record]]) -> None:
@@ -282,6 +299,19 @@ def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json
 
 
 @app.command()
+def rewritings(
+    plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False
+) -> None:
+    """List the ways to rewrite queries, with their parameters and defaults.
+
+    Example: harness rewritings
+    """
+    from harness.rewriting import REWRITERS
+
+    _registry("Rewritings", REWRITERS, plugin, "json" if json else style)
+
+
+@app.command()
 def show(
     paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
     style: FormatOption = "terminal",
@@ -300,7 +330,100 @@ def show(
         print("[" + ",\n".join(record.model_dump_json(indent=2) for record in found) + "]")
     else:
         one = len(found) == 1
-        _print(tables.details(found[0]) if one else tables.scores(found, _room(style)), style)
+        scored = [*tables.scores(found, _room(style)), *tables.families(found)]
+        _print(tables.details(found[0]) if one else scored, style)
+
+
+StudyModel = Annotated[str, typer.Option("--model", "-m", help="Encoder spec.")]
+StudyTask = Annotated[str, typer.Option("--task", "-t", help="Task spec.")]
+StudyOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")]
+
+
+@study_app.command()
+def geometry(
+    model: StudyModel = "minilm",
+    task: StudyTask = "limit-small",
+    sample: Annotated[int, typer.Option(min=4, help="Vectors of a set looked at.")] = 10_000,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    out: StudyOut = STUDIES,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    quiet: Quiet = False,
+) -> None:
+    """How a model's vectors lie in space, and what is left when they are cut.
+
+    Example: harness study geometry --model minilm --task folder:my/collection
+    """
+    _format(style)
+    _plugins(plugin)
+    from harness.report import geometry as report
+    from harness.studies import truncation
+    from harness.studies.geometry import study
+
+    store = _store(cache)
+    with terminal.showing(f"{model} on {task}", quiet) as progress:
+        found = study(model, task, store=store, seed=seed, sample=sample, progress=progress)
+        curves = {
+            how: truncation.curve(model, task, how=how, store=store, progress=progress)
+            for how in ("truncate", "pca")
+        }
+    plain = {how: [asdict(point) for point in points] for how, points in curves.items()}
+    tables, figure = report.page(found, curves), report.figure(found, curves)
+    _page(out, f"geometry-{model}-{task}", found, {"curves": plain}, tables, figure, style)
+
+
+@study_app.command()
+def capacity(
+    model: StudyModel = "minilm",
+    task: StudyTask = "limit-small",
+    dim: Annotated[
+        list[int] | None,
+        typer.Option("--dim", min=1, help="Dimension of free embeddings; repeat for more."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", min=1, help="Documents to return for a query.")] = 2,
+    gamma: Annotated[float, typer.Option(help="Margin of the bound, below 1.")] = 0.1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the free embeddings.")] = 42,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    out: StudyOut = STUDIES,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    quiet: Quiet = False,
+) -> None:
+    """Where a model stands against what its dimension could do.
+
+    Example: harness study capacity --model minilm --task limit-small --dim 4 --dim 5 --dim 6
+    """
+    _format(style)
+    _plugins(plugin)
+    from harness.report import capacity as report
+    from harness.studies.capacity import study
+
+    store = _store(cache)
+    with terminal.showing(f"{model} on {task}", quiet) as progress:
+        found = study(
+            model, task, dims=dim or [4, 5, 6], k=k, gamma=gamma, seed=seed, device=device,
+            folder=store.root / "capacity", store=store, progress=progress,
+        )  # fmt: skip
+    tables, figure = report.page(found), report.figure(found)
+    _page(out, f"capacity-{model}-{task}", found, {}, tables, figure, style)
+
+
+def _page(
+    out: Path, name: str, study: Any, about: dict[str, Any],
+    tables: list[Table], figure: Any, style: str,
+) -> None:  # fmt: skip
+    """Print a study's page, and keep it with its figure."""
+    from harness import records
+    from harness.disk import slug
+    from harness.report import pages
+
+    about |= {"created": records.stamp(), "environment": records.environment()}
+    written = pages.save(out / slug(name), study, about, tables, figure)
+    _print(tables, style)
+    for path in written:
+        _say(f"written: {path}")
 
 
 @store_app.command("list")

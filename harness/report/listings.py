@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 
 from harness import catalog
+from harness.measures.graph import qrel_graph
 from harness.report.tables import Table
 from harness.sources import SOURCES
 from harness.spec import Registry
 from harness.store import Store
-from harness.types import Pairs, Retrieval
+from harness.types import (
+    Classification,
+    Clustering,
+    Data,
+    Pairs,
+    Retrieval,
+    Summaries,
+)
 
 SAMPLES = 3
 EXCERPT = 160  # characters
@@ -27,10 +35,13 @@ def tasks() -> list[Table]:
         for d in catalog.definitions().values()
     ]
     header = ["task", "family", "size", "measures", "licence", "reference", "what"]
-    suites = [[s.name, ", ".join(s.tasks), s.description] for s in catalog.suites().values()]
+    suites = [
+        [s.name, str(len(s.tasks)), _excerpt(", ".join(s.tasks)), s.description]
+        for s in catalog.suites().values()
+    ]
     return [
         Table("Tasks", header, rows),
-        Table("Suites", ["suite", "tasks", "what"], suites),
+        Table("Suites", ["suite", "tasks", "first ones", "what"], suites, frozenset({1})),
         registry("Sources (data of your own)", SOURCES),
     ]
 
@@ -50,33 +61,76 @@ def task(asked: catalog.Task) -> list[Table]:
     definition = asked.definition
     about = [
         ["what", definition.description],
-        ["family", definition.family],
-        ["licence", definition.licence],
-        ["reference", definition.reference],
+        ["family", definition.family or data.kind],
+        ["licence", definition.licence or data.origin.licence],
+        ["reference", definition.reference or data.origin.reference],
         ["source", str(asked.source)],
         ["measures", ", ".join(map(str, asked.measures(data)))],
     ]
-    counted, samples = _pairs(data) if isinstance(data, Pairs) else _retrieval(data)
+    counted, samples = _described(data)
     rows = [row for row in [*about, *counted] if row[1]]
     return [Table(asked.spec, ["", ""], rows), samples]
+
+
+def _described(data: Data) -> tuple[list[list[str]], Table]:
+    """Counts and samples of a task's data."""
+    if isinstance(data, Retrieval):
+        return _retrieval(data)
+    if isinstance(data, Pairs):
+        return _pairs(data)
+    if isinstance(data, Summaries):
+        return _summaries(data)
+    return _labelled(data)
+
+
+def _labelled(data: Classification | Clustering) -> tuple[list[list[str]], Table]:
+    if isinstance(data, Classification):
+        texts, labels = data.test.texts, data.test.labels
+        counted = [
+            ["training texts", f"{len(data.train):,}"],
+            ["test texts", f"{len(data.test):,}"],
+        ]
+    else:
+        texts, labels = data.texts, [label or "" for label in data.levels[0]]
+        counted = [["texts", f"{len(texts):,}"], ["levels", str(len(data.levels))]]
+    counted.append(["labels", f"{len(set(labels)):,}"])
+    rows = [[labels[i], _excerpt(texts[i])] for i in range(min(SAMPLES, len(texts)))]
+    return counted, Table("Samples", ["label", "text"], rows)
+
+
+def _summaries(data: Summaries) -> tuple[list[list[str]], Table]:
+    machine = sum(map(len, data.machine))
+    counted = [["texts", f"{len(data.human):,}"], ["machine summaries", f"{machine:,}"]]
+    rows = [
+        [f"{data.ratings[i][0]:g}", _excerpt(data.machine[i][0]), _excerpt(data.human[i][0])]
+        for i in range(min(SAMPLES, len(data.human)))
+    ]
+    return counted, Table("Samples", ["rating", "machine", "human"], rows, frozenset({0}))
 
 
 def _retrieval(data: Retrieval) -> tuple[list[list[str]], Table]:
     lengths = [len(text) for text in data.corpus.texts]
     relevant = np.bincount(data.qrels.query_rows, data.qrels.gains > 0, minlength=len(data.queries))
+    graph = qrel_graph(data.qrels)
+    passages = "" if data.corpus.parents is None else f" of {len(data.corpus):,} passages"
+    size = f"{len(data.corpus.ranked):,}{passages}, {np.mean(lengths):,.0f} characters on average"
     counted = [
-        ["documents", f"{len(data.corpus):,}, {np.mean(lengths):,.0f} characters on average"],
+        ["documents", size],
         ["queries", f"{len(data.queries):,}, {int(data.qrels.judged.sum()):,} of them judged"],
         ["relevant", f"{relevant[data.qrels.judged].mean():.2f} documents a judged query"],
+        ["average query strength", f"{graph.strength:.4f}"],
+        ["query graph density", f"{graph.density:.6f}, of documents {graph.document_density:.6f}"],
     ]
-    rows = []
+    rows, parents = [], data.corpus.parents
     for query in np.flatnonzero(data.qrels.judged)[:SAMPLES]:
         own = slice(data.qrels.indptr[query], data.qrels.indptr[query + 1])
         judged = zip(data.qrels.docs[own], data.qrels.gains[own], strict=True)
         for doc, gain in sorted(judged, key=lambda pair: -pair[1])[:SAMPLES]:
-            found = data.corpus.texts[doc] if doc >= 0 else "(not in the corpus)"
-            name = data.corpus.ids[doc] if doc >= 0 else "?"
-            rows.append([data.queries.texts[query], f"{gain:g}", name, _excerpt(found)])
+            found, name = "(not in the corpus)", "?"
+            if doc >= 0:
+                first = doc if parents is None else int((parents == doc).argmax())
+                found, name = data.corpus.texts[first], data.corpus.ranked[doc]
+            rows.append([_excerpt(data.queries.texts[query]), f"{gain:g}", name, _excerpt(found)])
     return counted, Table("Samples", ["query", "gain", "document", "text"], rows, frozenset({1}))
 
 

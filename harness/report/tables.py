@@ -7,12 +7,23 @@ import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from math import isnan
 from typing import Literal, get_args
 
 from harness.records import Record, Score
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
+
+
+TITLES = {
+    "retrieval": "Retrieval",
+    "pairs": "Sentence pairs",
+    "classification": "Classification",
+    "clustering": "Clustering",
+    "summarization": "Summaries",
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +61,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     rows = [
         [
             record.task.spec,
-            record.system.spec,
+            label(record),
             *([record.search.spec if record.search else ""] if show_index else []),
             number(record.main.mean),
             interval(record.main),
@@ -59,8 +70,89 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
         ]
         for record in ordered
     ]
-    title = "Retrieval" if records[0].task.kind == "retrieval" else "Sentence pairs"
+    title = TITLES[records[0].task.kind]
     return Table(title, header, rows, frozenset(range(first_number, len(header))))
+
+
+def families(records: Sequence[Record]) -> list[Table]:
+    """A joint table: each model's mean over the tasks of each family, its rank there, and the mean
+    over families; and how far two families agree about the models (Kendall's tau-b).
+
+    A model that lacks a task of a family that others have has no mean there. Nothing to say, and
+    no table, for a single family.
+    """
+    tasks: dict[str, dict[str, None]] = {}
+    scores: dict[str, dict[str, float | None]] = {}
+    for record in records:
+        tasks.setdefault(record.task.family, {})[record.task.spec] = None
+        scores.setdefault(_system(record), {})[record.task.spec] = record.main.mean
+    if len(tasks) < 2:
+        return []
+    means: dict[str, list[float | None]] = {
+        model: [_mean([own.get(task) for task in names]) for names in tasks.values()]
+        for model, own in scores.items()
+    }
+    ranks = [_ranks([row[column] for row in means.values()]) for column in range(len(tasks))]
+    overall = {model: _mean(row) for model, row in means.items()}
+    order = sorted(means, key=lambda model: -(overall[model] or -1))
+    place = {model: row for row, model in enumerate(means)}
+    rows = [
+        [
+            model,
+            *(
+                cell
+                for column, mean in enumerate(means[model])
+                for cell in (number(mean), ranks[column][place[model]])
+            ),
+            number(overall[model]),
+        ]
+        for model in order
+    ]
+    header = ["model"]
+    for family, names in tasks.items():
+        header += [f"{family}, {len(names)} task{'s' if len(names) > 1 else ''}", "rank"]
+    header.append("mean of families")
+    joint = Table("Families", header, rows, frozenset(range(1, len(header))))
+    agreement = _agreement(list(tasks), list(means.values()))
+    return [joint, agreement] if agreement.rows else [joint]
+
+
+def _agreement(names: Sequence[str], means: Sequence[Sequence[float | None]]) -> Table:
+    """Kendall's tau-b of the models' means for every two families that share three models."""
+    rows = []
+    for (i, one), (j, other) in combinations(enumerate(names), 2):
+        both = [(row[i], row[j]) for row in means if row[i] is not None and row[j] is not None]
+        if len(both) > 2:
+            from scipy.stats import kendalltau
+
+            tau = float(kendalltau(*zip(*both, strict=True)).statistic)
+            rows.append([one, other, str(len(both)), number(None if isnan(tau) else tau, 2)])
+    header = ["family", "and", "models", "Kendall tau"]
+    return Table("Do families agree about the models?", header, rows, frozenset({2, 3}))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    """The mean, None where a value is missing."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
+
+
+def _ranks(values: Sequence[float | None]) -> list[str]:
+    """Places from 1, the highest first, equals sharing the best; a dash for None."""
+    known = [value for value in values if value is not None]
+    return ["–" if v is None else str(1 + sum(w > v for w in known)) for v in values]
+
+
+def label(record: Record) -> str:
+    """A model's spec and, where its queries were rewritten, how."""
+    how = record.rewriting
+    return record.system.spec if how is None else f"{record.system.spec} + {how.spec}"
+
+
+def _system(record: Record) -> str:
+    """All that was chosen: model, rewriting, and an index other than the exact one."""
+    index = record.search.spec if record.search else "exact"
+    return label(record) if index == "exact" else f"{label(record)} @ {index}"
 
 
 def details(record: Record) -> list[Table]:
@@ -76,6 +168,7 @@ def details(record: Record) -> list[Table]:
         ["similarity", record.system.similarity],
         *([f"prompt ({role})", repr(text)] for role, text in record.system.prompts.items() if text),
         *([["index", search.full], ["depth", str(search.depth)]] if search else []),
+        *([["rewriting", record.rewriting.full]] if record.rewriting else []),
         ["evaluated", record.created],
         ["record id", record.id],
         ["bootstrap", ", ".join(f"{key} {value:g}" for key, value in record.bootstrap.items())],

@@ -1,0 +1,1 @@
+"""Studies of models built on the pipeline."""
