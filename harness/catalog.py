@@ -2,43 +2,51 @@
 
 A task spec is a table's name, with parameters for its source (limit-small,pattern=cycle), or a
 source itself (folder:my/collection,split=dev). `exclude_self=true` works on any retrieval task.
+Where a suite has the name of a task, suite:NAME stands for the suite.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from harness.measures import PAIR_MEASURES, Measure
+from harness.measures import DEFAULTS, Measure
 from harness.sources import SOURCES
 from harness.spec import Spec, parse, unknown
-from harness.types import InputError, Pairs, Retrieval, reason
+from harness.types import Data, InputError, reason
 
-RETRIEVAL_MEASURES = ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10")
 GROUP = "harness.tasks"
-KINDS = {"measures": list, "documents": int, "queries": int, "pairs": int, "exclude_self": bool}
+KINDS = {
+    "measures": list,
+    "documents": int,
+    "queries": int,
+    "pairs": int,
+    "exclude_self": bool,
+    "parameters": dict,
+}
 
 
 @dataclass(frozen=True)
 class Definition:
-    """One TOML table, as written."""
+    """One TOML table, as written. parameters: of the source, beside those in its spec."""
 
     name: str
     source: str
     description: str = ""
-    family: str = "own"
+    family: str = ""
     measures: Sequence[str] = ()
     documents: int | None = None
     queries: int | None = None
     pairs: int | None = None
-    exclude_self: bool = False
-    licence: str = "not stated"
+    exclude_self: bool | None = None
+    licence: str = ""
     reference: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,13 @@ class Task:
     spec: str
     source: Spec
     definition: Definition
-    exclude_self: bool
-    load: Callable[[], Retrieval | Pairs] = field(repr=False)
+    exclude_self: bool | None
+    load: Callable[[], Data] = field(repr=False)
 
-    def measures(self, data: Retrieval | Pairs) -> tuple[Measure, ...]:
-        """The task's own measures or those of its kind; the first is the main one."""
-        default = PAIR_MEASURES if isinstance(data, Pairs) else RETRIEVAL_MEASURES
-        return tuple(Measure.parse(text) for text in self.definition.measures or default)
+    def measures(self, data: Data) -> tuple[Measure, ...]:
+        """The task's own measures, its source's, or those of its kind; the first is the main."""
+        chosen = self.definition.measures or data.origin.measures or DEFAULTS[data.kind]
+        return tuple(Measure.parse(text) for text in chosen)
 
 
 @dataclass(frozen=True)
@@ -127,7 +135,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
         if type(value) is not kind:
             raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
     try:
-        SOURCES.resolve(table["source"])
+        SOURCES.resolve(_source(table["source"], table.get("parameters", {})))
         for text in table.get("measures", ()):
             Measure.parse(str(text))
     except InputError as error:
@@ -135,14 +143,23 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     return Definition(name, **table)
 
 
+def _source(spec: str, parameters: Mapping[str, Any]) -> Spec:
+    """A source's spec with the parameters of a table, written as a spec writes them."""
+    written = {
+        key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in parameters.items()
+    }
+    return parse(spec).merged(written.items())
+
+
 def expand(names: Iterable[str]) -> list[str]:
-    """Task specs in order, suites replaced by their tasks, each spec once."""
-    known = suites()
-    found = [
-        spec
-        for name in names
-        for spec in (known[name].tasks if name in known and name not in definitions() else [name])
-    ]
+    """Task specs in order, suites replaced by their tasks, each spec once. Raises InputError."""
+    known, found = suites(), list[str]()
+    for name in names:
+        suite = name.removeprefix("suite:")
+        if suite != name and suite not in known:
+            raise unknown("suite", suite, known)
+        task_first = name in definitions()
+        found += known[suite].tasks if suite in known and not task_first else [name]
     return list(dict.fromkeys(found))
 
 
@@ -160,7 +177,7 @@ def task(text: str) -> Task:
     full_name = f"{spec.name}:{spec.target}" if spec.target is not None else spec.name
     if full_name in known:
         definition = known[full_name]
-        asked = parse(definition.source).merged(params.items())
+        asked = _source(definition.source, definition.parameters).merged(params.items())
     elif spec.name in SOURCES:
         asked = Spec(spec.name, spec.target, tuple(params.items()))
         definition = Definition(full_name, str(asked))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -51,3 +53,11 @@ def available_memory() -> int:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvail"))
     except (OSError, StopIteration):
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def slug(text: str) -> str:
+    """A spec as part of a file name: readable, and never another folder."""
+    clean = re.sub(r"[^A-Za-z0-9.=_-]+", "_", text).strip("._") or "_"
+    return (
+        clean if len(clean) <= 80 else clean[:60] + hashlib.sha256(text.encode()).hexdigest()[:12]
+    )

@@ -1,36 +1,43 @@
-"""One evaluation from top to bottom: load, encode, build, search, score, record."""
+"""One evaluation from top to bottom: load, rewrite, encode, build, search, score, record."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from harness import catalog, ranking, records, stats, trec
+from harness import catalog, records, stats, trec
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
 from harness.indexes import INDEXES
-from harness.judge import Verdict, judge_pairs, judge_run
+from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.records import Asked, Record, Search, System
 from harness.represent import Vectors, represent, unit
+from harness.retrieve import Collection, retrieve, without_own
+from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
 from harness.spec import Spec
 from harness.store import Store, default_root
 from harness.types import (
+    Data,
     Dense,
+    Embeddings,
     InputError,
-    Pairs,
     Progress,
-    Representation,
     Retrieval,
     Role,
     Run,
-    Sparse,
     silent,
 )
+
+# kinds whose vectors are judged without a search
+JUDGED = {
+    "pairs": pairs,
+    "classification": classification,
+    "clustering": clustering,
+    "summarization": summarization,
+}
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,7 @@ class Evaluation:
 
     record: Record
     per_query: Mapping[str, Any]
-    data: Retrieval | Pairs
+    data: Data
     run: Run | None
 
 
@@ -53,6 +60,8 @@ class _Setting:
     task: catalog.Task
     measures: tuple[Measure, ...]
     index: tuple[str, Spec]  # as asked, in full
+    rewriting: records.Rewriting | None
+    exclude_self: bool
     store: Store
     seed: int
     clock: Clock
@@ -60,7 +69,7 @@ class _Setting:
     @property
     def depth(self) -> int:
         """Results that the deepest measure looks at."""
-        return max(measure.cutoff or 0 for measure in self.measures)
+        return max(measure.depth for measure in self.measures)
 
 
 @dataclass(frozen=True)
@@ -79,6 +88,7 @@ def evaluate(
     task: str,
     index: str = "exact",
     *,
+    rewrite: str = "none",
     measures: Sequence[str] = (),
     store: Store | None = None,
     seed: int = 0,
@@ -87,23 +97,32 @@ def evaluate(
 ) -> Evaluation:
     """Measure an encoder on a task: harness.evaluate("minilm", "limit-small").record.main.mean
 
-    encoder, task, index: specs. measures: in place of the task's own; the first is the main one.
-    seed: of the bootstrap. loaded: the encoder that the spec names, if it was created before.
+    encoder, task, index, rewrite: specs. measures: in place of the task's own; the first is the
+    main one. seed: of the bootstrap. loaded: the encoder that the spec names, if it was created
+    before.
 
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
     asked, searched, clock = catalog.task(task), INDEXES.resolve(index), Clock(progress)
     system = loaded or ENCODERS.create(encoder_spec(encoder))
+    rewriter = _rewriter(rewrite)
     with clock.phase("load data"):
         data = asked.load()
-    chosen = _chosen(asked, data, measures)
-    store = store or Store(default_root())
-    setting = _Setting(asked, chosen, (index, searched), store, seed, clock)
-    if isinstance(data, Pairs):
-        outcome = _pairs(encoder, system, data, setting)
+    setting = _Setting(
+        asked,
+        _chosen(asked, data, measures),
+        (index, searched),
+        _rewriting(rewrite, rewriter),
+        _excludes(asked, data),
+        store or Store(default_root()),
+        seed,
+        clock,
+    )
+    if isinstance(data, Retrieval):
+        outcome = _retrieval(encoder, system, data, rewriter, setting)
     else:
-        outcome = _retrieval(encoder, system, data, setting)
+        outcome = _vectors(encoder, system, data, setting)
     return _recorded(outcome, data, setting)
 
 
@@ -117,18 +136,28 @@ def evaluate_run(
 ) -> Evaluation:
     """Measure a ranking that another program wrote as a TREC run file.
 
-    Raises InputError for a file or a task that cannot be read, or a task of sentence pairs.
+    Raises InputError for a file or a task that cannot be read, or a task that ranks nothing.
     """
     asked, clock = catalog.task(task), Clock(progress)
     with clock.phase("load data"):
         data = asked.load()
-    if isinstance(data, Pairs):
-        raise InputError(f"{asked.spec} has pairs of sentences: a run file ranks documents")
-    chosen, store = _chosen(asked, data, measures), Store(default_root())
-    setting = _Setting(asked, chosen, ("given", Spec("given")), store, seed, clock)
+    if not isinstance(data, Retrieval):
+        raise InputError(f"{asked.spec} is a task of {data.kind}: a run file ranks documents")
+    setting = _Setting(
+        asked,
+        _chosen(asked, data, measures),
+        ("given", Spec("given")),
+        None,
+        _excludes(asked, data),
+        Store(default_root()),
+        seed,
+        clock,
+    )
     with clock.phase("read run"):
-        deep = setting.depth + asked.exclude_self
+        deep = setting.depth + setting.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
+        if setting.exclude_self:
+            run = without_own(run, data, data.corpus.ranked)
     name, digest = f"run:{path.name}", {"run_sha256": records.file_digest(path)}
     system = System(
         spec=name,
@@ -142,21 +171,30 @@ def evaluate_run(
     return _recorded(_judged(system, run, data, Vectors({}, {}, notes), setting), data, setting)
 
 
-def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) -> _Outcome:
+def _retrieval(
+    spec: str, encoder: Encoder, data: Retrieval, rewriter: Rewriter | None, setting: _Setting
+) -> _Outcome:
     """Encode corpus and queries, search, and judge the run."""
     clock, index = setting.clock, INDEXES.create(setting.index[1])
-    makes: Representation = "sparse" if isinstance(encoder, CollectionEncoder) else "dense"
-    if makes not in index.takes:
+    if encoder.makes not in index.takes:
         raise InputError(
-            f"{spec} makes {makes} vectors and index {setting.index[0]} takes "
+            f"{spec} makes {encoder.makes} vectors and index {setting.index[0]} takes "
             f"{' or '.join(index.takes)}: choose another index"
         )
-    index.require(makes)
-    parts: dict[str, tuple[Role, Sequence[str]]] = {
-        "documents": ("document", data.corpus.texts),
-        "queries": ("query", data.queries.texts),
-    }
-    vectors = represent(spec, encoder, parts, setting.store, clock)
+    index.require(encoder.makes)
+    feedback = rewriter if isinstance(rewriter, Feedback) else None
+    if feedback and encoder.makes not in feedback.takes:
+        raise InputError(
+            f"{spec} makes {encoder.makes} vectors and this rewriting takes "
+            f"{' or '.join(feedback.takes)}: choose another rewriting"
+        )
+    if isinstance(rewriter, TextRewriter):
+        with clock.phase("rewrite", len(data.queries), "queries"):
+            root = setting.store.root
+            texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
+            data = replace(data, queries=replace(data.queries, texts=texts))
+    counts = feedback is not None and feedback.counts
+    vectors = represent(spec, encoder, retrieval.parts(data), setting.store, clock, counts=counts)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = _system(spec, encoder, documents)
     with clock.phase("build", len(data.corpus), "documents"):
@@ -166,9 +204,16 @@ def _retrieval(spec: str, encoder: Encoder, data: Retrieval, setting: _Setting) 
                 unit(part.values)
         searcher = index.build(documents)
     with clock.phase("search", len(data.queries), "queries"):
-        wanted = min(setting.depth, len(data.corpus)) + setting.task.exclude_self
-        run = searcher.search(queries, wanted, clock.progress)
-    return _judged(system, run, data, vectors, setting, details=dict(index.describe()))
+        run = retrieve(
+            queries,
+            Collection(data, documents, searcher, vectors.parts.get("counts")),
+            setting.depth,
+            exclude_self=setting.exclude_self,
+            feedback=feedback,
+            progress=clock.progress,
+        )
+    details = {"candidates": True} if data.candidates else dict(index.describe())
+    return _judged(system, run, data, vectors, setting, details=details)
 
 
 def _judged(
@@ -180,51 +225,56 @@ def _judged(
     *,
     details: Mapping[str, object] | None = None,
 ) -> _Outcome:
-    """Judge a run, the query's own document dropped where the task says so."""
+    """Judge a run."""
     with setting.clock.phase("score", len(data.queries), "queries"):
-        if setting.task.exclude_self:  # the run is one deeper for it
-            own = [data.corpus.rows.get(id, -1) for id in data.queries.ids]
-            run = ranking.without(run, np.asarray(own, np.int32))
-        verdict = judge_run(run, data, setting.measures, setting.seed)
+        verdict = retrieval.judge(run, data, setting.measures, setting.seed)
     asked, full = setting.index
     search = Search(spec=asked, full=str(full), depth=setting.depth, details=dict(details or {}))
     return _Outcome(system, search, vectors, verdict, run)
 
 
-def _pairs(spec: str, encoder: Encoder, data: Pairs, setting: _Setting) -> _Outcome:
-    """Encode both sides of the pairs and judge their similarities."""
-    parts: dict[str, tuple[Role, Sequence[str]]] = {
-        "sentences": ("text", [*data.left, *data.right])
-    }
-    vectors = represent(spec, encoder, parts, setting.store, setting.clock)
-    sentences = vectors.parts["sentences"]
-    assert isinstance(sentences, Dense)
-    with setting.clock.phase("score", len(data), "pairs"):
-        left, right = sentences.values[: len(data)], sentences.values[len(data) :]
-        verdict = judge_pairs(left, right, data, setting.measures, setting.seed)
-    return _Outcome(_system(spec, encoder, sentences), None, vectors, verdict)
+def _vectors(spec: str, encoder: Encoder, data: Data, setting: _Setting) -> _Outcome:
+    """Encode the texts of a task that searches nothing, and judge their vectors."""
+    assert not isinstance(data, Retrieval)
+    if setting.rewriting is not None:
+        raise InputError(f"{setting.task.spec} has no queries: nothing to rewrite")
+    if encoder.makes != "dense":
+        raise InputError(
+            f"{spec} makes {encoder.makes} vectors and {setting.task.spec} is a task of "
+            f"{data.kind}: choose a model that makes dense vectors"
+        )
+    kind: Any = JUDGED[data.kind]
+    vectors = represent(spec, encoder, kind.parts(data), setting.store, setting.clock)
+    dense = {name: part.values for name, part in vectors.parts.items() if isinstance(part, Dense)}
+    with setting.clock.phase("score"):
+        verdict = kind.judge(
+            dense, data, setting.measures, seed=setting.seed, progress=setting.clock.progress
+        )
+    system = _system(spec, encoder, next(iter(vectors.parts.values())))
+    return _Outcome(system, None, vectors, verdict)
 
 
-def _recorded(outcome: _Outcome, data: Retrieval | Pairs, setting: _Setting) -> Evaluation:
+def _recorded(outcome: _Outcome, data: Data, setting: _Setting) -> Evaluation:
     """Everything together as a record."""
     asked, verdict, vectors = setting.task, outcome.verdict, outcome.vectors
     names = [str(measure) for measure in setting.measures]
     task = Asked(
         spec=asked.spec,
         source=str(asked.source),
-        kind="pairs" if isinstance(data, Pairs) else "retrieval",
-        family=asked.definition.family,
+        kind=data.kind,
+        family=asked.definition.family or data.kind,
         fingerprint=data.fingerprint(),
-        exclude_self=asked.exclude_self,
-        licence=asked.definition.licence,
-        reference=asked.definition.reference,
+        exclude_self=setting.exclude_self,
+        licence=asked.definition.licence or data.origin.licence or "not stated",
+        reference=asked.definition.reference or data.origin.reference,
     )
     record = Record(
-        id=records.identity(outcome.system, task, outcome.search, names),
+        id=records.identity(outcome.system, task, outcome.search, setting.rewriting, names),
         created=records.stamp(),
         system=outcome.system,
         task=task,
         search=outcome.search,
+        rewriting=setting.rewriting,
         main_measure=names[0],
         scores=verdict.scores,
         counts={**verdict.counts, **vectors.counts},
@@ -236,33 +286,46 @@ def _recorded(outcome: _Outcome, data: Retrieval | Pairs, setting: _Setting) -> 
     return Evaluation(record, verdict.per_query, data, outcome.run)
 
 
-def _system(spec: str, encoder: Encoder, documents: Dense | Sparse) -> System:
+def _system(spec: str, encoder: Encoder, documents: Embeddings) -> System:
     """What a record says of an encoder."""
-    common: dict[str, Any] = {
-        "spec": spec,
-        "full": str(ENCODERS.resolve(encoder_spec(spec))),
-        "fingerprint": dict(encoder.fingerprint()),
-    }
-    if isinstance(documents, Sparse) or isinstance(encoder, CollectionEncoder):
-        width = documents.matrix.shape[1] if isinstance(documents, Sparse) else None
-        return System(**common, makes="sparse", similarity="dot", dimension=width, prompts={})
-    roles: tuple[Role, ...] = ("query", "document", "text")
+    similarity, prompts = "dot", dict[str, str]()
+    if not isinstance(encoder, CollectionEncoder):
+        roles: tuple[Role, ...] = ("query", "document", "text")
+        similarity, prompts = encoder.similarity, {str(r): encoder.prompt(r) for r in roles}
     return System(
-        **common,
-        makes="dense",
-        similarity=encoder.similarity,
-        dimension=documents.values.shape[1],
-        prompts={role: encoder.prompt(role) for role in roles},
+        spec=spec,
+        full=str(ENCODERS.resolve(encoder_spec(spec))),
+        fingerprint=dict(encoder.fingerprint()),
+        makes=encoder.makes,
+        similarity=similarity,
+        dimension=documents.width,
+        prompts=prompts,
     )
 
 
-def _chosen(
-    asked: catalog.Task, data: Retrieval | Pairs, measures: Sequence[str]
-) -> tuple[Measure, ...]:
-    """The measures asked for, or the task's. Raises InputError for one of the other kind."""
+def _chosen(asked: catalog.Task, data: Data, measures: Sequence[str]) -> tuple[Measure, ...]:
+    """The measures asked for, or the task's. Raises InputError for one of another kind."""
     chosen = tuple(Measure.parse(text) for text in measures) or asked.measures(data)
-    kind = "pairs" if isinstance(data, Pairs) else "retrieval"
     for measure in chosen:
-        if measure.kind != kind:
-            raise InputError(f"{measure} does not fit {asked.spec}, a task of {kind}")
+        if data.kind not in measure.kinds:
+            raise InputError(f"{measure} does not fit {asked.spec}, a task of {data.kind}")
     return tuple(dict.fromkeys(chosen))
+
+
+def _excludes(asked: catalog.Task, data: Data) -> bool:
+    """Whether a query's own document is no result: as asked, else as the data's makers do."""
+    return data.origin.exclude_self if asked.exclude_self is None else asked.exclude_self
+
+
+def _rewriter(spec: str) -> Rewriter | None:
+    """The rewriter that a spec names, None for queries as they are."""
+    return None if str(REWRITERS.resolve(spec)) == "none" else REWRITERS.create(spec)
+
+
+def _rewriting(spec: str, rewriter: Rewriter | None) -> records.Rewriting | None:
+    """What a record says of how queries were rewritten."""
+    if rewriter is None:
+        return None
+    full = str(REWRITERS.resolve(spec))
+    details = dict(rewriter.describe()) if isinstance(rewriter, TextRewriter) else {}
+    return records.Rewriting(spec=spec, full=full, details=details)

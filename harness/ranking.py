@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float32, Int32, Run
+from harness.types import Float32, Int32, Int64, Run
 
 Keys = NDArray[np.uint64]
 SIGN = np.uint32(0x8000_0000)
@@ -57,3 +57,31 @@ def without(run: Run, rows: Int32) -> Run:
     drop = (run.docs == rows[:, None]) & (rows[:, None] >= 0)
     drop[~drop.any(axis=1), -1] = True
     return Run(run.docs[~drop].reshape(q, k - 1), run.scores[~drop].reshape(q, k - 1))
+
+
+def by_parent(run: Run, parents: Int32, k: int) -> tuple[Run, NDArray[np.bool_]]:
+    """Rank documents by their best passage (MaxP).
+
+    run: [q, m] of passages; parents: int32 [n], the document of each passage. Returns a run [q, k]
+    of documents and, [q], whether no passage beyond the m could change it.
+    """
+    q, m = run.docs.shape
+    found = np.where(run.docs >= 0, parents[run.docs], -1)
+    cells = np.flatnonzero(found.ravel() >= 0)
+    width = int(parents.max()) + 1
+    _, first = np.unique((cells // m) * width + found.ravel()[cells], return_index=True)
+    best_of = np.zeros(q * m, np.bool_)
+    best_of[cells[first]] = True  # a ranking is descending: the first passage is the best
+    rows = np.where(best_of.reshape(q, m), found, -1)
+    keys = best(pack(run.scores, rows), k)
+    ended = run.docs[:, -1] < 0
+    last = np.where(keys[:, k - 1] > 0, unpack(keys[:, k - 1 :]).scores[:, 0], -np.inf)
+    return unpack(keys), ended | (last > run.scores[:, -1])
+
+
+def of_cells(rows: Int64, docs: Int32, scores: Float32, *, q: int, k: int) -> Run:
+    """The run [q, k] of scored (query row, document) cells [p]; rows ascending."""
+    count = np.bincount(rows, minlength=q)
+    table = np.zeros((q, max(k, count.max(initial=0))), np.uint64)
+    table[np.arange(table.shape[1]) < count[:, None]] = pack(scores, docs)
+    return unpack(best(table, k))

@@ -87,6 +87,14 @@ class Asked(_Frozen):
     reference: str
 
 
+class Rewriting(_Frozen):
+    """How queries were rewritten before they were searched with. details: what decides it."""
+
+    spec: str
+    full: str
+    details: dict[str, Any]
+
+
 class Search(_Frozen):
     """How documents were found. depth: results kept for each query."""
 
@@ -105,6 +113,7 @@ class Record(_Frozen):
     system: System
     task: Asked
     search: Search | None
+    rewriting: Rewriting | None = None
     main_measure: str
     scores: dict[str, Score]
     counts: dict[str, int | None]
@@ -119,13 +128,20 @@ class Record(_Frozen):
         return self.scores[self.main_measure]
 
 
-def identity(system: System, task: Asked, search: Search | None, measures: Sequence[str]) -> str:
+def identity(
+    system: System,
+    task: Asked,
+    search: Search | None,
+    rewriting: Rewriting | None,
+    measures: Sequence[str],
+) -> str:
     """Equal for two evaluations that must give the same scores."""
     parts = [
         {"fingerprint": system.fingerprint, "prompts": system.prompts},
         {"fingerprint": task.fingerprint, "exclude_self": task.exclude_self},
         search and {"full": search.full, "depth": search.depth},
         list(measures),
+        *([{"full": rewriting.full, "details": rewriting.details}] if rewriting else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
@@ -150,8 +166,8 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
         re.sub(r"\W", "", record.created),
         record.id,
     ]
-    name = "-".join(_slug(part) for part in parts if part)
-    path = folder / _slug(record.system.spec) / f"{name}.json"
+    name = "-".join(disk.slug(part) for part in parts if part)
+    path = folder / disk.slug(record.system.spec) / f"{name}.json"
     table, buffer = pa.table(dict(per_query)), BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     try:
@@ -211,14 +227,6 @@ def score(mean: float, low: float, high: float) -> Score:
     """A Score, None for NaN."""
     values = (None if np.isnan(value) else float(value) for value in (mean, low, high))
     return Score(**dict(zip(("mean", "low", "high"), values, strict=True)))
-
-
-def _slug(text: str) -> str:
-    """A spec as part of a file name: readable, and never another folder."""
-    clean = re.sub(r"[^A-Za-z0-9.=_-]+", "_", text).strip("._") or "_"
-    return (
-        clean if len(clean) <= 80 else clean[:60] + hashlib.sha256(text.encode()).hexdigest()[:12]
-    )
 
 
 def environment() -> dict[str, Any]:

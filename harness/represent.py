@@ -10,7 +10,7 @@ import numpy as np
 from harness.encoders import CollectionEncoder, Encoder, TextEncoder
 from harness.phases import Clock
 from harness.store import Store
-from harness.types import Dense, Float32, InputError, Int32, Role, Sparse
+from harness.types import Dense, Embeddings, Float32, InputError, Int32, MultiVector, Role, Sparse
 
 BLOCK = 1 << 16  # rows worked on at a time
 
@@ -21,7 +21,7 @@ Counts = dict[str, int | None]
 class Vectors:
     """Vectors by part ("documents", "queries", "sentences"), counts and warnings."""
 
-    parts: Mapping[str, Dense | Sparse]
+    parts: Mapping[str, Embeddings]
     counts: Counts
     warnings: list[str] = field(default_factory=list)
 
@@ -32,13 +32,16 @@ def represent(
     parts: Mapping[str, tuple[Role, Sequence[str]]],
     store: Store,
     clock: Clock,
+    *,
+    counts: bool = False,
 ) -> Vectors:
     """Encode each part of a task in its role. label: the encoder's spec, for people.
 
-    Raises what the encoder and the store raise.
+    counts: also give the documents' term counts, as the part "counts", where the encoder weighs
+    terms by a corpus. Raises what the encoder and the store raise.
     """
     if isinstance(encoder, CollectionEncoder):
-        return _by_collection(label, encoder, parts, clock)
+        return _by_collection(label, encoder, parts, clock, counts=counts)
     return _by_text(label, encoder, parts, store, clock)
 
 
@@ -47,6 +50,8 @@ def _by_collection(
     encoder: CollectionEncoder,
     parts: Mapping[str, tuple[Role, Sequence[str]]],
     clock: Clock,
+    *,
+    counts: bool,
 ) -> Vectors:
     if set(parts) != {"documents", "queries"}:
         raise InputError(
@@ -56,12 +61,15 @@ def _by_collection(
     (_, documents), (_, queries) = parts["documents"], parts["queries"]
     texts = len(documents) + len(queries)
     with clock.phase("encode", texts, "texts"):
-        made = encoder.encode_collection(documents, queries)
-    counts = {
+        made = encoder.encode_collection(documents, queries, counts=counts)
+    counted = {
         **_counted("documents", texts=len(documents), tokens=_total(made.document_tokens)),
         **_counted("queries", texts=len(queries), tokens=_total(made.query_tokens)),
     }
-    return Vectors({"documents": made.documents, "queries": made.queries}, counts)
+    vectors = {"documents": made.documents, "queries": made.queries}
+    if made.counts is not None:
+        vectors["counts"] = made.counts
+    return Vectors(vectors, counted)
 
 
 def _by_text(
@@ -78,18 +86,16 @@ def _by_text(
     if any(len(plan.missing) for plan in plans.values()):
         with clock.phase("load model"):
             encoder.load()
-    vectors: dict[str, Dense | Sparse] = {}
+    vectors: dict[str, Embeddings] = {}
     counts: Counts = {}
-    warnings: list[str] = []
+    warnings: list[str] = list(getattr(encoder, "warnings", ()))
     for name, plan in plans.items():
         with clock.phase(f"encode {name}", len(plan.missing), "texts"):
             embedded = plan.fetch(clock.progress, name)
         encoded = embedded.encoded
-        vectors[name] = Dense(encoded.values)
-        zero = sum(
-            int(np.count_nonzero(~encoded.values[low : low + BLOCK].any(axis=1)))
-            for low in range(0, len(encoded.values), BLOCK)
-        )
+        made = encoded.values
+        vectors[name] = Dense(made) if isinstance(made, np.ndarray) else made
+        zero = _zeros(vectors[name])
         counts |= _counted(
             name,
             texts=len(plan.inverse),
@@ -101,7 +107,8 @@ def _by_text(
         )
         warnings.extend(embedded.warnings)
         if zero:
-            warnings.append(f"{zero} of the {name} have the zero vector: similar to nothing")
+            what = "no vector" if encoder.makes == "multi-vector" else "the zero vector"
+            warnings.append(f"{zero} of the {name} have {what}: similar to nothing")
     return Vectors(vectors, counts, warnings)
 
 
@@ -116,6 +123,18 @@ def unit(values: Float32) -> Float32:
         norms[norms == 0] = 1
         block /= norms[:, None].astype(np.float32)
     return values
+
+
+def _zeros(part: Embeddings) -> int:
+    """Texts whose vector is zero, or that have none."""
+    if isinstance(part, Sparse):
+        return int(np.count_nonzero(np.diff(part.matrix.indptr) == 0))
+    if isinstance(part, MultiVector):
+        return int(np.count_nonzero(part.lengths == 0))
+    return sum(
+        int(np.count_nonzero(~part.values[low : low + BLOCK].any(axis=1)))
+        for low in range(0, len(part), BLOCK)
+    )
 
 
 def _counted(name: str, *, texts: int, **more: int | None) -> Counts:

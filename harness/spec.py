@@ -26,6 +26,7 @@ from harness.types import InputError, reason
 
 T = TypeVar("T")
 SAFE = "/:@+"
+LISTED = 16  # choices that an error names, at most
 
 
 @dataclass(frozen=True)
@@ -219,12 +220,17 @@ def _optional(parameter: inspect.Parameter) -> bool:
 
 
 def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
-    """An error that lists the real choices and the nearest one."""
+    """An error that lists the real choices, of many those that are near, and the nearest one."""
     known = sorted(choices)
     folded = {choice.lower(): choice for choice in known}
     near = difflib.get_close_matches(name.lower(), folded, n=1)
     guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
-    return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(known) or 'none'}")
+    listed, more = known or ["none"], ""
+    if len(known) > LISTED:
+        close = difflib.get_close_matches(name.lower(), folded, n=LISTED, cutoff=0.3)
+        listed = [folded[choice] for choice in close] or known[:LISTED]
+        more = f" and {len(known) - len(listed):,} more"
+    return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(listed)}{more}")
 
 
 def _written(value: object) -> str:

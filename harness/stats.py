@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from harness.measures.binary import QUALITIES, resampled
 from harness.measures.pairs import correlation
-from harness.types import Float64, Int64
+from harness.types import Float64, Int64, Progress, silent
 
 RESAMPLES = 1000
 CHUNK = 4_000_000  # resampled values held at a time
@@ -40,6 +41,34 @@ def bootstrap_correlation(
     drawn_all = np.concatenate(drawn)
     low, high = _tails(drawn_all[~np.isnan(drawn_all)][:, None], level)
     return float(low[0]), float(high[0])
+
+
+def bootstrap_separation(
+    values: Mapping[str, Float64],
+    gold: Float64,
+    names: Sequence[str],
+    seed: int,
+    *,
+    level: float = 0.95,
+    progress: Progress = silent,
+) -> dict[str, tuple[float, float]]:
+    """Percentile bootstrap intervals of measures of pair classification, pairs drawn anew.
+
+    values: [n] by kind of similarity; gold: [n], 0 or 1; names: measures, as max_ap. Resamples
+    without a positive pair are left out.
+    """
+    drawn: list[Float64] = []
+    for rows in _resamples(len(gold), seed):
+        progress("intervals", len(drawn), RESAMPLES, "resamples")
+        counts = np.stack([np.bincount(row, minlength=len(gold)) for row in rows])
+        counts = counts[counts @ (gold == 1) > 0]
+        found = {kind: resampled(x, gold, counts) for kind, x in values.items()}
+        best = {q: np.max([one[q] for one in found.values()], axis=0) for q in QUALITIES}
+        columns = [name.partition("_")[::2] for name in names]
+        each = [best[q] if kind == "max" else found[kind][q] for kind, q in columns]
+        drawn.extend(np.stack(each, axis=1))
+    low, high = _tails(np.array(drawn).reshape(-1, len(names)), level)
+    return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
 def _resamples(n: int, seed: int) -> Iterator[Int64]:

@@ -38,7 +38,7 @@ def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> N
         for row, (query, doc, gain) in enumerate(
             zip(qrels.query_rows, qrels.docs, qrels.gains, strict=True)
         ):
-            id = corpus.ids[doc] if doc >= 0 else f"unknown-{row}"
+            id = corpus.ranked[doc] if doc >= 0 else f"unknown-{row}"
             out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:.9g}\n")
 
 
@@ -86,7 +86,7 @@ def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) 
         for query, docs, scores in zip(queries.ids, run.docs, run.scores, strict=True):
             for rank, (doc, score) in enumerate(zip(docs, scores, strict=True), 1):
                 if doc >= 0:
-                    id = _word(corpus.ids[doc])
+                    id = _word(corpus.ranked[doc])
                     out.write(f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n")
 
 

@@ -12,11 +12,11 @@ descending" (trec_eval's tie rule) is "row number descending" from here on.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ Int64 = NDArray[np.int64]
 TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is infinite as float32
 
 Role = Literal["query", "document", "text"]
-Representation = Literal["dense", "sparse"]
+Representation = Literal["dense", "sparse", "multi-vector"]
 
 Progress = Callable[[str, int, int, str], None]
 """Called as progress(stage, done, total, unit); total 0 means that it is not known."""
@@ -69,28 +69,48 @@ class Corpus:
     """Documents in ascending order of id (by code point, as strcmp orders UTF-8).
 
     ids: [n] unique; texts: [n], title and body joined by one space.
+
+    Where texts are passages, `parents` names the document that each belongs to, as int32 [n] rows
+    of `parent_ids`, ascending. Passages are searched; documents are ranked, each by its best
+    passage (MaxP, Dai and Callan 2019), and judged.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
+    parents: Int32 | None = None
+    parent_ids: Sequence[str] = ()
 
     @classmethod
-    def of(cls, ids: Sequence[str], texts: Sequence[str]) -> Corpus:
-        """Sort documents by id.
+    def of(
+        cls, ids: Sequence[str], texts: Sequence[str], parents: Sequence[str] | None = None
+    ) -> Corpus:
+        """Sort documents by id. parents: [n] ids of the documents that passages belong to.
 
-        Raises InputError for an empty corpus and for an id that occurs twice.
+        Raises InputError for an empty corpus and for an id that is empty or occurs twice.
         """
         if not ids:
             raise InputError("the corpus is empty: expected at least one document")
         order = sorted(range(len(ids)), key=ids.__getitem__)
         sorted_ids = [ids[i] for i in order]
         refuse_bad_ids(sorted_ids, "document")
-        return cls(sorted_ids, [texts[i] for i in order])
+        sorted_texts = [texts[i] for i in order]
+        if parents is None:
+            return cls(sorted_ids, sorted_texts)
+        known = sorted(set(parents))
+        refuse_bad_ids(known, "parent document")
+        row = {id: number for number, id in enumerate(known)}
+        rows = np.array([row[parents[i]] for i in order], np.int32)
+        return cls(sorted_ids, sorted_texts, rows, known)
+
+    @property
+    def ranked(self) -> Sequence[str]:
+        """Ids of what is ranked and judged: documents, or the parents of passages."""
+        return self.ids if self.parents is None else self.parent_ids
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Row number by document id."""
-        return {id: row for row, id in enumerate(self.ids)}
+        """Row number by id of what is ranked."""
+        return {id: row for row, id in enumerate(self.ranked)}
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -204,47 +224,228 @@ class Qrels:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What a source tells of its data: who may use it, and how its makers measure with it.
+
+    measures: the main one first; empty: the default of the kind. exclude_self: a query's own
+    document is no result. instructions: what the task asks for, by role, for models that read it.
+    """
+
+    licence: str = ""
+    reference: str = ""
+    measures: tuple[str, ...] = ()
+    exclude_self: bool = False
+    instructions: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """The documents that may be ranked for each query (reranking), as compressed sparse rows.
+
+    indptr: int64 [q+1]; docs: int32 [nnz], rows of the corpus, ascending within a query. unknown:
+    how many were named that the corpus does not hold.
+    """
+
+    indptr: Int64
+    docs: Int32
+    unknown: int = 0
+
+    @classmethod
+    def of(
+        cls, named: Mapping[str, Iterable[str]], queries: Queries, corpus: Corpus
+    ) -> Candidates:
+        """Build from document ids by query id; what the corpus does not hold is left out."""
+        rows, unknown = [], 0
+        for id in queries.ids:
+            found = {corpus.rows.get(document, -1) for document in named.get(id, ())}
+            unknown += -1 in found
+            rows.append(sorted(found - {-1}))
+        indptr = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum([len(row) for row in rows], out=indptr[1:])
+        return cls(indptr, np.array([doc for row in rows for doc in row], np.int32), unknown)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Documents that a changed instruction made irrelevant (FollowIR), [c] each.
+
+    before, after: int64, rows of the query with the original and with the changed instruction;
+    docs: int32, rows of the corpus, -1 for one that it does not hold.
+    """
+
+    before: Int64
+    after: Int64
+    docs: Int32
+
+
+@dataclass(frozen=True)
 class Retrieval:
     """A test collection: find, for each query, the documents judged relevant.
 
-    warnings: what the source noticed and tolerated, a sentence each.
+    binary: judgments for the measures that ask whether a document is relevant, where the
+    collection has them beside graded ones. candidates: what may be ranked, where that is given.
+    groups: int64 [q], equal for queries that ask the same with another instruction. warnings:
+    what the source noticed and tolerated, a sentence each.
     """
 
     corpus: Corpus
     queries: Queries
     qrels: Qrels
     warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+    binary: Qrels | None = None
+    candidates: Candidates | None = None
+    groups: Int64 | None = None
+    changes: Changes | None = None
+
+    kind: ClassVar[str] = "retrieval"
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the content of corpus, queries and qrels, whatever file they came from."""
-        qrels = hashlib.sha256()
-        for array in (self.qrels.indptr, self.qrels.docs, self.qrels.gains):
-            qrels.update(array.tobytes())
-        return {
+        """SHA-256 of the content of each part, whatever file it came from."""
+        parts = {
             "corpus": text_digest(self.corpus.ids, self.corpus.texts),
             "queries": text_digest(self.queries.ids, self.queries.texts),
-            "qrels": qrels.hexdigest(),
+            "qrels": _digest(self.qrels.indptr, self.qrels.docs, self.qrels.gains),
         }
+        if self.corpus.parents is not None:
+            parents = [self.corpus.parent_ids[row] for row in self.corpus.parents]
+            parts["parents"] = text_digest(parents)
+        if self.binary is not None:
+            parts["binary"] = _digest(self.binary.indptr, self.binary.docs, self.binary.gains)
+        if self.candidates is not None:
+            parts["candidates"] = _digest(self.candidates.indptr, self.candidates.docs)
+        if self.groups is not None:
+            parts["groups"] = _digest(self.groups)
+        if self.changes is not None:
+            changes = self.changes
+            parts["changes"] = _digest(changes.before, changes.after, changes.docs)
+        return parts
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sentence pairs with a gold similarity (STS). left, right: [n] texts; gold: float64 [n]."""
+    """Sentence pairs with a gold similarity (STS), or 1 and 0 for equal or not.
+
+    left, right: [n] texts; gold: float64 [n].
+    """
 
     left: Sequence[str]
     right: Sequence[str]
     gold: Float64
     warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+
+    kind: ClassVar[str] = "pairs"
 
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of the texts and of the gold scores."""
-        return {
-            "pairs": text_digest(self.left, self.right),
-            "gold": hashlib.sha256(self.gold.tobytes()).hexdigest(),
-        }
+        return {"pairs": text_digest(self.left, self.right), "gold": _digest(self.gold)}
 
     def __len__(self) -> int:
         return len(self.left)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Texts with one label each, [n]."""
+
+    texts: Sequence[str]
+    labels: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if len(set(self.labels)) < 2:
+            raise InputError(
+                f"{len(self.labels)} texts with {len(set(self.labels))} different labels: "
+                "expected at least two labels"
+            )
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """A probe is fitted on the vectors of `train` and asked for the labels of `test`.
+
+    It is fitted anew in each of the experiments, on as many samples of each label.
+    """
+
+    train: Labelled
+    test: Labelled
+    samples_per_label: int = 8
+    experiments: int = 10
+    warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+
+    kind: ClassVar[str] = "classification"
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of texts and labels of both parts."""
+        return {
+            "train": text_digest(self.train.texts, self.train.labels),
+            "test": text_digest(self.test.texts, self.test.labels),
+        }
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Vectors are clustered and compared with labels, on each level of a hierarchy.
+
+    texts: [n]; levels: labels [n] from coarse to fine, one level or more, None for a text that a
+    level leaves out. drawn: how many of the texts are drawn and encoded, None for all. sets: int64
+    [n] where the texts form sets that are clustered apart (MTEB's first protocol).
+    """
+
+    texts: Sequence[str]
+    levels: tuple[Sequence[str | None], ...]
+    drawn: int | None = None
+    sets: Int64 | None = None
+    warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+
+    kind: ClassVar[str] = "clustering"
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the texts, the labels and the division into sets."""
+        levels = [[label or "" for label in level] for level in self.levels]
+        parts = {"texts": text_digest(self.texts), "labels": text_digest(*levels)}
+        return parts if self.sets is None else {**parts, "sets": _digest(self.sets)}
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """Machine summaries rated by people, to be compared with human summaries of the same text.
+
+    human: [n] lists of texts; machine: [n] lists of texts; ratings: [n] lists of numbers, one for
+    each machine summary.
+    """
+
+    human: Sequence[Sequence[str]]
+    machine: Sequence[Sequence[str]]
+    ratings: Sequence[Sequence[float]]
+    warnings: tuple[str, ...] = ()
+    origin: Origin = Origin()
+
+    kind: ClassVar[str] = "summarization"
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the texts and of the ratings."""
+        return {
+            "human": text_digest([text for row in self.human for text in row]),
+            "machine": text_digest([text for row in self.machine for text in row]),
+            "ratings": _digest(np.array([r for row in self.ratings for r in row], np.float64)),
+        }
+
+
+Data = Retrieval | Pairs | Classification | Clustering | Summaries
+
+
+def _digest(*arrays: NDArray[Any]) -> str:
+    """SHA-256 of the bytes of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def text_digest(*columns: Sequence[str]) -> str:
@@ -264,6 +465,11 @@ class Dense:
 
     values: Float32
 
+    @property
+    def width(self) -> int:
+        """Dimensions."""
+        return int(self.values.shape[1])
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -274,8 +480,48 @@ class Sparse:
 
     matrix: csr_matrix
 
+    @property
+    def width(self) -> int:
+        """Terms that a vector can weigh."""
+        return int(self.matrix.shape[1])
+
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
+
+
+@dataclass(frozen=True)
+class MultiVector:
+    """One vector for each token of a text (late interaction).
+
+    values: float32 [t, d], the tokens of all texts in a row, which may be a memory map; offsets:
+    int64 [n+1], text i has the tokens from offsets[i] up to offsets[i+1].
+    """
+
+    values: Float32
+    offsets: Int64
+
+    @property
+    def lengths(self) -> Int64:
+        """[n]: vectors of each text."""
+        return np.diff(self.offsets)
+
+    @property
+    def width(self) -> int:
+        """Dimensions."""
+        return int(self.values.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+def spans(starts: Int64, lengths: Int64) -> Int64:
+    """Row numbers of spans of rows, one span after the other. starts, lengths: [n]"""
+    ends = np.cumsum(lengths)
+    shift: Int64 = np.repeat(starts - (ends - lengths), lengths)
+    return shift + np.arange(len(shift))
+
+
+Embeddings = Dense | Sparse | MultiVector
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from harness.spec import parse
 from harness.types import Pairs, Retrieval
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows
 
-OWN = {"limit-small": (46, 1000), "limit-1k": (1000, 1000), "limit": (50_000, 1000)}
+OWN = frozenset(catalog.definitions())
+FAMILIES = {"limit", "complex"}
 
 
 @pytest.fixture(autouse=True)
@@ -39,26 +40,28 @@ def write(path: Path, toml: str) -> Path:
 
 def test_own_tasks() -> None:
     found = catalog.definitions()
-    assert {name: (d.documents, d.queries) for name, d in found.items()} == OWN
+    assert {"limit-small", "limit-1k", "limit", "limit:hub", "complex-mixed"} <= OWN
     assert {name: d.name for name, d in found.items()} == {name: name for name in OWN}
-    assert {d.family for d in found.values()} == {"limit"}
-    assert all(d.description and d.reference.startswith("https://") for d in found.values())
+    assert {d.family for d in found.values()} == FAMILIES
+    assert all(d.description and d.licence and d.measures for d in found.values())
+    assert all(d.reference.startswith("https://") for d in found.values())
 
 
-@pytest.mark.parametrize("name", sorted(OWN))
+@pytest.mark.parametrize("name", ["limit-small", "limit-1k"])  # the others: tests/sources
 def test_own_task_is_what_it_declares(name: str) -> None:
     task = catalog.task(name)
     data = task.load()
     assert isinstance(data, Retrieval)
-    assert (len(data.corpus), len(data.queries)) == OWN[name]
+    declared = catalog.definitions()[name]
+    assert (len(data.corpus), len(data.queries)) == (declared.documents, declared.queries)
     assert data.qrels.judged.all()
-    assert (task.spec, task.exclude_self) == (name, False)
-    assert max(measure.cutoff or 0 for measure in task.measures(data)) <= OWN[name][0]
+    assert (task.spec, task.exclude_self) == (name, None)
+    assert max(measure.cutoff or 0 for measure in task.measures(data)) <= len(data.corpus)
 
 
 def test_source_of_a_task_has_its_defaults_filled_in() -> None:
     assert str(catalog.task("limit-small").source) == (
-        "limit,attributes=45,docs=46,k=2,pattern=dense,queries=1000,relevant=0,seed=0"
+        "limit,attributes=45,docs=46,k=2,pattern=dense,queries=1000,relevant=0,seed=0,synonyms=false"
     )
 
 
@@ -75,12 +78,14 @@ def test_main_measure_is_the_first() -> None:
 def test_suites_name_tasks_and_hide_behind_none() -> None:
     suites = catalog.suites()
     assert suites["core"].tasks == ["limit-small", "limit-1k"]
-    assert set(suites) & set(catalog.definitions()) == set()
+    assert set(suites) & set(catalog.definitions()) == {"limit"}
     for name, suite in suites.items():
         assert suite.name == name
         assert suite.description
-        assert catalog.expand([name]) == list(suite.tasks)
+        assert catalog.expand([f"suite:{name}"]) == list(suite.tasks)
         assert [catalog.task(task).spec for task in suite.tasks] == list(suite.tasks)
+    assert catalog.expand(["limit"]) == ["limit"]  # the task
+    assert catalog.expand(["nano"]) == list(suites["nano"].tasks)
 
 
 def test_expand_keeps_the_order_and_each_spec_once() -> None:
@@ -109,7 +114,8 @@ def test_parameters_of_the_source_are_overridden() -> None:
     task = catalog.task("limit-small,pattern=cycle,docs=1000")
     assert task.spec == "limit-small,pattern=cycle,docs=1000"
     assert str(task.source) == (
-        "limit,attributes=45,docs=1000,k=2,pattern=cycle,queries=1000,relevant=0,seed=0"
+        "limit,attributes=45,docs=1000,k=2,pattern=cycle,queries=1000,relevant=0,seed=0,"
+        "synonyms=false"
     )
     data = task.load()
     assert data.fingerprint() == SOURCES.create("limit,docs=1000,pattern=cycle").fingerprint()
@@ -127,7 +133,7 @@ def test_a_source_is_a_task(tmp_path: Path) -> None:
     assert len(data.qrels.docs) == 1
     assert parse(task.spec) == parse(spec)
     assert task.source.target == str(root)
-    assert task.definition.licence == "not stated"
+    assert task.definition.licence == ""
     assert [str(measure) for measure in task.measures(data)] == [
         "nDCG@10",
         "AP@1000",
@@ -166,7 +172,7 @@ def test_exclude_self_leaves_a_query_out_of_its_own_results(tmp_path: Path) -> N
     asked = [
         catalog.task(spec + more) for more in ("", ",exclude_self=true", ",exclude_self=false")
     ]
-    assert [task.exclude_self for task in asked] == [False, True, False]
+    assert [task.exclude_self for task in asked] == [None, True, False]
     assert asked[1].spec == f"{spec},exclude_self=true"
     assert len({str(task.source) for task in asked}) == 1
     kept = evaluate("hashing", spec, measures=["R@1"])
@@ -208,8 +214,14 @@ def test_spec_that_names_no_task(spec: str, expected: str) -> None:
 
 def test_unknown_task_lists_tasks_suites_and_sources() -> None:
     message = complaint(lambda: catalog.task("zzz"))
-    choices = message.partition("Choices: ")[2].split(", ")
-    assert choices == sorted([*OWN, *catalog.suites(), "folder:...", "pairs:..."])
+    sources = {f"{entry.name}:..." for entry in SOURCES.entries() if entry.target}
+    choices = sorted({*OWN, *catalog.suites(), *sources})
+    assert {"folder:...", "hub:...", "irds:...", "mteb:...", "pairs:..."} <= sources
+    listed, _, more = message.partition("Choices: ")[2].partition(" and ")
+    assert listed.split(", ") == choices[:16]  # none is near
+    assert more == f"{len(choices) - 16} more"
+    message = complaint(lambda: catalog.task("folder"))
+    assert "folder:..." in message
 
 
 # tasks of others
@@ -260,6 +272,24 @@ def test_a_new_task_is_one_table(tmp_path: Path) -> None:
     assert "Did you mean 'cats'?" in complaint(lambda: catalog.task("cat"))
 
 
+def test_parameters_of_a_table_are_the_sources(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "mine.toml",
+        "[ring]\nsource = 'limit,docs=20'\nparameters = {queries = 20, pattern = 'cycle', "
+        "synonyms = true}\n",
+    )
+    catalog.add(path)
+    source = str(catalog.task("ring,seed=3").source)
+    assert source == (
+        "limit,attributes=45,docs=20,k=2,pattern=cycle,queries=20,relevant=0,seed=3,synonyms=true"
+    )
+
+
+def test_an_unknown_suite_lists_the_suites() -> None:
+    message = complaint(lambda: catalog.expand(["suite:cor"]))
+    assert message.startswith("unknown suite 'cor'. Did you mean 'core'? Choices: beir, ")
+
+
 def test_nothing_of_other_tests_stays() -> None:
     assert set(catalog.definitions()) == set(OWN)
 
@@ -288,13 +318,18 @@ def test_nothing_of_other_tests_stays() -> None:
         ),
         ("[a]\nsource = 'limit'\ndocuments = '5'", "task 'a': documents = '5': expected int"),
         ("[a]\nsource = 'limit'\nqueries = true", "task 'a': queries = True: expected int"),
+        ("[a]\nsource = 'limit'\nparameters = 'docs=5'", "task 'a': parameters = 'docs=5': exp"),
+        (
+            "[a]\nsource = 'limit'\nparameters = {dcos = 5}",
+            "task 'a': unknown parameter of limit 'dcos'. Did you mean 'docs'? ",
+        ),
         ("[a]\nsource = 'limit'\nexclude_self = 1", "task 'a': exclude_self = 1: expected bool"),
         (
             "[a]\nsource = 'limit,dcos=5'",
             "task 'a': unknown parameter of limit 'dcos'. Did you mean 'docs'? ",
         ),
         ("[a]\nsource = 'limit,docs=many'", "task 'a': limit: docs=many: expected a whole number"),
-        ("[a]\nsource = 'hub:x'", "task 'a': unknown source 'hub'. Choices: folder, limit, pairs"),
+        ("[a]\nsource = 'hubb:x'", "task 'a': unknown source 'hubb'. Did you mean 'hub'?"),
         ("[a]\nsource = 'folder'", "task 'a': source 'folder' needs a target: folder:..."),
         ("[limit-small]\nsource = 'limit'", "task 'limit-small' is defined already: rename it"),
     ],

@@ -112,3 +112,47 @@ def test_a_search_one_deeper_without_itself_is_a_search_of_the_others(values, ow
         ranking.unpack(ranking.best(keys_of(values), k + 1)), np.array([own], np.int32)
     )
     assert left.docs.tolist() == [[row for row in rule(values) if row != own][:k]]
+
+
+def test_documents_rank_by_their_best_passage():
+    """Passages 0 and 1 belong to document 1, passages 2 and 3 to document 0, passage 4 to 2."""
+    parents = np.int32([1, 1, 0, 0, 2])
+    run = Run(
+        np.int32([[4, 1, 0, 2, 3], [3, 1, 4, -1, -1]]),
+        np.float32([[9, 8, 7, 6, 5], [4, 4, 4, 0, 0]]),
+    )
+    documents, sure = ranking.by_parent(run, parents, 3)
+    assert documents.docs.tolist() == [[2, 1, 0], [2, 1, 0]]  # ties: the higher document row first
+    assert documents.scores.tolist() == [[9, 8, 6], [4, 4, 4]]
+    assert sure.tolist() == [True, True]  # 6 > 5; the second ranking ended
+    cut, sure = ranking.by_parent(Run(run.docs[:, :2], run.scores[:, :2]), parents, 2)
+    assert cut.docs.tolist() == [[2, 1], [1, 0]]
+    assert sure.tolist() == [False, False]  # another passage may score as high as the last
+
+
+@QUICK
+@given(st.lists(st.tuples(scores, st.integers(0, 4)), min_size=1, max_size=12), st.integers(1, 6))
+def test_the_rule_holds_for_documents_of_passages(passages, k):
+    values, parents = zip(*passages, strict=True)
+    every = ranking.unpack(ranking.best(keys_of(values), len(values)))
+    found, sure = ranking.by_parent(every, np.array(parents, np.int32), k)
+    best = {p: max(np.float32(v) for v, q in passages if q == p) for p in parents}
+    expected = sorted(best, key=lambda p: (-best[p], -p))[:k]
+    assert found.docs.tolist() == [expected + [-1] * (k - len(expected))]
+    for m in range(1, len(values)):  # whenever it is sure, it is right
+        part = Run(every.docs[:, :m], every.scores[:, :m])
+        found, sure = ranking.by_parent(part, np.array(parents, np.int32), k)
+        if sure[0] and len(expected) == k:
+            assert found.docs[0].tolist() == expected
+
+
+def test_cells_become_a_run():
+    run = ranking.of_cells(
+        np.array([0, 0, 2, 2, 2]),
+        np.int32([4, 7, 1, 2, 3]),
+        np.float32([1, 1, 3, 5, 4]),
+        q=3,
+        k=2,
+    )
+    assert run.docs.tolist() == [[7, 4], [-1, -1], [2, 3]]
+    assert run.scores.tolist() == [[1, 1], [0, 0], [5, 4]]

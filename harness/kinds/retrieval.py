@@ -1,53 +1,53 @@
-"""A ranking, or the vectors of sentence pairs, against the judgments: scores and what was odd."""
+"""Retrieval: a ranking against the judgments."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
-import numpy as np
-
-from harness import records, stats
-from harness.measures import RETRIEVAL, Measure
-from harness.measures.pairs import correlation, similarities
-from harness.measures.retrieval import find
-from harness.records import Score
-from harness.types import Float32, Pairs, Retrieval, Run
+from harness.kinds import Parts, Verdict, intervals
+from harness.measures import GROUPED, RETRIEVAL, Measure
+from harness.measures.groups import group_minimum, p_mrr
+from harness.measures.retrieval import GRADED, Found, find
+from harness.types import Float64, InputError, Retrieval, Run
 
 NOTED = (
     "queries_unjudged",
     "judgments_of_unknown_documents",
     "judgments_of_unknown_queries",
     "judgments_repeated",
+    "queries_with_unknown_candidates",
 )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Scores by measure; columns [q] of what was scored; counts; warnings, a sentence each."""
-
-    scores: dict[str, Score]
-    per_query: Mapping[str, Any]
-    counts: dict[str, int]
-    warnings: list[str]
+def parts(data: Retrieval) -> Parts:
+    """Documents and queries, each in its role."""
+    return {
+        "documents": ("document", data.corpus.texts),
+        "queries": ("query", data.queries.texts),
+    }
 
 
-def judge_run(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int) -> Verdict:
-    """Measures of a run [q, k] over the queries that have judgments."""
+def judge(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int) -> Verdict:
+    """Measures of a run [q, k] over the queries that have judgments.
+
+    Measures of groups are means over groups, not over queries. Raises InputError where the
+    collection has not what a measure needs.
+    """
     scored, qrels = data.qrels.judged, data.qrels
-    found = find(run, qrels)
-    values = {
-        str(measure): RETRIEVAL[measure.name](found, measure.cutoff or 0)[scored]
-        for measure in measures
-    }
-    low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
-    scores = {
-        name: records.score(value.mean(), low[i], high[i])
-        for i, (name, value) in enumerate(values.items())
-    }
+    graded = find(run, qrels)
+    binary = graded if data.binary is None else find(run, data.binary)
+    values, grouped = {}, {}
+    for measure in measures:
+        if measure.name in GROUPED:
+            grouped[str(measure)] = _grouped(measure, graded, run, data)
+        else:
+            found = graded if measure.name in GRADED else binary
+            values[str(measure)] = RETRIEVAL[measure.name](found, measure.cutoff or 0)[scored]
+    found_scores = intervals(values, seed)
+    for name, value in grouped.items():
+        found_scores |= intervals({name: value}, seed)
     counts = {
-        "documents": len(data.corpus),
+        "documents": len(data.corpus.ranked),
         "queries": len(data.queries),
         "queries_scored": int(scored.sum()),
         "queries_unjudged": int((~scored).sum()),
@@ -57,25 +57,29 @@ def judge_run(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int)
         "judgments_of_unknown_queries": qrels.unknown_queries,
         "judgments_repeated": qrels.repeated,
     }
-    notes = [f"{counts[name]} {name.replace('_', ' ')}" for name in NOTED if counts[name]]
+    if data.corpus.parents is not None:
+        counts["passages"] = len(data.corpus)
+    if data.candidates is not None:
+        counts["candidates"] = len(data.candidates.docs)
+        counts["queries_with_unknown_candidates"] = data.candidates.unknown
+    notes = [f"{counts[name]} {name.replace('_', ' ')}" for name in NOTED if counts.get(name)]
     deepest = max(measure.cutoff or 0 for measure in measures)
-    if deepest > len(data.corpus):
-        notes.append(f"a cut-off of {deepest} is beyond the {len(data.corpus)} documents")
+    if deepest > len(data.corpus.ranked):
+        size = len(data.corpus.ranked)
+        notes.append(f"a cut-off of {deepest} is beyond the {size} documents")
     ids = [id for id, kept in zip(data.queries.ids, scored, strict=True) if kept]
+    scores = {str(measure): found_scores[str(measure)] for measure in measures}
     return Verdict(scores, {"query_id": ids, **values}, counts, notes)
 
 
-def judge_pairs(
-    left: Float32, right: Float32, data: Pairs, measures: Sequence[Measure], seed: int
-) -> Verdict:
-    """Correlations of the similarity of vectors with the gold score. left, right: [n, d]."""
-    values = similarities(left, right)
-    scores = {}
-    for measure in measures:
-        similarity, kind = measure.name.split("_")
-        x = values[similarity]
-        interval = stats.bootstrap_correlation(kind, x, data.gold, seed)
-        scores[str(measure)] = records.score(float(correlation(kind, x, data.gold)), *interval)
-    notes = [f"{name} is not defined: constant" for name, s in scores.items() if s.mean is None]
-    per_query = {"pair": list(range(len(data))), "gold": data.gold, **values}
-    return Verdict(scores, per_query, {"pairs": len(data)}, notes)
+def _grouped(measure: Measure, found: Found, run: Run, data: Retrieval) -> Float64:
+    """One value a group of queries: Robustness@k, or p-MRR."""
+    if measure.name == "Robustness":
+        if data.groups is None:
+            raise InputError(f"{measure} needs groups of queries, and this collection has none")
+        scored = data.qrels.judged
+        ndcg = RETRIEVAL["nDCG"](found, measure.cutoff or 0)
+        return group_minimum(ndcg[scored], data.groups[scored])
+    if data.changes is None:
+        raise InputError(f"{measure} needs changed instructions, and this collection has none")
+    return p_mrr(run, data.changes)

@@ -4,15 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.measures.pairs import PAIR_MEASURES
+from harness.measures.pairs import BINARY_MEASURES, PAIR_MEASURES
 from harness.measures.retrieval import RETRIEVAL
 from harness.spec import unknown
 from harness.types import InputError
 
+GROUPED = ("Robustness", "p-MRR")  # one value a group of queries
+RANKED = (*RETRIEVAL, "Robustness")  # with a cut-off
+RANKS_COMPARED = 1000  # results that p-MRR looks at, as MTEB
+
+KINDS: dict[str, tuple[str, ...]] = {
+    "retrieval": (*RANKED, "p-MRR"),
+    "pairs": (*PAIR_MEASURES, *BINARY_MEASURES),
+    "classification": ("accuracy", "f1", "f1_weighted", "ap"),
+    "clustering": ("v_measure",),
+    "summarization": ("cosine_spearman", "cosine_pearson", "dot_spearman", "dot_pearson"),
+}
+"""Names of measures by the kind of task that they fit."""
+
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    **KINDS,
+    "retrieval": ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10"),
+    "pairs": PAIR_MEASURES,
+    "classification": ("accuracy", "f1", "f1_weighted"),
+}
+"""What a task of each kind is measured by where nothing else is said, the main one first."""
+
 
 @dataclass(frozen=True)
 class Measure:
-    """A name and, for a measure of rankings, a cut-off: parse(str(measure)) == measure."""
+    """A name and, for most measures of rankings, a cut-off: parse(str(measure)) == measure."""
 
     name: str
     cutoff: int | None = None
@@ -21,20 +42,24 @@ class Measure:
         return self.name if self.cutoff is None else f"{self.name}@{self.cutoff}"
 
     @property
-    def kind(self) -> str:
-        """What it measures: a "retrieval" task or one of "pairs"."""
-        return "pairs" if self.name in PAIR_MEASURES else "retrieval"
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of task that it can measure."""
+        return tuple(kind for kind, names in KINDS.items() if self.name in names)
+
+    @property
+    def depth(self) -> int:
+        """Results of a ranking that it looks at."""
+        return RANKS_COMPARED if self.name == "p-MRR" else self.cutoff or 0
 
     @classmethod
     def parse(cls, text: str) -> Measure:
         """Read a measure as ir_measures writes it. Raises InputError with the real choices."""
         name, at, cutoff = text.strip().partition("@")
-        if name in PAIR_MEASURES and not at:
+        plain = {known for names in KINDS.values() for known in names} - set(RANKED)
+        if name in plain and not at:
             return cls(name)
-        if name not in RETRIEVAL:
-            raise unknown(
-                "measure", name, [f"{known}@K" for known in RETRIEVAL] + list(PAIR_MEASURES)
-            )
+        if name not in RANKED:
+            raise unknown("measure", name, [f"{known}@K" for known in RANKED] + [*plain])
         if not cutoff.isascii() or not cutoff.isdigit() or int(cutoff) < 1:
             raise InputError(f"measure {text!r}: expected a cut-off of at least 1, as in {name}@10")
         return cls(name, int(cutoff))

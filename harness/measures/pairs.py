@@ -39,6 +39,11 @@ PAIR_MEASURES = tuple(
     for similarity, correlation in product(SIMILARITIES, ("spearman", "pearson"))
 )
 
+BINARY_MEASURES = tuple(
+    f"{similarity}_{measure}"
+    for measure, similarity in product(("ap", "f1", "accuracy"), ("max", *SIMILARITIES))
+)
+
 
 def similarities(left: Float32, right: Float32) -> dict[str, Float64]:
     """Similarity of each pair by each kind. left, right: [n, d]; returns [n] each."""

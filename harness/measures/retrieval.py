@@ -151,6 +151,8 @@ def ratio(part: Float64, whole: Float64) -> Float64:
     return np.divide(part, whole, out=np.zeros(len(part)), where=whole > 0)
 
 
+GRADED = frozenset({"nDCG", "Judged"})  # the others ask only whether a document is relevant
+
 RETRIEVAL: dict[str, Callable[[Found, int], Float64]] = {
     "nDCG": ndcg,
     "AP": average_precision,

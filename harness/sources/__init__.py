@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from harness.spec import Registry
-from harness.types import Pairs, Retrieval
+from harness.types import Data
 
-SOURCES: Registry[Retrieval | Pairs] = Registry("source", "harness.sources")
+SOURCES: Registry[Data] = Registry("source", "harness.sources")

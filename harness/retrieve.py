@@ -1,0 +1,87 @@
+"""From vectors to the run of a collection, with its candidates and passages, and feedback."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import ranking
+from harness.indexes import Searcher, pairwise
+from harness.rewriting import Feedback
+from harness.types import Embeddings, InputError, Progress, Retrieval, Run
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a query is searched in: documents, ready to be searched, of a task's data.
+
+    counts: term counts of the documents, where feedback needs them.
+    """
+
+    data: Retrieval
+    documents: Embeddings
+    searcher: Searcher
+    counts: Embeddings | None = None
+
+
+def retrieve(
+    queries: Embeddings,
+    collection: Collection,
+    depth: int,
+    *,
+    exclude_self: bool = False,
+    feedback: Feedback | None = None,
+    progress: Progress,
+) -> Run:
+    """The best `depth` documents of each query [q, k], by the one ranking rule.
+
+    exclude_self: without the document that has the query's id. feedback: search first for the
+    documents that queries are moved towards. Raises InputError where feedback needs term counts
+    and the encoder has none.
+    """
+    data = collection.data
+    deeper = depth + exclude_self  # one more, to leave `depth` without the query's own
+    if feedback is not None:
+        documents = collection.counts if feedback.counts else collection.documents
+        if documents is None:
+            raise InputError("this rewriting needs term counts, which bm25 gives: choose bm25")
+        first = _passages(queries, collection, feedback.depth + exclude_self, progress)
+        if exclude_self:
+            first = without_own(first, data, data.corpus.ids)
+        queries = feedback.expand(queries, documents, first, progress)
+    if data.corpus.parents is None:
+        run = _passages(queries, collection, deeper, progress)
+    else:
+        run = _by_parent(queries, collection, deeper, progress)
+    return without_own(run, data, data.corpus.ranked) if exclude_self else run
+
+
+def without_own(run: Run, data: Retrieval, ids: Sequence[str]) -> Run:
+    """A run [q, k] one shorter: without the document that has the query's id. ids: of its rows."""
+    rows = {id: row for row, id in enumerate(ids)}
+    own = [rows.get(id, -1) for id in data.queries.ids]
+    return ranking.without(run, np.asarray(own, np.int32))
+
+
+def _passages(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:
+    """The best texts of the corpus, or of the candidates."""
+    candidates = collection.data.candidates
+    if candidates is not None:
+        return pairwise.rank(queries, collection.documents, candidates, k=depth, progress=progress)
+    depth = min(depth, len(collection.data.corpus))
+    return collection.searcher.search(queries, depth, progress)
+
+
+def _by_parent(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:
+    """The best documents by their best passage: searched deeper until none left out can matter."""
+    corpus = collection.data.corpus
+    assert corpus.parents is not None
+    wanted, passages = min(depth, len(corpus.ranked)), 0
+    while True:
+        passages = min(max(4 * passages, 4 * wanted), len(corpus))
+        found = _passages(queries, collection, passages, progress)
+        run, sure = ranking.by_parent(found, corpus.parents, wanted)
+        if sure.all() or passages == len(corpus):
+            return run

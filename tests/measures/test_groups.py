@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.measures.groups import group_minimum, p_mrr, rank_change, ranks
+from harness.types import Changes, InputError, Run
+
+# two queries with both instructions; the last row has but two results
+RUN = Run(
+    np.int32([[4, 2, 0, 1], [2, 0, 1, 4], [3, 1, 0, 2], [0, 3, -1, -1]]),
+    np.float32([[4, 3, 2, 1], [4, 3, 2, 1], [4, 3, 2, 1], [4, 3, 0, 0]]),
+)
+
+
+def test_rank_change_is_that_of_the_paper():
+    # before: 1, 4, 1, 10, 5, 7; after: 3, 1, 10, 1, 6, 7
+    found = rank_change(np.array([1, 4, 1, 10, 5, 7]), np.array([3, 1, 10, 1, 6, 7]))
+    assert found == pytest.approx([2 / 3, -3 / 4, 0.9, -0.9, 1 / 6, 0], abs=1e-15)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_rank_change_turns_sign_with_direction(before, after):
+    there = rank_change(np.array([before]), np.array([after]))
+    back = rank_change(np.array([after]), np.array([before]))
+    assert there == pytest.approx(-back, abs=1e-12)
+    assert -1 < there < 1
+    assert np.sign(there) == np.sign(after - before)
+
+
+@pytest.mark.parametrize("ranks", [(0, 1), (1, 0), (1, -1)])
+def test_ranks_count_from_1(ranks):
+    before, after = np.array([[rank] for rank in ranks])
+    with pytest.raises(InputError, match="a rank below 1: expected ranks that count from 1"):
+        rank_change(before, after)
+
+
+def test_ranks_of_documents():
+    # first, third, not among four results, not among two, not in the corpus (padding is no hit)
+    queries, documents = np.array([0, 0, 0, 3, 3]), np.int32([4, 0, 3, 2, -1])
+    assert ranks(RUN, queries, documents).tolist() == [1, 3, 5, 3, 3]
+
+
+def test_p_mrr_is_a_mean_over_the_documents_of_each_query():
+    # query 0: document 4 from 1 to 4 (3/4), document 1 from 4 to 3 (-1/4): 1/4
+    # query 2: document 2 from 4 to absent behind two, 3: 3/4 - 1
+    changes = Changes(np.array([2, 0, 0]), np.array([3, 1, 1]), np.int32([2, 4, 1]))
+    assert p_mrr(RUN, changes) == pytest.approx([1 / 4, -1 / 4], abs=1e-15)
+
+
+def test_a_document_outside_the_corpus_stays_where_it_is():
+    changes = Changes(np.array([0]), np.array([1]), np.int32([-1]))
+    assert p_mrr(RUN, changes).tolist() == [0]
+
+
+def test_the_lowest_value_of_each_group():
+    values, groups = np.array([0.5, 0.25, 2, 0.75, 0]), np.array([7, 7, 3, 7, 9])
+    assert group_minimum(values, groups).tolist() == [2, 0.25, 0]
