@@ -27,8 +27,7 @@ lint: $(VENV)/ready-dev  ## check style and types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes; installs mteb)
-	$(PIP) --editable '.[bench]'
+bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes)
 	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)
 
 clean:  ## remove .venv and caches; records and the store of embeddings stay

@@ -33,7 +33,9 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Definition:
-    """One TOML table, as written. parameters: of the source, beside those in its spec."""
+    """One TOML table, as written. parameters: of the source, beside those in its spec.
+    instruction: what the task asks for, for models whose prompt has a place for it.
+    """
 
     name: str
     source: str
@@ -47,6 +49,7 @@ class Definition:
     licence: str = ""
     reference: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    instruction: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ class Task:
     definition: Definition
     exclude_self: bool | None
     load: Callable[[], Data] = field(repr=False)
+
+    def instructions(self, data: Data) -> Mapping[str, str]:
+        """What the task asks for, by role: the definition's, or its source's."""
+        own = self.definition.instruction
+        return {"query": own, "text": own} if own else data.origin.instructions
 
     def measures(self, data: Data) -> tuple[Measure, ...]:
         """The task's own measures, its source's, or those of its kind; the first is the main."""
@@ -186,7 +194,7 @@ def task(text: str) -> Task:
         raise InputError(f"{full_name!r} is a suite of tasks: name one of {tasks}")
     else:
         sources = [f"{entry.name}:..." for entry in SOURCES.entries() if entry.target is not None]
-        raise unknown("task", full_name, [*known, *suites(), *sources])
+        raise unknown("task", full_name, {*known, *suites(), *sources})
     source = SOURCES.resolve(asked)
     return Task(
         str(spec),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import catalog, records, stats, trec
-from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
+from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
@@ -109,6 +109,7 @@ def evaluate(
     rewriter = _rewriter(rewrite)
     with clock.phase("load data"):
         data = asked.load()
+    system = instructed(system, asked.instructions(data))
     setting = _Setting(
         asked,
         _chosen(asked, data, measures),

@@ -17,7 +17,7 @@ from harness.types import Pairs, Retrieval
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows
 
 OWN = frozenset(catalog.definitions())
-FAMILIES = {"limit", "complex"}
+FAMILIES = {"limit", "complex", "crumb"}
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,8 @@ class Encoded:
 class TextEncoder(Protocol):
     """Turns each text into a vector or several, whatever else is encoded with it.
 
-    It may have `warnings`, a tuple of sentences for the record.
+    It may have `warnings`, a tuple of sentences for the record, and `instructed(instructions)`,
+    which gives the encoder for a task's instructions by role.
     """
 
     @property
@@ -101,3 +102,9 @@ def encoder_spec(text: str | Spec) -> Spec:
     if bare and ("/" in spec.name or Path(spec.name).is_dir()):
         return Spec("st", spec.name, spec.params)
     return spec
+
+
+def instructed(encoder: Encoder, instructions: Mapping[str, str]) -> Encoder:
+    """The encoder for a task's instructions by role, where it reads them."""
+    read = getattr(encoder, "instructed", None)
+    return encoder if read is None else read(instructions)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 OTHERS = {"SparseEncoder": "splade", "MultiVectorEncoder": "colbert", "ColBERT": "colbert"}
+
+PLACE = "{instruction}"  # in a prompt
 
 ENCODERS.alias("minilm", "st:minilm")
 
@@ -31,12 +33,14 @@ def sentence_transformer(
     batch_size: int = 32,
     query_prompt: str | None = None,
     document_prompt: str | None = None,
+    text_prompt: str | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceTransformerEncoder:
     """A sentence-transformers model: hub id, local folder or packaged name.
 
-    revision: hub branch, tag or commit. query_prompt, document_prompt: in place of the model's
-    own. Raises InputError where the model cannot be had, is pickled or brings code.
+    revision: hub branch, tag or commit. query_prompt, document_prompt, text_prompt (sentences of
+    pairs, labelled texts): in place of the model's own; {instruction} in one stands for what the
+    task asks for. Raises InputError where the model cannot be had, is pickled or brings code.
     """
     found = checkpoint(
         target,
@@ -56,6 +60,8 @@ def sentence_transformer(
         raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
     default = config.get("default_prompt_name") or ""
     prompts = role_prompts(config.get("prompts") or {}, query_prompt, document_prompt, default)
+    if text_prompt is not None:
+        prompts["text"] = text_prompt
     return SentenceTransformerEncoder(found, truncate_dim, prompts, similarity, batch_size)
 
 
@@ -68,12 +74,15 @@ class SentenceTransformerEncoder:
     prompts: Mapping[Role, str]
     similarity: Similarity
     batch_size: int
+    parent: SentenceTransformerEncoder | None = None
 
     makes: ClassVar[Representation] = "dense"
 
     @cached_property
     def model(self) -> SentenceTransformer:
-        """The loaded model."""
+        """The loaded model, which an encoder for one task's instructions shares."""
+        if self.parent is not None:
+            return self.parent.model
         model: SentenceTransformer = self.checkpoint.load(
             "SentenceTransformer", truncate_dim=self.truncate_dim
         )
@@ -87,12 +96,27 @@ class SentenceTransformerEncoder:
         """The spec's prompt, else the model's own for the role, else none."""
         return self.prompts[role]
 
+    def instructed(self, instructions: Mapping[str, str]) -> SentenceTransformerEncoder:
+        """The same with a task's instructions, by role, in its prompts."""
+        filled: dict[Role, str] = {
+            role: prompt.replace(PLACE, instructions.get(role, PLACE))
+            for role, prompt in self.prompts.items()
+        }
+        return self if filled == self.prompts else replace(self, prompts=filled, parent=self)
+
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
         assert self.model is not None
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors [n, d] as float32. Raises what the model raises."""
+        """Vectors [n, d] as float32. Raises what the model raises, and InputError where a prompt
+        wants an instruction that the task does not have.
+        """
+        if PLACE in self.prompts[role]:
+            raise InputError(
+                f"{self.checkpoint.target}: its {role} prompt {self.prompts[role]!r} wants an "
+                f"instruction, and the task has none: give {role}_prompt, or the task one in TOML"
+            )
         options: dict[str, Any] = {} if role == "text" else {"task": role}
         values = self.model.encode(
             list(texts),

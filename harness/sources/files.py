@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, cast
 from harness.types import InputError, reason
 
 Row = dict[str, Any]
+TABLES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
 def find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
@@ -30,6 +31,19 @@ def find(folder: Path, stem: str, suffixes: Sequence[str]) -> Path:
             return path
     looked = ", ".join(f"{stem}{suffix}" for suffix in suffixes)
     raise InputError(f"{folder}: no {stem} file: expected one of {looked}")
+
+
+def table(target: str, split: str, noun: str) -> Path:
+    """The file that a target names, or the table SPLIT of the folder that it names.
+
+    Raises InputError where there is none. noun: what is expected there.
+    """
+    path = Path(target).expanduser()
+    if path.is_dir():
+        return find(path, split, TABLES)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file or folder: expected {noun}")
+    return path
 
 
 def rows(path: Path) -> Iterator[tuple[str, Row]]:
@@ -148,6 +162,17 @@ def number(row: Row, key: str, where: str) -> float:
     if not -1e300 < parsed < 1e300:
         raise InputError(f"{where}: {key!r} {_found(row, key)}: expected a finite number")
     return parsed
+
+
+def label(row: Row, key: str, where: str) -> str:
+    """A field that must name a class, as text; a boolean names none."""
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        found = _found(row, key)
+        raise InputError(f"{where}: {key!r} {found}: expected a label, text or a whole number")
+    return text(row, key, where)
 
 
 def _found(row: Row, key: str) -> str:

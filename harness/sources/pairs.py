@@ -1,15 +1,12 @@
-"""Sentence pairs with a gold similarity (STS), as JSON Lines, CSV, TSV or Parquet."""
+"""Sentence pairs with a gold score, as JSON Lines, CSV, TSV or Parquet.
+
+The score is a similarity (STS), or 1 and 0 for pairs that belong together or not.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from harness.sources import SOURCES, files
-from harness.types import InputError, Pairs
-
-SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
+from harness.sources import SOURCES, assembly, files
+from harness.types import Pairs
 
 
 @SOURCES.register("pairs")
@@ -25,19 +22,5 @@ def pairs(
 
     left, right, score: names of the columns. Raises InputError with file and line.
     """
-    path = Path(target).expanduser()
-    if path.is_dir():
-        path = files.find(path, split, SUFFIXES)
-    elif not path.is_file():
-        raise InputError(f"{path}: no such file or folder: expected sentence pairs")
-    ones, others, gold = [], [], []
-    for where, row in files.rows(path):
-        ones.append(files.text(row, left, where))
-        others.append(files.text(row, right, where))
-        gold.append(files.number(row, score, where))
-    if len(set(gold)) < 2:
-        raise InputError(
-            f"{path}: {len(gold)} pairs with {len(set(gold))} different gold scores: "
-            "a correlation needs two"
-        )
-    return Pairs(ones, others, np.asarray(gold))
+    path = files.table(target, split, "sentence pairs")
+    return assembly.pairs(files.rows(path), str(path), left, right, score)

@@ -1,0 +1,162 @@
+"""Rows with their place -> data: what every source of documents, pairs and labels shares.
+
+A row is a dict by column; its place ("corpus.jsonl:3") is what an error names. Every function
+raises InputError with the place of the row that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+
+import numpy as np
+
+from harness.sources import files
+from harness.sources.files import Row
+from harness.types import (
+    Classification,
+    Clustering,
+    Corpus,
+    InputError,
+    Labelled,
+    Pairs,
+    Qrels,
+    Queries,
+    Retrieval,
+)
+
+Rows = Iterable[tuple[str, Row]]
+Judgments = Iterable[tuple[str, str, float]]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of documents or queries.
+
+    A title may be missing from a row, an instruction null.
+    """
+
+    id: str = "_id"
+    text: str = "text"
+    title: str = "title"
+    parent: str | None = None
+    instruction: str | None = None
+
+
+BEIR = Columns()
+
+
+def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
+    """Documents, or passages where `columns` name a parent. place: all of the rows, for errors."""
+    ids, texts, parents = [], [], []
+    for where, row, id, text in _texts(rows, "document", place, columns):
+        ids.append(id)
+        texts.append(text)
+        if columns.parent:
+            parents.append(files.text(row, columns.parent, where))
+    return Corpus.of(ids, texts, parents or None)
+
+
+def queries(rows: Rows, place: str, columns: Columns = BEIR) -> Queries:
+    """Queries; an instruction follows its query after one space, as in MTEB."""
+    ids, texts = [], []
+    name = columns.instruction
+    for where, row, id, text in _texts(rows, "query", place, columns):
+        ids.append(id)
+        instruction = files.text(row, name, where, default="") if name else ""
+        texts.append(f"{text} {instruction}" if instruction else text)
+    return Queries(ids, texts)
+
+
+def _texts(
+    rows: Rows, noun: str, place: str, columns: Columns
+) -> Iterator[tuple[str, Row, str, str]]:
+    """Place, row, id and text; title and text are joined by a space, as BEIR and MTEB do."""
+    seen: dict[str, str] = {}
+    for where, row in rows:
+        id = files.text(row, columns.id, where)
+        if id in seen:
+            raise InputError(f"{where}: {noun} id {id!r} stands at {seen[id]} already")
+        seen[id] = where
+        title = files.text(row, columns.title, where, default="") if columns.title else ""
+        body = files.text(row, columns.text, where)
+        yield where, row, id, f"{title} {body}".strip() if title else body
+    if not seen:
+        raise InputError(f"{place}: holds no {noun}: expected at least one")
+
+
+def judgments(
+    rows: Rows, query: str = "query-id", document: str = "corpus-id", gain: str = "score"
+) -> Judgments:
+    """Query id, document id and gain of each row. query, document, gain: names of columns."""
+    for where, row in rows:
+        yield (
+            files.text(row, query, where),
+            files.text(row, document, where),
+            files.number(row, gain, where),
+        )
+
+
+def retrieval(
+    corpus: Corpus, queries: Queries, judged: Judgments, place: str, source: str
+) -> Retrieval:
+    """A collection. Raises InputError where no query of it is judged.
+
+    place, source: what errors call the judgments and the whole.
+    """
+    qrels = Qrels.of(judged, queries, corpus)
+    if not qrels.judged.any():
+        raise InputError(f"{place}: judges none of the {len(queries)} queries of {source}")
+    return Retrieval(corpus, queries, qrels)
+
+
+def pairs(rows: Rows, place: str, left: str, right: str, score: str) -> Pairs:
+    """Sentence pairs with a gold score. left, right, score: names of columns."""
+    ones, others, gold = [], [], []
+    for where, row in rows:
+        ones.append(files.text(row, left, where))
+        others.append(files.text(row, right, where))
+        gold.append(files.number(row, score, where))
+    if len(set(gold)) < 2:
+        raise InputError(
+            f"{place}: {len(gold)} pairs with {len(set(gold))} different gold scores: "
+            "a correlation needs two"
+        )
+    return Pairs(ones, others, np.asarray(gold))
+
+
+def labelled(rows: Rows, place: str, text: str, label: str) -> Labelled:
+    """Texts with a label each. text, label: names of columns."""
+    found = [(files.text(row, text, where), files.label(row, label, where)) for where, row in rows]
+    try:
+        return Labelled([text for text, _ in found], [label for _, label in found])
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def classification(train: Labelled, test: Labelled) -> Classification:
+    """Both parts; test texts whose label cannot be learned are a warning."""
+    strange = set(test.labels) - set(train.labels)
+    lost = sum(label in strange for label in test.labels)
+    notes = (f"{lost} of {len(test)} test texts have a label that no training text has",)
+    return Classification(train, test, warnings=notes if lost else ())
+
+
+def clustering(rows: Rows, place: str, text: str, label: str) -> Clustering:
+    """Texts with a label each, or a list of labels from coarse to fine; it may end early."""
+    texts, labels = [], []
+    for where, row in rows:
+        texts.append(files.text(row, text, where))
+        given = row.get(label)
+        each = [{label: one} for one in given] if isinstance(given, list) and given else [row]
+        labels.append([files.label(one, label, where) for one in each])
+    levels = tuple(zip_longest(*labels))
+    for number, level in enumerate(levels or ((),), 1):
+        different = len(set(level) - {None})
+        if different < 2:
+            raise InputError(
+                f"{place}: {len(texts)} texts with {different} different labels on level "
+                f"{number}: expected at least two labels"
+            )
+    return Clustering(texts, levels)

@@ -1,0 +1,313 @@
+"""Datasets of the Hugging Face hub, or of a folder, by the `datasets` library.
+
+A table is named CONFIG/SPLIT. In place of ORG/NAME may stand a folder that holds, for each CONFIG,
+what `DatasetDict.save_to_disk` wrote or files whose splits `datasets` knows by their names; or a
+whole copy of a repository of the hub. Code that a dataset brings is never run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.sources import SOURCES, assembly
+from harness.sources.assembly import Columns, Judgments
+from harness.sources.files import Row
+from harness.spec import unknown
+from harness.types import (
+    Classification,
+    Clustering,
+    Data,
+    InputError,
+    Origin,
+    Pairs,
+    Qrels,
+    Retrieval,
+)
+
+BATCH = 8192  # rows that are Python objects at a time
+COMMIT = re.compile("[0-9a-f]{40}")
+
+
+@SOURCES.register("hub")
+def hub(
+    target: str,
+    *,
+    kind: Literal["retrieval", "pairs", "classification", "clustering"] = "retrieval",
+    revision: str | None = None,
+    corpus: str = "corpus/corpus",
+    queries: str = "queries/queries",
+    qrels: str = "default/test",
+    id: str = "_id",
+    text: str = "text",
+    title: str = "title",
+    parent: str | None = None,
+    query_id: str = "_id",
+    query_text: str = "text",
+    instruction: str | None = None,
+    judgments: str | None = None,
+    binary: str | None = None,
+    qrels_query: str = "query-id",
+    qrels_document: str = "corpus-id",
+    score: str = "score",
+    train: str = "default/train",
+    test: str = "default/test",
+    left: str = "sentence1",
+    right: str = "sentence2",
+    label: str = "label",
+) -> Data:
+    """A dataset of the hub (ORG/NAME), or a folder of such tables.
+
+    kind=retrieval reads the tables corpus, queries and qrels; pairs and clustering read test;
+    classification train and test. The other parameters name columns. parent: the document that a
+    passage belongs to, which is ranked and judged. instruction: follows its query. judgments: of a
+    query, a list of {id, label} in place of qrels; binary: another, for the measures that ask
+    whether a document is relevant. revision: a commit, or a branch or tag, which may move.
+
+    Raises InputError for what is missing, cannot be had, or is not the commit asked for.
+    """
+    given = dict(locals())
+    read = READERS[kind]
+    taken = set(inspect.signature(read).parameters)
+    for name, parameter in inspect.signature(hub).parameters.items():
+        if name not in {"target", "kind", "revision", *taken} and given[name] != parameter.default:
+            raise InputError(f"hub:{target}: kind={kind} does not read {name}: leave it out")
+    tables = Tables(target, revision)
+    data = read(tables, **{name: given[name] for name in taken - {"tables"}})
+    origin, notes = tables.provenance()
+    return replace(data, origin=origin, warnings=(*data.warnings, *notes))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The tables of one dataset, each loaded once."""
+
+    target: str
+    revision: str | None
+    loaded: dict[str, Any] = field(default_factory=dict)
+
+    def place(self, part: str) -> str:
+        """What errors call a table."""
+        return f"{self.target} {part}"
+
+    def rows(
+        self,
+        part: str,
+        *columns: str | None,
+        ids: tuple[str | None, ...] = (),
+        optional: str = "title",
+    ) -> Iterator[tuple[str, Row]]:
+        """Yield the place and the columns of each row; whole numbers in `ids` become text.
+
+        None and "" are no column. Raises InputError for one that is missing and not `optional`.
+        """
+        if part not in self.loaded:
+            self.loaded[part] = _load(self.target, self.revision, part)
+        table, place = self.loaded[part], self.place(part)
+        there = table.column_names
+        wanted = [name for name in dict.fromkeys(ids + columns) if name]
+        wanted = [name for name in wanted if name in there or name != optional]
+        for name in wanted:
+            if name not in there:
+                raise unknown(f"column of {place}", name, there)
+        named = [name for name in ids if name]
+        number = 0
+        for batch in table.select_columns(wanted).with_format("arrow").iter(BATCH):
+            for row in batch.to_pylist():
+                number += 1
+                for name in named:
+                    row[name] = _id(row[name])
+                yield f"{place} row {number}", row
+
+    def provenance(self) -> tuple[Origin, list[str]]:
+        """Where the tables came from, and a sentence where that is not certain.
+
+        Raises InputError where they were read at different commits.
+        """
+        if Path(self.target).expanduser().is_dir():
+            note = f"revision={self.revision} is not checked: {self.target} is a folder"
+            return Origin(), [note] if self.revision else []
+        commits = sorted({commit for commit in map(_commit, self.loaded.values()) if commit})
+        if len(commits) > 1:
+            raise InputError(
+                f"{self.target}: its tables were read at the commits {' and '.join(commits)}: "
+                "add revision=COMMIT"
+            )
+        page, notes = f"https://huggingface.co/datasets/{self.target}", []
+        if not COMMIT.fullmatch(self.revision or ""):
+            at = f" (read at {commits[0]})" if commits else ""
+            notes = [f"{self.target} may change: add revision=COMMIT{at}"]
+        return Origin(reference=f"{page}/tree/{commits[0]}" if commits else page), notes
+
+
+def _retrieval(
+    tables: Tables,
+    *,
+    corpus: str,
+    queries: str,
+    qrels: str,
+    id: str,
+    text: str,
+    title: str,
+    parent: str | None,
+    query_id: str,
+    query_text: str,
+    instruction: str | None,
+    judgments: str | None,
+    binary: str | None,
+    qrels_query: str,
+    qrels_document: str,
+    score: str,
+) -> Retrieval:
+    documents = assembly.corpus(
+        tables.rows(corpus, text, title, ids=(id, parent)),
+        tables.place(corpus),
+        Columns(id, text, title, parent=parent),
+    )
+    asked = assembly.queries(
+        tables.rows(queries, query_text, title, instruction, ids=(query_id,), optional=title),
+        tables.place(queries),
+        Columns(query_id, query_text, title, instruction=instruction),
+    )
+
+    def nested(column: str) -> Judgments:
+        rows = tables.rows(queries, column, ids=(query_id,))
+        return assembly.judgments(_nested(rows, query_id, column))
+
+    if judgments:
+        judged, place = nested(judgments), f"{tables.place(queries)} {judgments}"
+    else:
+        columns, place = (qrels_query, qrels_document, score), tables.place(qrels)
+        judged = assembly.judgments(tables.rows(qrels, score, ids=columns[:2]), *columns)
+    found = assembly.retrieval(documents, asked, judged, place, tables.target)
+    if not binary:
+        return found
+    return replace(found, binary=Qrels.of(nested(binary), asked, documents))
+
+
+def _pairs(tables: Tables, *, test: str, left: str, right: str, score: str) -> Pairs:
+    rows = tables.rows(test, left, right, score)
+    return assembly.pairs(rows, tables.place(test), left, right, score)
+
+
+def _classification(
+    tables: Tables, *, train: str, test: str, text: str, label: str
+) -> Classification:
+    learned, asked = (
+        assembly.labelled(tables.rows(part, text, label), tables.place(part), text, label)
+        for part in (train, test)
+    )
+    return assembly.classification(learned, asked)
+
+
+def _clustering(tables: Tables, *, test: str, text: str, label: str) -> Clustering:
+    return assembly.clustering(tables.rows(test, text, label), tables.place(test), text, label)
+
+
+READERS: dict[str, Callable[..., Data]] = {
+    "retrieval": _retrieval,
+    "pairs": _pairs,
+    "classification": _classification,
+    "clustering": _clustering,
+}
+
+
+def _nested(rows: Iterator[tuple[str, Row]], query: str, column: str) -> Iterator[tuple[str, Row]]:
+    """The judgments that stand in a query's row, as rows of qrels; null is none."""
+    for where, row in rows:
+        listed = [] if row[column] is None else row[column]
+        if isinstance(listed, dict):  # datasets' Sequence of a dict: a dict of lists
+            each = zip(*listed.values(), strict=True)
+            listed = [dict(zip(listed, values, strict=True)) for values in each]
+        for one in listed if isinstance(listed, list) else [listed]:
+            if not isinstance(one, dict) or not {"id", "label"} <= set(one):
+                raise InputError(f"{where}: {column!r} holds {one!r}: expected id and label")
+            id = _id(one["id"])
+            yield where, {"query-id": row[query], "corpus-id": id, "score": one["label"]}
+
+
+def _id(value: object) -> object:
+    """A whole number as text; anything else as it is."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _load(target: str, revision: str | None, part: str) -> Any:
+    """The table CONFIG/SPLIT as a `datasets.Dataset`."""
+    config, _, split = part.rpartition("/")
+    if not config or not split:
+        raise InputError(f"{target}: {part!r} is no table: expected CONFIG/SPLIT")
+    try:
+        import datasets
+    except ImportError as error:
+        raise InputError(
+            "datasets is not installed: pip install 'retrieval-harness[hub]'"
+        ) from error
+    import huggingface_hub
+
+    for library in (datasets, huggingface_hub.utils):
+        library.disable_progress_bars()
+        library.logging.set_verbosity(logging.CRITICAL)
+    root = Path(target).expanduser()
+    try:
+        if root.is_dir():
+            return _local(root, config, split)
+        table = datasets.load_dataset(target, config, split=split, revision=revision)
+    except InputError:
+        raise
+    except Exception as error:  # datasets, the hub's client and file systems raise their own
+        if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__:
+            error = error.__cause__  # its own message says nothing
+        said = " ".join(str(error).split()).replace(huggingface_hub.get_token() or "\0", "***")[
+            :250
+        ]
+        advice = ""
+        if not root.is_dir() and not isinstance(error, ValueError):  # which lists what is there
+            offline = " (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else ""
+            advice = (
+                f"; check name, revision and network{offline}, name a folder with the same tables, "
+                "or bring the dataset to the cache (HF_HOME)"
+            )
+        raise InputError(
+            f"{target} {part} cannot be loaded: {type(error).__name__}: {said}{advice}"
+        ) from error
+    commit = _commit(table)
+    if COMMIT.fullmatch(revision or "") and commit not in (None, revision):
+        raise InputError(  # datasets takes any commit of its cache where the hub does not answer
+            f"{target} {part}: the cache holds commit {commit} and the hub does not give "
+            f"{revision}: check it and the network, or ask for the one that is there"
+        )
+    return table
+
+
+def _local(root: Path, config: str, split: str) -> Any:
+    """A table of a folder."""
+    import datasets
+
+    folder = root / config
+    if config == "default" and not folder.is_dir():
+        folder = root
+    if (folder / "dataset_dict.json").is_file():
+        saved = datasets.load_from_disk(str(folder))
+        if split not in saved:
+            raise unknown(f"split of {folder}", split, map(str, saved))
+        return saved[split]
+    described = []
+    if (root / "README.md").is_file():
+        described = datasets.get_dataset_config_names(str(root))
+    if config in described:
+        return datasets.load_dataset(str(root), config, split=split)
+    if folder.is_dir():
+        return datasets.load_dataset(str(folder), split=split)
+    there = [path.name for path in root.iterdir() if path.is_dir()]
+    raise unknown(f"config of {root}", config, {*described, *there})
+
+
+def _commit(table: Any) -> str | None:
+    """The commit that a table was read at: its folder of the cache is named by it."""
+    names = {Path(file["filename"]).parent.name for file in table.cache_files}
+    return next((name for name in names if COMMIT.fullmatch(name)), None)

@@ -1,0 +1,86 @@
+"""Collections of ir_datasets, which fetches what is free and says where the rest has to lie."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import replace
+from io import StringIO
+from typing import Any
+
+from harness.sources import SOURCES, assembly
+from harness.sources.files import Row
+from harness.spec import unknown
+from harness.types import InputError, Origin, Retrieval
+
+PARTS = ("docs", "queries", "qrels")
+FIELDS = ("text", "body", "contents")
+
+
+@SOURCES.register("irds")
+def irds(target: str) -> Retrieval:
+    """A collection of ir_datasets by its id: irds:beir/scifact/test.
+
+    Raises InputError for an unknown id, one without documents, queries or judgments, and data that
+    cannot be had.
+    """
+    try:
+        import ir_datasets
+    except ImportError as error:
+        raise InputError(
+            "ir_datasets is not installed: pip install 'retrieval-harness[irds]'"
+        ) from error
+    known = ir_datasets.registry
+    try:
+        dataset = ir_datasets.load(target)
+    except KeyError:
+        near = difflib.get_close_matches(target, list(known), 8, 0.5)
+        raise unknown("ir_datasets id", target, near) from None
+    missing = [part for part in PARTS if not getattr(dataset, f"has_{part}")()]
+    if missing:
+        whole = [id for id in known if id.startswith(f"{target}/") and known[id].has_qrels()]
+        within = f": choose one of {', '.join(whole[:8])}" if whole else ""
+        raise InputError(f"irds:{target} has no {' and no '.join(missing)}{within}")
+    page = f"https://ir-datasets.com/{target.partition('/')[0]}.html#{target}"
+    try:
+        with redirect_stderr(StringIO()):  # ir_datasets logs there and draws its progress bars
+            return replace(_read(dataset, f"irds:{target}"), origin=Origin(reference=page))
+    except InputError:
+        raise
+    except Exception as error:  # requests' errors, those of archives, and ir_datasets' own
+        home, said = ir_datasets.util.home_path(), " ".join(str(error).split())[:200]
+        raise InputError(
+            f"irds:{target} cannot be fetched ({type(error).__name__}: {said}); check the network, "
+            f"or bring a copy of {home} from a machine that has it (IR_DATASETS_HOME)"
+        ) from error
+
+
+def _read(dataset: Any, place: str) -> Retrieval:
+    corpus = assembly.corpus(_texts(dataset.docs_iter(), f"{place} document", "doc_id"), place)
+    queries = assembly.queries(_texts(dataset.queries_iter(), f"{place} query", "query_id"), place)
+    rows = (
+        (f"{place} judgment {n}", one._asdict()) for n, one in enumerate(dataset.qrels_iter(), 1)
+    )
+    judged = assembly.judgments(rows, "query_id", "doc_id", "relevance")
+    return assembly.retrieval(corpus, queries, judged, f"{place} qrels", place)
+
+
+def _texts(entries: Iterable[Any], noun: str, id: str) -> Iterator[tuple[str, Row]]:
+    """Documents or queries with their place, under the names of BEIR's columns."""
+    for number, entry in enumerate(entries, 1):
+        where = f"{noun} {number}"
+        yield where, {"_id": getattr(entry, id), **_text(entry, where)}
+
+
+def _text(entry: Any, where: str) -> Row:
+    """Text and title of a document or query; where ir_datasets joins just these two, apart."""
+    title, fields = getattr(entry, "title", None), [f for f in FIELDS if hasattr(entry, f)]
+    if hasattr(entry, "default_text"):
+        whole = entry.default_text()
+        parts = {"title": title, "text": getattr(entry, "text", None)}
+        return parts if whole == f"{title} {parts['text']}" else {"text": whole}
+    if not fields:
+        there = ", ".join(entry._fields)
+        raise InputError(f"{where} has no text among {there}: write the collection as a folder")
+    return {"title": title, "text": getattr(entry, fields[0])}

@@ -1,0 +1,447 @@
+"""The tasks of the mteb package: texts, judgments and metadata. Its evaluator is never used.
+
+Facts about mteb's data were read in mteb 2.26 (abstasks/, _evaluators/, _create_dataloaders.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from types import UnionType
+from typing import Any
+
+import numpy as np
+
+from harness.sources import SOURCES
+from harness.spec import unknown
+from harness.types import (
+    Candidates,
+    Changes,
+    Classification,
+    Clustering,
+    Corpus,
+    Data,
+    InputError,
+    Int64,
+    Labelled,
+    Origin,
+    Pairs,
+    Qrels,
+    Queries,
+    Retrieval,
+    Summaries,
+    reason,
+)
+
+RANKED = {
+    "ndcg": "nDCG",
+    "map": "AP",
+    "recall": "R",
+    "precision": "P",
+    "mrr": "RR",
+    "hit_rate": "Success",
+    "robustness": "Robustness",
+}
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split of one subset of a task. splits: rows by split of the subset."""
+
+    task: Any
+    subset: str
+    split: str
+    splits: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"mteb:{self.task.metadata.name}"
+
+    @property
+    def rows(self) -> Any:
+        return self.splits[self.split]
+
+
+@SOURCES.register("mteb")
+def mteb(target: str, *, subset: str | None = None, split: str | None = None) -> Data:
+    """A task of the mteb package by its name: mteb:SciFact. The data comes from the hub.
+
+    subset: of a task with several languages or domains; measured as mteb measures it where it is
+    asked for nothing else. split: in place of the task's own. A plugin's own class of an mteb task
+    is found by its name, too.
+
+    Raises InputError for an unknown name, subset or split, data that cannot be fetched, and types
+    of task that the harness does not measure.
+    """
+    kind = _class(target)
+    read, measures = _reader(kind)
+    with _quiet():
+        task = kind()
+    chosen = _one_of(f"subset of {target}", subset, list(task.hf_subsets), "default")
+    asked = split or _one_of(f"split of {target}", None, list(task.eval_splits), "test")
+    data = read(_load(task, chosen, asked))
+    main = _measure(task.metadata.main_score)
+    known = main in measures or "@" in main or main == "p-MRR"
+    order = (main, *measures) if known else measures
+    origin = replace(_origin(task), measures=tuple(dict.fromkeys(order)))
+    return replace(data, origin=origin, warnings=tuple(_departures(task, main, known=known)))
+
+
+def _class(name: str) -> Any:
+    """The class of the task of that name. Raises InputError with the nearest names."""
+    import difflib
+
+    try:
+        with _quiet():
+            from mteb.abstasks import AbsTask
+    except ImportError as error:
+        raise InputError(f"mteb cannot be imported ({reason(error)}): pip install mteb") from error
+    kinds = {kind.metadata.name: kind for kind in _below(AbsTask) if "metadata" in vars(kind)}
+    if name in kinds:
+        return kinds[name]
+    folded = {known.lower(): known for known in kinds}
+    near = difflib.get_close_matches(name.lower(), folded, 8, 0.5)
+    if not near:
+        raise InputError(f"unknown mteb task {name!r}: mteb.get_tasks() lists the names")
+    raise unknown("mteb task", name, [folded[one] for one in near])
+
+
+def _below(kind: Any) -> Iterator[Any]:
+    """All subclasses of a class."""
+    for below in kind.__subclasses__():
+        yield below
+        yield from _below(below)
+
+
+def _one_of(noun: str, asked: str | None, choices: list[str], usual: str) -> str:
+    """What was asked for, the usual one, or the only one. Raises InputError with the choices."""
+    if asked is not None and asked not in choices:
+        raise unknown(noun, asked, choices)
+    if asked is None and usual not in choices and len(choices) > 1:
+        parameter, _, _ = noun.partition(" ")
+        raise InputError(f"choose a {noun} with {parameter}=NAME: {', '.join(choices)}")
+    return asked or (usual if usual in choices else choices[0])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the notes and warnings that mteb and its libraries write to the terminal."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _fetching(task: Any) -> Iterator[None]:
+    """Quiet, without progress bars, and whatever is raised becomes one line."""
+    from datasets import utils as of_datasets
+    from huggingface_hub import utils as of_hub
+
+    shown = [bars for bars in (of_datasets, of_hub) if not bars.are_progress_bars_disabled()]
+    try:
+        with _quiet():
+            for bars in shown:
+                bars.disable_progress_bars()
+            yield
+    except Exception as error:  # the hub's client, datasets and a task's own code raise anything
+        raise InputError(_missing(task, error)) from error
+    finally:
+        for bars in shown:
+            bars.enable_progress_bars()
+
+
+def _missing(task: Any, error: Exception) -> str:
+    """What could not be loaded, why, and where it belongs."""
+    from datasets import config
+
+    about, where = task.metadata, task.metadata.dataset
+    text = (
+        f"mteb:{about.name}: {where.get('path')} at revision {where.get('revision')} cannot be "
+        f"loaded ({type(error).__name__}: {reason(error)})"
+    )
+    if not isinstance(error, OSError):
+        return text
+    return (
+        f"{text}: unset HF_HUB_OFFLINE where there is a network, or run "
+        f"mteb.get_task({about.name!r}).load_data() on another machine and copy its "
+        f"HF_DATASETS_CACHE to {config.HF_DATASETS_CACHE}"
+    )
+
+
+def _load(task: Any, subset: str, split: str) -> _Part:
+    """Bring one split of one subset to memory, from the hub or its cache."""
+    task.hf_subsets = [subset]
+    task.filter_eval_splits([split])
+    with _fetching(task):
+        task.load_data()
+        if hasattr(task, "convert_v1_dataset_format_to_v2"):
+            task.convert_v1_dataset_format_to_v2(num_proc=None)
+    splits = task.dataset.get(subset, task.dataset)
+    if split not in splits:
+        raise unknown(f"split of {task.metadata.name}", split, splits)
+    return _Part(task, subset, split, splits)
+
+
+def _origin(task: Any) -> Origin:
+    """What the metadata tell: the licence, the prompt, whether a query may find itself.
+
+    A prompt that is one text is for queries, and for texts that are compared with each other.
+    """
+    about = task.metadata
+    prompt = about.prompt or getattr(task, "abstask_prompt", "")
+    prompts = {"query": prompt, "text": prompt} if isinstance(prompt, str) else dict(prompt)
+    return Origin(
+        licence="" if about.license in (None, "not specified") else str(about.license),
+        reference=str(about.reference or ""),
+        exclude_self=bool(getattr(task, "ignore_identical_ids", False)),
+        instructions=prompts,
+    )
+
+
+def _measure(main: str) -> str:
+    """A main score of mteb's as a measure of ours: ndcg_at_10 -> nDCG@10."""
+    name, _, cutoff = main.rpartition("_at_")
+    return f"{RANKED[name]}@{cutoff}" if name in RANKED else main
+
+
+def _departures(task: Any, main: str, *, known: bool) -> Iterator[str]:
+    """Where the scores of a task are not what mteb would report, a sentence each."""
+    if not known:
+        yield f"mteb's main score of this task, {main}, is not measured"
+    if getattr(task, "evaluator", type).__name__.startswith("Deprecated"):
+        yield "mteb's own score of this task averages p-values, too: not comparable"
+    if getattr(task, "input1_prompt_type", None) is not None:
+        yield "mteb encodes these pairs as queries and documents: here both sides are texts"
+    drawn = getattr(task, "max_documents_per_cluster", 16384)
+    if drawn != 16384:
+        yield f"mteb clusters samples of {drawn} texts in this task: here they have 16384"
+
+
+def _reader(kind: Any) -> tuple[Callable[[_Part], Data], tuple[str, ...]]:
+    """How the data of a class of task are read and measured; refuses classes not measured here."""
+    from mteb.abstasks.aggregated_task import AbsTaskAggregate
+
+    about = kind.metadata
+    if issubclass(kind, AbsTaskAggregate):
+        parts = ", ".join(f"mteb:{part.metadata.name}" for part in about.tasks)
+        raise InputError(f"mteb:{about.name} is the mean of other tasks: name one of {parts}")
+    base = next(base for base in kind.__mro__ if base.__module__.startswith("mteb.abstasks"))
+    if base.__name__ not in READERS or set(about.modalities) != {"text"}:
+        raise InputError(
+            f"mteb:{about.name} is a task of type {about.type} ({', '.join(about.modalities)}): "
+            f"the harness measures {MEASURED}"
+        )
+    return READERS[base.__name__]
+
+
+def _column(part: _Part, rows: Any, name: str, kind: type | UnionType = str) -> list[Any]:
+    """A column's values. Raises InputError where it is missing or holds something else."""
+    if name not in rows.column_names:
+        raise unknown(f"column of {part.name}", name, rows.column_names)
+    found = list(rows[name])
+    for row, value in enumerate(found):
+        if not isinstance(value, kind):
+            noun = {str: "text", list: "a list"}.get(kind, str(kind))  # type: ignore[call-overload]
+            raise InputError(f"{part.name}: {name!r} of row {row} is {value!r}: expected {noun}")
+    return found
+
+
+def _retrieval(part: _Part) -> Retrieval:
+    rows, main = part.rows, part.task.metadata.main_score
+    documents = rows["corpus"]
+    texts = _column(part, documents, "text")
+    if "title" in documents.column_names:
+        titles = list(documents["title"])
+        texts = [f"{t} {text}" if t else text for t, text in zip(titles, texts, strict=True)]
+    corpus = Corpus.of(_column(part, documents, "id"), [text.strip() for text in texts])
+    judged = {id: docs for id, docs in rows["relevant_docs"].items() if docs}
+    asked = rows["queries"]
+    asked = asked.select([i for i, id in enumerate(asked["id"]) if id in judged])
+    queries = Queries(_column(part, asked, "id"), _questions(part, asked))
+    triples = ((q, d, float(gain)) for q, docs in judged.items() for d, gain in docs.items())
+    named = rows["top_ranked"]
+    if named is None and _has_candidates(part):
+        raise InputError(f"{part.name} has lost its candidates: {OFFLINE}")
+    return Retrieval(
+        corpus,
+        queries,
+        Qrels.of(triples, queries, corpus),
+        candidates=None if named is None else Candidates.of(named, queries, corpus),
+        groups=_groups(queries) if main.startswith("robustness") else None,
+        changes=_changes(part, queries, corpus) if main == "p-MRR" else None,
+    )
+
+
+OFFLINE = "mteb finds them only where it reaches the hub; unset HF_HUB_OFFLINE"
+
+
+def _has_candidates(part: _Part) -> bool:
+    """Whether mteb's own statistics of the split, where there are any, tell of candidates."""
+    found = (part.task.metadata.descriptive_stats or {}).get(part.split, {})
+    found = found.get("hf_subset_descriptive_stats", {}).get(part.subset, found)
+    return found.get("top_ranked_statistics") is not None
+
+
+def _questions(part: _Part, rows: Any) -> list[str]:
+    """Queries as mteb gives them to a plain model."""
+    texts = _column(part, rows, "text", str | list)
+    if "instruction" in rows.column_names:
+        return [_question(*both) for both in zip(texts, rows["instruction"], strict=True)]
+    if part.task.metadata.main_score in ("p-MRR", "robustness_at_10"):
+        raise InputError(f"{part.name} has lost its instructions: {OFFLINE}")
+    return [_question(text, None) for text in texts]
+
+
+def _question(text: str | list[Any], instruction: str | None) -> str:
+    """The text and then the instruction; behind the instruction where it is a conversation."""
+    turns = [text] if isinstance(text, str) else text
+    asked = "; ".join(t if isinstance(t, str) else f"{t['role']}: {t['content']}" for t in turns)
+    if instruction is None:
+        return asked
+    return f"{asked} {instruction}" if isinstance(text, str) else f"{instruction} {asked}"
+
+
+def _groups(queries: Queries) -> Int64:
+    """Equal for the queries whose ids are equal up to the first underscore (InstructIR)."""
+    prefixes = [id.partition("_")[0] for id in queries.ids]
+    return np.unique(prefixes, return_inverse=True)[1].astype(np.int64)
+
+
+def _changes(part: _Part, queries: Queries, corpus: Corpus) -> Changes:
+    """FollowIR: pairs of queries ID-og and ID-changed, and the documents that lost relevance."""
+    rows = []
+    for id, documents in _lost(part).items():
+        before, after = queries.rows.get(f"{id}-og"), queries.rows.get(f"{id}-changed")
+        if before is not None and after is not None:
+            rows += [(before, after, corpus.rows.get(doc, -1)) for doc in documents]
+    if not rows:
+        raise InputError(f"{part.name}: no queries ID-og and ID-changed for a changed judgment")
+    before, after, docs = np.array(rows, np.int64).T
+    return Changes(before, after, docs.astype(np.int32))
+
+
+def _lost(part: _Part) -> Mapping[str, Iterable[str]]:
+    """Ids of documents that lost relevance, by query id without its ending."""
+    own: Any = getattr(part.task, "qrels_diff", None)
+    if own is not None:
+        return dict(own[part.subset][part.split])
+    import datasets
+
+    where = part.task.metadata.dataset
+    with _fetching(part.task):
+        found: Any = datasets.load_dataset(
+            where["path"], "qrel_diff", split="qrel_diff", revision=where["revision"]
+        )
+    return dict(zip(found["query-id"], found["corpus-ids"], strict=True))
+
+
+def _sts(part: _Part) -> Pairs:
+    return _pairs(part, part.rows, (*part.task.column_names, "score"))
+
+
+def _pair_classification(part: _Part) -> Pairs:
+    task, rows = part.task, part.rows
+    names = (task.input1_column_name, task.input2_column_name, task.label_column_name)
+    if len(rows) == 1 and isinstance(rows[0].get(names[0]), list):  # mteb's first format
+        rows = type(rows).from_dict({name: rows[0][name] for name in names})
+    return _pairs(part, rows, names)
+
+
+def _pairs(part: _Part, rows: Any, names: tuple[str, str, str]) -> Pairs:
+    left, right, gold = names
+    values = np.asarray(_column(part, rows, gold, int | float), np.float64)
+    if not np.isfinite(values).all():
+        raise InputError(f"{part.name}: a value of {gold!r} is not finite")
+    return Pairs(_column(part, rows, left), _column(part, rows, right), values)
+
+
+def _classification(part: _Part) -> Classification:
+    task = part.task
+    if task.is_cross_validation:
+        raise InputError(f"{part.name} is measured by cross-validation: the harness has none")
+    if task.train_split not in part.splits:
+        raise unknown(f"training split of {part.name}", task.train_split, part.splits)
+
+    def labelled(split: str) -> Labelled:
+        rows = part.splits[split]
+        labels = _column(part, rows, task.label_column_name, int | str)
+        return Labelled(_column(part, rows, task.input_column_name), [str(x) for x in labels])
+
+    return Classification(
+        labelled(task.train_split),
+        labelled(part.split),
+        samples_per_label=task.samples_per_label,
+        experiments=task.n_experiments,
+    )
+
+
+def _clustering(part: _Part) -> Clustering:
+    task, rows = part.task, part.rows
+    texts = _column(part, rows, task.input_column_name)
+    labels = _column(part, rows, task.label_column_name, int | str | list)
+    each = [x if isinstance(x, list) else [x] for x in labels]
+    depth = max(map(len, each))
+    levels = tuple(
+        _level([row[i] if i < len(row) else None for row in each])
+        for i in range(min(depth, task.max_depth or depth))
+    )
+    drawn, share = task.max_document_to_embed, task.max_fraction_of_documents_to_embed
+    if share is not None:
+        drawn = int(share * len(texts))
+    if drawn == 0:
+        raise InputError(f"{part.name} draws {share:g} of its {len(texts)} texts, which is none")
+    return Clustering(texts, levels, drawn=drawn and min(drawn, len(texts)))
+
+
+def _level(labels: list[Any]) -> list[str | None]:
+    """Labels of one level as mteb reads them: missing beside text is a label of its own, "-1";
+    beside numbers, missing and -1 are left out.
+    """
+    if any(isinstance(label, str) for label in labels):
+        return ["-1" if label is None else str(label) for label in labels]
+    return [None if label in (None, -1) else str(label) for label in labels]
+
+
+def _clustering_sets(part: _Part) -> Clustering:
+    task = part.task
+    texts = _column(part, part.rows, task.input_column_name, list)
+    labels = _column(part, part.rows, task.label_column_name, list)
+    sets = np.repeat(np.arange(len(texts)), [len(row) for row in texts])
+    level = [str(label) for row in labels for label in row]
+    return Clustering([text for row in texts for text in row], (level,), sets=sets)
+
+
+def _summaries(part: _Part) -> Summaries:
+    task, rows = part.task, part.rows
+    return Summaries(
+        _column(part, rows, task.human_summaries_column_name, list),
+        _column(part, rows, task.machine_summaries_column_name, list),
+        _column(part, rows, task.relevancy_column_name, list),
+    )
+
+
+_RETRIEVAL = (_retrieval, ("nDCG@10", "AP@1000", "RR@10", "R@10", "R@100"))
+READERS: dict[str, tuple[Callable[[_Part], Data], tuple[str, ...]]] = {
+    "AbsTaskRetrieval": _RETRIEVAL,
+    "AbsTaskReranking": _RETRIEVAL,
+    "AbsTaskSTS": (_sts, ("cosine_spearman", "cosine_pearson")),
+    "AbsTaskPairClassification": (
+        _pair_classification,
+        ("max_ap", "max_f1", "max_accuracy", "cosine_ap"),
+    ),
+    "AbsTaskClassification": (_classification, ("accuracy", "f1", "f1_weighted")),
+    "AbsTaskClustering": (_clustering, ("v_measure",)),
+    "AbsTaskClusteringLegacy": (_clustering_sets, ("v_measure",)),
+    "AbsTaskSummarization": (_summaries, ("cosine_spearman", "cosine_pearson")),
+}
+"""By mteb's class of task: how its data are read, and the usual measures, the main one first."""
+
+MEASURED = "retrieval, reranking, STS, (pair) classification, clustering and summarization of text"
