@@ -278,7 +278,7 @@ def _recorded(outcome: _Outcome, data: Data, setting: _Setting) -> Evaluation:
         rewriting=setting.rewriting,
         main_measure=names[0],
         scores=verdict.scores,
-        counts={**verdict.counts, **vectors.counts},
+        counts={**vectors.counts, **verdict.counts},
         warnings=[*data.warnings, *vectors.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},

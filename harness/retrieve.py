@@ -68,6 +68,8 @@ def without_own(run: Run, data: Retrieval, ids: Sequence[str]) -> Run:
 def _passages(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:
     """The best texts of the corpus, or of the candidates."""
     candidates = collection.data.candidates
+    if candidates is not None and collection.data.corpus.parents is not None:
+        raise InputError("the collection has candidates and passages: expected one of them")
     if candidates is not None:
         return pairwise.rank(queries, collection.documents, candidates, k=depth, progress=progress)
     depth = min(depth, len(collection.data.corpus))

@@ -12,6 +12,7 @@ descending" (trec_eval's tie rule) is "row number descending" from here on.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,16 +74,25 @@ class Corpus:
     Where texts are passages, `parents` names the document that each belongs to, as int32 [n] rows
     of `parent_ids`, ascending. Passages are searched; documents are ranked, each by its best
     passage (MaxP, Dai and Callan 2019), and judged.
+
+    metadata: columns [n] by name, of text, numbers or lists, None where a document has no value;
+    no part of the text.
     """
 
     ids: Sequence[str]
     texts: Sequence[str]
     parents: Int32 | None = None
     parent_ids: Sequence[str] = ()
+    metadata: Mapping[str, Sequence[object]] | None = None
 
     @classmethod
     def of(
-        cls, ids: Sequence[str], texts: Sequence[str], parents: Sequence[str] | None = None
+        cls,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        parents: Sequence[str] | None = None,
+        *,
+        metadata: Mapping[str, Sequence[object]] | None = None,
     ) -> Corpus:
         """Sort documents by id. parents: [n] ids of the documents that passages belong to.
 
@@ -94,13 +104,14 @@ class Corpus:
         sorted_ids = [ids[i] for i in order]
         refuse_bad_ids(sorted_ids, "document")
         sorted_texts = [texts[i] for i in order]
+        columns = metadata and {name: [col[i] for i in order] for name, col in metadata.items()}
         if parents is None:
-            return cls(sorted_ids, sorted_texts)
+            return cls(sorted_ids, sorted_texts, metadata=columns)
         known = sorted(set(parents))
         refuse_bad_ids(known, "parent document")
         row = {id: number for number, id in enumerate(known)}
         rows = np.array([row[parents[i]] for i in order], np.int32)
-        return cls(sorted_ids, sorted_texts, rows, known)
+        return cls(sorted_ids, sorted_texts, rows, known, columns)
 
     @property
     def ranked(self) -> Sequence[str]:
@@ -251,9 +262,7 @@ class Candidates:
     unknown: int = 0
 
     @classmethod
-    def of(
-        cls, named: Mapping[str, Iterable[str]], queries: Queries, corpus: Corpus
-    ) -> Candidates:
+    def of(cls, named: Mapping[str, Iterable[str]], queries: Queries, corpus: Corpus) -> Candidates:
         """Build from document ids by query id; what the corpus does not hold is left out."""
         rows, unknown = [], 0
         for id in queries.ids:
@@ -284,8 +293,8 @@ class Retrieval:
 
     binary: judgments for the measures that ask whether a document is relevant, where the
     collection has them beside graded ones. candidates: what may be ranked, where that is given.
-    groups: int64 [q], equal for queries that ask the same with another instruction. warnings:
-    what the source noticed and tolerated, a sentence each.
+    groups: int64 [q], equal for the parts of a question, or for queries that ask the same with
+    another instruction. warnings: what the source noticed and tolerated, a sentence each.
     """
 
     corpus: Corpus
@@ -310,6 +319,11 @@ class Retrieval:
         if self.corpus.parents is not None:
             parents = [self.corpus.parent_ids[row] for row in self.corpus.parents]
             parts["parents"] = text_digest(parents)
+        if self.corpus.metadata is not None:
+            names, columns = self.corpus.metadata.keys(), self.corpus.metadata.values()
+            objects = (dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True))
+            written = [json.dumps(one, sort_keys=True, default=str) for one in objects]
+            parts["metadata"] = text_digest(written)
         if self.binary is not None:
             parts["binary"] = _digest(self.binary.indptr, self.binary.docs, self.binary.gains)
         if self.candidates is not None:
@@ -384,6 +398,7 @@ class Classification:
         return {
             "train": text_digest(self.train.texts, self.train.labels),
             "test": text_digest(self.test.texts, self.test.labels),
+            "protocol": f"{self.samples_per_label} a label, {self.experiments} experiments",
         }
 
 
@@ -392,13 +407,15 @@ class Clustering:
     """Vectors are clustered and compared with labels, on each level of a hierarchy.
 
     texts: [n]; levels: labels [n] from coarse to fine, one level or more, None for a text that a
-    level leaves out. drawn: how many of the texts are drawn and encoded, None for all. sets: int64
-    [n] where the texts form sets that are clustered apart (MTEB's first protocol).
+    level leaves out. drawn: how many of the texts are drawn and encoded, None for all. sample: how
+    many of these each clustering draws, with replacement. sets: int64 [n] where the texts form
+    sets that are clustered apart (MTEB's first protocol).
     """
 
     texts: Sequence[str]
     levels: tuple[Sequence[str | None], ...]
     drawn: int | None = None
+    sample: int = 16384
     sets: Int64 | None = None
     warnings: tuple[str, ...] = ()
     origin: Origin = Origin()
@@ -408,7 +425,11 @@ class Clustering:
     def fingerprint(self) -> dict[str, str]:
         """SHA-256 of the texts, the labels and the division into sets."""
         levels = [[label or "" for label in level] for level in self.levels]
-        parts = {"texts": text_digest(self.texts), "labels": text_digest(*levels)}
+        parts = {
+            "texts": text_digest(self.texts),
+            "labels": text_digest(*levels),
+            "protocol": f"drawn {self.drawn}, sample {self.sample}",
+        }
         return parts if self.sets is None else {**parts, "sets": _digest(self.sets)}
 
 

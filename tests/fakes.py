@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.encoders import Encoded, Similarity
-from harness.types import Role
+from harness.types import Representation, Role
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,10 @@ class Counting:
     settings: tuple[tuple[str, object], ...] = ()
     seen: list[str] = field(default_factory=list, compare=False)
     loads: list[int] = field(default_factory=list, compare=False)
+
+    @property
+    def makes(self) -> Representation:
+        return "dense"
 
     @property
     def similarity(self) -> Similarity:

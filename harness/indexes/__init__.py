@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from harness.spec import Registry
-from harness.types import Embeddings, Progress, Representation, Run
+from harness.types import Dense, Embeddings, Progress, Representation, Run
 
 
 class Searcher(Protocol):
@@ -31,6 +32,42 @@ class Index(Protocol):
 
     def describe(self) -> Mapping[str, object]:
         """What decides its results besides its spec: library and version."""
+
+
+@runtime_checkable
+class Structured(Protocol):
+    """An index with a structure that is costly to build: built once, kept, and searched with
+    whatever parameters only matter then (ef_search, nprobe).
+    """
+
+    def structure(self) -> Mapping[str, object]:
+        """What decides the structure besides the vectors, as JSON: parameters and library."""
+
+    def grow(self, documents: Dense, progress: Progress) -> Any:
+        """Build the structure. Raises InputError for vectors it cannot take, or too many."""
+
+    def searcher(self, built: Any, documents: Dense) -> CountingSearcher:
+        """The structure, to be searched with this index's parameters."""
+
+    def write(self, built: Any, path: Path) -> None:
+        """Write the structure to a file. Raises OSError."""
+
+    def read(self, path: Path) -> Any:
+        """Read what `write` wrote. Raises InputError."""
+
+    def bytes(self, built: Any) -> int:
+        """Memory that it takes to serve the structure, vectors included."""
+
+    def warnings(self, k: int) -> tuple[str, ...]:
+        """What a search for k will not do as its parameters say, a sentence each."""
+
+
+class CountingSearcher(Searcher, Protocol):
+    """A Searcher that tells what a search cost."""
+
+    @property
+    def distances(self) -> int | None:
+        """Distances computed by the last search, where the library tells."""
 
 
 INDEXES: Registry[Index] = Registry("index", "harness.indexes")

@@ -27,8 +27,12 @@ def rank(
     queries: Embeddings, documents: Embeddings, candidates: Candidates, *, k: int,
     progress: Progress,
 ) -> Run:  # fmt: skip
-    """The k best of each query's candidates [q, k], by the one ranking rule; exact."""
+    """The k best of each query's candidates, by the one ranking rule; exact.
+
+    A run [q, k], or as wide as the most candidates of a query where these are fewer.
+    """
     q = len(queries)
+    k = min(k, int(np.diff(candidates.indptr).max(initial=1)))
     rows = np.repeat(np.arange(q), np.diff(candidates.indptr))
     scores = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), CELLS):

@@ -16,8 +16,8 @@ def parts(data: Classification) -> Parts:
     """The training texts that some experiment draws, and all test texts."""
     rows = _drawn(data)
     return {
-        "training texts": ("text", [data.train.texts[row] for row in rows]),
-        "test texts": ("text", data.test.texts),
+        "training_texts": ("text", [data.train.texts[row] for row in rows]),
+        "test_texts": ("text", data.test.texts),
     }
 
 
@@ -38,7 +38,7 @@ def judge(
     draws = [np.searchsorted(rows, draw) for draw in _draws(data)]
     labels = [data.train.labels[row] for row in rows]
     found = probe(
-        vectors["training texts"], labels, vectors["test texts"], data.test.labels,
+        vectors["training_texts"], labels, vectors["test_texts"], data.test.labels,
         draws=draws, progress=progress,
     )  # fmt: skip
     values = {name: found.correct if name == "accuracy" else v for name, v in found.scores.items()}
@@ -48,8 +48,8 @@ def judge(
             raise InputError(f"{name} needs labels 0 and 1: choose {', '.join(values)}")
     scores = {name: intervals({name: values[name]}, seed)[name] for name in wanted}
     counts = {
+        "training_texts": len(data.train),
         "training_texts_drawn": len(rows),
-        "test_texts": len(data.test),
         "labels": len(set(data.test.labels)),
         "experiments_unconverged": found.unconverged,
     }

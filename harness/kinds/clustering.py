@@ -40,8 +40,14 @@ def judge(
         each = []
         for number, level in enumerate(data.levels):
             kept = [i for i, row in enumerate(rows) if level[row] is not None]
+            if not kept:
+                continue  # nothing of this level was drawn
             labels = [str(level[rows[i]]) for i in kept]
-            each.append(v_measures(values[kept], [labels], random=random, progress=progress)[0])
+            each.append(
+                v_measures(
+                    values[kept], [labels], random=random, sample=data.sample, progress=progress
+                )[0]
+            )
             levels += [number] * len(each[-1])
         found = np.concatenate(each)
     counts = {"texts": len(data.texts), "texts_drawn": len(rows), "levels": len(data.levels)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from harness.kinds import Parts, Verdict, intervals
 from harness.measures import GROUPED, RETRIEVAL, Measure
-from harness.measures.groups import group_minimum, p_mrr
+from harness.measures.groups import group_minimum, p_mrr, together
 from harness.measures.retrieval import GRADED, Found, find
 from harness.types import Float64, InputError, Retrieval, Run
 
@@ -73,13 +73,15 @@ def judge(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int) -> 
 
 
 def _grouped(measure: Measure, found: Found, run: Run, data: Retrieval) -> Float64:
-    """One value a group of queries: Robustness@k, or p-MRR."""
-    if measure.name == "Robustness":
-        if data.groups is None:
-            raise InputError(f"{measure} needs groups of queries, and this collection has none")
-        scored = data.qrels.judged
-        ndcg = RETRIEVAL["nDCG"](found, measure.cutoff or 0)
-        return group_minimum(ndcg[scored], data.groups[scored])
-    if data.changes is None:
-        raise InputError(f"{measure} needs changed instructions, and this collection has none")
-    return p_mrr(run, data.changes)
+    """One value a group of queries: Robustness@k, MergedAP@k, or p-MRR."""
+    if measure.name == "p-MRR":
+        if data.changes is None:
+            raise InputError(f"{measure} needs changed instructions, and this collection has none")
+        return p_mrr(run, data.changes)
+    if data.groups is None:
+        raise InputError(f"{measure} needs groups of queries, and this collection has none")
+    cutoff = measure.cutoff or 0
+    if measure.name == "MergedAP":
+        return RETRIEVAL["AP"](find(*together(run, data.qrels, data.groups)), cutoff)
+    scored = data.qrels.judged
+    return group_minimum(RETRIEVAL["nDCG"](found, cutoff)[scored], data.groups[scored])

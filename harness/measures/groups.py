@@ -1,10 +1,11 @@
-"""Measures over queries that belong together: one question under several instructions."""
+"""Measures over queries that belong together: one question in parts or with other instructions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from harness.types import Changes, Float64, InputError, Int32, Int64, Run
+from harness import ranking
+from harness.types import Changes, Float64, InputError, Int32, Int64, Qrels, Run, spans
 
 
 def p_mrr(run: Run, changes: Changes) -> Float64:
@@ -51,3 +52,27 @@ def group_minimum(values: Float64, groups: Int64) -> Float64:
     lowest = np.full(len(known), np.inf)
     np.minimum.at(lowest, rows, values)
     return lowest
+
+
+def together(run: Run, qrels: Qrels, groups: Int64) -> tuple[Run, Qrels]:
+    """Each group of judged queries as one question: run [g, k] and judgments, groups ascending.
+
+    run: [q, k]; groups: [q]. A document has its best score for any query of the group; the
+    judgments are those of the last query, as MTEB takes them: it judges all parts of a question
+    alike. The mean AP@1000 of these is MTEB's main score of MindSmallReranking.
+    """
+    judged = np.flatnonzero(qrels.judged)
+    _, last, inverse = np.unique(groups[judged][::-1], return_index=True, return_inverse=True)
+    places = np.flatnonzero(run.docs[judged].ravel() >= 0)
+    rows = inverse[::-1][places // run.docs.shape[1]]
+    docs, scores = run.docs[judged].ravel()[places], run.scores[judged].ravel()[places]
+    order = np.lexsort((-scores, docs, rows))
+    rows, docs, scores = rows[order], docs[order], scores[order]
+    best = np.append(True, (rows[1:] != rows[:-1]) | (docs[1:] != docs[:-1]))[: len(rows)]
+    merged = ranking.of_cells(
+        rows[best], docs[best], scores[best], q=len(last), k=run.docs.shape[1]
+    )
+    ends = judged[::-1][last]
+    lengths = np.diff(qrels.indptr)[ends]
+    cells = spans(qrels.indptr[ends], lengths)
+    return merged, Qrels(np.append(0, lengths.cumsum()), qrels.docs[cells], qrels.gains[cells])

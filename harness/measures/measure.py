@@ -9,8 +9,8 @@ from harness.measures.retrieval import RETRIEVAL
 from harness.spec import unknown
 from harness.types import InputError
 
-GROUPED = ("Robustness", "p-MRR")  # one value a group of queries
-RANKED = (*RETRIEVAL, "Robustness")  # with a cut-off
+GROUPED = ("Robustness", "MergedAP", "p-MRR")  # one value a group of queries
+RANKED = (*RETRIEVAL, "Robustness", "MergedAP")  # with a cut-off
 RANKS_COMPARED = 1000  # results that p-MRR looks at, as MTEB
 
 KINDS: dict[str, tuple[str, ...]] = {

@@ -6,6 +6,7 @@ raises InputError with the place of the row that is wrong.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -34,7 +35,7 @@ Judgments = Iterable[tuple[str, str, float]]
 class Columns:
     """Names of the columns of documents or queries.
 
-    A title may be missing from a row, an instruction null.
+    A title may be missing from a row, an instruction or the object of metadata null.
     """
 
     id: str = "_id"
@@ -42,20 +43,34 @@ class Columns:
     title: str = "title"
     parent: str | None = None
     instruction: str | None = None
+    metadata: str | None = None
 
 
 BEIR = Columns()
+FOLDER = Columns(metadata="metadata")
 
 
 def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
     """Documents, or passages where `columns` name a parent. place: all of the rows, for errors."""
-    ids, texts, parents = [], [], []
+    ids, texts, parents, objects = [], [], [], []
     for where, row, id, text in _texts(rows, "document", place, columns):
         ids.append(id)
         texts.append(text)
         if columns.parent:
             parents.append(files.text(row, columns.parent, where))
-    return Corpus.of(ids, texts, parents or None)
+        if columns.metadata:
+            objects.append(_object(row, columns.metadata, where))
+    names = sorted({name for one in objects for name in one})
+    metadata = {name: [one.get(name) for one in objects] for name in names}
+    return Corpus.of(ids, texts, parents or None, metadata=metadata or None)
+
+
+def _object(row: Row, key: str, where: str) -> Row:
+    """A field that must be an object, null or absent."""
+    value = row.get(key) or {}
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: {key!r} is {reprlib.repr(value)}: expected an object")
+    return value
 
 
 def queries(rows: Rows, place: str, columns: Columns = BEIR) -> Queries:

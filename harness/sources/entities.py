@@ -216,7 +216,8 @@ def entities(
     kinds = _kinds()
     populations = [_population(kind, range(i, docs, len(kinds))) for i, kind in enumerate(kinds)]
     ids = [f"entity_{i}" for i in range(docs)]
-    corpus = Corpus.of(ids, _documents(docs, populations, _below(draws)))
+    texts = _documents(docs, populations, _below(draws))
+    corpus = Corpus.of(ids, texts, metadata=_metadata(docs, populations))
     wanted = Wanted(form, constraints, negated, least, most)
     found = _found(populations, wanted, queries, _below(aside))
     asked = Queries([f"query_{i}" for i in range(queries)], [text for text, _ in found])
@@ -327,6 +328,25 @@ def _fact(column: Column, row: int, below: Below) -> str:
     chosen = _sample(range(len(attribute.values)), amount, below)
     column.holds[chosen, row] = True
     return _listed([attribute.values[i] for i in chosen]) or attribute.empty
+
+
+def _metadata(docs: int, populations: Sequence[Population]) -> dict[str, list[object]]:
+    """Columns [docs]: the kind of each entity, its numbers, and its value or values."""
+    found: dict[str, list[object]] = {"kind": [None] * docs}
+    for population in populations:
+        found["kind"][population.docs.start :: population.docs.step] = [
+            population.kind.plural
+        ] * len(population.docs)
+        for column in population.columns:
+            attribute = column.attribute
+            cells: list[object] = list(column.amounts.tolist())
+            if attribute.values:
+                held = [np.flatnonzero(which).tolist() for which in column.holds.T]
+                named = [[attribute.values[i] for i in each] for each in held]
+                cells = [each[0] for each in named] if max(attribute.span) == 1 else list(named)
+            values = found.setdefault(attribute.name, [None] * docs)
+            values[population.docs.start :: population.docs.step] = cells
+    return found
 
 
 def _listed(parts: Sequence[str], comma: str = ", ", last: str = " and ") -> str:

@@ -1,6 +1,7 @@
 """A folder in the BEIR layout: corpus, queries and qrels of one collection.
 
-corpus.jsonl     {"_id": ..., "title": ..., "text": ...}    also .jsonl.gz, .parquet
+corpus.jsonl     {"_id": ..., "title": ..., "text": ...}    also .jsonl.gz, .parquet; an object
+                 "metadata" is kept as what documents can be filtered by
 queries.jsonl    {"_id": ..., "text": ...}                  also .jsonl.gz, .parquet
 qrels/test.tsv   query-id  corpus-id  score, with a header  also .gz, .jsonl, .parquet, or
                  TREC's four columns as test.qrels
@@ -28,7 +29,7 @@ def folder(target: str, *, split: str = "test") -> Retrieval:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder: expected a collection in the BEIR layout")
     documents, asked = files.find(root, "corpus", TEXTS), files.find(root, "queries", TEXTS)
-    corpus = assembly.corpus(files.rows(documents), str(documents))
+    corpus = assembly.corpus(files.rows(documents), str(documents), assembly.FOLDER)
     queries = assembly.queries(files.rows(asked), str(asked))
     path = _qrels_file(root / "qrels", split)
     trecs = ".qrels" in path.suffixes

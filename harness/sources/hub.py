@@ -139,9 +139,11 @@ class Tables:
                 "add revision=COMMIT"
             )
         page, notes = f"https://huggingface.co/datasets/{self.target}", []
+        at = f"read at {commits[0]}" if commits else "the commit that was read is not known"
         if not COMMIT.fullmatch(self.revision or ""):
-            at = f" (read at {commits[0]})" if commits else ""
-            notes = [f"{self.target} may change: add revision=COMMIT{at}"]
+            notes = [f"{self.target} may change ({at}): add revision=COMMIT"]
+        elif not commits:
+            notes = [f"{self.target}: {at}"]
         return Origin(reference=f"{page}/tree/{commits[0]}" if commits else page), notes
 
 
@@ -260,21 +262,7 @@ def _load(target: str, revision: str | None, part: str) -> Any:
     except InputError:
         raise
     except Exception as error:  # datasets, the hub's client and file systems raise their own
-        if isinstance(error, datasets.exceptions.DatasetGenerationError) and error.__cause__:
-            error = error.__cause__  # its own message says nothing
-        said = " ".join(str(error).split()).replace(huggingface_hub.get_token() or "\0", "***")[
-            :250
-        ]
-        advice = ""
-        if not root.is_dir() and not isinstance(error, ValueError):  # which lists what is there
-            offline = " (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else ""
-            advice = (
-                f"; check name, revision and network{offline}, name a folder with the same tables, "
-                "or bring the dataset to the cache (HF_HOME)"
-            )
-        raise InputError(
-            f"{target} {part} cannot be loaded: {type(error).__name__}: {said}{advice}"
-        ) from error
+        raise _refusal(f"{target} {part}", error, local=root.is_dir()) from error
     commit = _commit(table)
     if COMMIT.fullmatch(revision or "") and commit not in (None, revision):
         raise InputError(  # datasets takes any commit of its cache where the hub does not answer
@@ -282,6 +270,24 @@ def _load(target: str, revision: str | None, part: str) -> Any:
             f"{revision}: check it and the network, or ask for the one that is there"
         )
     return table
+
+
+def _refusal(place: str, error: BaseException, *, local: bool) -> InputError:
+    """What went wrong and what to do, on one line, without the user's token."""
+    import datasets
+    import huggingface_hub
+
+    if isinstance(error, datasets.exceptions.DatasetGenerationError):  # says nothing itself
+        error = error.__cause__ or error
+    said = " ".join(str(error).split()).replace(huggingface_hub.get_token() or "\0", "***")
+    advice = ""
+    if not local and not isinstance(error, ValueError):  # of a config or split: lists what is there
+        offline = " (HF_HUB_OFFLINE is set)" if datasets.config.HF_HUB_OFFLINE else ""
+        advice = (
+            f"; check name, revision and network{offline}, name a folder with the same tables, or "
+            "bring the dataset to the cache (HF_HOME)"
+        )
+    return InputError(f"{place} cannot be loaded: {type(error).__name__}: {said[:250]}{advice}")
 
 
 def _local(root: Path, config: str, split: str) -> Any:

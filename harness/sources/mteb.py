@@ -44,6 +44,13 @@ RANKED = {
     "mrr": "RR",
     "hit_rate": "Success",
     "robustness": "Robustness",
+    "max_over_subqueries_map": "MergedAP",
+}
+NOUNS: Mapping[Any, str] = {
+    str: "text",
+    str | list: "text",
+    list: "a list",
+    int | float: "a number",
 }
 
 
@@ -98,7 +105,9 @@ def _class(name: str) -> Any:
         with _quiet():
             from mteb.abstasks import AbsTask
     except ImportError as error:
-        raise InputError(f"mteb cannot be imported ({reason(error)}): pip install mteb") from error
+        raise InputError(
+            f"mteb cannot be imported ({reason(error)}): pip install 'retrieval-harness[mteb]'"
+        ) from error
     kinds = {kind.metadata.name: kind for kind in _below(AbsTask) if "metadata" in vars(kind)}
     if name in kinds:
         return kinds[name]
@@ -220,9 +229,6 @@ def _departures(task: Any, main: str, *, known: bool) -> Iterator[str]:
         yield "mteb's own score of this task averages p-values, too: not comparable"
     if getattr(task, "input1_prompt_type", None) is not None:
         yield "mteb encodes these pairs as queries and documents: here both sides are texts"
-    drawn = getattr(task, "max_documents_per_cluster", 16384)
-    if drawn != 16384:
-        yield f"mteb clusters samples of {drawn} texts in this task: here they have 16384"
 
 
 def _reader(kind: Any) -> tuple[Callable[[_Part], Data], tuple[str, ...]]:
@@ -249,7 +255,7 @@ def _column(part: _Part, rows: Any, name: str, kind: type | UnionType = str) -> 
     found = list(rows[name])
     for row, value in enumerate(found):
         if not isinstance(value, kind):
-            noun = {str: "text", list: "a list"}.get(kind, str(kind))  # type: ignore[call-overload]
+            noun = NOUNS.get(kind, "a label")
             raise InputError(f"{part.name}: {name!r} of row {row} is {value!r}: expected {noun}")
     return found
 
@@ -267,7 +273,7 @@ def _retrieval(part: _Part) -> Retrieval:
     asked = asked.select([i for i, id in enumerate(asked["id"]) if id in judged])
     queries = Queries(_column(part, asked, "id"), _questions(part, asked))
     triples = ((q, d, float(gain)) for q, docs in judged.items() for d, gain in docs.items())
-    named = rows["top_ranked"]
+    named = rows.get("top_ranked")
     if named is None and _has_candidates(part):
         raise InputError(f"{part.name} has lost its candidates: {OFFLINE}")
     return Retrieval(
@@ -275,7 +281,7 @@ def _retrieval(part: _Part) -> Retrieval:
         queries,
         Qrels.of(triples, queries, corpus),
         candidates=None if named is None else Candidates.of(named, queries, corpus),
-        groups=_groups(queries) if main.startswith("robustness") else None,
+        groups=_groups(queries, main),
         changes=_changes(part, queries, corpus) if main == "p-MRR" else None,
     )
 
@@ -309,9 +315,16 @@ def _question(text: str | list[Any], instruction: str | None) -> str:
     return f"{asked} {instruction}" if isinstance(text, str) else f"{instruction} {asked}"
 
 
-def _groups(queries: Queries) -> Int64:
-    """Equal for the queries whose ids are equal up to the first underscore (InstructIR)."""
-    prefixes = [id.partition("_")[0] for id in queries.ids]
+def _groups(queries: Queries, main: str) -> Int64 | None:
+    """Equal for the queries whose ids are equal up to the first underscore (InstructIR), or up to
+    the last (MIND); None for tasks that have no use for it.
+    """
+    if main.startswith("robustness"):
+        prefixes = [id.partition("_")[0] for id in queries.ids]
+    elif main.startswith("max_over_subqueries"):
+        prefixes = [id.rpartition("_")[0] for id in queries.ids]
+    else:
+        return None
     return np.unique(prefixes, return_inverse=True)[1].astype(np.int64)
 
 
@@ -398,7 +411,8 @@ def _clustering(part: _Part) -> Clustering:
         drawn = int(share * len(texts))
     if drawn == 0:
         raise InputError(f"{part.name} draws {share:g} of its {len(texts)} texts, which is none")
-    return Clustering(texts, levels, drawn=drawn and min(drawn, len(texts)))
+    kept = drawn and min(drawn, len(texts))
+    return Clustering(texts, levels, drawn=kept, sample=task.max_documents_per_cluster)
 
 
 def _level(labels: list[Any]) -> list[str | None]:

@@ -159,6 +159,19 @@ def test_pairs_are_evaluated(tmp_path: Path) -> None:
     assert done.record.task.kind == "pairs"
 
 
+def test_pairs_that_belong_together_or_not(tmp_path: Path) -> None:
+    """Gold 1 and 0: the equal pair is the most similar one, the other shares no word."""
+    same = {"sentence1": "a cat", "sentence2": "a cat", "score": 1}
+    other = {"sentence1": "a cat", "sentence2": "no dog", "score": 0}
+    path = write_rows(tmp_path / "a.jsonl", [other, same, same])
+    done = evaluate("hashing", f"pairs:{path}", measures=["max_ap", "cosine_f1"])
+    assert [score.mean for score in done.record.scores.values()] == [1, 1]
+    write_rows(path, [same, same])
+    assert error(path) == ("a.jsonl: 2 pairs with 1 different gold scores: a correlation needs two")
+    write_rows(path, [{**same, "score": True}, other])
+    assert error(path) == "a.jsonl:1: 'score' is True: expected a number"
+
+
 @pytest.mark.parametrize(
     ("split", "size", "mean"),
     [("dev", 1500, 2.3639), ("test", 1379, 2.6079), ("train", 5749, 2.701)],

@@ -1,0 +1,193 @@
+"""Where a task's score is lost: by the vectors, by a metric they were not made for, by the index.
+
+The funnel of Iceberg (github.com/ZJU-DAILY/Iceberg), in numbers of one task:
+
+    best possible     documents in the order of their judgments, cut where the measure ends: 1 for
+                      nDCG, less for recall where more are relevant than the cut-off admits
+    exact search      with the model's own similarity; what it lacks, the vectors lose
+    misused metrics   exact search with another similarity over the same vectors
+    the index         approximate search with the model's own similarity
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import ranking
+from harness.indexes import INDEXES, Index, Searcher, Structured
+from harness.kinds import retrieval
+from harness.measures import GROUPED, Measure
+from harness.measures.neighbours import neighbour_overlap
+from harness.measures.retrieval import GRADED
+from harness.represent import unit
+from harness.retrieve import Collection, retrieve, without_own
+from harness.stats import bootstrap_means
+from harness.store import Store
+from harness.studies.comparison import Interval
+from harness.studies.truncation import embed
+from harness.types import Dense, Float32, Float64, InputError, Progress, Retrieval, Run, silent
+
+NEAR = 10  # neighbours that exact and other searches are compared by
+
+
+@dataclass(frozen=True)
+class Case:
+    """A retrieval task with a model's vectors of it, float32 [n, d] and [q, d].
+
+    raw: as the model returned them; own: so that their inner product is the model's similarity.
+    """
+
+    data: Retrieval
+    measure: Measure
+    similarity: str
+    exclude_self: bool
+    raw: tuple[Float32, Float32]
+    own: tuple[Float32, Float32]
+    warnings: tuple[str, ...]
+
+    def search(self, searcher: Searcher, queries: Float32, depth: int) -> Run:
+        """The best documents of each query [q, depth], without its own where the task says so."""
+        documents = Dense(self.own[0])
+        collection = Collection(self.data, documents, searcher)
+        return retrieve(
+            Dense(queries), collection, depth, exclude_self=self.exclude_self, progress=silent
+        )
+
+    def values(self, run: Run) -> Float64:
+        """The task's measure of a run, one value a judged query."""
+        verdict = retrieval.judge(run, self.data, [self.measure], seed=0)
+        return np.asarray(verdict.per_query[str(self.measure)], np.float64)
+
+
+def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
+    """Load and encode a retrieval task. encoder, task: specs.
+
+    Raises InputError for a task where nothing is searched or whose main measure is one of groups of
+    queries, and as `truncation.embed`.
+    """
+    subject = embed(encoder, task, store=store, progress=progress)
+    data = subject.data
+    if not isinstance(data, Retrieval):
+        raise InputError(f"{task} is a task of {data.kind}: expected retrieval")
+    measure = subject.task.measures(data)[0]
+    if measure.name in GROUPED:
+        raise InputError(f"{task} is measured by {measure}, of groups: expected one of queries")
+    asked = subject.task.exclude_self
+    raw = subject.vectors["documents"], subject.vectors["queries"]
+    scaled = subject.similarity == "cosine"
+    own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
+    exclude = data.origin.exclude_self if asked is None else asked
+    return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
+
+
+def interval(values: Float64, seed: int = 0) -> Interval:
+    """The mean of values [q]; equal seeds draw equal queries, so differences are paired."""
+    low, high = bootstrap_means(values[None, :], seed)
+    return Interval(float(values.mean()), float(low[0]), float(high[0]))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A way to rank the documents, its score, and what it loses.
+
+    loss: the score of `beside` less this one, paired by query; above 0 where this one is worse.
+    kept: share of the 10 documents that exact search returns, by id; None for the best possible.
+    """
+
+    name: str
+    score: Interval
+    beside: str | None
+    loss: Interval | None
+    kept: float | None
+
+
+@dataclass(frozen=True)
+class Funnel:
+    """The stages of one model, task and index, in the order of this module's description.
+
+    index: spec as asked; full: defaults filled in. lengths: the least and the largest norm of the
+    vectors of documents and queries as the model returned them.
+    """
+
+    encoder: str
+    task: str
+    index: str
+    full: str
+    measure: str
+    similarity: str
+    documents: int
+    queries: int
+    lengths: tuple[float, float]
+    stages: tuple[Stage, ...]
+    seed: int
+    warnings: tuple[str, ...]
+
+    @property
+    def best(self) -> Stage:
+        """The best possible ranking."""
+        return self.stages[0]
+
+    @property
+    def exact(self) -> Stage:
+        """Exact search with the model's own similarity."""
+        return self.stages[1]
+
+    @property
+    def misused(self) -> tuple[Stage, ...]:
+        """Exact search with other similarities."""
+        return self.stages[2:-1]
+
+    @property
+    def approximate(self) -> Stage:
+        """The index, with the model's own similarity."""
+        return self.stages[-1]
+
+
+def study(
+    encoder: str,
+    task: str,
+    index: str,
+    *,
+    store: Store,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Funnel:
+    """Score every stage by the task's main measure. encoder, task, index: specs.
+
+    A structure that the index needs is kept under the store's root and used again. Raises
+    InputError for an index that does not take dense vectors, and as `case`.
+    """
+    chosen = INDEXES.create(index)
+    if "dense" not in chosen.takes:
+        raise InputError(f"{index} takes {' or '.join(chosen.takes)} vectors: expected dense")
+    chosen.require("dense")
+    found = case(encoder, task, store=store, progress=progress)
+    documents, queries = found.own
+    exact = INDEXES.create("exact")
+    names = {"dot": "inner product", "cosine": "cosine"}
+    stages = [_stage("best possible", found.values(_ideal(found)), None, seed)]
+    searches: dict[str, tuple[Searcher, Float32]] = {
+        f"exact, {names[found.similarity]}": (exact.build(Dense(documents)), queries),
+        **{
+            f"exact, {name}": (exact.build(Dense(there)), asked)
+            for name, there, asked in _misused(found)
+        },
+        index: (_served(chosen, documents, store, progress), queries),
+    }
+    depth = found.measure.depth
+    values, truth = found.values(_ideal(found)), None
+    before = "best possible"
+    for done, (name, (searcher, asked)) in enumerate(searches.items()):
+        progress("search", done, len(searches), "stages")
+        near = found.search(searcher, asked, NEAR)
+        got = found.values(found.search(searcher, asked, depth))
+        truth = truth or near
+        stages.append(_stage(name, got, (before, values), seed, neighbour_overlap(near, truth, NEAR)))
+        if truth is near:
+            before, values = name, got
+    progress("search", len(searches), len(searches), "stages")
+    lengths = np.concatenate([np.sqrt(np.einsum("nd,nd->n", v, v, dtype=np.float64)) for v in found.raw])
+    return Funnel()

@@ -1,0 +1,54 @@
+"""Vectors of a prescribed intrinsic dimension, whatever the number of their components.
+
+Elliott and Clark 2024 (arXiv 2405.17813) take such vectors to separate what the dimension of the
+data does to a graph of neighbours from what the width of the vectors does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from harness.represent import unit
+from harness.types import Float32, InputError
+
+SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
+
+
+def subspace(n: int, width: int, rank: int, *, seed: int = 0) -> Float32:
+    """n vectors of length 1, evenly spread in a random subspace. Returns [n, width].
+
+    They are Gaussian in `rank` dimensions, rotated into `width` and scaled to length 1, so they lie
+    on a sphere of rank - 1 dimensions. Raises InputError for a rank below 2 or above the width.
+    """
+    return clustered(n, width, rank, clusters=1, spread=None, seed=seed)
+
+
+def clustered(
+    n: int, width: int, rank: int, *, clusters: int, spread: float | None = SPREAD, seed: int = 0
+) -> Float32:
+    """n vectors of length 1 in clusters, each in a subspace of its own. Returns [n, width].
+
+    A centre of length 1 in a random direction and, added to it, a Gaussian in `rank` dimensions
+    with a standard length of `spread`; None leaves out the centre. Vectors are assigned to clusters
+    at random, so any of them are a sample. Raises InputError as `subspace`, and without clusters.
+    """
+    if not 2 <= rank <= width:
+        raise InputError(f"rank {rank}: expected 2 to {width}, the width of the vectors")
+    if n < 1 or clusters < 1:
+        raise InputError(f"{n} vectors in {clusters} clusters: expected at least one of each")
+    from threadpoolctl import threadpool_limits
+
+    random = np.random.default_rng(seed)
+    assigned = random.integers(clusters, size=n)
+    values = np.empty((n, width), np.float32)
+    with threadpool_limits(1):  # products of more threads may round otherwise
+        for cluster in range(clusters):
+            rows = np.flatnonzero(assigned == cluster)
+            axes = np.linalg.qr(random.standard_normal((width, rank)))[0].astype(np.float32)
+            around = random.standard_normal((len(rows), rank), np.float32) @ axes.T
+            if spread is not None:
+                centre = random.standard_normal((1, width))
+                centre /= np.linalg.norm(centre)
+                around = (centre + spread / rank**0.5 * around).astype(np.float32)
+            values[rows] = around
+    return unit(values)
