@@ -9,7 +9,7 @@ from typing import Any
 
 from harness import catalog, records, stats, trec
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Index, Searcher, Structured, saved
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
 from harness.phases import Clock
@@ -60,6 +60,7 @@ class _Setting:
     task: catalog.Task
     measures: tuple[Measure, ...]
     index: tuple[str, Spec]  # as asked, in full
+    rewrite: str
     rewriting: records.Rewriting | None
     exclude_self: bool
     store: Store
@@ -114,6 +115,7 @@ def evaluate(
         asked,
         _chosen(asked, data, measures),
         (index, searched),
+        rewrite,
         _rewriting(rewrite, rewriter),
         _excludes(asked, data),
         store or Store(default_root()),
@@ -148,6 +150,7 @@ def evaluate_run(
         asked,
         _chosen(asked, data, measures),
         ("given", Spec("given")),
+        "none",
         None,
         _excludes(asked, data),
         Store(default_root()),
@@ -186,7 +189,7 @@ def _retrieval(
     feedback = rewriter if isinstance(rewriter, Feedback) else None
     if feedback and encoder.makes not in feedback.takes:
         raise InputError(
-            f"{spec} makes {encoder.makes} vectors and this rewriting takes "
+            f"{spec} makes {encoder.makes} vectors and {setting.rewrite} takes "
             f"{' or '.join(feedback.takes)}: choose another rewriting"
         )
     if isinstance(rewriter, TextRewriter):
@@ -203,7 +206,7 @@ def _retrieval(
             for part in (documents, queries):
                 assert isinstance(part, Dense)
                 unit(part.values)
-        searcher = index.build(documents)
+        searcher, built, notes = _built(index, documents, setting)
     with clock.phase("search", len(data.queries), "queries"):
         run = retrieve(
             queries,
@@ -213,8 +216,25 @@ def _retrieval(
             feedback=feedback,
             progress=clock.progress,
         )
-    details = {"candidates": True} if data.candidates else dict(index.describe())
-    return _judged(system, run, data, vectors, setting, details=details)
+    if data.candidates is not None:  # which are few: all of them are scored
+        built, notes = {"candidates": True}, ()
+    vectors = replace(vectors, warnings=[*vectors.warnings, *notes])
+    return _judged(system, run, data, vectors, setting, details=built)
+
+
+def _built(
+    index: Index, documents: Embeddings, setting: _Setting
+) -> tuple[Searcher, dict[str, object], tuple[str, ...]]:
+    """Documents made searchable, by a structure of the store where there is one; what it is, and
+    what was noticed.
+    """
+    if not isinstance(index, Structured):
+        return index.build(documents), dict(index.describe()), ()
+    assert isinstance(documents, Dense)
+    folder = setting.store.root / "indexes"
+    searcher, reused = saved.searcher(index, documents, folder, setting.clock.progress)
+    notes = (*searcher.warnings, *index.warnings(setting.depth))
+    return searcher, {**index.describe(), "bytes": searcher.bytes, "reused": reused}, notes
 
 
 def _judged(

@@ -146,6 +146,20 @@ def test_a_fingerprint_names_what_changed(other, changed):
     assert {part for part in one if one[part] != two[part]} == changed
 
 
+def test_metadata_is_sorted_along_and_has_a_digest_of_its_own():
+    queries = Queries(["q1"], ["one"])
+    found = []
+    for columns in (None, {"x": [1, 2]}, {"x": [1, None]}, {"y": [1, 2]}):
+        corpus = Corpus.of(["b", "a"], ["of b", "of a"], metadata=columns)
+        data = Retrieval(corpus, queries, Qrels.of([("q1", "a", 1)], queries, corpus))
+        found.append(data.fingerprint())
+    assert corpus.metadata == {"y": [2, 1]}
+    assert len({one.pop("metadata", None) for one in found}) == 4
+    assert found[0] == found[1] == found[2] == found[3]
+    passages = Corpus.of(["p2", "p1"], ["", ""], ["d", "d"], metadata={"x": [1, 2]})
+    assert passages.metadata == {"x": [2, 1]}
+
+
 def test_pairs_have_a_length_and_a_fingerprint():
     pairs = Pairs(["a", "b"], ["c", "d"], np.array([0.5, 1.0]))
     swapped = Pairs(["c", "d"], ["a", "b"], pairs.gold)

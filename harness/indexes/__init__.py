@@ -63,11 +63,20 @@ class Structured(Protocol):
 
 
 class CountingSearcher(Searcher, Protocol):
-    """A Searcher that tells what a search cost."""
+    """A Searcher that tells what a search cost.
+
+    warnings: what was noticed when it was made, a sentence each.
+    """
+
+    warnings: tuple[str, ...]
 
     @property
     def distances(self) -> int | None:
         """Distances computed by the last search, where the library tells."""
+
+    @property
+    def bytes(self) -> int:
+        """Memory that it takes to serve the structure, vectors included."""
 
 
 INDEXES: Registry[Index] = Registry("index", "harness.indexes")

@@ -37,6 +37,7 @@ from harness.types import (
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
+FEW = 4  # queries that are compared one by one: products and threads would cost more
 SAMPLE = 2048  # documents of a block that set the first threshold
 EARLY = 8  # one in so many parts of it sets the second
 CELLS = 1 << 22  # candidates held at a time where there is no threshold
@@ -77,18 +78,48 @@ class Exact:
             return SparseSearcher.of(documents)
         if isinstance(documents, MultiVector):
             return MaxSimSearcher.of(documents, self.block)
-        longest = 0.0
-        for start in range(0, len(documents), self.block):
-            block = documents.values[start : start + self.block]
-            squares = np.einsum("nd,nd->n", block, block)
-            broken = np.flatnonzero(~np.isfinite(squares))
-            if len(broken):
-                raise InputError(
-                    f"the vector of document row {start + broken[0]} holds NaN, infinity or a "
-                    "number too large for float32"
-                )
-            longest = max(longest, float(squares.max(initial=0)) ** 0.5)
-        return DenseSearcher(documents.values, longest, self.block)
+        return DenseSearcher(documents.values, longest(documents.values, self.block), self.block)
+
+
+def longest(documents: Float32, block: int = 1 << 18) -> float:
+    """The largest norm of rows [n, d]. Raises InputError for NaN or infinity, with the row."""
+    found = 0.0
+    for start in range(0, len(documents), block):
+        rows = documents[start : start + block]
+        squares = np.einsum("nd,nd->n", rows, rows)
+        broken = np.flatnonzero(~np.isfinite(squares))
+        if len(broken):
+            raise InputError(
+                f"the vector of document row {start + broken[0]} holds NaN, infinity or a "
+                "number too large for float32"
+            )
+        found = max(found, float(squares.max(initial=0)) ** 0.5)
+    return found
+
+
+def checked(queries: Embeddings, width: int) -> tuple[Float32, Float32]:
+    """Queries as a contiguous array [q, d] and their norms [q].
+
+    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    """
+    assert isinstance(queries, Dense)
+    values = np.ascontiguousarray(queries.values, np.float32)
+    if values.shape[1] != width:
+        raise InputError(
+            f"queries are {values.shape[1]}-d and documents {width}-d: expected one width"
+        )
+    norms = np.sqrt(np.einsum("qd,qd->q", values, values))
+    if not np.isfinite(norms).all():
+        raise InputError("a query's vector holds NaN, infinity or a number beyond float32")
+    return values, norms
+
+
+def rounding(d: int, longest: float, norms: Float32) -> Float32:
+    """How far two float32 sums of d products may be apart, for queries of these norms [q]: at most
+    twice gamma_d |q| |x| (Higham 2002, sec. 3.1).
+    """
+    bound: Float32 = 2 * d * ROUNDING / (1 - d * ROUNDING) * longest * norms
+    return bound
 
 
 @dataclass(frozen=True)
@@ -103,17 +134,9 @@ class DenseSearcher:
         """The k best documents of each query [q, k]; padded where k > n."""
         from threadpoolctl import threadpool_limits
 
-        assert isinstance(queries, Dense)
-        values = np.ascontiguousarray(queries.values, np.float32)
-        q, d = values.shape
-        n, width = self.documents.shape
-        if d != width:
-            raise InputError(f"queries are {d}-d and documents {width}-d: expected one width")
-        norms = np.sqrt(np.einsum("qd,qd->q", values, values))
-        if not np.isfinite(norms).all():
-            raise InputError("a query's vector holds NaN, infinity or a number beyond float32")
-        # two sums of d products differ by at most twice gamma_d |q| |x| (Higham 2002, sec. 3.1)
-        error = 2 * d * ROUNDING / (1 - d * ROUNDING) * self.longest * norms
+        n, d = self.documents.shape
+        values, norms = checked(queries, d)
+        q, error = len(values), rounding(d, self.longest, norms)
         keys = np.zeros((q, k), np.uint64)
 
         def search(start: int, low: int, block: Float32) -> int:
@@ -124,6 +147,12 @@ class DenseSearcher:
             keys[rows] = found
             return len(found) * len(block)
 
+        if q < FEW:
+            for start in range(0, n, self.block):
+                block = np.ascontiguousarray(self.documents[start : start + self.block])
+                packed = _one_by_one(values, block, start)
+                keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
+            return ranking.unpack(keys)
         faiss, compared = load_faiss(), 0
         one_each = partial(faiss.omp_set_num_threads, 1)
         # a thread a batch of queries: BLAS's own threads would spin while the rest is done
@@ -142,6 +171,18 @@ class DenseSearcher:
                 pool.shutdown(cancel_futures=True)
                 raise
         return ranking.unpack(keys)
+
+
+def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
+    """Keys [q, n] of every document of the block, in its order."""
+    faiss, n = load_faiss(), len(block)
+    docs, keys = np.arange(n), np.empty((len(queries), n), np.uint64)
+    scores = np.empty(n, np.float32)
+    for row in range(len(queries)):
+        arrays = (queries, np.full(n, row), block, docs, scores)  # kept: faiss has only pointers
+        faiss.pairwise_indexed_inner_product(queries.shape[1], n, *map(faiss.swig_ptr, arrays))
+        keys[row] = ranking.pack(scores, docs + start)
+    return keys
 
 
 def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) -> ranking.Keys:

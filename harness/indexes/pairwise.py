@@ -1,8 +1,13 @@
-"""Scores of given (query, document) pairs: what a reranking task asks for."""
+"""Scores of given (query, document) pairs: what a reranking task asks for, and how what an index
+finds is scored, so that equal vectors score equal whatever found them.
+"""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import ranking
 from harness.indexes import maxsim
@@ -20,7 +25,9 @@ from harness.types import (
     Sparse,
 )
 
+Metric = Literal["ip", "l2"]
 CELLS = 1 << 16  # pairs scored at a time
+FEW = 1 << 11  # pairs that are scored sooner than threads are woken
 
 
 def rank(
@@ -42,21 +49,40 @@ def rank(
     return ranking.of_cells(rows, candidates.docs, scores, q=q, k=k)
 
 
-def _products(
-    queries: Embeddings, documents: Embeddings, rows: Int64, docs: Int32
-) -> Float32:
+def _products(queries: Embeddings, documents: Embeddings, rows: Int64, docs: Int32) -> Float32:
     """Inner products [p], as exact search computes them."""
     if isinstance(queries, Sparse) and isinstance(documents, Sparse):
-        products = queries.matrix[rows].multiply(documents.matrix[docs])
-        return np.asarray(products.sum(axis=1), np.float32).ravel()
+        products = queries.matrix[rows].multiply(documents.matrix[docs]).tocsr()
+        ones = np.ones(products.shape[1], np.float32)
+        return np.asarray(products @ ones)  # added term by term; sum(axis=1) has another order
     if isinstance(queries, MultiVector) and isinstance(documents, MultiVector):
         return maxsim.scores(queries, documents, rows, docs)
     assert isinstance(queries, Dense)
     assert isinstance(documents, Dense)
-    faiss = load_faiss()
     chosen = np.ascontiguousarray(documents.values[docs])
-    values = np.ascontiguousarray(queries.values)
-    each, scores = np.arange(len(docs)), np.empty(len(docs), np.float32)
-    arrays = [faiss.swig_ptr(array) for array in (values, rows, chosen, each, scores)]
-    faiss.pairwise_indexed_inner_product(values.shape[1], len(docs), *arrays)
-    return scores
+    return dense(np.ascontiguousarray(queries.values), rows, chosen, np.arange(len(docs)))
+
+
+def dense(
+    queries: Float32,
+    rows: Int64,
+    documents: Float32,
+    docs: NDArray[np.integer],
+    metric: Metric = "ip",
+) -> Float32:
+    """Inner products, or Euclidean distances squared and negated, of pairs of rows [p].
+
+    queries, documents: C-contiguous float32 [q, d] and [n, d]. A pair is scored by a routine that
+    sees nothing but its two vectors; -infinity where a row is -1.
+    """
+    faiss, scores = load_faiss(), np.empty(len(rows), np.float32)
+    score = faiss.pairwise_indexed_inner_product if metric == "ip" else faiss.pairwise_indexed_L2sqr
+    indices = [np.ascontiguousarray(each, np.int64) for each in (rows, docs)]
+    arrays = [faiss.swig_ptr(a) for a in (queries, indices[0], documents, indices[1], scores)]
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1 if len(rows) < FEW else threads)
+    try:
+        score(queries.shape[1], len(rows), *arrays)
+    finally:
+        faiss.omp_set_num_threads(threads)
+    return scores if metric == "ip" else -scores

@@ -93,9 +93,10 @@ def average_precision(similarity: Float64, positive: NDArray[np.bool_]) -> float
 def resampled(
     similarity: Float64, gold: NDArray[Any], counts: NDArray[np.integer]
 ) -> dict[str, Float64]:
-    """The measures of QUALITIES, [r] each, of r resamples of the pairs.
+    """ap, accuracy and f1, [r] each, of r resamples of the pairs, as `separation` has them.
 
-    similarity, gold: [n]; counts: [r, n], how often a resample holds each pair.
+    similarity, gold: [n]; counts: [r, n], how often a resample holds each pair; each resample
+    holds a positive one.
     """
     order = np.argsort(-similarity, kind="stable")
     ranked = similarity[order]
@@ -106,16 +107,10 @@ def resampled(
     n, positives = above[:, -1:], hits[:, -1:]
     precision, recall = hits / np.maximum(above, 1), hits / positives
     ap = (np.diff(recall, prepend=0) * precision).sum(axis=1)
-    accuracy = (n - positives + 2 * hits - above)[:, :-1] / n
-    f1 = (2 * hits / (above + positives))[:, :-1]
-    at = f1.argmax(axis=1, keepdims=True) if f1.shape[1] else np.zeros((len(f1), 1), int)
-    return {
-        "ap": ap,
-        "accuracy": accuracy.max(axis=1, initial=0),
-        "f1": f1.max(axis=1, initial=0),
-        "precision": np.take_along_axis(precision, at, axis=1)[:, 0],
-        "recall": np.take_along_axis(recall, at, axis=1)[:, 0],
-    }
+    between = (above > 0) & (above < n)  # "none" and "all of them" are no choice
+    accuracy = np.where(between, n - positives + 2 * hits - above, 0) / n
+    f1 = np.where(between, 2 * hits, 0) / (above + positives)
+    return {"ap": ap, "accuracy": accuracy.max(axis=1), "f1": f1.max(axis=1)}
 
 
 def _steps(similarity: Float64, positive: NDArray[np.bool_]) -> tuple[Float64, Int64, Int64]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle, pairwise
 from typing import TYPE_CHECKING
 
 from harness.report.tables import Table, number
 from harness.spec import parse
 from harness.studies.comparison import (
+    LOSS,
     NEAR,
+    RECALL,
     Answer,
     Comparison,
     Interval,
@@ -21,10 +25,20 @@ from harness.studies.comparison import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")  # Okabe and Ito 2008
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+)  # Okabe and Ito 2008
+MARKERS = "Dosv^PXph"  # exact search first
 GREY = "#666666"
-NAMED = 10  # queries that a row names, at most
+NAMED = 5  # queries that a row names, at most
 
 
 def page(comparison: Comparison) -> list[Table]:
@@ -174,7 +188,7 @@ def _order(places: dict[str, int]) -> str:
     """Models in their order, "=" between equals."""
     ordered = sorted(places, key=places.__getitem__)
     text = ordered[0]
-    for before, model in zip(ordered, ordered[1:], strict=False):
+    for before, model in pairwise(ordered):
         text += f" {'=' if places[before] == places[model] else '>'} {model}"
     return text
 
@@ -192,64 +206,145 @@ def _exact(points: Sequence[Point]) -> dict[tuple[str, str], Point]:
 
 
 def figure(comparison: Comparison) -> Figure:
-    """Recall against queries per second, and the task's measure against latency.
+    """Recall against queries per second, and the task's measure against latency; a row a task.
 
-    One colour a model and task; a diamond is exact search. Settings that differ in one parameter
-    are joined, and its value stands beside each.
+    A colour a model, a diamond exact search, another marker each setting; settings that differ in
+    one parameter are joined, and its values stand beside them.
     """
     from matplotlib.figure import Figure
 
-    exact = list(_exact(comparison.points).values())
-    colours = {_name(p): COLOURS[i % len(COLOURS)] for i, p in enumerate(exact)}
-    made = Figure(figsize=(11, 5.4), layout="constrained")
-    made.suptitle(
-        textwrap.fill(_finding(comparison), 96),
-        x=0.01,
-        ha="left",
-        fontsize=13,
-        fontweight="bold",
+    points = comparison.points
+    tasks = list(dict.fromkeys(point.task for point in points))
+    models = list(dict.fromkeys(point.model for point in points))
+    made = Figure(figsize=(10.5, 1.6 + 3.7 * len(tasks)), layout="constrained")
+    title = textwrap.fill(_finding(comparison), 92)
+    made.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
+    for task, (left, right) in zip(tasks, made.subplots(len(tasks), 2, squeeze=False), strict=True):
+        for model, colour in zip(models, cycle(COLOURS)):
+            own = [point for point in points if (point.task, point.model) == (task, model)]
+            every = len(models) == 1
+            _draw(left, own, _recall_at_speed, colour=colour, every=every)
+            _draw(right, own, _score_at_latency, colour=colour, every=every)
+            right.axhline(own[0].score.mean, color=colour, ls="--", lw=1, alpha=0.6)
+        left.axhline(RECALL, color=GREY, ls=":", lw=1)
+        measure = next(point.measure for point in points if point.task == task)
+        found = f"share of the {NEAR} nearest that is found; dotted: {RECALL:g}"
+        _finish(left, f"{task}\n{found}", "queries per second, in a batch")
+        measure = next(point.measure for point in points if point.task == task)
+        _finish(right, f"\n{measure}; dashed: exact search", "milliseconds a query, median")
+    made.legend(
+        handles=_key(models, _families(points)), loc="outside lower left", ncols=2, frameon=False
     )
-    left, right = made.subplots(1, 2)
-    for point in exact:
-        own = [p for p in comparison.points if _name(p) == _name(point)]
-        _draw(left, own, colours[_name(point)], quality=False)
-        _draw(right, own, colours[_name(point)], quality=True)
-    left.set_title(f"share of the {NEAR} nearest that is found", loc="left", fontsize=11)
-    left.set_xlabel("queries per second, in a batch")
-    measures = ", ".join(dict.fromkeys(point.measure for point in exact))
-    right.set_title(f"{measures}; dashed: exact search", loc="left", fontsize=11)
-    right.set_xlabel("milliseconds a query (median), one at a time")
-    for axes in (left, right):
-        axes.set_xscale("log")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#E5E5E5")
-        axes.set_axisbelow(True)
-        axes.margins(x=0.12, y=0.12)
-    made.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=3, frameon=False)
     return made
 
 
-def _name(point: Point) -> str:
-    return f"{point.model} on {point.task}"
+def _recall_at_speed(point: Point) -> tuple[float, float]:
+    return point.near.per_second, point.near.recall.mean
 
 
-def _draw(axes: Axes, points: Sequence[Point], colour: str, *, quality: bool) -> None:
-    """A model on a task, exact search first; quality: the task's measure against latency."""
+def _score_at_latency(point: Point) -> tuple[float, float]:
+    return point.asked.p50, point.score.mean
 
-    def at(point: Point) -> tuple[float, float]:
-        if quality:
-            return point.asked.p50, point.score.mean
-        return point.near.per_second, point.near.recall.mean
 
-    exact, *tried = points
-    axes.plot(*at(exact), "D", color=colour, ms=8, label=_name(exact))
-    axes.annotate("exact", at(exact), (0, 7), textcoords="offset points", ha="center", fontsize=8)
-    if quality:
-        axes.axhline(exact.score.mean, color=colour, ls="--", lw=1, alpha=0.6)
-    for group in _families(tried):
-        xs, ys = zip(*map(at, group), strict=True)
-        axes.plot(xs, ys, "o-" if len(group) > 1 else "o", color=colour, lw=1.5, ms=5)
-        for point, label in zip(group, _labels(group), strict=True):
-            axes.annotate(
-                label, at(point), (4, -10), textcoords="offset points", fontsize=8, color=GREY
-            )
+def _draw(
+    axes: Axes,
+    points: Sequence[Point],
+    at: Callable[[Point], tuple[float, float]],
+    *,
+    colour: str,
+    every: bool,
+) -> None:
+    """A model's settings on a task; every: with the values of a parameter beside all points of a
+    curve, else beside its ends.
+    """
+    by_full = {point.full: point for point in points}
+    for marker, family in zip(cycle(MARKERS), _families(points)):
+        group = [by_full[full] for full in family.settings]
+        axes.plot(*zip(*map(at, group), strict=True), f"{marker}-", color=colour, lw=1.5, ms=6)
+        for i, (value, point) in enumerate(zip(family.values, group, strict=True)):
+            if len(group) > 1 and (every or i in (0, len(group) - 1)):
+                place = (5, -11)
+                axes.annotate(
+                    value, at(point), place, textcoords="offset points", fontsize=8, color=GREY
+                )
+
+
+def _finish(axes: Axes, title: str, below: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_title(title, loc="left", fontsize=11)
+    axes.set_xlabel(below)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#E5E5E5")
+    axes.set_axisbelow(True)
+    axes.margins(x=0.12, y=0.12)
+
+
+def _key(models: Sequence[str], families: Sequence[_Family]) -> list[Line2D]:
+    """What colours and markers mean."""
+    from matplotlib.lines import Line2D
+
+    colours = [
+        Line2D([], [], color=colour, lw=4, label=model)
+        for model, colour in zip(models, cycle(COLOURS))
+    ]
+    markers = [
+        Line2D([], [], color=GREY, ls="", marker=marker, label=family.label)
+        for marker, family in zip(cycle(MARKERS), families)
+    ]
+    return colours + markers
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Settings, in full, that differ in one parameter only, and its values; or one setting."""
+
+    label: str
+    settings: tuple[str, ...]
+    values: tuple[str, ...]
+
+
+def _families(points: Sequence[Point]) -> list[_Family]:
+    """The settings of points, as many together as there are."""
+    asked = {point.full: point.index for point in points}
+    rest, found = list(asked), list[_Family]()
+    while rest:
+        groups = {"": rest[:1]}
+        for key, _ in parse(rest[0]).params:
+            groups[key] = [full for full in rest if _bare(full, key) == _bare(rest[0], key)]
+        key, group = max(groups.items(), key=lambda item: len(item[1]))
+        values = tuple(dict(parse(full).params).get(key, "") for full in group)
+        label = asked[rest[0]]
+        if key:
+            label += f" and {key}={', '.join(values[1:])}"
+        found.append(_Family(label, tuple(group), values))
+        rest = [full for full in rest if full not in group]
+    return found
+
+
+def _bare(full: str, key: str) -> tuple[object, ...]:
+    """A setting without one parameter."""
+    spec = parse(full)
+    return spec.name, spec.target, tuple(pair for pair in spec.params if pair[0] != key)
+
+
+def _finding(comparison: Comparison) -> str:
+    """What the cheapest setting is, for one model and task; of more, how many have one."""
+    answers = comparison.answers
+    if len(answers) == 2:
+        said = [f"{a.index or 'nothing tried'} keeps {a.wanted}" for a in answers]
+        return f"{answers[0].model} on {answers[0].task}: {'; '.join(said)}"
+    said = []
+    for kind in (answers[::2], answers[1::2]):
+        held = sum(answer.index is not None for answer in kind)
+        said.append(f"{held} of {len(kind)}")
+    text = f"A setting keeps {answers[0].wanted} for {said[0]} models and tasks, the task's measure"
+    text += f" within {LOSS:.1%} for {said[1]}"
+    if comparison.rankings:
+        changed = sum(bool(ranking.swaps) for ranking in comparison.rankings)
+        text += f"; models change places in {changed} of {len(comparison.rankings)} cases"
+    return text

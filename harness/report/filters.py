@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.report.tables import Table, number
-from harness.studies.filters import Answer, Filters
+from harness.studies.filters import FACTORS, Answer, Filters
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-GREY, POST, INDEX, NATIVE = "#666666", "#0072B2", "#D55E00", "#009E73"  # Okabe and Ito 2008
+# Okabe and Ito 2008
+COLOURS = {"pre-filter": "#666666", "post-filter": "#0072B2", "native": "#D55E00"}
 DASHES = {1: ":", 2: "-.", 5: "--", 10: "-"}
 
 
@@ -72,32 +74,64 @@ def ways(filters: Filters) -> dict[str, list[Answer]]:
 
 
 def figure(filters: Filters) -> Figure:
-    """Recall against selectivity, a line a way; made without the state of pyplot."""
+    """Recall against selectivity: before, after and inside the search of the index.
+
+    Made without the state of pyplot: save it with `figure.savefig(path)`.
+    """
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(9, 5.5), layout="constrained")
+    made = Figure(figsize=(8.5, 5.5), layout="constrained")
     axes = made.subplots()
-    title = textwrap.fill(_finding(filters), 80)
+    title = textwrap.fill(_finding(filters), 72)
     made.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
-    ends = [_draw(axes, answers) for answers in ways(filters).values()]
+    share = {bucket.selectivity: 100 * bucket.share for bucket in filters.buckets}
+    for answers in ways(filters).values():
+        if answers[0].way != "post-filter" or answers[0].index == filters.index:
+            _draw(axes, answers, [share[answer.selectivity] for answer in answers])
     axes.set_xscale("log")
-    shares = [bucket.share for bucket in filters.buckets]
-    axes.set_xticks(shares, [f"{share:.2g}" for share in (100 * s for s in shares)])
+    axes.set_xticks(list(share.values()), [f"{percent:.2g} %" for percent in share.values()])
     axes.minorticks_off()
-    least, most = min(shares), max(shares)
-    axes.set_xlim(least * 0.9, most * max(most / least, 2) ** 0.42)
-    axes.set_ylim(0, 1.05)
+    axes.set_ylim(0, 1.08)
     axes.yaxis.set_major_formatter("{x:.0%}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#E5E5E5")
     axes.set_axisbelow(True)
-    _label(axes, most, ends)
-    axes.set_xlabel(f"documents that match, % of {filters.documents:,}")
-    axes.set_title(
-        f"recall at {filters.k} of the nearest documents that match", loc="left", fontsize=11
-    )
+    axes.set_xlabel(f"of {filters.documents:,} documents match; predicates on {filters.attribute}")
+    about = f"share found of the {filters.k} nearest that match, index {filters.index}"
+    axes.set_title(about, loc="left", fontsize=11)
     return made
 
 
-def _draw(axes: Axes, answers: Sequence[Answer]) -> tuple[float, str, str]:
-    return 0.0, "", ""
+def _finding(filters: Filters) -> str:
+    """What is left at the selectivity nearest to 1 %, where ways differ most."""
+    nearest = min((b.selectivity for b in filters.buckets), key=lambda s: abs(math.log(s / 0.01)))
+    there = {
+        (answer.way, answer.index, answer.factor): f"{answer.recall:.0%}"
+        for answer in filters.answers
+        if answer.selectivity == nearest
+    }
+    post = there["post-filter", filters.index, FACTORS[-1]]
+    native = there.get(("native", filters.index, None))
+    inside = "" if native is None else f", filtering inside {filters.index} {native}"
+    return (
+        f"{filters.encoder} on {filters.task}, {nearest:.1%} match: filtering {FACTORS[-1]} x "
+        f"{filters.k} results finds {post}{inside}, filtering first all"
+    )
+
+
+def _draw(axes: Axes, answers: Sequence[Answer], shares: Sequence[float]) -> None:
+    """A line, named where it is nearest to the middle."""
+    first, recalls = answers[0], [answer.recall for answer in answers]
+    dash = "-" if first.factor is None else DASHES[first.factor]
+    factor = "" if first.factor is None else f" x{first.factor}"
+    axes.plot(shares, recalls, dash, color=COLOURS[first.way], marker="o", ms=4, lw=2)
+    at = min(range(len(recalls)), key=lambda i: abs(recalls[i] - 0.5))
+    axes.annotate(
+        f"{first.way}{factor}",
+        (shares[at], recalls[at]),
+        xytext=(-7, 5) if at else (7, 5),
+        textcoords="offset points",
+        ha="right" if at else "left",
+        color=COLOURS[first.way],
+        bbox={"color": "white", "pad": 1, "alpha": 0.8},
+    )

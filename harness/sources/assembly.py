@@ -67,10 +67,10 @@ def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
 
 def _object(row: Row, key: str, where: str) -> Row:
     """A field that must be an object, null or absent."""
-    value = row.get(key) or {}
-    if not isinstance(value, dict):
+    value = row.get(key)
+    if value is not None and not isinstance(value, dict):
         raise InputError(f"{where}: {key!r} is {reprlib.repr(value)}: expected an object")
-    return value
+    return value or {}
 
 
 def queries(rows: Rows, place: str, columns: Columns = BEIR) -> Queries:

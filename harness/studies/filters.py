@@ -3,8 +3,8 @@
 Three ways to answer a query with a predicate:
     pre-filter    the documents that match are searched, exactly: nothing is lost
     post-filter   all are searched, for `factor` times as many results, and what does not match is
-                  dropped: with a predicate independent of the vectors about factor x selectivity
-                  of the wanted results are left
+                  dropped: of a predicate independent of the vectors about factor x selectivity of
+                  the wanted results are left
     native        the index looks at the predicate while it searches (faiss's HNSW)
 
 Truth is exact search restricted to what matches; where fewer than k match, they are the truth.
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from harness import ranking, stats
 from harness.indexes import INDEXES, Structured, pairwise
 from harness.indexes.exact import load_faiss
+from harness.indexes.hnsw import Hnsw
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.represent import unit
 from harness.spec import unknown
@@ -32,7 +33,6 @@ from harness.store import Store
 from harness.studies.scale import BLOCK, ranked
 from harness.studies.truncation import embed
 from harness.types import (
-    Candidates,
     Corpus,
     Dense,
     InputError,
@@ -216,18 +216,15 @@ def _indexed(
 
 
 def _native(index: Structured, built: Any) -> Callable[[Dense, Bools, int], Int64] | None:
-    """A search of documents that match, where the structure is an HNSW graph of faiss."""
-    faiss = load_faiss()
-    if not isinstance(built, faiss.IndexHNSW):
+    """A search of documents that match, where the index is an HNSW graph of faiss."""
+    if not isinstance(index, Hnsw):
         return None
-    ef = getattr(index, "ef_search", built.hnsw.efSearch)
+    faiss, parameters = load_faiss(), index.parameters
 
     def search(queries: Dense, matches: Bools, k: int) -> Int64:
-        bits = np.packbits(matches, bitorder="little")
-        parameters = faiss.SearchParametersHNSW(
-            sel=faiss.IDSelectorBitmap(bits), efSearch=max(ef, k)
-        )
-        found: Int64 = built.search(queries.values, k, params=parameters)[1]
+        chosen = faiss.IDSelectorBitmap(np.packbits(matches, bitorder="little"))
+        asked = faiss.SearchParametersHNSW(sel=chosen, efSearch=max(parameters.ef(k), k))
+        found: Int64 = built.search(queries.values, k, params=asked)[1]
         return found
 
     return search
@@ -241,7 +238,7 @@ def _columns(
         return RANDOM, {RANDOM: random.permutation(len(corpus)).tolist()}
     known = corpus.metadata or {}
     if attribute is None:
-        return ", ".join(known), known
+        return f"{len(known)} attributes" if len(known) > 1 else next(iter(known)), known
     if attribute not in known:
         raise unknown("attribute", attribute, [*known, RANDOM])
     return attribute, {attribute: known[attribute]}
@@ -385,7 +382,7 @@ def _inside(vectors: _Vectors, matches: Bools, asked: Int64) -> Run:
         mine = np.flatnonzero(asked % len(matches) == turn)
         if len(mine):
             docs[mine] = vectors.native(Dense(queries.values[mine]), which, vectors.k)
-    docs = np.sort(docs, axis=1)
-    ends = np.cumsum(np.count_nonzero(docs >= 0, axis=1))
-    candidates = Candidates(np.concatenate([[0], ends]), docs[docs >= 0].astype(np.int32))
-    return pairwise.rank(queries, vectors.documents, candidates, k=vectors.k, progress=silent)
+    rows = np.repeat(np.arange(len(asked)), vectors.k)
+    scores = pairwise.dense(queries.values, rows, vectors.documents.values, docs.ravel())
+    keys = ranking.pack(scores.reshape(docs.shape), docs)
+    return ranking.unpack(ranking.best(keys, vectors.k))

@@ -31,6 +31,8 @@ from harness.studies.truncation import embed
 from harness.types import Dense, Float32, Float64, InputError, Progress, Retrieval, Run, silent
 
 NEAR = 10  # neighbours that exact and other searches are compared by
+BEST = "best possible"
+NAMES = {"cosine": "cosine", "dot": "inner product"}
 
 
 @dataclass(frozen=True)
@@ -165,29 +167,78 @@ def study(
         raise InputError(f"{index} takes {' or '.join(chosen.takes)} vectors: expected dense")
     chosen.require("dense")
     found = case(encoder, task, store=store, progress=progress)
-    documents, queries = found.own
-    exact = INDEXES.create("exact")
-    names = {"dot": "inner product", "cosine": "cosine"}
-    stages = [_stage("best possible", found.values(_ideal(found)), None, seed)]
-    searches: dict[str, tuple[Searcher, Float32]] = {
-        f"exact, {names[found.similarity]}": (exact.build(Dense(documents)), queries),
-        **{
-            f"exact, {name}": (exact.build(Dense(there)), asked)
-            for name, there, asked in _misused(found)
-        },
-        index: (_served(chosen, documents, store, progress), queries),
-    }
-    depth = found.measure.depth
-    values, truth = found.values(_ideal(found)), None
-    before = "best possible"
-    for done, (name, (searcher, asked)) in enumerate(searches.items()):
-        progress("search", done, len(searches), "stages")
+    documents, queries = Dense(found.own[0]), found.own[1]
+    exact, own = INDEXES.create("exact"), NAMES[found.similarity]
+    searches = {f"exact, {own}": (exact.build(documents), queries)}
+    for name, (there, asked) in _misused(found):
+        searches[f"exact, {name}"] = exact.build(Dense(there)), asked
+    searches[index] = (served := _served(chosen, documents, store, progress)), queries
+    before, values, truth = BEST, found.values(_ideal(found)), None
+    stages = [Stage(BEST, interval(values, seed), None, None, None)]
+    for name, (searcher, asked) in searches.items():
+        progress("search", len(stages) - 1, len(searches), "stages")
         near = found.search(searcher, asked, NEAR)
-        got = found.values(found.search(searcher, asked, depth))
-        truth = truth or near
-        stages.append(_stage(name, got, (before, values), seed, neighbour_overlap(near, truth, NEAR)))
-        if truth is near:
-            before, values = name, got
+        got = found.values(found.search(searcher, asked, found.measure.depth))
+        kept = float(neighbour_overlap(near, truth or near, NEAR).mean())
+        lost = interval(values - got, seed)
+        stages.append(Stage(name, interval(got, seed), before, lost, kept))
+        if truth is None:  # all that follows is set beside exact search
+            before, values, truth = name, got, near
     progress("search", len(searches), len(searches), "stages")
-    lengths = np.concatenate([np.sqrt(np.einsum("nd,nd->n", v, v, dtype=np.float64)) for v in found.raw])
-    return Funnel()
+    deepest = max(NEAR, found.measure.depth) + found.exclude_self
+    notes = chosen.warnings(deepest) if isinstance(chosen, Structured) else ()
+    noticed = getattr(served, "warnings", ())
+    return Funnel(
+        encoder=encoder,
+        task=task,
+        index=index,
+        full=str(INDEXES.resolve(index)),
+        measure=str(found.measure),
+        similarity=found.similarity,
+        documents=len(documents),
+        queries=int(found.data.qrels.judged.sum()),
+        lengths=_lengths(found),
+        stages=tuple(stages),
+        seed=seed,
+        warnings=(*found.warnings, *notes, *noticed),
+    )
+
+
+def _ideal(found: Case) -> Run:
+    """Judged documents by their gain, as deep as the measure looks."""
+    data, measure = found.data, found.measure
+    qrels = data.qrels if data.binary is None or measure.name in GRADED else data.binary
+    depth = measure.depth + found.exclude_self
+    q = len(data.queries)
+    run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)
+    return without_own(run, data, data.corpus.ranked) if found.exclude_self else run
+
+
+def _misused(found: Case) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
+    """Vectors whose inner product ranks as a similarity that is not the model's."""
+    documents, queries = found.raw
+    if found.similarity == "cosine":
+        yield "inner product of vectors as they are", found.raw
+    else:
+        yield "cosine", (unit(documents.copy()), unit(queries.copy()))
+    # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
+    mean = documents.mean(axis=0, dtype=np.float64).astype(np.float32)
+    centred, asked = documents - mean, queries - mean
+    half = np.einsum("nd,nd->n", centred, centred)[:, None] / 2
+    one = np.ones((len(asked), 1), np.float32)
+    yield "Euclidean distance", (np.hstack([centred, -half]), np.hstack([asked, one]))
+
+
+def _served(index: Index, documents: Dense, store: Store, progress: Progress) -> Searcher:
+    """An index ready to be searched: read where it was built before from the same vectors."""
+    from harness.indexes import saved
+
+    if isinstance(index, Structured):
+        return saved.searcher(index, documents, store.root / "indexes", progress)[0]
+    return index.build(documents)
+
+
+def _lengths(found: Case) -> tuple[float, float]:
+    """The least and the largest norm of vectors as the model returned them."""
+    squares = [np.einsum("nd,nd->n", part, part, dtype=np.float64) for part in found.raw]
+    return min(float(s.min()) for s in squares) ** 0.5, max(float(s.max()) for s in squares) ** 0.5

@@ -15,7 +15,7 @@ SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
 
 
 def subspace(n: int, width: int, rank: int, *, seed: int = 0) -> Float32:
-    """n vectors of length 1, evenly spread in a random subspace. Returns [n, width].
+    """Vectors [n, width] of length 1, evenly spread in a random subspace.
 
     They are Gaussian in `rank` dimensions, rotated into `width` and scaled to length 1, so they lie
     on a sphere of rank - 1 dimensions. Raises InputError for a rank below 2 or above the width.
@@ -26,7 +26,7 @@ def subspace(n: int, width: int, rank: int, *, seed: int = 0) -> Float32:
 def clustered(
     n: int, width: int, rank: int, *, clusters: int, spread: float | None = SPREAD, seed: int = 0
 ) -> Float32:
-    """n vectors of length 1 in clusters, each in a subspace of its own. Returns [n, width].
+    """Vectors [n, width] of length 1 in clusters, each in a subspace of its own.
 
     A centre of length 1 in a random direction and, added to it, a Gaussian in `rank` dimensions
     with a standard length of `spread`; None leaves out the centre. Vectors are assigned to clusters

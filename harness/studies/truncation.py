@@ -172,7 +172,7 @@ def _scores(
         exclude = data.origin.exclude_self if asked is None else asked
         depth = max(measure.depth for measure in measures) + exclude
         searcher = INDEXES.create("exact").build(Dense(vectors["documents"]))
-        run = searcher.search(Dense(vectors["queries"]), min(depth, len(data.corpus)), silent)
+        run = searcher.search(Dense(vectors["queries"]), depth, silent)
         if exclude:
             own = [data.corpus.rows.get(id, -1) for id in data.queries.ids]
             run = ranking.without(run, np.asarray(own, np.int32))

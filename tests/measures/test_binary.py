@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from harness.measures.binary import average_precision, pair_classification, separation
+from harness.measures.binary import average_precision, pair_classification, resampled, separation
 from harness.types import InputError
 
 SIMILARITY = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.2])
@@ -87,6 +87,22 @@ def test_thresholds_found_are_the_best_of_all(seed, n, distinct):
         said = similarity > found.f1_threshold
         assert found.precision == pytest.approx(float(gold[said].mean()), abs=1e-12)
         assert found.recall == pytest.approx(float(said[gold == 1].mean()), abs=1e-12)
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 2**32), st.integers(1, 30), st.integers(1, 12))
+def test_resamples_score_as_the_pairs_that_they_hold(seed, n, distinct):
+    """The first resample holds each pair once; the last one a single positive pair."""
+    random = np.random.default_rng(seed)
+    similarity, gold = random.integers(distinct, size=n) / 7, random.integers(2, size=n)
+    gold[0] = 1
+    counts = np.vstack([np.ones(n, int), random.integers(3, size=(4, n)), np.eye(1, n, dtype=int)])
+    counts[:, 0] += counts @ gold == 0
+    found = resampled(similarity, gold, counts)
+    for row, count in enumerate(counts):
+        whole = separation(np.repeat(similarity, count), np.repeat(gold, count))
+        for name in ("ap", "accuracy", "f1"):
+            assert found[name][row] == pytest.approx(getattr(whole, name), abs=1e-12), name
 
 
 @pytest.mark.parametrize(("value", "said"), [(2, "2"), (-1, "-1"), (0.5, "0.5"), (np.nan, "nan")])

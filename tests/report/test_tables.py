@@ -7,15 +7,18 @@ import io
 import json
 from functools import cache
 
-import pytest
-
-from harness import catalog
-from harness.encoders import ENCODERS
 from harness.pipeline import evaluate
-from harness.records import Record, Score
-from harness.report import listings
-from harness.report.tables import Table, details, interval, number, scores, write
-from harness.store import Store
+from harness.records import Record, Rewriting, Score
+from harness.report.tables import (
+    Table,
+    details,
+    families,
+    interval,
+    label,
+    number,
+    scores,
+    write,
+)
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 NASTY = Table("A|B", ["name", "value"], [["a|b <c>\nd", "1,5"], ['"x" & _y%', "2"]], frozenset({1}))
@@ -87,6 +90,127 @@ def test_a_terminal_has_room_for_a_few_measures():
     assert table.header == ["task", "model", "R@1", "95 % interval", "R@2", "R@3", "seconds"]
     (whole,) = scores([record("a", "t", many)])
     assert len(whole.header) == 12
+
+
+def rewritten(one: Record, spec: str) -> Record:
+    how = Rewriting(spec=spec, full=f"{spec},depth=3", details={})
+    return one.model_copy(update={"rewriting": how})
+
+
+def test_what_is_not_defined_comes_last_also_behind_negative_scores():
+    means = {"low": -0.5, "none": None, "zero": 0.0, "high": 0.25}
+    (table,) = scores([record(model, "t", {"p-MRR": mean}) for model, mean in means.items()])
+    assert [row[1] for row in table.rows] == ["high", "zero", "low", "none"]
+
+
+def test_a_rewriting_is_part_of_the_name_of_what_was_measured():
+    plain = record("a", "t", {"R@2": 0.1})
+    assert label(plain) == "a"
+    assert label(rewritten(plain, "average")) == "a + average"
+    (table,) = scores([plain, rewritten(record("a", "t", {"R@2": 0.2}), "rm3,depth=5")])
+    assert [row[1] for row in table.rows] == ["a + rm3,depth=5", "a"]
+    by_title = {table.title: table for table in details(rewritten(real(), "average"))}
+    assert dict(by_title["Evaluation"].rows)["rewriting"] == "average,depth=3"
+    assert "rewriting" not in dict(details(real())[0].rows)
+
+
+def of_family(model: str, family: str, task: str, mean: float | None, **more: str) -> Record:
+    made = record(model, task, {"R@2": mean}, **more)
+    return made.model_copy(update={"task": made.task.model_copy(update={"family": family})})
+
+
+def rows_of(table: Table) -> dict[str, list[str]]:
+    return {row[0]: list(row[1:]) for row in table.rows}
+
+
+def joint(columns: dict[str, list[float | None]]) -> list[Table]:
+    """The tables of models m0, m1 ... with one task a family."""
+    return families(
+        [
+            of_family(f"m{i}", family, f"task of {family}", mean)
+            for family, means in columns.items()
+            for i, mean in enumerate(means)
+        ]
+    )
+
+
+def test_families_have_means_and_ranks_and_agree_or_not():
+    """x: means 0.4, 0.3 and 0.2, ranks 1 2 3; y: 0.5, 0.7, 0.1, ranks 2 1 3; two of three pairs
+    of models are in the same order, so tau is (2 - 1) / 3.
+    """
+    both = {"a": (0.3, 0.5, 0.5), "b": (0.2, 0.4, 0.7), "c": (0.0, 0.4, 0.1)}
+    made = [
+        of_family(model, family, task, mean)
+        for model, means in both.items()
+        for family, task, mean in zip(["x", "x", "y"], ["x1", "x2", "y1"], means, strict=True)
+    ]
+    table, agreement = families(made)
+    assert table.title == "Families"
+    assert table.header == ["model", "x, 2 tasks", "rank", "y, 1 task", "rank", "mean of families"]
+    assert table.rows == [
+        ["b", "0.3000", "2", "0.7000", "1", "0.5000"],
+        ["a", "0.4000", "1", "0.5000", "2", "0.4500"],
+        ["c", "0.2000", "3", "0.1000", "3", "0.1500"],
+    ]
+    assert table.numeric == {1, 2, 3, 4, 5}
+    assert agreement.header == ["family", "and", "models", "Kendall tau"]
+    assert agreement.rows == [["x", "y", "3", "0.33"]]
+
+
+def test_equal_means_share_the_best_rank():
+    table, _ = joint({"x": [0.5, 0.5, 0.7, 0.1], "y": [0.0, 0.0, 0.0, 0.0]})
+    rows = rows_of(table)
+    assert [rows[f"m{i}"][1] for i in range(4)] == ["2", "2", "1", "4"]
+    assert {row[3] for row in rows.values()} == {"1"}
+
+
+def test_a_model_that_lacks_a_task_has_no_mean_in_its_family_and_comes_last():
+    made = [
+        of_family("part", "x", "x1", 0.9),
+        of_family("whole", "x", "x1", -0.5),
+        of_family("whole", "x", "x2", -0.3),
+        of_family("part", "y", "y1", 0.8),
+        of_family("whole", "y", "y1", 0.4),
+    ]
+    (table,) = families(made)  # two models are too few to agree
+    assert table.rows == [
+        ["whole", "-0.4000", "1", "0.4000", "2", "0.0000"],
+        ["part", "–", "–", "0.8000", "1", "–"],
+    ]
+
+
+def test_a_score_that_is_not_defined_is_a_missing_task():
+    (table,) = joint({"x": [None, 0.5], "y": [0.5, 0.25]})
+    assert rows_of(table)["m0"] == ["–", "–", "0.5000", "1", "–"]
+
+
+def test_one_family_has_no_joint_table():
+    assert families([of_family("a", "x", "x1", 0.1), of_family("b", "x", "x2", 0.2)]) == []
+    assert families([]) == []
+
+
+def test_agreement_is_between_the_models_that_both_families_have():
+    """y has no value for m0; of the others x says 2 3 4 and z the reverse; y is constant."""
+    found = joint({"x": [0.1, 0.2, 0.3, 0.4], "y": [None, 0.5, 0.5, 0.5], "z": [0.9, 0.8, 0.7, 0]})
+    assert found[1].rows == [
+        ["x", "y", "3", "–"],
+        ["x", "z", "4", "-1.00"],
+        ["y", "z", "3", "–"],
+    ]
+
+
+def test_models_differ_by_rewriting_and_by_index():
+    made = [
+        system
+        for family in "xy"
+        for system in (
+            of_family("a", family, f"{family}1", 0.1),
+            of_family("a", family, f"{family}1", 0.2, index="hnsw"),
+            rewritten(of_family("a", family, f"{family}1", 0.3), "average"),
+        )
+    ]
+    table, _ = families(made)
+    assert [row[0] for row in table.rows] == ["a + average", "a @ hnsw", "a"]
 
 
 def test_details_show_everything_a_record_holds():
@@ -167,52 +291,3 @@ def test_numbers_in_text_stay_as_they_are_written():
     for style in ("markdown", "latex"):
         text = write([table], style)
         assert all(word in text for word in ("007", "1e3", "0.10"))
-
-
-def test_a_task_is_shown_with_its_counts_and_samples():
-    about, samples = listings.task(catalog.task("limit-small"))
-    rows = dict(about.rows)
-    assert rows["documents"].startswith("46, ")
-    assert rows["queries"] == "1,000, 1,000 of them judged"
-    assert rows["relevant"] == "2.00 documents a judged query"
-    assert rows["measures"] == "R@2, R@10, R@20, nDCG@10"
-    assert len(samples.rows) == 6
-    assert {row[1] for row in samples.rows} == {"1"}
-    thing = samples.rows[0][0].removeprefix("Who likes ").removesuffix("?")
-    assert thing
-    assert all(len(row[3]) <= 160 for row in samples.rows)
-
-
-def test_a_task_of_pairs_is_shown_too(tmp_path):
-    (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,1\nc,d,4.5\n")
-    about, samples = listings.task(catalog.task(f"pairs:{tmp_path}"))
-    assert dict(about.rows)["pairs"] == "2, gold from 1 to 4.5"
-    assert samples.rows == [["1", "a", "b"], ["4.5", "c", "d"]]
-
-
-def test_a_suite_is_no_task_and_names_its_own():
-    with pytest.raises(catalog.InputError) as error:
-        catalog.task("core")
-    assert str(error.value) == (
-        "'core' is a suite of tasks: name one of " + ", ".join(catalog.suites()["core"].tasks)
-    )
-
-
-def test_encoders_are_listed_with_parameters_and_short_names():
-    rows = {row[0]: row for row in listings.registry("Encoders", ENCODERS).rows}
-    assert rows["bm25"][1] == "k1=1.5, b=0.75, method=lucene"
-    assert rows["hashing"][1] == "dim=256"
-    assert rows["minilm"][2] == "short for st:minilm"
-    assert "dtype=float32" in rows["st:TARGET"][1]
-    assert all(row[2] for row in rows.values())
-
-
-def test_the_store_is_listed(tmp_path):
-    store = Store(tmp_path)
-    evaluate("hashing,dim=64", TASK, store=store)
-    table = listings.spaces(store)
-    assert sorted(row[1:5] for row in table.rows) == [
-        ["hashing,dim=64", "document", "", "40"],
-        ["hashing,dim=64", "query", "", "9"],
-    ]
-    assert len(table.rows[0]) == len(table.header)

@@ -268,6 +268,20 @@ def test_every_document_states_every_attribute_once() -> None:
     assert {len(record) for _, record in records} == {11}
 
 
+def test_metadata_is_what_documents_state() -> None:
+    corpus = made(docs=90, queries=1).corpus
+    assert corpus.metadata is not None
+    for row, text in enumerate(corpus.texts):
+        cells = {name: column[row] for name, column in corpus.metadata.items()}
+        kind = cells.pop("kind")
+        held = {name: cell for name, cell in cells.items() if cell is not None}
+        plain = {n: set(cell) if isinstance(cell, list) else cell for n, cell in held.items()}
+        which, record = read(text)
+        assert (kind, plain) == (
+            which, {n: one if isinstance(one, str | int) else set(one) for n, one in record.items()}
+        )  # fmt: skip
+
+
 def test_every_value_is_held_by_many() -> None:
     """So that no query is answered by one rare word."""
     held: Counter[tuple[str, str, str]] = Counter()
@@ -529,6 +543,7 @@ SMALL = {
     "corpus": "c462992464cd4ef910311e86ee82975da79a853b6d25f964542d5fa37138406f",
     "queries": "dde5e31d86e1a390308a89f1fce9b7c060ab389831f10f14b9e4c76c28ef0713",
     "qrels": "7a5fbc7a1481949504f7049da30964b88baa6ea81ca71b70cb074f38f2d33f62",
+    "metadata": "f6364627f347d82de4096fb5d5e800ab830e6fab5a40d221d1543a7ed23ceca2",
 }
 
 

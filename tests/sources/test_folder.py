@@ -11,7 +11,7 @@ import pytest
 
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
-from harness.types import Retrieval
+from harness.types import Retrieval, text_digest
 from tests.shared import shared
 from tests.sources.writing import (
     CORPUS,
@@ -119,6 +119,33 @@ def test_title_and_text_are_joined_by_one_space(
 ) -> None:
     root = write_collection(tmp_path, corpus=[*CORPUS[::2], {"_id": "d3", **row}])
     assert load(root).corpus.texts[2] == text
+
+
+@pytest.mark.parametrize("texts", ["jsonl", "parquet"])
+def test_metadata_is_kept_in_the_order_of_documents(tmp_path: Path, texts: str) -> None:
+    objects = ({"year": 1999, "tags": ["a"]}, None, {"year": None, "tags": []})
+    rows = [{**row, "metadata": one} for row, one in zip(CORPUS, objects, strict=True)]
+    data = load(write_collection(tmp_path / "with", corpus=rows, texts=texts))
+    assert data.corpus.ids == ["d1", "d10", "d2"]
+    assert data.corpus.metadata == {"year": [None, None, 1999], "tags": [[], None, ["a"]]}
+    plain = load(write_collection(tmp_path / "without"))
+    assert plain.corpus.metadata is None
+    assert data.corpus.texts == plain.corpus.texts
+    written = ['{"tags": [], "year": null}', '{"tags": null, "year": null}']
+    digest = text_digest([*written, '{"tags": ["a"], "year": 1999}'])
+    assert data.fingerprint() == {**plain.fingerprint(), "metadata": digest}
+
+
+def test_empty_metadata_is_none(tmp_path: Path) -> None:
+    rows = [{**row, "metadata": {}} for row in CORPUS]
+    assert load(write_collection(tmp_path, corpus=rows)).corpus.metadata is None
+
+
+@pytest.mark.parametrize(("value", "said"), [("x", "'x'"), ([], "[]"), (0, "0"), ("", "''")])
+def test_metadata_that_is_no_object(tmp_path: Path, value: object, said: str) -> None:
+    rows = [*CORPUS[:2], {**CORPUS[2], "metadata": value}]
+    root = write_collection(tmp_path, corpus=rows)
+    assert error(root) == f"corpus.jsonl:3: 'metadata' is {said}: expected an object"
 
 
 def test_carriage_returns_byte_order_mark_and_blank_lines(tmp_path: Path) -> None:

@@ -1,0 +1,98 @@
+"""Structures of indexes on disk: built once from the same vectors with the same parameters.
+
+    FOLDER/KEY/structure        the file, in the library's own format
+              /structure.json   what it was built from and with, and its SHA-256; written last
+
+KEY is a digest of the vectors and of everything that decides the structure, the library's version
+among it: a structure of other vectors or of another version is never found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import disk
+from harness.indexes import CountingSearcher, Structured
+from harness.types import Dense, Float32, InputError, Progress, StoreError, reason
+
+BLOCK = 1 << 14  # rows hashed at a time
+DAMAGED = "a damaged index in the store was set aside and built anew"
+
+
+def searcher(
+    index: Structured, documents: Dense, folder: Path, progress: Progress
+) -> tuple[CountingSearcher, bool]:
+    """An index's searcher, and whether its structure was read from `folder`; else it is built and
+    kept there.
+
+    A file whose checksum does not hold is set aside, and the searcher's warnings say so. Raises
+    InputError for vectors that cannot be searched and StoreError where the folder cannot be used.
+    """
+    about = {"vectors": digest(documents.values), "structure": dict(index.structure())}
+    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
+    place = folder / key
+    try:
+        built, damaged = _read(index, place)
+        reused = built is not None
+        if built is None:
+            built = index.grow(documents, progress)
+            _keep(index, built, place, about)
+    except OSError as error:
+        what = error.strerror or reason(error)
+        raise StoreError(f"{place}: the index store cannot be used: {what}") from error
+    made = index.searcher(built, documents)
+    if damaged:
+        made.warnings = (*made.warnings, DAMAGED)
+    return made, reused
+
+
+def digest(values: Float32) -> str:
+    """SHA-256 of the shape and the numbers of vectors [n, d]."""
+    found = hashlib.sha256(repr(values.shape).encode())
+    for low in range(0, len(values), BLOCK):
+        found.update(np.ascontiguousarray(values[low : low + BLOCK], "<f4").data)
+    return found.hexdigest()
+
+
+def _read(index: Structured, place: Path) -> tuple[Any, bool]:
+    """The structure kept at a place, None if there is none; and whether a damaged one was."""
+    try:
+        about = json.loads((place / "structure.json").read_text("utf-8"))
+        if about["sha256"] == _checksum(place / "structure"):
+            return index.read(place / "structure"), False
+    except FileNotFoundError:  # nothing was built, or a build was killed before it was whole
+        return None, False
+    except (ValueError, TypeError, KeyError, InputError):
+        pass
+    aside = place.with_name(f"{place.name}.damaged")
+    shutil.rmtree(aside, ignore_errors=True)
+    os.replace(place, aside)
+    return None, True
+
+
+def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> None:
+    """Write a structure so that its JSON never stands for part of it."""
+    place.mkdir(parents=True, exist_ok=True)
+    part = place / f".{os.getpid()}.part"
+    try:
+        index.write(built, part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        about = {**about, "bytes": part.stat().st_size, "sha256": _checksum(part)}
+        os.replace(part, place / "structure")
+    finally:
+        part.unlink(missing_ok=True)
+    text = json.dumps(about, indent=2, sort_keys=True) + "\n"
+    disk.write_whole(place / "structure.json", text.encode())
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,248 @@
+"""GPU search as far as a CPU can show it: the code of torch on the processor, faiss's replaced."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.indexes import INDEXES, Structured, gpu
+from harness.indexes.exact import Exact, load_faiss
+from harness.types import Dense, InputError, Run, silent
+
+PRECISIONS = ["float32", "float16", "bfloat16"]
+
+
+def made(kind: str, n: int, d: int = 16, seed: int = 0) -> Dense:
+    values = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    if kind == "unit":
+        values /= np.linalg.norm(values, axis=1, keepdims=True)
+    elif kind == "large":
+        values *= np.float32(10) ** np.random.default_rng(seed).integers(-9, 9, (n, 1))
+    elif kind == "equal":
+        values[:] = values[0]
+    elif kind == "zero":
+        values[::2] = 0
+    elif kind == "near":  # below what 16 bits tell apart
+        values = (values[:1] + 1e-5 * values).astype(np.float32)
+    return Dense(values)
+
+
+def same(one: Run, other: Run) -> None:
+    np.testing.assert_array_equal(one.docs, other.docs)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    precision=st.sampled_from(PRECISIONS),
+    kind=st.sampled_from(["random", "unit", "large", "equal", "zero", "near"]),
+    n=st.integers(1, 400),
+    k=st.integers(1, 60),
+    d=st.integers(1, 40),
+    tile=st.integers(1, 500),
+    seed=st.integers(0, 99),
+)
+def test_results_are_those_of_exact_search_to_the_bit(precision, kind, n, k, d, tile, seed):
+    documents, queries = made(kind, n, d, seed), made(kind, 5, d, seed + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "TILE", tile)
+        searcher = gpu.GpuExact(precision, "cpu").build(documents)
+        found = searcher.search(queries, k, silent)
+    same(found, Exact().build(documents).search(queries, k, silent))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_documents_are_divided_among_devices(precision):
+    documents, queries = made("unit", 500), made("unit", 7, seed=1)
+    scan = gpu.TorchScan.of(documents.values, 1.0, ("cpu", "cpu", "cpu"), precision)
+    assert [first for first, _ in scan.shards] == [0, 166, 333]
+    searcher = gpu.CertifiedSearcher(documents.values, 1.001, scan, precision)
+    expected = Exact().build(documents).search(queries, 9, silent)
+    same(searcher.search(queries, 9, silent), expected)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_bound_holds_and_is_not_idle(precision):
+    """Products of a scan are off by less than the bound, and for 16 bits by a fair part of it."""
+    documents, queries = made("random", 2000, 64, 3), made("large", 50, 64, 4)
+    norms = np.linalg.norm(queries.values, axis=1)
+    longest = float(np.linalg.norm(documents.values, axis=1).max())
+    scan = gpu.TorchScan.of(documents.values, longest, ("cpu",), precision)
+    searcher = gpu.CertifiedSearcher(documents.values, longest, scan, precision)
+    scaled, exponents = gpu._scaled(queries.values)
+    docs, products = scan.nearest(scaled, 2000)
+    products = np.ldexp(products, (exponents + np.frexp(np.float32(longest))[1])[:, None])
+    true = queries.values.astype(np.float64) @ documents.values.T.astype(np.float64)
+    off = np.abs(np.take_along_axis(true, docs, axis=1) - products).max(axis=1)
+    share = off / searcher._error(norms, 64)
+    assert share.max() < 1
+    if precision != "float32":
+        assert share.max() > 0.02
+
+
+def test_a_few_candidates_suffice(monkeypatch):
+    """Of unit vectors nothing is left to the CPU, nor to a second scan."""
+    asked = []
+    nearest = gpu.TorchScan.nearest
+
+    def counted(self, queries, m):
+        asked.append((len(queries), m))
+        return nearest(self, queries, m)
+
+    monkeypatch.setattr(gpu.TorchScan, "nearest", counted)
+    documents, queries = made("unit", 5000, 32), made("unit", 40, 32, 1)
+    for precision in ("float32", "float16"):
+        gpu.GpuExact(precision, "cpu").build(documents).search(queries, 10, silent)
+    assert asked == [(40, 44), (40, 44)]
+
+
+def test_equal_scores_are_left_to_the_cpu(monkeypatch):
+    rows = []
+    search = gpu.DenseSearcher.search
+
+    def counted(self, queries, k, progress):
+        rows.append(len(queries))
+        return search(self, queries, k, progress)
+
+    monkeypatch.setattr(gpu.DenseSearcher, "search", counted)
+    documents, queries = made("equal", 3000), made("unit", 4, seed=1)
+    found = gpu.GpuExact("float16", "cpu").build(documents).search(queries, 3, silent)
+    assert rows == [4]
+    assert found.docs.tolist() == [[2999, 2998, 2997]] * 4
+
+
+def test_settings_of_torch_are_given_back():
+    import torch
+
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_fp16_reduced_precision_reduction
+    with gpu._full_sums():
+        assert not matmul.allow_fp16_reduced_precision_reduction
+        assert not matmul.allow_tf32
+    assert matmul.allow_fp16_reduced_precision_reduction == before
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("gpu", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
+        ("gpu:IVF8_Flat", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
+        ("gpu,nprobe=3", "gpu: exact search takes no metric, nprobe or ef_search: leave it out"),
+        ("gpu:Flat,precision=bfloat16", "gpu:Flat: precision=bfloat16: expected float32 or float"),
+        ("gpu:IVF8_Flat,nprobe=0", "gpu:IVF8_Flat: nprobe=0: expected at least 1"),
+        ("gpu,precision=int8", "gpu: precision=int8: expected one of float32, float16, bfloat16"),
+    ],
+)
+def test_bad_input(spec, message, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match=f"^{re.escape(message)}"):
+        INDEXES.create(spec).require("dense")
+
+
+def test_devices_are_chosen_by_number(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert gpu._chosen("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
+    assert gpu._chosen("2+0+2", "none") == ("cuda:2", "cuda:0")
+    for wrong in ("3", "0+", "one"):
+        with pytest.raises(InputError, match=re.escape(f"gpu: devices={wrong}: expected all, or")):
+            gpu._chosen(wrong, "cpu")
+
+
+@pytest.mark.parametrize("spec", ["gpu,fallback=cpu", "gpu:IVF4_Flat,nprobe=4,fallback=cpu"])
+def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    index, documents, queries = INDEXES.create(spec), made("unit", 300), made("unit", 5, seed=1)
+    index.require("dense")
+    searcher = index.build(documents)
+    expected = Exact().build(documents).search(queries, 4, silent)
+    same(searcher.search(queries, 4, silent), expected)
+    told = searcher.warnings if isinstance(index, Structured) else index.warnings(4)
+    assert told == ("no CUDA device answers: the CPU searched in its place",)
+    assert index.describe()["devices"] == 0
+
+
+def test_documents_that_do_not_fit_on_a_device(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**9, 10**9))
+    gpu._refuse_too_large("cuda:0", 10**8)
+    with pytest.raises(InputError, match=r"about 1.5 GB on cuda:1 and 1.0 GB are free"):
+        gpu._refuse_too_large("cuda:1", 10**9)
+
+
+@pytest.fixture
+def fake_gpu(monkeypatch):
+    """A faiss that says it has a GPU, on which indexes are those of the CPU."""
+    faiss, moved = load_faiss(), []
+
+    class Options:
+        """Cloner options."""
+
+    def to_gpu(resources, index, options, numbers):
+        moved.append((type(index).__name__, vars(options), numbers))
+        return index
+
+    class Space:
+        """Parameters of an index on a GPU."""
+
+        def set_index_parameter(self, index, name, value):
+            faiss.ParameterSpace().set_index_parameter(index, name, value)
+
+    for name, value in {
+        "get_num_gpus": lambda: 2,
+        "GpuMultipleClonerOptions": Options,
+        "StandardGpuResources": object,
+        "index_cpu_to_gpu_multiple_py": to_gpu,
+        "index_gpu_to_cpu": lambda index: index,
+        "GpuParameterSpace": Space,
+    }.items():
+        monkeypatch.setattr(faiss, name, value, raising=False)
+    return moved
+
+
+@pytest.mark.parametrize("spec", ["gpu", "gpu,precision=float16,sharded=true,devices=1"])
+def test_a_flat_faiss_index_scans(spec, fake_gpu):
+    documents, queries = made("random", 900), made("random", 7, seed=1)
+    searcher = INDEXES.create(spec).build(documents)
+    expected = Exact().build(documents).search(queries, 20, silent)
+    same(searcher.search(queries, 20, silent), expected)
+    half = "float16" in spec
+    options = {"useFloat16": half, "shard": half}
+    assert fake_gpu == [("IndexFlatIP", options, [1] if half else [0, 1])]
+    deep = searcher.search(queries, 900, silent)
+    same(deep, Exact().build(documents).search(queries, 900, silent))
+
+
+def test_a_flat_faiss_index_gives_no_more_than_2048(fake_gpu):
+    documents, queries = made("unit", 3000), made("unit", 3, seed=1)
+    searcher = INDEXES.create("gpu").build(documents)
+    expected = Exact().build(documents).search(queries, 2500, silent)
+    same(searcher.search(queries, 2500, silent), expected)
+
+
+def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):
+    documents, queries = made("unit", 400), made("unit", 5, seed=1)
+    index = INDEXES.create("gpu:IVF4_Flat,nprobe=4")
+    index.require("dense")
+    built = index.grow(documents, silent)
+    index.write(built, tmp_path / "structure")
+    searcher = index.searcher(index.read(tmp_path / "structure"), documents)
+    expected = Exact().build(documents).search(queries, 9, silent)
+    same(searcher.search(queries, 9, silent), expected)
+    assert [numbers for _, _, numbers in fake_gpu] == [[0], [0, 1]]
+    assert index.structure()["built"] == "gpu"
+
+
+def test_cagra_needs_cuvs(fake_gpu):
+    with pytest.raises(InputError, match="gpu:CAGRA needs faiss with cuVS: pip install"):
+        INDEXES.create("gpu:CAGRA").require("dense")

@@ -1,0 +1,201 @@
+"""Structures kept on disk: read where they were built from the same, else built anew."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness.indexes import INDEXES, saved
+from harness.types import Dense, InputError, Run, StoreError, silent
+
+pytest.importorskip("hnswlib")
+pytest.importorskip("usearch")
+
+SPECS = [
+    "hnsw", "hnswlib", "hnswlib,metric=l2", "usearch", "usearch,dtype=bf16", "faiss:IVF4_Flat",
+    "faiss:PQ4x4", "faiss:BIVF4", "faiss:PCA8_SQ8", "faiss:BFlat,refine=3",
+]  # fmt: skip
+
+
+def made(n: int = 200, seed: int = 0) -> Dense:
+    values = np.random.default_rng(seed).standard_normal((n, 16)).astype(np.float32)
+    return Dense(values / np.linalg.norm(values, axis=1, keepdims=True))
+
+
+def same(one: Run, other: Run) -> None:
+    np.testing.assert_array_equal(one.docs, other.docs)
+    np.testing.assert_array_equal(one.scores, other.scores)
+
+
+@dataclass
+class Counted:
+    """An index that tells how often it was built."""
+
+    spec: str
+    grown: list[int] = field(default_factory=list)
+
+    def __getattr__(self, name):
+        return getattr(INDEXES.create(self.spec), name)
+
+    def grow(self, documents, progress):
+        self.grown.append(len(documents))
+        return INDEXES.create(self.spec).grow(documents, progress)
+
+
+def only(folder: Path, pattern: str = "*") -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+@pytest.mark.parametrize("spec", SPECS)
+def test_a_structure_is_built_once_and_read_as_it_was(spec, tmp_path):
+    documents, queries, index = made(), made(5, seed=1), Counted(spec)
+    first, reused = saved.searcher(index, documents, tmp_path, silent)
+    assert not reused
+    again, reused_again = saved.searcher(index, made(), tmp_path, silent)
+    assert reused_again
+    assert index.grown == [200]
+    assert again.warnings == first.warnings
+    assert again.bytes == first.bytes
+    same(first.search(queries, 10, silent), again.search(queries, 10, silent))
+    kept = {path.name for path in only(tmp_path).iterdir()}
+    assert kept == {"structure", "structure.json"}
+
+
+def test_search_parameters_are_no_part_of_it(tmp_path):
+    saved.searcher(INDEXES.create("hnsw"), made(), tmp_path, silent)
+    wide = INDEXES.create("hnsw,ef_search=200")
+    searcher, reused = saved.searcher(wide, made(), tmp_path, silent)
+    assert reused
+    exact = INDEXES.create("exact").build(made()).search(made(5, seed=1), 10, silent)
+    same(searcher.search(made(5, seed=1), 10, silent), exact)
+
+
+def test_other_vectors_parameters_or_versions_are_never_read(tmp_path, monkeypatch):
+    index = INDEXES.create("hnsw")
+    saved.searcher(index, made(), tmp_path, silent)
+    for spec in ("hnsw,M=8", "hnsw,ef_construction=9", "hnsw,metric=l2", "faiss:HNSW16"):
+        assert not saved.searcher(INDEXES.create(spec), made(), tmp_path, silent)[1]
+    changed = made()
+    changed.values[150, 3] += 1e-6
+    shorter = Dense(made().values[:199])
+    reshaped = Dense(made().values.reshape(400, 8))
+    for documents in (changed, shorter, reshaped):
+        assert not saved.searcher(index, documents, tmp_path, silent)[1]
+    from harness.indexes.exact import load_faiss
+
+    monkeypatch.setattr(load_faiss(), "__version__", "0.0")
+    assert not saved.searcher(index, made(), tmp_path, silent)[1]
+    assert len(list(tmp_path.iterdir())) == 9
+
+
+def test_digests_do_not_depend_on_blocks_or_layout(monkeypatch):
+    values = made().values
+    whole = saved.digest(values)
+    monkeypatch.setattr(saved, "BLOCK", 7)
+    assert saved.digest(values) == saved.digest(np.asfortranarray(values)) == whole
+    assert saved.digest(values[:, :8]) != whole
+
+
+@pytest.mark.parametrize("what", ["cut", "flipped", "not JSON", "no checksum"])
+def test_a_damaged_file_is_set_aside_and_built_anew(what, tmp_path):
+    index, queries = Counted("hnsw"), made(5, seed=1)
+    first, _ = saved.searcher(index, made(), tmp_path, silent)
+    place = only(tmp_path)
+    data, about = place / "structure", place / "structure.json"
+    if what == "cut":
+        data.write_bytes(data.read_bytes()[:-1])
+    elif what == "flipped":
+        content = bytearray(data.read_bytes())
+        content[1000] ^= 1
+        data.write_bytes(content)
+    elif what == "not JSON":
+        about.write_text("{")
+    else:
+        about.write_text("[]")
+    again, reused = saved.searcher(index, made(), tmp_path, silent)
+    assert not reused
+    assert again.warnings == (saved.DAMAGED,)
+    assert index.grown == [200, 200]
+    same(first.search(queries, 10, silent), again.search(queries, 10, silent))
+    assert saved.searcher(index, made(), tmp_path, silent)[1]
+    assert (tmp_path / f"{place.name}.damaged").is_dir()
+
+
+def test_a_whole_file_that_the_library_cannot_read_is_set_aside(tmp_path):
+    index = INDEXES.create("hnsw")
+    saved.searcher(index, made(), tmp_path, silent)
+    place = only(tmp_path)
+    (place / "structure").write_bytes(b"nothing of faiss")
+    checksum = saved._checksum(place / "structure")
+    (place / "structure.json").write_text(json.dumps({"sha256": checksum}))
+    searcher, reused = saved.searcher(index, made(), tmp_path, silent)
+    assert (reused, searcher.warnings) == (False, (saved.DAMAGED,))
+
+
+def test_a_build_that_was_killed_is_done_again_in_silence(tmp_path):
+    index = INDEXES.create("hnsw")
+    saved.searcher(index, made(), tmp_path, silent)
+    (only(tmp_path) / "structure.json").unlink()
+    searcher, reused = saved.searcher(index, made(), tmp_path, silent)
+    assert (reused, searcher.warnings) == (False, ())
+    assert saved.searcher(index, made(), tmp_path, silent)[1]
+
+
+def test_what_decides_it_is_written_beside_it(tmp_path):
+    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path, silent)
+    place = only(tmp_path)
+    about = json.loads((place / "structure.json").read_text())
+    assert about["structure"]["M"] == 8
+    assert about["vectors"] == saved.digest(made().values)
+    assert about["bytes"] == (place / "structure").stat().st_size
+
+
+@pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch", "faiss:BFlat"])
+def test_a_file_that_is_no_index(spec, tmp_path):
+    path = tmp_path / "structure"
+    path.write_bytes(b"no index at all")
+    with pytest.raises(InputError, match="structure: not an index of this"):
+        INDEXES.create(spec).read(path)
+
+
+@pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch"])
+def test_a_file_that_cannot_be_written(spec, tmp_path):
+    index = INDEXES.create(spec)
+    with pytest.raises(OSError, match=r"."):
+        index.write(index.grow(made(50), silent), tmp_path / "nowhere" / "structure")
+
+
+def test_hnswlib_does_not_keep_part_of_a_file(tmp_path):
+    index = INDEXES.create("hnswlib")
+    built = index.grow(made(50), silent)
+
+    class Full:
+        """A graph whose disk is full."""
+
+        index_file_size = built.index_file_size
+
+        def save_index(self, path):
+            Path(path).write_bytes(b"part")
+
+    with pytest.raises(OSError, match="hnswlib could not write the whole file"):
+        index.write(Full(), tmp_path / "structure")
+
+
+def test_a_folder_that_cannot_be_used(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="the index store cannot be used"):
+        saved.searcher(INDEXES.create("hnsw"), made(50), tmp_path / "file", silent)
+
+
+def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypatch):
+    index = Counted("hnsw")
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
+    with pytest.raises(StoreError, match="No space"):
+        saved.searcher(index, made(50), tmp_path, silent)
+    assert list(only(tmp_path).iterdir()) == []

@@ -1,0 +1,220 @@
+"""Filtered search: recall by hand and by chance, what predicates hold, what is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from harness.encoders import ENCODERS
+from harness.indexes import INDEXES
+from harness.store import Store, default_root
+from harness.studies.filters import FACTORS, SELECTIVITIES, Filters, study
+from harness.types import InputError, Run
+from tests.fakes import Counting, beir
+
+MODEL = "hashing,dim=32"
+TASK = "entities,docs=600,queries=40"
+GRAPH = "hnsw,ef_search=32"
+
+
+def store() -> Store:
+    return Store(default_root())
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """An index that finds only the last document, whatever is asked."""
+
+    takes = ("dense",)
+
+    def require(self, makes): ...
+
+    def build(self, documents):
+        return self
+
+    def search(self, queries, k, progress):
+        docs = np.full((len(queries), k), -1, np.int32)
+        docs[:, 0] = 9
+        return Run(docs, np.zeros((len(queries), k), np.float32))
+
+
+@pytest.fixture
+def nothing(monkeypatch) -> str:
+    """The spec of that index."""
+    create = INDEXES.create
+    monkeypatch.setattr(INDEXES, "create", lambda s: Nothing() if s == "nothing" else create(s))
+    return "nothing"
+
+
+@pytest.fixture
+def line(monkeypatch, tmp_path) -> str:
+    """Ten documents ever further from the only query; the even ones are of 2020, the others have
+    no year; tags a and b for the nearest five, b for the others.
+    """
+
+    class Given(Counting):
+        @property
+        def similarity(self):
+            return "dot"
+
+        def vector(self, text, role):
+            return np.array([1 if text == "q" else 10 - int(text), 0], np.float32)
+
+    monkeypatch.setattr(ENCODERS, "create", lambda spec: Given())
+    task = beir(tmp_path / "t", {str(i): str(i) for i in range(10)}, {"q": "q"}, [("q", "0", 1)])
+    rows = [
+        {"_id": str(i), "text": str(i), "metadata": {"tags": ["a", "b"] if i < 5 else ["b"]}}
+        for i in range(10)
+    ]
+    for row in rows[::2]:
+        row["metadata"]["year"] = 2020
+    path = tmp_path / "t" / "corpus.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return task
+
+
+@pytest.fixture(scope="module")
+def random() -> Filters:
+    return study(MODEL, TASK, GRAPH, attribute="random", store=store())
+
+
+def answers(found, way, factor=None, index="exact") -> list:
+    return [a for a in found.answers if (a.way, a.factor, a.index) == (way, factor, index)]
+
+
+def test_recall_by_hand(line, tmp_path):
+    found = study("given", line, "exact", k=3, attribute="year", store=Store(tmp_path / "s"))
+    # half match: documents 0, 2, 4, 6, 8; the truth is 0, 2, 4
+    (bucket,) = found.buckets
+    assert (bucket.selectivity, bucket.share, bucket.matches) == (0.5, 0.5, 5)
+    assert bucket.predicates == ("year 2020 to 2020",)
+    assert [w for w in found.warnings if "no predicate" in w] == [
+        f"no predicate on year is met by about {s} of documents" for s in ("0.1%", "1.0%", "10.0%")
+    ]
+    (first,) = answers(found, "pre-filter")
+    assert (first.recall, first.low, first.high, first.short) == (1, 1, 1, 0)
+    # the 3 nearest hold 0 and 2; the 6 nearest hold 0, 2 and 4
+    recalls = [a.recall for factor in FACTORS for a in answers(found, "post-filter", factor)]
+    assert recalls == [pytest.approx(2 / 3), 1, 1, 1]
+    shorts = [a.short for factor in FACTORS for a in answers(found, "post-filter", factor)]
+    assert shorts == [1, 0, 0, 0]
+    assert all(a.per_second > 0 and 0 < a.p50_ms <= a.p95_ms for a in found.answers)
+
+
+def test_fewer_matches_than_k_are_all_there_is_to_find(line, tmp_path):
+    found = study("given", line, "exact", k=8, attribute="tags", store=Store(tmp_path / "s"))
+    # a: documents 0 to 4, the 5 nearest; b: all
+    assert set(found.buckets[-1].predicates) == {"tags = a", "tags = b"}
+    assert [a.short for a in found.answers] == [0] * len(found.answers)
+    assert {a.recall for a in found.answers} == {1}
+
+
+def test_an_index_that_finds_nothing_of_it(line, nothing, tmp_path):
+    found = study("given", line, nothing, k=3, attribute="year", store=Store(tmp_path / "s"))
+    assert [a.recall for f in FACTORS for a in answers(found, "post-filter", f, "nothing")] == [
+        0
+    ] * 4
+    assert [a.short for f in FACTORS for a in answers(found, "post-filter", f, "nothing")] == [
+        1
+    ] * 4
+    assert answers(found, "native", index="nothing") == []
+
+
+def test_a_random_attribute_leaves_what_chance_leaves(random):
+    found = random
+    assert [bucket.selectivity for bucket in found.buckets] == list(SELECTIVITIES)
+    assert [bucket.matches for bucket in found.buckets] == [1, 6, 60, 300]
+    assert {len(bucket.predicates) for bucket in found.buckets} == {8}
+    assert [a.recall for a in answers(found, "pre-filter")] == [1] * 4
+    for factor in FACTORS:
+        for answer in answers(found, "post-filter", factor):
+            # of 600 documents the 10 x factor nearest are looked at: of the 10 results wanted, or
+            # of all that match where they are fewer, so many are left on average
+            expected = min(1, factor * max(answer.selectivity, 10 / 600))
+            assert answer.recall <= expected + 0.12
+            if expected < 0.3:
+                assert answer.recall >= expected - 0.12
+    deeper = [a.recall for factor in FACTORS for a in answers(found, "post-filter", factor)[3:]]
+    assert deeper == sorted(deeper)
+
+
+def test_a_graph_that_looks_at_predicates_finds_more_than_filtering_what_it_found(random):
+    native, post = answers(random, "native", index=GRAPH), answers(random, "post-filter", 1, GRAPH)
+    assert [answer.selectivity for answer in native] == list(SELECTIVITIES)
+    assert all(one.recall > other.recall for one, other in zip(native, post, strict=True))
+    assert native[-1].recall > 0.8
+    said = "hnsw keeps ef_search=32 candidates, fewer than the 100 results wanted: 100 are kept"
+    assert said in random.warnings
+
+
+def test_metadata_of_a_source_gives_predicates_of_every_kind():
+    found = study(MODEL, TASK, "exact", store=store())
+    assert found.attribute == "29 attributes"
+    said = " ".join(text for bucket in found.buckets for text in bucket.predicates)
+    assert " = " in said
+    assert re.search(r"\w+ \d+ to \d+", said)
+    assert {a.recall for a in answers(found, "pre-filter")} == {1}
+    for bucket in found.buckets:
+        assert bucket.selectivity / 2 <= bucket.share <= 2 * bucket.selectivity
+    kinds = study(MODEL, TASK, "exact", attribute="kind", store=store())
+    assert [set(bucket.predicates) for bucket in kinds.buckets] == [
+        {"kind = films", "kind = novels", "kind = researchers"}
+    ]
+
+
+def test_a_corpus_without_metadata_gets_a_random_attribute():
+    task = "limit,docs=200,queries=20,k=2,attributes=5"
+    one, other = (study(MODEL, task, "exact", store=store()) for _ in range(2))
+    assert one.attribute == "random"
+    assert one.buckets == other.buckets
+    assert [a.recall for a in one.answers] == [a.recall for a in other.answers]
+    assert study(MODEL, task, "exact", seed=1, store=store()).buckets != one.buckets
+
+
+@pytest.mark.parametrize(
+    ("encoder", "task", "more", "message"),
+    [
+        (MODEL, TASK, {"k": 0}, "k=0: expected at least 1"),
+        (MODEL, TASK, {"attribute": "yaer"}, "unknown attribute 'yaer'. Did you mean 'year'?"),
+        (MODEL, TASK, {"index": "exacd"}, "unknown index 'exacd'. Did you mean 'exact'?"),
+        ("bm25", TASK, {}, "bm25 makes sparse vectors: this study needs dense ones"),
+    ],
+)
+def test_what_is_refused(encoder, task, more, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        study(encoder, task, **{"index": "exact", **more}, store=store())
+
+
+def test_pairs_and_metadata_that_nothing_can_be_made_of_are_refused(line, tmp_path):
+    path = tmp_path / "t" / "corpus.jsonl"
+    rows = [{"_id": str(i), "text": str(i), "metadata": {"url": f"u{i}"}} for i in range(10)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    found = study("given", line, "exact", k=1, store=Store(tmp_path / "s"))
+    assert [bucket.selectivity for bucket in found.buckets] == [0.1]
+    rows = [{"_id": str(i), "text": str(i), "metadata": {"ok": None, "x": {}}} for i in range(10)]
+    path.write_text(
+        "".join(json.dumps(row) + "\n" for row in rows[:1])
+        + "".join(json.dumps({**row, "metadata": {}}) + "\n" for row in rows[1:]),
+        "utf-8",
+    )
+    with pytest.raises(
+        InputError, match=r"no predicate on ok is met by about 50.0% .*: nothing to"
+    ):
+        study("given", line, "exact", attribute="ok", store=Store(tmp_path / "s"))
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("sentence1,sentence2,score\n1,2,1\n3,4,2\n")
+    with pytest.raises(InputError, match="a task of pairs: expected retrieval"):
+        study("given", f"pairs:{pairs}", "exact", store=Store(tmp_path / "s"))
+
+
+def test_an_index_of_sparse_vectors_is_refused(monkeypatch):
+    class Sparse(Nothing):
+        takes = ("sparse",)
+
+    monkeypatch.setattr(INDEXES, "create", lambda spec: Sparse())
+    with pytest.raises(InputError, match="index s takes sparse vectors: expected dense"):
+        study(MODEL, TASK, "s", store=store())

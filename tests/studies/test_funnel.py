@@ -1,0 +1,190 @@
+"""The funnel: scores of vectors whose losses are worked out by hand, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from math import log2
+
+import numpy as np
+import pytest
+
+from harness.encoders import ENCODERS
+from harness.indexes import INDEXES
+from harness.indexes.hnswlib_graph import Hnswlib
+from harness.store import Store, default_root
+from harness.studies.comparison import Interval
+from harness.studies.funnel import study
+from harness.types import Dense, InputError
+from tests.fakes import Counting, beir
+
+TASK = "limit,docs=60,queries=30,k=3,attributes=5"
+MODEL = "hashing,dim=24"
+SECOND = 1 / log2(3)  # what a document at rank 2 adds to DCG
+
+
+def store() -> Store:
+    return Store(default_root())
+
+
+@pytest.fixture
+def given(monkeypatch, tmp_path):
+    """Score a task whose vectors are given, by the funnel's stages."""
+
+    def scores(similarity, query, documents, *, index="exact", judged=("a",), **options):
+        rows = {"q": query, **documents}
+
+        class Given(Counting):
+            @property
+            def similarity(self):
+                return similarity
+
+            def vector(self, text, role):
+                return np.array(rows[text], np.float32)
+
+        monkeypatch.setattr(ENCODERS, "create", lambda spec: Given())
+        texts = {name: name for name in documents}
+        task = beir(tmp_path / "given", texts, {"q": "q"}, [("q", id, 1) for id in judged])
+        found = study("given", task, index, store=Store(tmp_path / "s"), **options)
+        return found, [stage.score.mean for stage in found.stages]
+
+    return scores
+
+
+def test_cosine_vectors_of_different_length_lose_by_inner_product_and_euclid(given):
+    # by cosine a is first; by inner product b, 9 > 2; by distance c is nearest, then a
+    documents = {"a": [2, 0], "b": [9, 9], "c": [1, 0.4]}
+    found, scores = given("cosine", [1, 0], documents)
+    assert scores == pytest.approx([1, 1, SECOND, SECOND, 1])
+    assert [stage.name for stage in found.stages] == [
+        "best possible",
+        "exact, cosine",
+        "exact, inner product of vectors as they are",
+        "exact, Euclidean distance",
+        "exact",
+    ]
+    assert found.misused[0].loss.mean == pytest.approx(1 - SECOND)
+    assert [stage.beside for stage in found.stages] == [
+        None, "best possible", *["exact, cosine"] * 3
+    ]  # fmt: skip
+    assert found.lengths == pytest.approx((1, 162**0.5))
+    assert [stage.kept for stage in found.stages] == [None, 1, 1, 1, 1]  # all three are returned
+
+
+def test_a_model_of_inner_products_loses_by_cosine(given):
+    # b scores highest by inner product, a by cosine and by distance
+    documents = {"a": [2, 0], "b": [9, 9], "c": [0, 1]}
+    found, scores = given("dot", [1, 0], documents, judged=("b",))
+    assert scores == pytest.approx([1, 1, SECOND, 0.5, 1])
+    assert [stage.name for stage in found.stages[1:4]] == [
+        "exact, inner product",
+        "exact, cosine",
+        "exact, Euclidean distance",
+    ]
+
+
+def test_vectors_that_are_wrong_lose_what_the_best_possible_had(given):
+    found, scores = given("cosine", [1, 0], {"a": [0, 1], "b": [1, 0]})
+    assert scores[:2] == pytest.approx([1, SECOND])
+    assert found.exact.loss == Interval(*[pytest.approx(1 - SECOND)] * 3)
+
+
+def test_what_the_corpus_lacks_nothing_finds(given):
+    # a is found at best first, the other relevant document never
+    _, scores = given("cosine", [1, 0], {"a": [1, 0], "b": [0, 1]}, judged=("a", "missing"))
+    assert scores[:2] == pytest.approx([1 / (1 + SECOND)] * 2)
+
+
+def test_recall_below_the_number_of_relevant_documents_has_a_ceiling():
+    found = study(MODEL, TASK, "exact", store=store())
+    assert found.measure == "R@2"
+    assert found.best.score.mean == pytest.approx(2 / 3)
+    assert found.approximate.score == found.exact.score
+
+
+def test_graded_judgments_are_ranked_by_gain(given, tmp_path):
+    texts = {"a": "a", "b": "b"}
+    task = beir(tmp_path / "graded", texts, {"q": "a"}, [("q", "a", 1), ("q", "b", 3)])
+    found = study(MODEL, task, "exact", store=store())
+    assert found.best.score.mean == 1
+
+
+def test_a_query_s_own_document_is_not_the_best(tmp_path):
+    texts = {"a": "red apple", "b": "red pear", "c": "blue car"}
+    judgments = [("a", "a", 3), ("a", "b", 1)]
+    task = beir(tmp_path / "own", texts, {"a": "red apple"}, judgments)
+    own = study(MODEL, task, "exact", store=store())
+    left = study(MODEL, f"{task},exclude_self=true", "exact", store=store())
+    assert own.best.score.mean == 1
+    assert left.best.score.mean == pytest.approx(1 / (3 + SECOND))
+
+
+class Lossy:
+    """Exact search that never finds the document of one row."""
+
+    takes = ("dense",)
+
+    def require(self, makes):
+        pass
+
+    def describe(self):
+        return {}
+
+    def build(self, documents):
+        values = documents.values.copy()
+        values[0] = 0
+        return INDEXES.create("exact").build(Dense(values))
+
+
+def test_what_the_index_loses_is_beside_exact_search(given, monkeypatch):
+    create = INDEXES.create
+    monkeypatch.setattr(INDEXES, "create", lambda s: Lossy() if str(s) == "lossy" else create(s))
+    monkeypatch.setattr(INDEXES, "resolve", lambda spec: spec)
+    found, scores = given("cosine", [1, 0], {"a": [1, 0], "b": [1, 1]}, index="lossy")
+    assert scores[-1] == pytest.approx(SECOND)
+    assert found.approximate.loss.mean == pytest.approx(1 - SECOND)
+
+
+def test_a_structure_is_built_once_and_its_warnings_are_told(tmp_path, monkeypatch):
+    pytest.importorskip("hnswlib")
+    built = []
+    grow = Hnswlib.grow
+    monkeypatch.setattr(Hnswlib, "grow", lambda self, *rest: built.append(1) or grow(self, *rest))
+    kept = Store(tmp_path)
+    told: list[tuple[str, int, int, str]] = []
+    index = "hnswlib,ef_search=5"
+    first = study(MODEL, TASK, index, store=kept, progress=lambda *words: told.append(words))
+    assert study(MODEL, TASK, index, store=kept) == first
+    assert len(built) == 1
+    assert first.full == "hnswlib,M=16,ef_construction=128,ef_search=5,metric=ip,seed=100"
+    assert any("ef_search=5" in warning for warning in first.warnings)
+    assert 0.5 < first.approximate.kept <= 1
+    assert ("search", 4, 4, "stages") in told
+    json.dumps(asdict(first), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("model", "task", "index", "message"),
+    [
+        ("bm25", TASK, "exact", "bm25 makes sparse vectors: this study needs dense ones"),
+        (MODEL, TASK, "nowhere", "unknown index 'nowhere'"),
+        (MODEL, "pairs", "exact", "is a task of pairs: expected retrieval"),
+    ],
+)
+def test_what_is_refused(model, task, index, message, tmp_path):
+    if task == "pairs":
+        path = tmp_path / "pairs.jsonl"
+        rows = [{"sentence1": "a", "sentence2": t, "score": i} for i, t in enumerate("abc")]
+        path.write_text("\n".join(map(json.dumps, rows)), "utf-8")
+        task = f"pairs:{path}"
+    with pytest.raises(InputError, match=message):
+        study(model, task, index, store=store())
+
+
+def test_an_index_for_other_vectors_is_refused(monkeypatch):
+    class Terms(Lossy):
+        takes = ("sparse",)
+
+    monkeypatch.setattr(INDEXES, "create", lambda spec: Terms())
+    with pytest.raises(InputError, match="terms takes sparse vectors: expected dense"):
+        study(MODEL, TASK, "terms", store=store())
