@@ -42,6 +42,7 @@ from harness.types import (
 )
 
 INDEX = "hnswlib"
+RANKS = (8, 16, 32, 64, 128)  # of synthetic vectors
 RANDOM = "random"
 NEAR = 10  # neighbours that recall is of
 FAR = 100  # neighbours that a dimension is estimated from
@@ -256,7 +257,7 @@ def sweep(
 
 
 def ranks(
-    asked: Sequence[int] = (8, 16, 32, 64, 128),
+    asked: Sequence[int] = RANKS,
     *,
     documents: int = 10_000,
     queries: int = 500,

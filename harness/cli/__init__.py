@@ -1,0 +1,55 @@
+"""The command line: with harness.terminal, the only part that prints.
+
+Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1 an
+evaluation failed, 2 wrong usage or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from harness.cli import evaluate, listing, store, studies
+from harness.cli.common import one_line, say
+from harness.types import InputError
+
+app = typer.Typer(
+    help="Measure text-embedding and retrieval models.\n\n"
+    "Example: harness eval --model minilm --model bm25 --task limit-small",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("eval")(evaluate.evaluate)
+app.command()(evaluate.show)
+app.command()(studies.ann)
+app.add_typer(studies.app, name="study")
+for _command in (listing.tasks, listing.models, listing.indexes, listing.rewritings):
+    app.command()(_command)
+app.add_typer(store.app, name="store")
+
+
+def main() -> None:
+    """Run a command; errors are one line on standard error."""
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # here, where a reader that has gone away can be answered
+    except (KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code != 130:  # which typer makes of Ctrl-C
+            raise
+        say("interrupted: whole shards and records are kept; run the same command to go on")
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+    except Exception as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        say(f"error: {one_line(error)}")
+        raise SystemExit(2 if isinstance(error, InputError) else 1) from None

@@ -1,0 +1,113 @@
+"""What commands share: options, and how things are said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import terminal
+from harness.types import HarnessError, InputError, reason
+
+if TYPE_CHECKING:
+    from harness.report.tables import Table
+    from harness.store import Store
+
+OUT = Path("results/local")
+
+Plugins = Annotated[
+    list[Path] | None,
+    typer.Option("--plugin", help="A .py file that registers more, or a .toml file of tasks."),
+]
+Cache = Annotated[
+    Path | None,
+    typer.Option("--cache", help="Folder of the store.", envvar="HARNESS_CACHE", show_envvar=True),
+]
+FormatOption = Annotated[
+    str, typer.Option("--format", "-f", help="terminal, markdown, csv, latex or json.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
+Json = Annotated[bool, typer.Option("--json", help="As --format json.")]
+
+
+def group(help: str) -> typer.Typer:
+    """A group of commands. help: ends with an example."""
+    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None)
+
+
+def show_tables(tables: list[Table], style: str) -> None:
+    """Print tables in a format."""
+    from harness.report.tables import write
+
+    if style == "terminal":
+        terminal.show(tables)
+    else:
+        print(write(tables, style))
+
+
+def room(style: str) -> int | None:
+    """How many measures there is room for, None for all."""
+    return 5 if style == "terminal" else None
+
+
+def check_format(style: str) -> None:
+    """Raise InputError for an unknown format, before anything is computed."""
+    from harness.report.tables import FORMATS
+
+    if style not in FORMATS:
+        raise InputError(f"--format {style}: expected one of {', '.join(FORMATS)}")
+
+
+def load_plugins(paths: list[Path] | None) -> None:
+    """Take what plugins register and define. Raises InputError."""
+    from harness import catalog
+    from harness.spec import load_plugin
+
+    for path in paths or []:
+        catalog.add(path) if path.suffix == ".toml" else load_plugin(path)
+
+
+def open_store(cache: Path | None) -> Store:
+    """The store that was asked for, with the limit that the environment sets."""
+    from harness.store import DEFAULT_LIMIT, Store, default_root
+
+    limit = os.environ.get("HARNESS_CACHE_LIMIT")
+    return Store(cache or default_root(), limit=size(limit) if limit else DEFAULT_LIMIT)
+
+
+def size(text: str) -> int:
+    """A size as people write it: 500MB, 10GB, 1.5 GB, 0."""
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    number = text.strip().rstrip("BKMGTbkmgt ")
+    unit = text.strip()[len(number) :].strip().upper()
+    try:
+        size = int(float(number) * units[unit])
+    except (KeyError, ValueError, OverflowError):
+        size = -1
+    if size < 0:
+        raise InputError(f"size {text!r}: expected a number and KB, MB, GB or TB")
+    return size
+
+
+def say(line: str) -> None:
+    """Print a line beside the results."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def one_line(error: BaseException) -> str:
+    """An error in one line; one that the harness did not foresee with its type."""
+    if isinstance(error, HarnessError):
+        return " ".join(str(error).split())
+    return f"{type(error).__name__}: {reason(error)} (HARNESS_DEBUG=1 shows where)"
+
+
+def program() -> str:
+    """How to call this program from where the user is."""
+    beside = Path(sys.executable).parent / "harness"
+    if shutil.which("harness") or not beside.exists():
+        return "harness"
+    return os.path.relpath(beside)

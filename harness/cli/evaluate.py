@@ -1,0 +1,237 @@
+"""The commands that measure and show records: eval, show."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness import terminal
+from harness.cli.common import (
+    OUT,
+    Cache,
+    FormatOption,
+    Json,
+    Plugins,
+    Quiet,
+    check_format,
+    load_plugins,
+    one_line,
+    open_store,
+    program,
+    room,
+    say,
+    show_tables,
+)
+from harness.types import HarnessError, InputError, Progress, Retrieval, reason
+
+if TYPE_CHECKING:
+    from harness.encoders import Encoder
+    from harness.pipeline import Evaluation
+    from harness.records import Record
+    from harness.store import Store
+
+DEFAULT_MODELS = ["minilm", "bm25"]
+DEFAULT_TASKS = ["core"]
+
+
+def evaluate(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Encoder spec, hub id or folder; repeat for more."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
+    ] = None,
+    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "exact",
+    rewrite: Annotated[
+        str, typer.Option("--rewrite", "-r", help="How queries are rewritten, as rm3 or average.")
+    ] = "none",
+    measure: Annotated[
+        list[str] | None,
+        typer.Option("--measure", help="In place of the task's own, as nDCG@10; repeat for more."),
+    ] = None,
+    run: Annotated[
+        list[Path] | None,
+        typer.Option("--run", help="Score a TREC run file instead of a model; repeat for more."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = OUT,
+    trec: Annotated[
+        Path | None, typer.Option("--trec", help="Folder for run and qrels files as TREC's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")] = 0,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure models on tasks, write the records and print the scores.
+
+    Example: harness eval -m minilm -m bm25,k1=0.9 -t limit-small -t folder:my/collection
+    """
+    check_format(style)
+    load_plugins(plugin)
+    systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
+    tasks = _checked(systems, task or DEFAULT_TASKS, index, rewrite, measure or [])
+    began, store = time.time(), open_store(cache)
+    done: list[tuple[Path, Record]] = []  # not the evaluations: they hold the collections
+    failed: list[tuple[str, Exception]] = []
+    for system in systems:
+        one = partial(
+            _one, system, index=index, rewrite=rewrite, measures=measure or [], seed=seed,
+            store=store, opened={},
+        )  # fmt: skip
+        for name in tasks:
+            pair = f"{system} on {name}"
+            try:
+                with terminal.showing(pair, quiet) as progress:
+                    found = one(name, progress=progress)
+                    done.append((_kept(found, out, trec), found.record))
+            except Exception as error:  # one that fails does not stop the others
+                if os.environ.get("HARNESS_DEBUG"):
+                    raise
+                failed.append((pair, error))
+                say(f"failed: {pair}: {one_line(error)}")
+    _report(done, "json" if json else style)
+    if not quiet:
+        _notes(done)
+    if len(failed) + len(done) > 1:
+        _summary(len(done), failed)
+    if done and not quiet and not json:
+        _next(done[-1][0], len(done))
+    removed = store.prune(keep=began)
+    if removed and not quiet:
+        say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
+    if failed:
+        usage = len(systems) * len(tasks) == 1 and isinstance(failed[0][1], InputError)
+        raise typer.Exit(2 if usage else 1)
+
+
+def _checked(
+    systems: list[str | Path], tasks: list[str], index: str, rewrite: str, measures: list[str]
+) -> list[str]:
+    """Tasks with suites expanded; what is misspelt is said before anything is computed."""
+    from harness import catalog
+    from harness.encoders import ENCODERS, encoder_spec
+    from harness.indexes import INDEXES
+    from harness.measures import Measure
+    from harness.rewriting import REWRITERS
+
+    for system in systems:
+        if isinstance(system, str):
+            ENCODERS.resolve(encoder_spec(system))
+    expanded = catalog.expand(tasks)
+    for name in expanded:
+        catalog.task(name)
+    INDEXES.resolve(index)
+    REWRITERS.resolve(rewrite)
+    for name in measures:
+        Measure.parse(name)
+    return expanded
+
+
+def _one(
+    system: str | Path,
+    task: str,
+    *,
+    index: str,
+    rewrite: str,
+    measures: list[str],
+    seed: int,
+    store: Store,
+    opened: dict[str, Encoder],
+    progress: Progress,
+) -> Evaluation:
+    """Measure one model or run file; a model is opened once and kept in `opened`."""
+    from harness.encoders import ENCODERS, encoder_spec
+    from harness.pipeline import evaluate, evaluate_run
+
+    if isinstance(system, Path):
+        return evaluate_run(system, task, measures=measures, seed=seed, progress=progress)
+    if system not in opened:
+        progress("open the model", 0, 0, "")
+        opened[system] = ENCODERS.create(encoder_spec(system))
+    return evaluate(
+        system, task, index, rewrite=rewrite, measures=measures, store=store, seed=seed,
+        loaded=opened[system], progress=progress,
+    )  # fmt: skip
+
+
+def _kept(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
+    """Write an evaluation's files; returns the record's path."""
+    from harness import records, trec
+
+    path = records.save(found.record, found.per_query, out)
+    if trec_folder is not None and found.run is not None:
+        name = path.stem
+        try:
+            trec_folder.mkdir(parents=True, exist_ok=True)
+            data, tag = found.data, found.record.system.spec
+            assert isinstance(data, Retrieval)
+            trec.write_run(trec_folder / f"{name}.run", found.run, data.queries, data.corpus, tag)
+            trec.write_qrels(trec_folder / f"{name}.qrels", data.qrels, data.queries, data.corpus)
+        except OSError as error:
+            raise HarnessError(f"{trec_folder}: cannot be written: {reason(error)}") from error
+    return path
+
+
+def _report(done: list[tuple[Path, Record]], style: str) -> None:
+    """Print the scores of what was evaluated."""
+    from harness.report import tables
+
+    if style == "json":
+        print("[" + ",\n".join(record.model_dump_json(indent=2) for _, record in done) + "]")
+    elif done:
+        found = [record for _, record in done]
+        show_tables([*tables.scores(found, room(style)), *tables.families(found)], style)
+
+
+def _notes(done: list[tuple[Path, Record]]) -> None:
+    """Say what was noticed and tolerated."""
+    for _, record in done:
+        for warning in record.warnings:
+            say(f"note: {record.system.spec} on {record.task.spec}: {warning}")
+
+
+def _summary(done: int, failed: list[tuple[str, Exception]]) -> None:
+    """Say again what failed, after everything else."""
+    if failed:
+        say(f"{len(failed)} of {len(failed) + done} evaluations failed:")
+    for pair, error in failed:
+        say(f"  {pair}: {one_line(error)}")
+
+
+def _next(last: Path, count: int) -> None:
+    """Say where the records are and what to do next."""
+    say(f"{count} record{'s' if count > 1 else ''} written under {last.parent.parent}")
+    harness = program()
+    say(f"One, whole:       {harness} show {last}")
+    say(f"All, as a table:  {harness} show {last.parent.parent}")
+    say(f"Your own:         {harness} eval --model path/to/model --task folder:path/to/collection")
+
+
+def show(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    style: FormatOption = "terminal",
+    json: Json = False,
+) -> None:
+    """Print a record whole, or the scores of several.
+
+    Example: harness show results/local
+    """
+    check_format(style)
+    from harness import records
+    from harness.report import tables
+
+    found = [record for _, record in records.load_all(paths)]
+    if json or style == "json":
+        print("[" + ",\n".join(record.model_dump_json(indent=2) for record in found) + "]")
+    else:
+        one = len(found) == 1
+        scored = [*tables.scores(found, room(style)), *tables.families(found)]
+        show_tables(tables.details(found[0]) if one else scored, style)

@@ -1,0 +1,71 @@
+"""The commands that list what there is: tasks, models, indexes, rewritings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.cli.common import FormatOption, Json, Plugins, check_format, load_plugins, show_tables
+
+if TYPE_CHECKING:
+    from harness.spec import Registry
+
+
+def tasks(
+    name: Annotated[str | None, typer.Argument(help="A task: shows samples of it.")] = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    json: Json = False,
+) -> None:
+    """List tasks and suites, or show samples of one.
+
+    Example: harness tasks limit-small
+    """
+    check_format(style)
+    load_plugins(plugin)
+    from harness import catalog
+    from harness.report import listings
+
+    found = listings.task(catalog.task(name)) if name else listings.tasks()
+    show_tables(found, "json" if json else style)
+
+
+def models(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
+    """List encoders with their parameters and defaults.
+
+    Example: harness models --format markdown
+    """
+    from harness.encoders import ENCODERS
+
+    _registry("Encoders", ENCODERS, plugin, "json" if json else style)
+
+
+def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
+    """List indexes with their parameters and defaults.
+
+    Example: harness indexes --json
+    """
+    from harness.indexes import INDEXES
+
+    _registry("Indexes", INDEXES, plugin, "json" if json else style)
+
+
+def rewritings(
+    plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False
+) -> None:
+    """List the ways to rewrite queries, with their parameters and defaults.
+
+    Example: harness rewritings
+    """
+    from harness.rewriting import REWRITERS
+
+    _registry("Rewritings", REWRITERS, plugin, "json" if json else style)
+
+
+def _registry(title: str, registry: Registry[Any], plugin: Plugins, style: str) -> None:
+    check_format(style)
+    load_plugins(plugin)
+    from harness.report import listings
+
+    show_tables([listings.registry(title, registry)], style)

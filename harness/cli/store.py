@@ -1,0 +1,67 @@
+"""The commands of the store: list, verify, prune."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness import terminal
+from harness.cli.common import (
+    Cache,
+    FormatOption,
+    Json,
+    Quiet,
+    check_format,
+    group,
+    open_store,
+    say,
+    show_tables,
+    size,
+)
+
+app = group("The embeddings on disk.\n\nExample: harness store prune --limit 10GB")
+
+
+@app.command("list")
+def store_list(cache: Cache = None, style: FormatOption = "terminal", json: Json = False) -> None:
+    """List what the store holds, the least recently used first.
+
+    Example: harness store list
+    """
+    check_format(style)
+    from harness.report import listings
+
+    store = open_store(cache)
+    show_tables([listings.spaces(store)], "json" if json else style)
+
+
+@app.command()
+def verify(cache: Cache = None, quiet: Quiet = False) -> None:
+    """Test every checksum; damaged shards are set aside and made anew when needed.
+
+    Example: harness store verify
+    """
+    with terminal.showing("store", quiet) as progress:
+        whole, damaged = open_store(cache).verify(progress=progress)
+    for path in damaged:
+        say(f"damaged: {path}")
+    print(f"{whole} whole, {len(damaged)} damaged")
+    if damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def prune(
+    limit: Annotated[
+        str, typer.Option("--limit", help="Size to leave, as 500MB or 10GB; 0 empties.")
+    ],
+    cache: Cache = None,
+) -> None:
+    """Remove the least recently used until a size is left.
+
+    Example: harness store prune --limit 10GB
+    """
+    removed = open_store(cache).prune(size(limit))
+    freed = sum(space.bytes for space in removed)
+    print(f"removed {len(removed)} encoder spaces, {freed / 1e6:,.1f} MB")
