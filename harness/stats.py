@@ -1,16 +1,21 @@
-"""Intervals: how far a score would move with another draw of the same number of queries."""
+"""How far a score would move with another draw of the same number of queries, and whether two
+systems differ: intervals, paired tests, corrections for many tests.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
-from harness.measures.binary import QUALITIES, resampled
+from harness.measures.binary import resampled
 from harness.measures.pairs import correlation
 from harness.types import Float64, Int64, Progress, silent
 
 RESAMPLES = 1000
+PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
 
 
@@ -63,9 +68,10 @@ def bootstrap_separation(
         counts = np.stack([np.bincount(row, minlength=len(gold)) for row in rows])
         counts = counts[counts @ (gold == 1) > 0]
         found = {kind: resampled(x, gold, counts) for kind, x in values.items()}
-        best = {q: np.max([one[q] for one in found.values()], axis=0) for q in QUALITIES}
-        columns = [name.partition("_")[::2] for name in names]
-        each = [best[q] if kind == "max" else found[kind][q] for kind, q in columns]
+        each = [
+            np.max([one[q] for kind, one in found.items() if of in (kind, "max")], axis=0)
+            for of, _, q in (name.partition("_") for name in names)
+        ]
         drawn.extend(np.stack(each, axis=1))
     low, high = _tails(np.array(drawn).reshape(-1, len(names)), level)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
@@ -85,3 +91,144 @@ def _tails(drawn: Float64, level: float) -> tuple[Float64, Float64]:
         return nothing, nothing
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high
+
+
+@dataclass(frozen=True)
+class PValues:
+    """Of "no difference", against a mean that is not zero, below zero, above zero."""
+
+    two_sided: float
+    less: float
+    greater: float
+
+
+def randomisation(differences: Float64, seed: int, *, permutations: int = PERMUTATIONS) -> PValues:
+    """Paired randomisation test of a mean of zero: signs are flipped (Fisher 1935; Smucker, Allan
+    and Carterette 2007).
+
+    differences: [q]. All 2^q sign patterns where there are no more of them than permutations, zeros
+    left out; else that many are drawn, and the observed pattern counts as one of them (Phipson and
+    Smyth 2010).
+    """
+    moved = differences[differences != 0]
+    total, slack = moved.sum(), 1e-9 * np.abs(moved).sum()  # equal sums differ by their rounding
+    exact = 2 ** min(len(moved), 63) <= permutations
+    counts = np.zeros(3)
+    for flips in _every_flip(len(moved)) if exact else _flips(len(moved), permutations, seed):
+        sums = total - 2 * (flips @ moved)
+        for i, hit in enumerate(
+            (np.abs(sums) >= abs(total) - slack, sums <= total + slack, sums >= total - slack)
+        ):
+            counts[i] += hit.sum()
+    shares = counts / 2 ** len(moved) if exact else (1 + counts) / (1 + permutations)
+    return PValues(*map(float, shares))
+
+
+def _every_flip(n: int) -> Iterator[Float64]:
+    yield (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(np.float64)
+
+
+def _flips(n: int, permutations: int, seed: int) -> Iterator[Float64]:
+    """Random 0 and 1, [c, n] at a time."""
+    random = np.random.default_rng(seed)
+    width, chunk = -(-n // 8), max(1, CHUNK // n)
+    for start in range(0, permutations, chunk):
+        drawn = random.integers(256, size=(min(chunk, permutations - start), width), dtype=np.uint8)
+        yield np.unpackbits(drawn, axis=1, count=n).astype(np.float64)
+
+
+def normal_p(z: float) -> PValues:
+    """The same three of a statistic that is standard normal where there is no difference."""
+    less = NormalDist().cdf(z)
+    return PValues(2 * min(less, 1 - less), less, 1 - less)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values: at most alpha of all families of tests have a false alarm (Holm 1979)."""
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    adjusted = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
+    return _unsorted(adjusted, order)
+
+
+def benjamini_hochberg(p: Sequence[float]) -> list[float]:
+    """Adjusted p-values: at most alpha of all alarms are expected to be false (Benjamini and
+    Hochberg 1995).
+    """
+    values = np.asarray(p, np.float64)
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * len(values) / np.arange(1, len(values) + 1)
+    return _unsorted(np.minimum.accumulate(scaled[::-1])[::-1], order)
+
+
+def _unsorted(adjusted: Float64, order: Int64) -> list[float]:
+    found = np.empty(len(order))
+    found[order] = np.minimum(adjusted, 1)
+    return found.tolist()
+
+
+def effect_size(differences: Float64) -> float | None:
+    """Cohen's d of paired values: the mean difference in standard deviations of the differences.
+
+    None where they do not vary.
+    """
+    error = standard_error(differences)
+    return float(differences.mean() / (error * len(differences) ** 0.5)) if error else None
+
+
+def standard_error(values: Float64) -> float | None:
+    """Of a mean; exactly 0 for what is constant, None for a single value."""
+    if len(values) < 2:
+        return None
+    constant = (values == values[0]).all()
+    return 0.0 if constant else float(values.std(ddof=1) / len(values) ** 0.5)
+
+
+def detectable(
+    error: float, *, alpha: float = 0.05, power: float = 0.8, two_sided: bool = True
+) -> float:
+    """The least true difference that a test finds with this power, from the difference's standard
+    error: (z[1 - alpha / 2] + z[power]) error, with alpha in full for a one-sided test (Cohen 1988,
+    normal approximation).
+    """
+    z = NormalDist().inv_cdf
+    return float((z(1 - alpha / (1 + two_sided)) + z(power)) * error)
+
+
+def influence(kind: str, x: Float64, gold: Float64) -> Float64:
+    """What each pair adds to a correlation: values [n] whose mean is the correlation and whose
+    spread is, for many pairs, that of its sampling error (the infinitesimal jackknife, Efron 1982).
+
+    x, gold: [n], neither constant. With them, two correlations with the same gold scores are
+    compared pair by pair as means are.
+    """
+    columns = [x, gold]
+    if kind == "spearman":
+        columns = [_midrank_share(column) for column in columns]
+    f, g = (column - column.mean() for column in columns)
+    product, f_square, g_square = f * g, f * f, g * g
+    covariance, f_variance, g_variance = product.mean(), f_square.mean(), g_square.mean()
+    scale = np.sqrt(f_variance * g_variance)
+    r = covariance / scale
+    if kind == "spearman":  # another pair also moves the ranks of all above it
+        product += _above(x, g) + _above(gold, f) - 2 * covariance
+        f_square += 2 * (_above(x, f) - f_variance)
+        g_square += 2 * (_above(gold, g) - g_variance)
+    return np.asarray(
+        r
+        + (product - covariance) / scale
+        - r / 2 * (f_square / f_variance + g_square / g_variance - 2)
+    )
+
+
+def _midrank_share(values: Float64) -> Float64:
+    """The share of values below each, ties counted half."""
+    return _above(-values, np.ones(len(values)))
+
+
+def _above(values: Float64, weights: Float64) -> Float64:
+    """The mean over all of the weights of what is greater than each value, ties counted half."""
+    _, at = np.unique(values, return_inverse=True)
+    tied = np.bincount(at, weights)
+    greater = tied[::-1].cumsum()[::-1] - tied / 2
+    return np.asarray(greater[at] / len(values))

@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import evaluate, listing, store, studies
+from harness.cli import board, evaluate, listing, store, studies
 from harness.cli.common import one_line, say
 from harness.types import InputError
 
@@ -27,6 +27,11 @@ app = typer.Typer(
 app.command("eval")(evaluate.evaluate)
 app.command()(evaluate.show)
 app.command()(studies.ann)
+app.command()(board.leaderboard)
+app.command()(board.compare)
+app.command()(board.gate)
+app.add_typer(board.baseline_app, name="baseline")
+app.add_typer(board.export_app, name="export")
 app.add_typer(studies.app, name="study")
 for _command in (listing.tasks, listing.models, listing.indexes, listing.rewritings):
     app.command()(_command)

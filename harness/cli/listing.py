@@ -42,13 +42,17 @@ def models(plugin: Plugins = None, style: FormatOption = "terminal", json: Json 
 
 
 def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
-    """List indexes with their parameters and defaults.
+    """List indexes with their parameters and defaults, and the presets of hnsw.
 
     Example: harness indexes --json
     """
+    check_format(style)
+    load_plugins(plugin)
     from harness.indexes import INDEXES
+    from harness.report import listings
 
-    _registry("Indexes", INDEXES, plugin, "json" if json else style)
+    found = [listings.registry("Indexes", INDEXES), listings.presets()]
+    show_tables(found, "json" if json else style)
 
 
 def rewritings(

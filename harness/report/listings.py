@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness import catalog
+from harness.indexes import hnsw
 from harness.measures.graph import qrel_graph
 from harness.report.tables import Table
 from harness.sources import SOURCES
@@ -31,10 +32,10 @@ EXCERPT = 160  # characters
 def tasks() -> list[Table]:
     """All tasks, all suites, and the sources that take data of one's own."""
     rows = [
-        [d.name, d.family, _size(d), ", ".join(d.measures), d.licence, d.reference, d.description]
+        [d.name, d.family, _size(d), d.measures[0] if d.measures else "", d.licence, d.description]
         for d in catalog.definitions().values()
     ]
-    header = ["task", "family", "size", "measures", "licence", "reference", "what"]
+    header = ["task", "family", "size", "measure", "licence", "what"]
     suites = [
         [s.name, str(len(s.tasks)), _excerpt(", ".join(s.tasks)), s.description]
         for s in catalog.suites().values()
@@ -162,6 +163,16 @@ def registry(title: str, known: Registry[Any]) -> Table:
     for name, spec in known.aliases().items():
         rows.append([name, "", f"short for {spec}"])
     return Table(title, ["name", "parameters", "what"], sorted(rows))
+
+
+def presets() -> Table:
+    """What vector databases build and search with if nothing is said."""
+    rows = [
+        [f"hnsw:{name}", str(p.M), str(p.ef_construction), str(p.ef(10)), str(p.ef(100)), p.source]
+        for name, p in hnsw.presets().items()
+    ]
+    header = ["preset", "M", "ef_construction", "ef_search at k=10", "at k=100", "source"]
+    return Table("Presets", header, rows, frozenset({1, 2, 3, 4}))
 
 
 def spaces(store: Store) -> Table:

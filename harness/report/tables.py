@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isnan
+from math import inf, isnan
 from typing import Literal, get_args
 
 from harness.records import Record, Score
@@ -49,7 +49,7 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 
 def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
-    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), -(r.main.mean or 0)))
+    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r.main.mean)))
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
@@ -74,6 +74,11 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     return Table(title, header, rows, frozenset(range(first_number, len(header))))
 
 
+def _place(value: float | None) -> float:
+    """A key that sorts the highest first, None last."""
+    return inf if value is None else -value
+
+
 def families(records: Sequence[Record]) -> list[Table]:
     """A joint table: each model's mean over the tasks of each family, its rank there, and the mean
     over families; and how far two families agree about the models (Kendall's tau-b).
@@ -94,7 +99,7 @@ def families(records: Sequence[Record]) -> list[Table]:
     }
     ranks = [_ranks([row[column] for row in means.values()]) for column in range(len(tasks))]
     overall = {model: _mean(row) for model, row in means.items()}
-    order = sorted(means, key=lambda model: -(overall[model] or -1))
+    order = sorted(means, key=lambda model: _place(overall[model]))
     place = {model: row for row, model in enumerate(means)}
     rows = [
         [
@@ -269,7 +274,8 @@ def _tabulated(table: Table, style: str) -> str:
     kind = {"markdown": "pipe", "latex": "latex_booktabs"}[style]
     escaped = {"|": "\\|", "<": "&lt;", "\n": " "} if style == "markdown" else {"\n": " "}
     rows = [[_replaced(cell, escaped) for cell in row] for row in table.rows]
-    text = tabulate(rows, table.header, tablefmt=kind, colalign=align, disable_numparse=True)
+    header = [_replaced(cell, escaped) for cell in table.header]
+    text = tabulate(rows, header, tablefmt=kind, colalign=align, disable_numparse=True)
     return f"### {table.title}\n\n{text}" if style == "markdown" else text
 
 

@@ -1,0 +1,346 @@
+"""Two systems on the same tasks: by how much they differ, and whether that is more than chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from harness import records, stats
+from harness.records import Record
+from harness.stats import PValues
+from harness.types import Float64, InputError, Int64, Progress, silent
+
+SHOWN = 10  # queries named for each task
+TESTED = 1.959964  # half the width of a 95 % interval in standard errors
+
+
+class IncomparableError(InputError):
+    """Two scores that do not answer the same question."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One system's records by task; name: its model, rewriting and index."""
+
+    name: str
+    tasks: dict[str, tuple[Path, Record]]
+
+
+@dataclass(frozen=True)
+class Item:
+    """A query (or pair, or text) with what each system has of the measure there."""
+
+    id: str
+    a: float
+    b: float
+
+
+@dataclass(frozen=True)
+class Other:
+    """Another measure of the same task. against: queries on which the main measure is better for A
+    and this one for B; reverse: the other way round.
+    """
+
+    measure: str
+    a: float
+    b: float
+    against: int
+    reverse: int
+
+    @property
+    def difference(self) -> float:
+        """A's mean less B's."""
+        return self.a - self.b
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A's score less B's on one task, by its main measure.
+
+    low, high: 95 % bootstrap interval. p: paired randomisation test; fall, rise: one-sided, of A
+    having lost, or won, no more than a margin; holm, benjamini_hochberg: p two-sided, adjusted for
+    the tasks that are compared. effect: paired Cohen's d. error: standard error, None where a
+    single item or no interval tells it. best, worst: the items on which A is furthest ahead and
+    behind.
+
+    paired: False where the measure has no value for each item (a group of queries, an average
+    precision over pairs); the two intervals are then taken as independent, which finds less.
+    """
+
+    task: str
+    family: str
+    measure: str
+    items: int
+    a: float
+    b: float
+    low: float
+    high: float
+    p: PValues
+    fall: float
+    rise: float
+    effect: float | None
+    error: float | None
+    wins: int
+    ties: int
+    losses: int
+    paired: bool
+    notes: tuple[str, ...]
+    others: tuple[Other, ...] = ()
+    best: tuple[Item, ...] = ()
+    worst: tuple[Item, ...] = ()
+    holm: float = 1.0
+    benjamini_hochberg: float = 1.0
+
+    @property
+    def difference(self) -> float:
+        """A's score less B's."""
+        return self.a - self.b
+
+    @property
+    def detectable(self) -> float | None:
+        """The least true difference found at 5 % with power 0.8; None for a single item."""
+        return None if self.error is None else stats.detectable(self.error)
+
+    @property
+    def disagreeing(self) -> tuple[Other, ...]:
+        """Measures that prefer the other system than the main one does."""
+        return tuple(other for other in self.others if other.difference * self.difference < 0)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything about A against B. refused: tasks that both have, with why not compared."""
+
+    a: str
+    b: str
+    differences: tuple[Difference, ...]
+    refused: tuple[tuple[str, str], ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+
+
+def side(paths: Sequence[Path]) -> Side:
+    """The records of one system: of each task the newest.
+
+    Raises InputError where there is none, or more than one system.
+    """
+    found = sorted(records.load_all(paths), key=lambda pair: pair[1].created)
+    names = sorted({system(record) for _, record in found})
+    if len(names) > 1:
+        where = ", ".join(map(str, paths))
+        raise InputError(
+            f"{where}: records of {len(names)} systems ({', '.join(names[:5])}): name the files or "
+            "the folder of one"
+        )
+    return Side(names[0], {record.task.spec: (path, record) for path, record in found})
+
+
+def system(record: Record) -> str:
+    """All that was chosen: model, rewriting, and an index other than the exact one."""
+    rewriting = f" + {record.rewriting.spec}" if record.rewriting else ""
+    index = record.search.spec if record.search else "exact"
+    return f"{record.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
+
+
+def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> Comparison:
+    """Compare two systems on the tasks that both have. seed: of tests and intervals.
+
+    Raises InputError where they share no task, or a file belongs to another record.
+    """
+    shared = [task for task in a.tasks if task in b.tasks]
+    if not shared:
+        raise InputError(f"{a.name} and {b.name} share no task: nothing to compare")
+    found, refused = list[Difference](), list[tuple[str, str]]()
+    for done, task in enumerate(shared):
+        progress("compare", done, len(shared), "tasks")
+        try:
+            found.append(difference(a.tasks[task], b.tasks[task], seed=seed))
+        except IncomparableError as error:
+            refused.append((task, str(error)))
+    p = [one.p.two_sided for one in found]
+    adjusted = zip(found, stats.holm(p), stats.benjamini_hochberg(p), strict=True)
+    same = a.name == b.name
+    return Comparison(
+        f"{a.name} (A)" if same else a.name,
+        f"{b.name} (B)" if same else b.name,
+        tuple(replace(one, holm=h, benjamini_hochberg=bh) for one, h, bh in adjusted),
+        tuple(refused),
+        tuple(task for task in a.tasks if task not in b.tasks),
+        tuple(task for task in b.tasks if task not in a.tasks),
+    )
+
+
+def refuse_incomparable(a: Record, b: Record) -> None:
+    """Raises IncomparableError unless two records ask the same question of the same data."""
+    x, y = a.task, b.task
+    parts = sorted({*x.fingerprint, *y.fingerprint})
+    changed = [part for part in parts if x.fingerprint.get(part) != y.fingerprint.get(part)]
+    if changed:
+        raise IncomparableError(f"the data differ: {', '.join(changed)}")
+    if x.kind != y.kind:
+        raise IncomparableError(f"the kind of task differs: {x.kind} and {y.kind}")
+    if a.main_measure != b.main_measure:
+        raise IncomparableError(f"the measure differs: {a.main_measure} and {b.main_measure}")
+    if x.exclude_self != y.exclude_self:
+        raise IncomparableError(
+            "one leaves a query's own document out of the results, one does not"
+        )
+    for name, record in (("the first", a), ("the second", b)):
+        if record.main.mean is None:
+            raise IncomparableError(f"{record.main_measure} is not defined for {name}")
+
+
+def difference(
+    a: tuple[Path, Record], b: tuple[Path, Record], *, margin: float = 0.0, seed: int = 0
+) -> Difference:
+    """A's record against B's of the same task. margin: what counts as no change.
+
+    Raises IncomparableError, saying why not.
+    """
+    (path_a, one), (path_b, two) = a, b
+    refuse_incomparable(one, two)
+    values_a, values_b = _paired(path_a, one), _paired(path_b, two)
+    main = one.main_measure
+    if main not in values_a.columns or main not in values_b.columns:
+        return _unpaired(one, two, margin)
+    if values_a.ids != values_b.ids:
+        raise IncomparableError(
+            f"what was scored differs: {len(values_a.ids)} and {len(values_b.ids)}"
+        )
+    x, y = values_a.columns[main], values_b.columns[main]
+    delta = x - y
+    low, high = stats.bootstrap_means(delta[None], seed)
+    others = [
+        _other(name, delta, values_a.columns[name], values_b.columns[name])
+        for name in values_a.columns
+        if name != main and name in values_b.columns
+    ]
+    ahead, behind = int((delta > 0).sum()), int((delta < 0).sum())
+
+    p = stats.randomisation(delta, seed)
+
+    def items(rows: Int64) -> tuple[Item, ...]:
+        return tuple(Item(values_a.ids[i], float(x[i]), float(y[i])) for i in rows)
+
+    return Difference(
+        task=one.task.spec,
+        family=one.task.family,
+        measure=main,
+        items=len(delta),
+        a=float(x.mean()),
+        b=float(y.mean()),
+        low=float(low[0]),
+        high=float(high[0]),
+        p=p,
+        fall=stats.randomisation(delta + margin, seed).less if margin else p.less,
+        rise=stats.randomisation(delta - margin, seed).greater if margin else p.greater,
+        effect=stats.effect_size(delta),
+        error=stats.standard_error(delta),
+        wins=ahead,
+        ties=len(delta) - ahead - behind,
+        losses=behind,
+        paired=True,
+        notes=_notes(one, two),
+        others=tuple(others),
+        best=items(np.argsort(-delta, kind="stable")[: min(SHOWN, ahead)]),
+        worst=items(np.argsort(delta, kind="stable")[: min(SHOWN, behind)]),
+    )
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What each item adds to a measure: columns [n] whose means are the scores."""
+
+    ids: list[str]
+    columns: dict[str, Float64]
+
+
+def _paired(path: Path, record: Record) -> _Values:
+    """Values of each item, of the measures that have them."""
+    try:
+        table = records.per_query(path)
+    except InputError as error:
+        raise IncomparableError(str(error)) from None
+    held, columns = set(table.column_names), dict[str, Float64]()
+    for name, score in record.scores.items():
+        kind, _, correlation = name.rpartition("_")
+        if score.mean is None:
+            continue
+        if name in held:
+            values = table.column(name).to_numpy().astype(np.float64)
+        elif {kind, "gold"} <= held and correlation in ("spearman", "pearson"):
+            x, gold = (table.column(c).to_numpy().astype(np.float64) for c in (kind, "gold"))
+            values = stats.influence(correlation, x, gold)
+        else:
+            continue
+        if not abs(values.mean() - score.mean) <= 1e-6:
+            raise IncomparableError(
+                f"{path.with_suffix('.parquet')}: {name} averages to {values.mean():.6f}, its "
+                f"record says {score.mean:.6f}: the two files do not belong together"
+            )
+        columns[name] = values
+    return _Values([str(id) for id in table.column(0).to_pylist()], columns)
+
+
+def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:
+    delta = a - b
+    against, reverse = ((main > 0) & (delta < 0)).sum(), ((main < 0) & (delta > 0)).sum()
+    return Other(name, float(a.mean()), float(b.mean()), int(against), int(reverse))
+
+
+def _unpaired(one: Record, two: Record, margin: float) -> Difference:
+    """From the means and their intervals alone."""
+    a, b = one.main, two.main
+    assert a.mean is not None
+    assert b.mean is not None
+    if a.low is None or a.high is None or b.low is None or b.high is None:
+        raise IncomparableError(
+            f"{one.main_measure} has neither values of each query nor an interval"
+        )
+    error = math.hypot(a.high - a.low, b.high - b.low) / (2 * TESTED)
+    delta = a.mean - b.mean
+    unknown = PValues(1.0, 1.0, 1.0)
+    p, fall, rise = (
+        stats.normal_p((delta + shift) / error) if error else unknown
+        for shift in (0.0, margin, -margin)
+    )
+    return Difference(
+        task=one.task.spec,
+        family=one.task.family,
+        measure=one.main_measure,
+        items=0,
+        a=a.mean,
+        b=b.mean,
+        low=delta - TESTED * error,
+        high=delta + TESTED * error,
+        p=p,
+        fall=fall.less,
+        rise=rise.greater,
+        effect=None,
+        error=error or None,
+        wins=0,
+        ties=0,
+        losses=0,
+        paired=False,
+        notes=_notes(one, two),
+    )
+
+
+def _notes(one: Record, two: Record) -> tuple[str, ...]:
+    """What differs beside the model and may explain a difference."""
+    sides = [
+        (
+            record.search.full if record.search else "",
+            record.rewriting.full if record.rewriting else "none",
+        )
+        for record in (one, two)
+    ]
+    return tuple(
+        f"{what} differs: {x} and {y}"
+        for what, x, y in zip(("index", "rewriting"), *sides, strict=True)
+        if x != y
+    )

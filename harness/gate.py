@@ -1,0 +1,394 @@
+"""May this system replace that one? A candidate's records against a frozen baseline, by a policy.
+
+A baseline is a folder of one system's records, made to be committed: TASK.json, TASK.parquet, and
+SHA256SUMS, which `sha256sum --check` reads too.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness import compare, disk, records, stats
+from harness.compare import Difference, IncomparableError, Side
+from harness.records import Record
+from harness.spec import unknown
+from harness.types import HarnessError, InputError, Progress, reason, silent
+
+SUMS = "SHA256SUMS"
+Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]
+FAILED: tuple[Status, ...] = ("regressed", "missing")
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Ratio = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TaskPolicy(_Table):
+    """What one task may lose, where that differs from the others."""
+
+    absolute: Amount | None = None
+    relative: Share | None = None
+    detectable: Amount | None = None
+
+
+class CostPolicy(_Table):
+    """Candidate over baseline, each the median over tasks: throughput at least, the others at most.
+
+    noise: what a measured ratio may be beyond its limit, because no two runs take equally long; a
+    dimension has none. machines: whether times of different machines are compared.
+    """
+
+    throughput: Ratio | None = None
+    memory: Ratio | None = None
+    latency: Ratio | None = None
+    dimension: Ratio | None = None
+    noise: Share = 0.1
+    machines: Literal["same", "any"] = "same"
+
+
+class Policy(_Table):
+    """What counts as a regression.
+
+    A score may fall by the larger of `absolute` and `relative` times the baseline's. alpha: of the
+    one-sided tests of a larger fall, corrected over tasks. detectable: the largest true drop that a
+    task may be too small to show (with power 0.8) and still pass. required: tasks that must be
+    measured, by default all of the baseline. prompts: whether the same model may come with others.
+    """
+
+    absolute: Amount = 0.01
+    relative: Share = 0.0
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    correction: Literal["holm", "benjamini-hochberg", "none"] = "holm"
+    detectable: Amount = 0.1
+    prompts: Literal["same", "any"] = "same"
+    required: list[str] | None = None
+    cost: CostPolicy = CostPolicy()
+    tasks: dict[str, TaskPolicy] = {}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one task. p: corrected, in the direction of the change. blind: the data could
+    hide too large a drop to be let through.
+    """
+
+    task: str
+    status: Status
+    reason: str
+    tolerance: float
+    difference: Difference | None = None
+    p: float | None = None
+    blind: bool = False
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One limit of cost. status: within, exceeded, or cannot tell."""
+
+    name: str
+    limit: float
+    ratio: float | None
+    status: Literal["within", "exceeded", "cannot tell"]
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gate:
+    """All verdicts, the worst first. extra: measured, but not in the baseline."""
+
+    baseline: str
+    candidate: str
+    policy: Policy
+    verdicts: tuple[Verdict, ...]
+    costs: tuple[Cost, ...]
+    extra: tuple[str, ...] = ()
+
+    @property
+    def exit_status(self) -> int:
+        """0 pass, 1 regression (or something missing, or too dear), 2 cannot judge."""
+        statuses = {verdict.status for verdict in self.verdicts}
+        costs = {cost.status for cost in self.costs}
+        if statuses & {*FAILED} or "exceeded" in costs:
+            return 1
+        blind = any(verdict.blind for verdict in self.verdicts)
+        return 2 if blind or "not comparable" in statuses or "cannot tell" in costs else 0
+
+
+def read_policy(path: Path) -> Policy:
+    """A policy from a TOML file. Raises InputError naming the key and what was expected."""
+    try:
+        return Policy.model_validate(tomllib.loads(path.read_text("utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        *above, key = first["loc"]
+        if first["type"] == "extra_forbidden":
+            models: dict[str, type[BaseModel]] = {"cost": CostPolicy, "tasks": TaskPolicy}
+            model = models[str(above[0])] if above else Policy
+            raise InputError(f"{path}: {unknown('key', str(key), model.model_fields)}") from None
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None
+
+
+def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> list[Path]:
+    """Copy one system's records, the newest of each task, as a baseline; returns the records.
+
+    replace: take the place of a baseline that is there. Raises InputError for records that no
+    candidate could be held to (of several systems, without a score or without its values), and
+    HarnessError where the folder cannot be written.
+    """
+    chosen = compare.side(paths)
+    files: dict[str, bytes] = {}
+    for task, (path, record) in chosen.tasks.items():
+        if record.main.mean is None:
+            raise InputError(f"{path}: {record.main_measure} is not defined: nothing to hold to")
+        records.per_query(path)  # readable
+        for suffix in (".json", ".parquet"):
+            name = disk.slug(task) + suffix
+            if name in files:
+                raise InputError(f"{path}: {task} and another task are both named {name}")
+            files[name] = path.with_suffix(suffix).read_bytes()
+    try:
+        _clear(folder, replace)
+        for name, data in files.items():
+            disk.write_whole(folder / name, data)
+        sums = [f"{records.file_digest(folder / name)}  {name}\n" for name in sorted(files)]
+        disk.write_whole(folder / SUMS, "".join(sums).encode())
+    except OSError as error:
+        raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
+    return [folder / name for name in files if name.endswith(".json")]
+
+
+def _clear(folder: Path, replace: bool) -> None:
+    """Make room for a baseline; only the files of another baseline are removed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = {path.name for path in folder.iterdir()}
+    if SUMS in held:
+        if not replace:
+            raise InputError(f"{folder}: a baseline is there already: replace it or name another")
+        for name in _sums(folder):
+            (folder / name).unlink(missing_ok=True)
+        (folder / SUMS).unlink()
+    elif held:
+        raise InputError(f"{folder}: holds other files: name an empty folder for a baseline")
+
+
+def thaw(folder: Path) -> Side:
+    """Read a baseline. Raises InputError where a file was changed, lost or added since."""
+    sums = _sums(folder)
+    again = "restore it, or freeze the baseline anew"
+    for name, digest in sums.items():
+        try:
+            found = records.file_digest(folder / name)
+        except OSError:
+            raise InputError(f"{folder / name}: is in {SUMS}, not on the disk: {again}") from None
+        if found != digest:
+            raise InputError(f"{folder / name}: was changed since it was frozen: {again}")
+    extra = sorted({path.name for path in folder.glob("*.json")} - set(sums))
+    if extra:
+        raise InputError(f"{folder / extra[0]}: is not in {SUMS}: {again}")
+    return compare.side([folder])
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    path = folder / SUMS
+    try:
+        lines = [line.split("  ", 1) for line in path.read_text("utf-8").splitlines()]
+        found = {name: digest for digest, name in lines}
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not a baseline's list of files: {reason(error)}; make one with "
+            "harness baseline freeze"
+        ) from None
+    for name in found:
+        if Path(name).name != name:
+            raise InputError(f"{path}: {name!r}: expected the name of a file in this folder")
+    return found
+
+
+def judge(
+    baseline: Side,
+    candidate: Side,
+    policy: Policy,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> Gate:
+    """Hold a candidate to a baseline.
+
+    Raises InputError where the policy names unknown tasks, or nothing is left to judge.
+    """
+    for task in {**dict.fromkeys(policy.required or ()), **policy.tasks}:
+        if task not in baseline.tasks:
+            raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
+    required = baseline.tasks if policy.required is None else policy.required
+    verdicts, found = list[Verdict](), list[Difference]()
+    for done, (task, held) in enumerate(baseline.tasks.items()):
+        progress("judge", done, len(baseline.tasks), "tasks")
+        given = candidate.tasks.get(task)
+        if given is None and task not in required:
+            continue
+        outcome = _measured(task, given, held, policy, seed)
+        if isinstance(outcome, Difference):
+            found.append(outcome)
+        else:
+            verdicts.append(outcome)
+    if not verdicts and not found:
+        raise InputError(
+            f"{candidate.name} was measured on no task of the baseline {baseline.name}"
+        )
+    verdicts += decide_all(found, policy)
+    worst_first = get_args(Status)
+    verdicts.sort(key=lambda v: (worst_first.index(v.status), not v.blind))
+    return Gate(
+        baseline.name,
+        candidate.name,
+        policy,
+        tuple(verdicts),
+        _costs(baseline, candidate, policy),
+        tuple(task for task in candidate.tasks if task not in baseline.tasks),
+    )
+
+
+def _measured(
+    task: str,
+    given: tuple[Path, Record] | None,
+    held: tuple[Path, Record],
+    policy: Policy,
+    seed: int,
+) -> Difference | Verdict:
+    """A difference to decide on, or why there is none."""
+    allowed = tolerance(task, held[1].main.mean or 0.0, policy)
+    if given is None:
+        return Verdict(task, "missing", "required, and not measured", allowed)
+    new, old = given[1], held[1]
+    if new.main.mean is None:
+        return Verdict(task, "missing", f"{new.main_measure} is not defined", allowed)
+    same_model = new.system.full == old.system.full
+    if policy.prompts == "same" and same_model and new.system.prompts != old.system.prompts:
+        return Verdict(task, "not comparable", "the prompts of the same model differ", allowed)
+    try:
+        return compare.difference(given, held, margin=allowed, seed=seed)
+    except IncomparableError as error:
+        return Verdict(task, "not comparable", str(error), allowed)
+
+
+def tolerance(task: str, baseline: float, policy: Policy) -> float:
+    """What the score of a task may lose."""
+    own = policy.tasks.get(task, TaskPolicy())
+    absolute = policy.absolute if own.absolute is None else own.absolute
+    relative = policy.relative if own.relative is None else own.relative
+    return max(absolute, relative * abs(baseline))
+
+
+def decide_all(found: Sequence[Difference], policy: Policy) -> list[Verdict]:
+    """The verdicts on the differences of several tasks, their tests corrected together."""
+    falls = _corrected([one.fall for one in found], policy.correction)
+    rises = _corrected([one.rise for one in found], policy.correction)
+    return [_decided(*one, policy) for one in zip(found, falls, rises, strict=True)]
+
+
+def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> Verdict:
+    """The verdict on a difference. fall, rise: corrected one-sided p-values.
+
+    A score has changed if its test against a change of no more than the tolerance is below alpha,
+    and is the same if its 95 % interval lies within the tolerance; else the data cannot tell. That
+    passes unless a drop beyond the policy's `detectable` could have been missed.
+    """
+    allowed = tolerance(found.task, found.b, policy)
+    delta, change = found.difference, f"{found.b:.4f} -> {found.a:.4f} ({found.difference:+.4f})"
+    blind = False
+    status: Status = "cannot tell"
+    if fall <= policy.alpha:
+        status, why = "regressed", f"{change}, p {fall:.2g}: more than {allowed:.4f} lost"
+    elif rise <= policy.alpha:
+        status, why = "improved", f"{change}, p {rise:.2g}"
+    elif found.low >= -allowed and found.high <= allowed:
+        status, why = "same", f"{change}: within {allowed:.4f}"
+    else:
+        own = policy.tasks.get(found.task, TaskPolicy()).detectable
+        limit = policy.detectable if own is None else own
+        shown, blind = "nothing", found.low < -allowed
+        if found.error is not None:
+            least = allowed + stats.detectable(found.error, alpha=policy.alpha, two_sided=False)
+            shown, blind = f"a drop of {least:.4f} or more", blind and least > limit
+        why = f"{change}, interval [{found.low:+.4f}, {found.high:+.4f}]: shows {shown}"
+        why += f", {limit:.4f} is asked for: measure more queries" if blind else ""
+    p = fall if delta < 0 else rise
+    return Verdict(found.task, status, why, allowed, found, p, blind)
+
+
+def _corrected(p: Sequence[float], how: str) -> list[float]:
+    if how == "none":
+        return list(p)
+    return stats.holm(p) if how == "holm" else stats.benjamini_hochberg(p)
+
+
+def cost(record: Record) -> Mapping[str, float | None]:
+    """Texts encoded a second, peak memory in MB, milliseconds of search a query, and dimension.
+
+    None for what a record does not tell: texts that came from the store were not encoded.
+    """
+    encoded = [phase for phase in record.phases if phase.name.startswith("encode") and phase.items]
+    searched = [phase for phase in record.phases if phase.name == "search" and phase.items]
+    seconds = sum(phase.wall_s for phase in encoded)
+    return {
+        "throughput": sum(phase.items for phase in encoded) / seconds if seconds else None,
+        "memory": max((phase.peak_mb for phase in record.phases), default=None),
+        "latency": 1000 * searched[0].wall_s / searched[0].items if searched else None,
+        "dimension": record.system.dimension,
+    }
+
+
+def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[Cost, ...]:
+    limits = {name: getattr(policy.cost, name) for name in ("throughput", "memory", "latency")}
+    limits["dimension"] = policy.cost.dimension
+    pairs = [
+        (r, candidate.tasks[t][1]) for t, (_, r) in baseline.tasks.items() if t in candidate.tasks
+    ]
+    return tuple(
+        _cost(name, limit, pairs, policy.cost)
+        for name, limit in limits.items()
+        if limit is not None
+    )
+
+
+def _cost(
+    name: str, limit: float, pairs: Iterable[tuple[Record, Record]], policy: CostPolicy
+) -> Cost:
+    timed = name != "dimension"
+    if timed and policy.machines == "same":
+        pairs = [pair for pair in pairs if _machine(pair[0]) == _machine(pair[1])]
+        why = "not measured on the same machine"
+    else:
+        why = "not measured for both"
+    ratios = []
+    for record_old, record_new in pairs:
+        old, new = cost(record_old)[name], cost(record_new)[name]
+        if old and new:
+            ratios.append(new / old)
+    if not ratios:
+        return Cost(name, limit, None, "cannot tell", why)
+    ratio, noise = median(ratios), policy.noise if timed else 0.0
+    least = name == "throughput"
+    exceeded = ratio < limit * (1 - noise) if least else ratio > limit * (1 + noise)
+    word = "at least" if least else "at most"
+    told = f"{ratio:.2f} x the baseline's, {word} {limit:.2f}"
+    told += f" and {noise:.0%} for noise" if timed else ""
+    return Cost(name, limit, ratio, "exceeded" if exceeded else "within", told)
+
+
+def _machine(record: Record) -> list[object]:
+    return [record.environment.get(key) for key in ("processor", "cpus", "gpus")]

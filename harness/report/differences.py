@@ -1,0 +1,84 @@
+"""A comparison of two systems as tables."""
+
+from __future__ import annotations
+
+from harness.compare import Comparison, Difference, Item
+from harness.report.tables import Table, number
+
+
+def page(found: Comparison) -> list[Table]:
+    """Tasks, what measures disagree about, the queries that differ most, what was left out."""
+    tables = [_tasks(found)]
+    tables += _disagreements(found)
+    for one in found.differences:
+        for ahead, behind, items in ((found.a, found.b, one.best), (found.b, found.a, one.worst)):
+            if items:
+                title = f"{one.task}: where {ahead} beats {behind} most, {one.measure}"
+                tables.append(_items(title, found, items))
+    notes = [[one.task, note] for one in found.differences for note in _notes(one)]
+    notes += [[task, f"not compared: {why}"] for task, why in found.refused]
+    notes += [[task, f"only {found.a} was measured"] for task in found.only_a]
+    notes += [[task, f"only {found.b} was measured"] for task in found.only_b]
+    if notes:
+        tables.append(Table("Notes", ["task", "note"], notes))
+    return tables
+
+
+def _tasks(found: Comparison) -> Table:
+    header = ["task", "measure", found.a, found.b, "difference", "95 % interval", "p"]
+    header += ["p Holm", "p B-H", "effect d", "detectable", "wins / ties / losses"]
+    rows = [
+        [
+            one.task,
+            one.measure,
+            number(one.a),
+            number(one.b),
+            f"{one.difference:+.4f}",
+            f"[{one.low:+.4f}, {one.high:+.4f}]",
+            probability(one.p.two_sided),
+            probability(one.holm),
+            probability(one.benjamini_hochberg),
+            number(one.effect, 2),
+            number(one.detectable),
+            f"{one.wins} / {one.ties} / {one.losses}" if one.paired else "–",
+        ]
+        for one in found.differences
+    ]
+    title = f"{found.a} against {found.b}"
+    return Table(title, header, rows, frozenset(range(2, len(header))))
+
+
+def probability(value: float) -> str:
+    """A p-value as text."""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _disagreements(found: Comparison) -> list[Table]:
+    """Measures that prefer the other system, with the queries that make them do so."""
+    rows = []
+    for one in found.differences:
+        for other in one.disagreeing:
+            rows.append(
+                [
+                    one.task,
+                    f"{one.measure} {one.difference:+.4f}",
+                    f"{other.measure} {other.difference:+.4f}",
+                    str(other.against),
+                    str(other.reverse),
+                    str(one.items - other.against - other.reverse),
+                ]
+            )
+    header = ["task", "main measure", "other measure", "main up, other down"]
+    header += ["main down, other up", "no conflict"]
+    title = f"Measures that disagree, and the queries where they do ({found.a} less {found.b})"
+    return [Table(title, header, rows, frozenset({3, 4, 5}))] if rows else []
+
+
+def _items(title: str, found: Comparison, items: tuple[Item, ...]) -> Table:
+    rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+.4f}"] for i in items]
+    return Table(title, ["query", found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
+
+
+def _notes(one: Difference) -> list[str]:
+    unpaired = f"{one.measure} has no value for each query: the intervals were taken as independent"
+    return [*one.notes, *([] if one.paired else [unpaired])]

@@ -1,0 +1,179 @@
+"""A gate's verdicts for people and for the programs that run it: tables, Markdown, JUnit XML,
+GitHub annotations, JSON. Text from data is escaped for each.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from xml.etree import ElementTree
+
+from harness.gate import FAILED, Cost, Gate, Verdict
+from harness.report.differences import probability
+from harness.report.tables import Table, number, write
+
+SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
+COMMENT_BYTES = 65_536  # and as a comment
+ANNOTATIONS = 10  # of a kind that GitHub shows for a step
+CELL = 300  # characters
+OUTCOMES = {0: "pass", 1: "regression", 2: "cannot judge"}
+
+
+def page(gate: Gate) -> list[Table]:
+    """The verdicts, the worst first, and the costs."""
+    title = f"{gate.candidate} held to {gate.baseline}: {summary(gate)}"
+    header = ["task", "verdict", "measure", "baseline", "candidate", "difference", "p", "why"]
+    rows = [_row(verdict) for verdict in gate.verdicts]
+    tables = [Table(title, header, rows, frozenset({3, 4, 5, 6}))]
+    if gate.costs:
+        costs = [[cost.name, cost.status, cost.reason] for cost in gate.costs]
+        tables.append(Table("Cost", ["cost", "verdict", "why"], costs))
+    if gate.extra:
+        extra = [[task] for task in gate.extra]
+        tables.append(Table("Measured, but not in the baseline", ["task"], extra))
+    return tables
+
+
+def _row(verdict: Verdict) -> list[str]:
+    found = verdict.difference
+    if found is None or verdict.p is None:
+        return [verdict.task, verdict.status, "", "", "", "", "", verdict.reason]
+    numbers = [number(found.b), number(found.a), f"{found.difference:+.4f}"]
+    p = probability(verdict.p)
+    return [verdict.task, verdict.status, found.measure, *numbers, p, verdict.reason]
+
+
+def summary(gate: Gate) -> str:
+    """One line: the outcome, and how many tasks have each verdict."""
+    statuses = [verdict.status for verdict in gate.verdicts]
+    counts = [f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses)]
+    counts += [f"{cost.name} {cost.status}" for cost in gate.costs if cost.status != "within"]
+    return f"{OUTCOMES[gate.exit_status]} ({', '.join(counts)})"
+
+
+def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
+    """For a pull request or the summary of a step: at most so many bytes, the worst kept."""
+    tables = [_escaped(table) for table in page(gate)]
+    rows = max(len(table.rows) for table in tables)
+    while True:
+        cut = [replace(table, rows=table.rows[:rows]) for table in tables]
+        left = sum(
+            len(whole.rows) - len(part.rows) for whole, part in zip(tables, cut, strict=True)
+        )
+        text = write(cut, "markdown") + (f"\n\n{left:,} more rows left out.\n" if left else "\n")
+        if len(text.encode()) <= most or not rows:
+            return text
+        rows //= 2
+
+
+def _escaped(table: Table) -> Table:
+    """Without what Markdown or GitHub would take for markup, a link or a mention."""
+    rows = [[_plain(cell) for cell in row] for row in table.rows]
+    return replace(table, title=_plain(table.title).replace("<", "&lt;"), rows=rows)
+
+
+def _plain(text: str) -> str:
+    short = " ".join(_printable(text).split())
+    short = short if len(short) <= CELL else short[: CELL - 3] + "..."
+    marked = re.sub(r"([\\`*_\[\]~#!])", r"\\\1", short.replace("&", "&amp;"))
+    # a word joiner keeps names and addresses from becoming mentions and links
+    return re.sub(r"(?<!\w)@", "@\u2060", marked).replace("://", ":\u2060//")
+
+
+def _printable(text: str) -> str:
+    """Without the characters that XML 1.0 cannot hold."""
+    return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+
+
+def junit(gate: Gate) -> bytes:
+    """JUnit XML: a test case a task and a cost; what regressed fails, what cannot be judged is an
+    error.
+    """
+    suite = ElementTree.Element("testsuite", name=_printable(f"gate: {gate.candidate}"))
+    for verdict in gate.verdicts:
+        family = verdict.difference.family if verdict.difference else "tasks"
+        _case(suite, (family, verdict.task), verdict)
+    for cost in gate.costs:
+        _case(suite, ("cost", cost.name), cost)
+    kinds = [child.tag for case in suite for child in case]
+    for name, count in (
+        ("tests", len(suite)),
+        ("failures", kinds.count("failure")),
+        ("errors", kinds.count("error")),
+    ):
+        suite.set(name, str(count))
+    return bytes(ElementTree.tostring(suite, "utf-8", xml_declaration=True))
+
+
+def _case(suite: ElementTree.Element, name: tuple[str, str], one: Verdict | Cost) -> None:
+    case = ElementTree.SubElement(
+        suite, "testcase", classname=_printable(name[0]), name=_printable(name[1])
+    )
+    kind, text = _kind(one), _printable(f"{one.status}: {one.reason}")
+    if kind == "notice":
+        ElementTree.SubElement(case, "system-out").text = text
+    else:
+        tag = "failure" if kind == "error" else "error"
+        ElementTree.SubElement(case, tag, message=text, type=one.status)
+
+
+def _kind(one: Verdict | Cost) -> str:
+    """GitHub's level: error for a failure, warning for what cannot be judged, else notice."""
+    if one.status in (*FAILED, "exceeded"):
+        return "error"
+    unjudged = (
+        one.blind or one.status == "not comparable"
+        if isinstance(one, Verdict)
+        else (one.status == "cannot tell")
+    )
+    return "warning" if unjudged else "notice"
+
+
+def workflow_commands(gate: Gate) -> list[str]:
+    """GitHub annotations to print, at most ten: the last stands for those left out."""
+    named: list[tuple[str, Verdict | Cost]] = [(verdict.task, verdict) for verdict in gate.verdicts]
+    named += [(cost.name, cost) for cost in gate.costs]
+    lines = [
+        (_kind(one), f"{name[:CELL]}: {one.status}", one.reason[:CELL])
+        for name, one in named
+        if _kind(one) != "notice"
+    ]
+    lines.sort(key=lambda line: line[0])  # errors before warnings
+    if len(lines) > ANNOTATIONS:
+        more = len(lines) - ANNOTATIONS + 1
+        lines[ANNOTATIONS - 1 :] = [(lines[ANNOTATIONS - 1][0], f"{more} more", summary(gate))]
+    return [f"::{level} title={_property(title)}::{_data(text)}" for level, title, text in lines]
+
+
+def _data(text: str) -> str:
+    for mark, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A")):
+        text = text.replace(mark, code)
+    return text
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def to_json(gate: Gate) -> str:
+    """Everything, with the exit status."""
+    whole = {
+        "exit_status": gate.exit_status,
+        "outcome": OUTCOMES[gate.exit_status],
+        **{key: asdict(gate)[key] for key in ("baseline", "candidate")},
+        "policy": gate.policy.model_dump(),
+        "verdicts": [_verdict(verdict) for verdict in gate.verdicts],
+        "costs": [asdict(cost) for cost in gate.costs],
+        "extra": gate.extra,
+    }
+    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def _verdict(verdict: Verdict) -> dict[str, object]:
+    """A verdict with the numbers that led to it, without the single queries."""
+    found = verdict.difference
+    told: Sequence[str] = ("measure", "items", "a", "b", "low", "high", "effect", "error")
+    numbers = None if found is None else {name: getattr(found, name) for name in told}
+    return {**asdict(replace(verdict, difference=None)), "difference": numbers}

@@ -1,0 +1,180 @@
+"""A board as tables: who stands where, the scores, who beats whom, and quality against cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from harness.aggregate import pareto
+from harness.board import Board, Standing, Standings
+from harness.report.tables import Table, number
+
+MOST = 12  # systems whose wins over each other are shown
+AXES = {  # how a cost is called, how it is written, and whether less of it is better
+    "texts_per_s": ("texts encoded per second", "{:,.0f}", False),
+    "dimension": ("dimension", "{:,.0f}", True),
+    "index_bytes": ("bytes of the largest index", "{:,.0f}", True),
+    "latency_ms": ("milliseconds of search per query", "{:,.3f}", True),
+    "parameters": ("parameters", "{:,.0f}", True),
+}
+
+
+def page(
+    board: Board, standings: Standings, *, details: bool = False, most: int | None = None
+) -> list[Table]:
+    """All tables of a board. details: every file that was refused, with the reason, too.
+
+    most: systems shown, at most.
+    """
+    return [
+        ranking(standings, most),
+        scores(board, standings, most),
+        wins(standings),
+        *costs(board, standings, most),
+        notes(board, standings),
+        *refused(board, details=details),
+    ]
+
+
+def ranking(standings: Standings, most: int | None = None) -> Table:
+    """A row a system: its rank, means, intervals, groups and how firm its rank is.
+
+    The mean of a system that lacks tasks stands in brackets, over those that it has.
+    """
+    families = list(dict.fromkeys(standings.families))
+    kemeny = "Kemeny" if standings.kemeny_exact else "Kemeny, approximate"
+    header = ["rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups"]
+    several = families if len(families) > 1 else []
+    header += [*several, *(["mean of families"] if several else []), kemeny]
+    steady = any(row.places for row in standings.rows)
+    header += ["keeps its rank", "is first", "ranks in 95 %"] if steady else []
+    rows = [
+        [
+            "–" if row.rank is None else str(row.rank),
+            row.system,
+            f"{row.tasks} of {len(standings.tasks)}",
+            f"{row.borda:g}",
+            _mean(row),
+            "" if row.low is None else f"[{number(row.low)}, {number(row.high)}]",
+            spans(row.groups),
+            *(number(row.families[name]) for name in several),
+            *([number(row.mean_of_families)] if several else []),
+            "–" if row.kemeny is None else str(row.kemeny),
+            *(_steadiness(row) if steady else []),
+        ]
+        for row in standings.rows[:most]
+    ]
+    texts = {1, 5, 6}
+    return Table("Leaderboard", header, rows, frozenset(range(len(header))) - texts)
+
+
+def _mean(row: Standing) -> str:
+    return number(row.mean) if row.mean is not None else f"({number(row.part)})"
+
+
+def _steadiness(row: Standing) -> list[str]:
+    if row.kept is None or row.first is None or row.places is None:
+        return ["–", "–", "–"]
+    return [f"{row.kept:.0%}", f"{row.first:.0%}", "–".join(map(str, dict.fromkeys(row.places)))]
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Ascending numbers, those in a row as a span: 1–3, 7."""
+    if not numbers:
+        return ""
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
+    parts = [numbers[start:end] for start, end in pairwise(breaks)]
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
+
+
+def scores(board: Board, standings: Standings, most: int | None = None) -> Table:
+    """Main scores, a row a system and a column a task; the best of each task is marked *."""
+    column = [board.tasks.index(task) for task in standings.tasks]
+    row = {system: i for i, system in enumerate(board.systems)}
+    matrix = board.scores[:, column]
+    best = np.nanmax(np.where(np.isnan(matrix), -np.inf, matrix), axis=0)
+    measures = {entry.task: entry.measure for entry in board.entries.values()}
+    rows = [
+        [
+            standing.system,
+            *(
+                "–" if np.isnan(value) else number(float(value)) + ("*" if value == top else "")
+                for value, top in zip(matrix[row[standing.system]], best, strict=True)
+            ),
+        ]
+        for standing in standings.rows[:most]
+    ]
+    header = ["system", *(f"{task} ({measures[task]})" for task in standings.tasks)]
+    return Table("Scores", header, rows, frozenset(range(1, len(header))))
+
+
+def wins(standings: Standings) -> Table:
+    """How probable it is that the row beats the column on a task drawn from their common ones."""
+    names = [row.system for row in standings.rows[:MOST]]
+    rows = [
+        [
+            name,
+            *(
+                "" if i == j else "–" if np.isnan(value) else f"{value:.0%}"
+                for j, value in enumerate(standings.wins[i, : len(names)])
+            ),
+        ]
+        for i, name in enumerate(names)
+    ]
+    title = "How often the row beats the column, tasks equally likely"
+    return Table(title, ["system", *names], rows, frozenset(range(1, len(names) + 1)))
+
+
+def costs(board: Board, standings: Standings, most: int | None = None) -> Iterator[Table]:
+    """For each cost that two ranked systems have: the Pareto front, and how far others are.
+
+    behind: how much more the best system of no higher cost scores; times the cost: over the
+    cheapest system that scores no less.
+    """
+    ranked = [row for row in standings.rows if row.mean is not None]
+    quality = np.array([row.mean for row in ranked], np.float64)
+    for name, (title, form, less) in AXES.items():
+        values = np.array([board.cost(row.system, name) for row in ranked], np.float64)
+        known = np.flatnonzero(~np.isnan(values) & (values > 0))
+        if len(known) < 2:
+            continue
+        values, means = values[known], quality[known]
+        front = pareto(means, values if less else 1 / values)
+        rows = [
+            [
+                ranked[at].system,
+                number(means[i]),
+                form.format(values[i]),
+                "front" if front.on[i] else "",
+                "" if front.on[i] else number(front.behind[i]),
+                "" if front.on[i] else f"{front.dearer[i]:.1f}",
+            ]
+            for i, at in enumerate(known)
+        ]
+        header = ["system", "mean", title, "Pareto", "behind", "times the cost"]
+        yield Table(f"Quality against {title}", header, rows[:most], frozenset({1, 2, 4, 5}))
+
+
+def notes(board: Board, standings: Standings) -> Table:
+    """How to read the tables, and what became of the files."""
+    lines = [*standings.notes, *board.notes]
+    if board.older:
+        lines.append(f"{board.older} older records were replaced by newer ones")
+    return Table("Notes", [""], [[line] for line in lines])
+
+
+def refused(board: Board, *, details: bool = False) -> Iterator[Table]:
+    """The files that were refused: how many for each reason, or each with its own."""
+    if not board.refused:
+        return
+    title = f"{len(board.refused):,} files refused"
+    if details:
+        yield Table(title, ["file", "reason"], [[str(p), why] for p, why in board.refused])
+        return
+    # what differs from file to file follows a colon or a quote
+    counted = Counter(why.partition(":")[0].partition("'")[0].strip() for _, why in board.refused)
+    rows = [[why, f"{count:,}"] for why, count in counted.most_common()]
+    yield Table(title, ["reason", "files"], rows, frozenset({1}))

@@ -1,0 +1,122 @@
+"""The tables of a board, by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.board import Board, Entry, of_entries, standings
+from harness.report import leaderboard
+from harness.report.tables import FORMATS, write
+
+SCORES = {"small": (0.5, 0.6), "large": (0.7, 0.8), "poor": (0.4, 0.5), "part": (0.9, None)}
+SIZES = {"small": 10.0, "large": 40.0, "poor": 20.0, "part": 1.0}
+
+
+def made(**changes: object) -> Board:
+    return of_entries(
+        [
+            Entry(
+                system=system, task=task, family=f"family {task}", kind="retrieval", measure="R@2",
+                score=score, low=None, high=None, path=None, conditions="c",
+                cost={"parameters": SIZES[system], "texts_per_s": 1 / SIZES[system]},
+            )
+            for system, row in SCORES.items()
+            for task, score in zip(("t|1", "t2"), row, strict=True)
+            if score is not None
+        ],
+        **changes,
+    )  # fmt: skip
+
+
+def test_the_ranking():
+    table = leaderboard.ranking(standings(made()))
+    assert table.header == [
+        "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "family t2",
+        "family t|1", "mean of families", "Kemeny", "keeps its rank", "is first", "ranks in 95 %",
+    ]  # fmt: skip
+    assert [row[:5] for row in table.rows] == [
+        ["1", "large", "2 of 2", "5", "0.7500"],
+        ["2", "small", "2 of 2", "3", "0.5500"],
+        ["3", "poor", "2 of 2", "1", "0.4500"],
+        ["–", "part", "1 of 2", "3", "(0.9000)"],
+    ]
+    assert table.rows[0][7:] == ["0.8000", "0.7000", "0.7500", "1", "100%", "100%", "1"]
+    assert table.rows[3][5:] == ["", "", "–", "0.9000", "–", "–", "–", "–", "–"]
+    assert len(leaderboard.ranking(standings(made()), most=2).rows) == 2
+
+
+def test_one_family_and_one_task_need_fewer_columns():
+    entry = next(iter(made().entries.values()))
+    table = leaderboard.ranking(standings(of_entries([entry])))
+    assert table.header == [
+        "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "Kemeny"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [((), ""), ((3,), "3"), ((1, 2, 3), "1–3"), ((1, 3, 4, 9), "1, 3–4, 9")],
+)
+def test_spans(numbers, text):
+    assert leaderboard.spans(numbers) == text
+
+
+def test_scores_mark_the_best_of_each_task():
+    table = leaderboard.scores(made(), standings(made()))
+    assert table.header == ["system", "t2 (R@2)", "t|1 (R@2)"]
+    assert table.rows[0] == ["large", "0.8000*", "0.7000"]
+    assert table.rows[3] == ["part", "–", "0.9000*"]
+
+
+def test_wins():
+    table = leaderboard.wins(standings(made()))
+    assert table.header == ["system", "large", "small", "poor", "part"]
+    assert table.rows[0] == ["large", "", "100%", "100%", "0%"]
+
+
+def test_quality_against_cost():
+    speed, size = leaderboard.costs(made(), standings(made()))
+    assert size.title == "Quality against parameters"
+    assert size.rows == [
+        ["large", "0.7500", "40", "front", "", ""],
+        ["small", "0.5500", "10", "front", "", ""],
+        ["poor", "0.4500", "20", "", "0.1000", "2.0"],
+    ]
+    assert [row[3:] for row in speed.rows] == [row[3:] for row in size.rows]
+
+
+def test_refused_files_are_counted_and_named_on_request():
+    files = [
+        (Path("a.json"), "main_score of test/x is None: expected -1 to 1"),
+        (Path("b.json"), "not readable: Expecting value"),
+        (Path("<script>.json"), "not readable: Extra data"),
+    ]
+    board = made(refused=files)
+    (table,) = leaderboard.refused(board)
+    assert table.title == "3 files refused"
+    assert table.rows == [["not readable", "2"], ["main_score of test/x is None", "1"]]
+    (table,) = leaderboard.refused(board, details=True)
+    assert table.rows[2] == ["<script>.json", "not readable: Extra data"]
+    assert list(leaderboard.refused(made())) == []
+
+
+@pytest.mark.parametrize("style", [style for style in FORMATS if style != "terminal"])
+def test_a_page_in_every_format(style):
+    board = made(refused=[(Path("<script>.json"), "not readable")], notes=["careful"])
+    tables = leaderboard.page(board, standings(board), details=True)
+    assert [table.title for table in tables][:3] == [
+        "Leaderboard", "Scores", "How often the row beats the column, tasks equally likely",
+    ]  # fmt: skip
+    text = write(tables, style)
+    assert "careful" in text
+    if style == "json":
+        assert json.loads(text)[0][0]["system"] == "large"
+    if style == "csv":
+        assert next(csv.reader(io.StringIO(text)))[1] == "system"
+    if style == "markdown":
+        assert "<script>" not in text
