@@ -9,7 +9,7 @@ FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval test lint bench clean
+.PHONY: help setup eval ann leaderboard check test lint bench clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 9
@@ -18,6 +18,15 @@ setup: $(VENV)/ready  ## create .venv with what an evaluation needs
 
 eval: setup  ## measure MODEL='a b' on TASKS='c d' with INDEX; no arguments: the embedded default
 	@$(VENV)/bin/harness eval $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') --index '$(INDEX)' $(ARGS)
+
+ann: setup  ## set HNSW beside exact search: MODEL on TASKS, other settings in ARGS
+	@$(VENV)/bin/harness ann $(foreach m,$(filter-out bm25,$(MODEL)),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') $(ARGS)
+
+leaderboard: setup  ## rank the systems of all records under results/
+	@$(VENV)/bin/harness leaderboard results --html results/leaderboard.html $(ARGS)
+
+check: setup  ## hold MODEL to BASELINE, a folder of harness baseline freeze: 0 passes, 1 regressed
+	@$(VENV)/bin/harness gate --model '$(MODEL)' --baseline '$(BASELINE)' $(ARGS)
 
 test: $(VENV)/ready-dev  ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)

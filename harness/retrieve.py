@@ -47,15 +47,18 @@ def retrieve(
         documents = collection.counts if feedback.counts else collection.documents
         if documents is None:
             raise InputError("this rewriting needs term counts, which bm25 gives: choose bm25")
-        first = _passages(queries, collection, feedback.depth + exclude_self, progress)
-        if exclude_self:
-            first = without_own(first, data, data.corpus.ids)
+        first = _first(queries, collection, feedback.depth, progress, exclude_self=exclude_self)
         queries = feedback.expand(queries, documents, first, progress)
     if data.corpus.parents is None:
         run = _passages(queries, collection, deeper, progress)
     else:
         run = _by_parent(queries, collection, deeper, progress)
-    return without_own(run, data, data.corpus.ranked) if exclude_self else run
+    if not exclude_self:
+        return run
+    if run.docs.shape[1] < deeper:  # all there is: what is not its own stays
+        room = ((0, 0), (0, 1))
+        run = Run(np.pad(run.docs, room, constant_values=-1), np.pad(run.scores, room))
+    return without_own(run, data, data.corpus.ranked)
 
 
 def without_own(run: Run, data: Retrieval, ids: Sequence[str]) -> Run:
@@ -63,6 +66,21 @@ def without_own(run: Run, data: Retrieval, ids: Sequence[str]) -> Run:
     rows = {id: row for row, id in enumerate(ids)}
     own = [rows.get(id, -1) for id in data.queries.ids]
     return ranking.without(run, np.asarray(own, np.int32))
+
+
+def _first(
+    queries: Embeddings, collection: Collection, depth: int, progress: Progress, *,
+    exclude_self: bool,
+) -> Run:  # fmt: skip
+    """What feedback looks at: the best texts that are not of the query's own document."""
+    if not exclude_self:
+        return _passages(queries, collection, depth, progress)
+    corpus = collection.data.corpus
+    of = np.arange(len(corpus)) if corpus.parents is None else corpus.parents
+    own = np.array([corpus.rows.get(id, -1) for id in collection.data.queries.ids])
+    run = _passages(queries, collection, depth + int(np.bincount(of).max()), progress)
+    kept = np.where(of[run.docs] == own[:, None], -1, run.docs)
+    return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
 
 
 def _passages(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:

@@ -72,7 +72,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Space:
-    """One encoder's vectors in one role with one prompt."""
+    """One encoder's vectors in one role with one prompt, or a structure over some vectors."""
 
     path: Path
     description: dict[str, Any]
@@ -112,8 +112,9 @@ class Store:
         )
 
     def spaces(self) -> list[Space]:
-        """All spaces, the least recently used first."""
+        """All spaces and the structures of indexes, the least recently used first."""
         found = [_read_space(path.parent) for path in self.root.glob("embeddings/*/space.json")]
+        found += [_read_structure(path) for path in self.root.glob("indexes/*/structure.json")]
         return sorted(found, key=lambda space: space.used)
 
     def verify(self, *, progress: Progress = silent) -> tuple[int, list[Path]]:
@@ -135,10 +136,11 @@ class Store:
 
         keep: a time; spaces used since then stay. Leftovers of killed runs and damaged shards go.
         """
-        for path in [*self.root.glob("embeddings/*/.*"), *self.root.glob("embeddings/*/*.damaged")]:
+        left = ("embeddings/*/.*", "embeddings/*/*.damaged", "indexes/*/.*", "indexes/*.damaged")
+        for path in [path for pattern in left for path in self.root.glob(pattern)]:
             with suppress(OSError):  # a read-only store, or another process was faster
                 if time.time() - path.stat().st_mtime > STALE_S:
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
         spaces = self.spaces()
         total = sum(space.bytes for space in spaces)
         removed = []
@@ -440,6 +442,19 @@ def _read_space(path: Path) -> Space:
         return Space(path, description, texts, size, described.stat().st_mtime)
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read: {reason(error)}; delete that folder") from error
+
+
+def _read_structure(path: Path) -> Space:
+    """What harness.indexes.saved keeps: {"vectors": {"shape"}, "structure": {"kind"}, "bytes"}."""
+    try:
+        about = json.loads(path.read_text("utf-8"))
+        described = {"label": about["structure"]["kind"], "role": "index", "prompt": ""}
+        n, used = about["vectors"]["shape"][0], path.stat().st_mtime
+        return Space(path.parent, described, n, about["bytes"], used)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(
+            f"{path.parent}: cannot be read: {reason(error)}; delete that folder"
+        ) from error
 
 
 def _length(shard: Path) -> int:

@@ -29,7 +29,7 @@ def show(tables: Sequence[Table]) -> None:
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     for table in tables:
         grid = Grid(
-            title=table.title,
+            title=Text(table.title),
             title_justify="left",
             title_style="bold",
             box=box.SIMPLE_HEAD,
@@ -37,8 +37,12 @@ def show(tables: Sequence[Table]) -> None:
         )
         for column, name in enumerate(table.header):
             right = column in table.numeric
+            widest = max([len(row[column]) for row in table.rows], default=0) if right else 0
             grid.add_column(
-                Text(name), justify="right" if right else "left", no_wrap=right, overflow="fold"
+                Text(name),
+                justify="right" if right else "left",
+                overflow="fold",
+                min_width=min(widest, 24) or None,
             )
         for row in table.rows:
             grid.add_row(*(Text(cell) for cell in row))

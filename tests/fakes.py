@@ -59,7 +59,7 @@ def beir(
     folder: Path,
     documents: Mapping[str, str],
     queries: Mapping[str, str],
-    judgments: Sequence[tuple[str, str, int]],
+    judgments: Sequence[tuple[str, str, float]],
 ) -> str:
     """Write a collection in the BEIR layout; returns its task spec."""
     (folder / "qrels").mkdir(parents=True)

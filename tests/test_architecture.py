@@ -27,9 +27,9 @@ LAYERS: list[list[str]] = [
     ["sources", "sources.*", "encoders", "encoders.*", "store", "indexes", "indexes.*",
      "measures", "measures.*", "stats", "trec"],
     ["records", "represent", "catalog", "rewriting", "rewriting.*"],
-    ["retrieve", "kinds", "kinds.*"],
-    ["pipeline"],
-    ["studies", "studies.*", "report", "report.*", "gate", "engine", "engine.*"],
+    ["retrieve", "kinds", "kinds.*", "aggregate", "compare", "exchange", "exchange.*"],
+    ["pipeline", "board", "gate"],
+    ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
     ["terminal"],
     ["cli", "cli.*"],
     ["__main__"],
@@ -114,7 +114,7 @@ def test_there_is_no_cycle():
 
 def test_every_layer_that_is_there_is_used():
     """So that a misspelt line of LAYERS cannot hide."""
-    planned = {"gate", "engine", "engine.*"}
+    planned = {"engine", "engine.*"}
     for row in LAYERS:
         for pattern in set(row) - planned:
             assert any(fnmatch(name, pattern) for name in MODULES), pattern

@@ -9,12 +9,19 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from harness import catalog, cli, records
+from harness.cli import common
 from harness.encoders import ENCODERS
+from harness.studies import capacity
+from harness.studies.capacity import critical
+from harness.studies.capacity.critical import Trials
+from harness.studies.capacity.free import PAPER
 from harness.types import InputError
 from tests.fakes import Counting, beir
 
@@ -161,7 +168,7 @@ def test_a_task_that_fails_stops_no_other(run, tmp_path):
     done = run("eval", "-m", "bm25", "-t", f"pairs:{tmp_path}", "-t", TASK, "--json")
     assert done.status == 1
     assert [r["task"]["spec"] for r in done.json] == [TASK]
-    assert "bm25 weighs terms by a corpus" in done.err
+    assert f"bm25 makes sparse vectors and pairs:{tmp_path} is a task of pairs" in done.err
 
 
 def test_every_one_failing_gives_no_table(run):
@@ -185,6 +192,9 @@ def test_one_evaluation_that_cannot_be_is_wrong_usage(run):
         (["-t", "limit-smal"], "unknown task 'limit-smal'. Did you mean 'limit-small'?"),
         (["-t", "cor"], "unknown task 'cor'. Did you mean 'core'?"),
         (["-i", "exat"], "unknown index 'exat'. Did you mean 'exact'?"),
+        (["-r", "averag"], "unknown rewriting 'averag'. Did you mean 'average'?"),
+        (["--rewrite", "rm3,dept=1"], "unknown parameter of rm3 'dept'. Did you mean 'depth'?"),
+        (["--rewrite", "rm3,depth=x"], "rm3: depth=x: expected a whole number"),
         (["--measure", "NDCG@10"], "unknown measure 'NDCG'. Did you mean 'nDCG@K'?"),
         (["--measure", "nDCG"], "measure 'nDCG': expected a cut-off of at least 1"),
         (["--plugin", "none.py"], "none.py: no such plugin file"),
@@ -192,7 +202,7 @@ def test_one_evaluation_that_cannot_be_is_wrong_usage(run):
     ],
 )
 def test_what_is_misspelt_is_said_before_anything_is_computed(run, words, message, monkeypatch):
-    monkeypatch.setattr(cli, "_one", None)  # would fail
+    monkeypatch.setattr(cli.evaluate, "_one", None)  # would fail
     done = run("eval", "-m", "hashing", *words)
     assert done.status == 2
     assert done.err.startswith(f"error: {message}")
@@ -203,7 +213,7 @@ def test_a_bug_is_one_line_too_unless_it_is_debugged(run, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("something\nelse")
 
-    monkeypatch.setattr(cli, "_one", broken)
+    monkeypatch.setattr(cli.evaluate, "_one", broken)
     done = run("eval", "-m", "hashing", "-t", TASK)
     assert done.status == 1
     assert done.err == (
@@ -375,6 +385,148 @@ def test_models_and_indexes(run):
     assert run("indexes", "-f", "nothing").status == 2
 
 
+def test_rewritings(run):
+    rows = {row["name"]: row for row in run("rewritings", "--json").json}
+    assert rows["rm3"]["parameters"] == "depth=10, terms=10, weight=0.5"
+    assert rows["average"]["what"].startswith("Mean of a query's vector")
+    assert "rocchio" in run("rewritings").out
+    assert run("rewritings", "-f", "nothing").status == 2
+
+
+def test_a_rewriting_is_recorded_and_shown(run):
+    words = ["eval", "-m", "hashing", "-t", TASK, "--measure", "R@2", "-q"]
+    (plain,) = run(*words, "--json").json
+    (record,) = run(*words, "--rewrite", "average", "--json").json
+    assert plain["rewriting"] is None
+    assert record["rewriting"] == {"spec": "average", "full": "average,depth=3", "details": {}}
+    assert record["id"] != plain["id"]
+    table = run("show", "results/local", "-f", "csv")
+    models = [row[1] for row in csv.reader(io.StringIO(table.out))]
+    assert sorted(models) == ["hashing", "hashing + average", "model"]
+    done = run(*words, "-r", "rm3")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == (
+        f"failed: hashing on {TASK}: hashing makes dense vectors and rm3 takes sparse: "
+        "choose another rewriting\n"
+    )
+
+
+def test_families_are_compared_where_there_are_several(run, tmp_path):
+    rows = "sentence1,sentence2,score\na b,a b,5\na b,a c,4\na b,c d,0\n"
+    (tmp_path / "test.csv").write_text(rows)
+    words = ["-t", TASK, "-t", f"pairs:{tmp_path}", "-f", "markdown"]
+    done = run("eval", "-m", "hashing", "-m", "hashing,dim=8", *words)
+    assert "### Families" in done.out
+    assert "### Families" in run("show", "results/local", "-f", "markdown").out
+    assert "Families" not in run("show", "results/local/hashing", "-m").out
+
+
+FEW = "limit,docs=20,queries=20,k=2,pattern=cycle"
+MORE = "limit,docs=60,queries=20,k=2,pattern=cycle"  # forty are not judged
+FILES = ["figure.png", "figure.svg", "numbers.json", "page.md"]
+
+
+def pages(folder: Path) -> dict[str, object]:
+    """What numbers.json of the only page in a folder holds."""
+    (page,) = folder.iterdir()
+    assert sorted(path.name for path in page.iterdir()) == FILES
+    return json.loads((page / "numbers.json").read_text())
+
+
+def test_a_study_of_geometry(run, tmp_path):
+    words = ["-m", "hashing,dim=16", "-t", FEW, "--sample", 15, "-q"]
+    done = run("study", "geometry", *words, "-f", "markdown", "-o", "pages")
+    assert done.status == 0
+    assert done.out.startswith(f"### Vectors of hashing,dim=16 on {FEW}")
+    lines = done.err.splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "numbers.json",
+        "page.md",
+        "figure.png",
+        "figure.svg",
+    ]
+    assert all(line.startswith("written: pages/geometry-hashing_dim=16-limit") for line in lines)
+    found = pages(tmp_path / "pages")
+    assert (found["encoder"], found["task"]) == ("hashing,dim=16", FEW)
+    assert [len(points) for points in found["curves"].values()] == [4, 4]  # 2, 4, 8, 16
+    assert found["created"].endswith("Z")
+    assert found["environment"]["cpus"] >= 1
+
+
+def test_a_study_of_capacity(run, tmp_path, monkeypatch):
+    short = replace(PAPER, iterations=400, patience=100, every=20)
+    monkeypatch.setattr(capacity, "Trials", partial(Trials, attempts=1, protocol=short))
+    words = ["-m", "hashing,dim=16", "-t", FEW, "--dim", 2, "-o", "pages", "-q"]
+    done = run("study", "capacity", *words, "-f", "markdown")
+    assert done.status == 0
+    assert done.out.startswith(f"### hashing,dim=16 on {FEW}: 20 queries, 20 relevant documents\n")
+    found = pages(tmp_path / "pages")
+    assert [point[0] for point in found["model"]] == [2, 4, 8, 16]
+    assert [one["dim"] for one in found["critical"]] == [2]
+    assert found["free"][-1]["accuracy"] == 1
+    assert (found["k"], found["seed"], found["bound"]) == (2, 42, 3)  # ln 190 / ln 11 = 2.19
+    monkeypatch.setattr(critical, "optimise", None)  # trials are kept: nothing is made again
+    again = run("study", "capacity", *words, "-f", "markdown")
+    assert again.out == done.out
+
+
+@pytest.mark.parametrize(
+    ("words", "library", "title"),
+    [
+        (["ann", "--sweep", "ef_search=2,8"], "faiss", "The cheapest setting that loses little"),
+        (
+            ["study", "order", "--ef-search", 10],
+            "hnswlib",
+            f"hashing,dim=16 on {FEW}: 20 documents",
+        ),
+        (["study", "funnel"], "faiss", f"hashing,dim=16 on {FEW}: where R@2 is lost"),
+        (["study", "scale"], "faiss", f"R@2 on {FEW} by documents"),
+        (
+            ["study", "filter", "-t", "entities,docs=90,queries=40"],
+            "faiss",
+            "hashing,dim=16 on entities,docs=90,queries=40: 40 queries with predicates",
+        ),
+    ],
+)
+def test_every_other_study_prints_and_keeps_a_page(run, tmp_path, words, library, title):
+    pytest.importorskip(library)
+    task = [] if "-t" in words else ["-t", FEW]
+    done = run(*words, "-m", "hashing,dim=16", *task, "-q", "-f", "markdown", "-o", "pages")
+    assert done.status == 0
+    assert done.out.startswith(f"### {title}")
+    assert len(done.err.splitlines()) == 4
+    assert pages(tmp_path / "pages")["environment"]["cpus"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["geometry", "-m", "hashin"], "unknown encoder 'hashin'. Did you mean 'hashing'?"),
+        (["geometry", "-t", "limit-smal"], "unknown task 'limit-smal'. Did you mean"),
+        (["geometry", "-m", "bm25"], "bm25 makes sparse vectors: this study needs dense ones"),
+        (["geometry", "-f", "html"], "--format html: expected one of terminal, markdown, csv"),
+        (["capacity", "-m", "bm25"], "bm25 makes sparse vectors: this study needs dense ones"),
+        (["capacity", "--k", "21"], "margin bound: k=21 of n=20 documents: expected 1 <= k <= n"),
+        (["capacity", "--gamma", "2"], "margin bound: gamma=2: expected a margin above 0"),
+        (["capacity", "--plugin", "none.py"], "none.py: no such plugin file"),
+    ],
+)
+def test_a_study_that_is_asked_wrongly_is_one_line(run, tmp_path, words, message):
+    done = run("study", words[0], "-m", "hashing", "-t", FEW, *words[1:], "-q")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"error: {message}")
+    assert len(done.err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_study_that_cannot_be_written_is_one_line(run, tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("study", "geometry", "-m", "hashing,dim=16", "-t", FEW, "-q", "-o", "file")
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: file/geometry-hashing_dim=16-limit")
+    assert done.err.endswith(": cannot be written: Not a directory\n")
+
+
 def test_the_store(run, tmp_path):
     place = ["--cache", tmp_path / "store"]
     run("eval", "-m", "hashing", "-t", TASK, "-q", *place)
@@ -403,13 +555,13 @@ def test_the_store(run, tmp_path):
     [("0", 0), ("500MB", 5 * 10**8), ("10gb", 10**10), ("1.5 GB", 15 * 10**8), ("7B", 7), ("8", 8)],
 )
 def test_sizes_are_read_as_people_write_them(text, size):
-    assert cli._bytes(text) == size
+    assert common.size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GB", "ten", "1XB", "inf", "nan", "1e999", "-1GB"])
 def test_a_size_that_is_none_is_refused(text):
     with pytest.raises(InputError, match="expected a number and KB, MB, GB or TB"):
-        cli._bytes(text)
+        common.size(text)
 
 
 def test_the_stores_limit_comes_from_the_environment(run, tmp_path, monkeypatch):
@@ -466,14 +618,22 @@ COMMANDS = [
     ("tasks",),
     ("models",),
     ("indexes",),
+    ("rewritings",),
     ("show",),
+    ("ann",),
+    ("study", "geometry"),
+    ("study", "capacity"),
+    ("study", "order"),
+    ("study", "funnel"),
+    ("study", "scale"),
+    ("study", "filter"),
     ("store", "list"),
     ("store", "verify"),
     ("store", "prune"),
 ]
 
 
-@pytest.mark.parametrize("command", [(), ("store",), *COMMANDS])
+@pytest.mark.parametrize("command", [(), ("store",), ("study",), *COMMANDS])
 def test_the_help_of_each_command_has_an_example(run, command):
     done = run(*command, "--help")
     assert done.status == 0
@@ -481,6 +641,11 @@ def test_the_help_of_each_command_has_an_example(run, command):
 
 
 def test_every_command_is_held_by_these_tests():
-    names = {(c.name or c.callback.__name__,) for c in cli.app.registered_commands}
-    stores = {("store", c.name or c.callback.__name__) for c in cli.store_app.registered_commands}
-    assert names | stores == set(COMMANDS)
+    groups = {(): cli.app, ("store",): cli.store.app, ("study",): cli.studies.app}
+    named = {
+        (*group, command.name or command.callback.__name__)
+        for group, app in groups.items()
+        for command in app.registered_commands
+    }
+    assert named == set(COMMANDS)
+    assert len(cli.app.registered_groups) == len(groups) - 1

@@ -7,16 +7,18 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import harness
-from harness import records
+from harness import catalog, records
 from harness.encoders import ENCODERS
 from harness.encoders.hashing import Hashing
 from harness.phases import Clock, peak_mb
 from harness.pipeline import evaluate, evaluate_run
+from harness.rewriting import REWRITERS
 from harness.store import Store
 from harness.types import EncodingError, InputError
 from tests.fakes import Counting, beir
@@ -156,6 +158,145 @@ def test_exclude_self_holds_for_run_files_too(tmp_path):
     assert scores == [{"P@1": 0.0, "RR@2": 0.5}, {"P@1": 1.0, "RR@2": 1.0}]
 
 
+def test_labels_between_0_and_1_are_relevant(tmp_path):
+    """LIMIT with grades of a half: nothing is rounded to not relevant."""
+    limit = catalog.task("limit,docs=20,queries=20,k=2,pattern=cycle").load()
+    judged = zip(limit.qrels.query_rows, limit.qrels.docs, strict=True)
+    task = beir(
+        tmp_path / "data",
+        dict(zip(limit.corpus.ids, limit.corpus.texts, strict=True)),
+        dict(zip(limit.queries.ids, limit.queries.texts, strict=True)),
+        [
+            (limit.queries.ids[query], limit.corpus.ids[doc], 0.5 if row % 2 else 0.01)
+            for row, (query, doc) in enumerate(judged)
+        ],
+    )
+    measures = ["R@2", "P@2", "RR@10", "AP@10"]
+    found = evaluate("bm25", task, measures=measures)
+    assert sorted(set(found.data.qrels.gains.tolist())) == [np.float32(0.01), 0.5]
+    whole = evaluate("bm25", "limit,docs=20,queries=20,k=2,pattern=cycle", measures=measures)
+    assert means(found.record) == means(whole.record)
+    assert found.record.main.mean > 0.9
+
+
+def test_a_rewriting_of_vectors_is_searched_with_and_recorded(small):
+    """q2 "car" finds d "red car", and moves to half of both."""
+    plain = evaluate("hashing,dim=65536", small, measures=["R@2"])
+    found = evaluate("hashing,dim=65536", small, rewrite="average,depth=1", measures=["R@2"])
+    assert found.record.rewriting == records.Rewriting(
+        spec="average,depth=1", full="average,depth=1", details={}
+    )
+    assert plain.record.rewriting is None
+    assert found.record.id != plain.record.id
+    cos = 0.5**0.5  # of "car" with d and with c, "blue car"
+    assert plain.run.docs[1].tolist() == found.run.docs[1].tolist() == [3, 2]
+    assert plain.run.scores[1] == pytest.approx([cos, cos])
+    assert found.run.scores[1] == pytest.approx([(cos + 1) / 2, (cos + 1 / 2) / 2])
+    assert found.record.task.fingerprint == plain.record.task.fingerprint
+
+
+@pytest.fixture
+def shouting():
+    """A rewriting of texts that is registered for one test."""
+
+    @REWRITERS.register("shouting")
+    @dataclass(frozen=True)
+    class Shouting:
+        """Says everything with another word before it."""
+
+        word: str = "loud"
+
+        def rewrite(self, texts, progress, *, root=None):
+            assert root is not None
+            return [f"{self.word} {text}" for text in texts]
+
+        def describe(self):
+            return {"by": "hand"}
+
+    yield
+    del REWRITERS._entries["shouting"]
+
+
+@pytest.mark.usefixtures("shouting")
+def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
+    encoder = Counting()
+    found = evaluate("hashing", small, rewrite="shouting", loaded=encoder, measures=["R@2"])
+    assert set(encoder.seen) - set(DOCUMENTS.values()) == {
+        "loud car",
+        "loud red apple",
+        "loud nobody judged this",
+    }
+    assert found.record.rewriting.full == "shouting,word=loud"
+    assert found.record.rewriting.details == {"by": "hand"}
+    assert "rewrite" in [phase.name for phase in found.record.phases]
+    assert found.data.queries.texts[0] == "red apple"  # the task stays what it is
+    plain = evaluate("hashing", small, loaded=Counting(), measures=["R@2"]).record
+    assert found.record.task.fingerprint == plain.task.fingerprint
+
+
+def test_term_counts_are_made_for_a_rewriting_that_needs_them(small):
+    found = evaluate("bm25", small, rewrite="rm3", measures=["R@2"]).record
+    assert found.rewriting.full == "rm3,depth=10,terms=10,weight=0.5"
+
+
+def test_a_rewriting_that_does_not_fit_is_refused(small, tmp_path):
+    with pytest.raises(InputError) as error:
+        evaluate("hashing", small, rewrite="rm3")
+    assert str(error.value) == (
+        "hashing makes dense vectors and rm3 takes sparse: choose another rewriting"
+    )
+    (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,5\nc,d,4\n")
+    with pytest.raises(InputError) as error:
+        evaluate("hashing", f"pairs:{tmp_path}", rewrite="average")
+    assert str(error.value) == f"pairs:{tmp_path} has no queries: nothing to rewrite"
+    with pytest.raises(InputError, match="unknown rewriting 'averag'"):
+        evaluate("hashing", small, rewrite="averag")
+
+
+LABELLED = [("cat cat cat purr", "c"), ("cat cat cat", "c"), ("dog dog dog", "d"), ("dog dog", "d")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "main", "counts"),
+    [
+        (
+            "classification",
+            "accuracy",
+            {"training_texts": 4, "training_texts_drawn": 4, "test_texts": 4, "labels": 2},
+        ),
+        ("clustering", "v_measure", {"texts": 4, "texts_drawn": 4, "levels": 1}),
+    ],
+)
+def test_labelled_texts_are_judged_as_their_kind(tmp_path, kind, main, counts):
+    """Texts of one label lie close together and far from the others: nothing is mistaken."""
+    lines = "".join(f"{text},{label}\n" for text, label in LABELLED)
+    for name in ("train", "test"):
+        (tmp_path / f"{name}.csv").write_text(f"text,label\n{lines}")
+    found = evaluate("hashing,dim=64", f"{kind}:{tmp_path}")
+    record = found.record
+    assert (record.task.kind, record.task.family, record.main_measure) == (kind, kind, main)
+    assert record.main.mean == pytest.approx(1)
+    assert {name: record.counts[name] for name in counts} == counts
+    assert (record.search, found.run) == (None, None)
+    assert records.Record.model_validate_json(record.model_dump_json()) == record
+    with pytest.raises(InputError) as error:
+        evaluate("bm25", f"{kind}:{tmp_path}")
+    assert str(error.value) == (
+        f"bm25 makes sparse vectors and {kind}:{tmp_path} is a task of {kind}: "
+        "choose a model that makes dense vectors"
+    )
+    with pytest.raises(InputError, match=f"nDCG@10 does not fit {kind}:.*, a task of {kind}"):
+        evaluate("hashing", f"{kind}:{tmp_path}", measures=["nDCG@10"])
+
+
+def test_a_run_file_ranks_nothing_for_a_task_without_documents(tmp_path):
+    (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,5\nc,d,4\n")
+    (tmp_path / "some.run").write_text("q Q0 d 1 1 x\n")
+    with pytest.raises(InputError) as error:
+        evaluate_run(tmp_path / "some.run", f"pairs:{tmp_path}")
+    assert str(error.value) == (f"pairs:{tmp_path} is a task of pairs: a run file ranks documents")
+
+
 def test_an_encoder_and_a_task_that_do_not_fit_name_both(tmp_path):
     path = tmp_path / "test.jsonl"
     rows = [json.dumps({"sentence1": "a", "sentence2": "b", "score": i}) for i in range(3)]
@@ -163,7 +304,7 @@ def test_an_encoder_and_a_task_that_do_not_fit_name_both(tmp_path):
     with pytest.raises(InputError) as error:
         evaluate("bm25,k1=2", f"pairs:{path}")
     assert str(error.value) == (
-        "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
+        f"bm25,k1=2 makes sparse vectors and pairs:{path} is a task of pairs: "
         "choose a model that makes dense vectors"
     )
     with pytest.raises(InputError, match=r"nDCG@10 does not fit pairs:.*, a task of pairs"):

@@ -57,15 +57,15 @@ def test_the_name_of_a_file_says_what_it_holds(made, tmp_path):
     ],
 )
 def test_no_spec_leads_out_of_the_folder(spec, folder):
-    assert records._slug(spec) == folder
+    assert disk.slug(spec) == folder
 
 
 def test_a_long_spec_has_a_short_name_of_its_own():
-    one, other = records._slug("a" * 81), records._slug("a" * 82)
+    one, other = disk.slug("a" * 81), disk.slug("a" * 82)
     assert one.startswith("a" * 60)
     assert len(one) == len(other) == 72
     assert one != other
-    assert records._slug("a" * 80) == "a" * 80
+    assert disk.slug("a" * 80) == "a" * 80
 
 
 def test_two_records_never_share_a_name(made, tmp_path):
@@ -82,7 +82,7 @@ def test_a_record_says_what_it_was_made_from(made):
     assert record.system.makes == "dense"
     assert record.system.dimension == 64
     assert record.task.source == (
-        "limit,attributes=5,docs=40,k=2,pattern=dense,queries=9,relevant=0,seed=0"
+        "limit,attributes=5,docs=40,k=2,pattern=dense,queries=9,relevant=0,seed=0,synonyms=false"
     )
     assert sorted(record.task.fingerprint) == ["corpus", "qrels", "queries"]
     assert all(len(value) == 64 for value in record.task.fingerprint.values())
@@ -104,6 +104,33 @@ def test_fingerprints_of_data_follow_its_content(made):
     same = evaluate("bm25", TASK, measures=["R@2"]).record
     assert same.task.fingerprint == made.record.task.fingerprint
     assert other.task.fingerprint["corpus"] != made.record.task.fingerprint["corpus"]
+
+
+def test_a_record_of_an_earlier_harness_without_rewriting_is_read(made, tmp_path):
+    path = records.save(made.record, made.per_query, tmp_path)
+    older = json.loads(path.read_text())
+    del older["rewriting"]
+    path.write_text(json.dumps(older))
+    assert records.load(path) == made.record
+
+
+def test_rewriting_is_part_of_what_was_evaluated(made):
+    """The same id for the same scores: what decides a rewriting's results changes it."""
+
+    def identity(rewriting: records.Rewriting | None) -> str:
+        record = made.record
+        return records.identity(record.system, record.task, record.search, rewriting, ["R@2"])
+
+    def rewriting(spec: str, full: str, **details: str) -> records.Rewriting:
+        return records.Rewriting(spec=spec, full=full, details=details)
+
+    plain, average = identity(None), identity(rewriting("average", "average,depth=3"))
+    assert identity(rewriting("average,depth=3", "average,depth=3")) == average
+    others = [
+        rewriting("average", "average,depth=4"),
+        rewriting("average", "average,depth=3", prompt="x"),
+    ]
+    assert len({plain, average, *map(identity, others)}) == 4
 
 
 def test_a_record_cannot_be_changed(made):

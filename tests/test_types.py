@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,16 +11,23 @@ from hypothesis import strategies as st
 
 from harness.types import (
     TOO_LARGE,
+    Candidates,
+    Changes,
+    Classification,
+    Clustering,
     Corpus,
     Dense,
     EncodingError,
     HarnessError,
     InputError,
+    Labelled,
+    Origin,
     Pairs,
     Qrels,
     Queries,
     Retrieval,
     StoreError,
+    Summaries,
     reason,
     silent,
     text_digest,
@@ -186,3 +194,105 @@ def test_a_reason_is_one_line():
 def test_silence(capsys):
     silent("encode", 1, 2, "texts")
     assert capsys.readouterr() == ("", "")
+
+
+# -- passages, candidates, and the other kinds of task ---------------------------------------------
+
+
+def test_passages_name_their_documents():
+    corpus = Corpus.of(["p3", "p1", "p2"], ["three", "one", "two"], ["y", "x", "y"])
+    assert (list(corpus.ids), list(corpus.texts)) == (["p1", "p2", "p3"], ["one", "two", "three"])
+    assert corpus.parents.tolist() == [0, 1, 1]
+    assert corpus.parents.dtype == np.int32
+    assert list(corpus.ranked) == list(corpus.parent_ids) == ["x", "y"]
+    assert corpus.rows == {"x": 0, "y": 1}
+    assert len(corpus) == 3
+    queries = Queries(["q"], ["?"])
+    assert Qrels.of([("q", "y", 1), ("q", "p1", 1)], queries, corpus).docs.tolist() == [-1, 1]
+    with pytest.raises(InputError, match="a parent document has an empty id: expected text"):
+        Corpus.of(["a"], ["b"], [""])
+
+
+def test_without_passages_documents_are_what_is_ranked():
+    corpus = Corpus.of(["b", "a"], ["", ""])
+    assert (corpus.parents, list(corpus.ranked)) == (None, ["a", "b"])
+
+
+def test_candidates_are_rows_of_what_the_corpus_holds():
+    corpus = Corpus.of(["a", "b", "c"], ["", "", ""])
+    queries = Queries(["q1", "q2", "q3", "q4"], ["", "", "", ""])
+    named = {"q1": ["c", "a", "c"], "q3": ["gone", "b"], "q4": ["gone", "lost"], "nobody": ["a"]}
+    found = Candidates.of(named, queries, corpus)
+    assert found.indptr.tolist() == [0, 2, 2, 3, 3]
+    assert found.docs.tolist() == [0, 2, 1]
+    assert found.unknown == 2  # queries that name a document that is not there
+    assert (found.indptr.dtype, found.docs.dtype) == ("i8", "i4")
+
+
+@pytest.mark.parametrize(
+    ("part", "change"),
+    [
+        ("binary", {"binary": small(judgments=(("q1", "a", 1),)).qrels}),
+        ("candidates", {"candidates": Candidates(np.int64([0, 1, 1]), np.int32([0]))}),
+        ("groups", {"groups": np.int64([0, 0])}),
+        ("changes", {"changes": Changes(np.int64([0]), np.int64([1]), np.int32([2]))}),
+    ],
+)
+def test_what_a_collection_has_besides_is_part_of_its_fingerprint(part, change):
+    plain, more = small().fingerprint(), replace(small(), **change).fingerprint()
+    assert set(more) - set(plain) == {part}
+    assert {name: more[name] for name in plain} == plain
+
+
+def test_the_documents_of_passages_are_part_of_a_fingerprint():
+    queries = Queries(["q"], ["?"])
+
+    def fingerprint(*parents: str) -> dict[str, str]:
+        corpus = Corpus.of(["p1", "p2"], ["one", "two"], parents)
+        return Retrieval(corpus, queries, Qrels.of([("q", "x", 1)], queries, corpus)).fingerprint()
+
+    one, other = fingerprint("x", "y"), fingerprint("x", "x")
+    assert {part for part in one if one[part] != other[part]} == {"parents"}
+
+
+@pytest.mark.parametrize(("labels", "count"), [([], 0), (["a"], 1), (["a", "a"], 1)])
+def test_labels_must_differ(labels, count):
+    with pytest.raises(InputError) as error:
+        Labelled(["text"] * len(labels), labels)
+    assert str(error.value) == (
+        f"{len(labels)} texts with {count} different labels: expected at least two labels"
+    )
+
+
+LABELLED = Labelled(["a", "b"], ["x", "y"])
+CLASSES = Classification(LABELLED, LABELLED)
+CLUSTERS = Clustering(["a", "b"], (["x", "y"], ["x1", None]))
+SUMMARIES = Summaries([["h"]], [["m1", "m2"]], [[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "changed"),
+    [
+        (CLASSES, replace(CLASSES, test=Labelled(["a", "b"], ["y", "x"])), {"test"}),
+        (CLASSES, replace(CLASSES, train=Labelled(["a", "c"], ["x", "y"])), {"train"}),
+        (CLASSES, replace(CLASSES, samples_per_label=9), {"protocol"}),
+        (CLASSES, replace(CLASSES, experiments=9), {"protocol"}),
+        (CLUSTERS, replace(CLUSTERS, texts=["a", "c"]), {"texts"}),
+        (CLUSTERS, replace(CLUSTERS, levels=(["x", "y"], ["x1", "x2"])), {"labels"}),
+        (CLUSTERS, replace(CLUSTERS, drawn=1), {"protocol"}),
+        (CLUSTERS, replace(CLUSTERS, sample=1), {"protocol"}),
+        (SUMMARIES, replace(SUMMARIES, human=[["H"]]), {"human"}),
+        (SUMMARIES, replace(SUMMARIES, machine=[["m1", "m3"]]), {"machine"}),
+        (SUMMARIES, replace(SUMMARIES, ratings=[[1, 3]]), {"ratings"}),
+        (CLASSES, replace(CLASSES, warnings=("x",), origin=Origin("MIT")), set()),
+    ],
+)
+def test_the_other_kinds_have_fingerprints_too(one, other, changed):
+    first, second = one.fingerprint(), other.fingerprint()
+    assert {part for part in first if first[part] != second[part]} == changed
+
+
+def test_sets_are_part_of_the_fingerprint_of_clusters():
+    one, other = (replace(CLUSTERS, sets=np.int64(sets)).fingerprint() for sets in ([0, 0], [0, 1]))
+    assert set(one) - set(CLUSTERS.fingerprint()) == {"sets"}
+    assert {part for part in one if one[part] != other[part]} == {"sets"}

@@ -67,11 +67,9 @@ def at_least(spec: str, least: int, **values: int | None) -> None:
             raise InputError(f"{spec}: {name}={value}: expected at least {least}")
 
 
-def too_narrow(name: str, ef: int, k: int) -> tuple[str, ...]:
+def too_narrow(name: str, ef: int, k: int, then: str = "as many are kept") -> tuple[str, ...]:
     """The warning that a graph is searched for more results than its list of candidates holds."""
-    said = (
-        f"{name} keeps ef_search={ef} candidates, fewer than the {k} results wanted: {k} are kept"
-    )
+    said = f"{name} keeps ef_search={ef} candidates, fewer than the {k} results wanted: {then}"
     return (said,) if ef < k else ()
 
 

@@ -220,9 +220,10 @@ class Factory:
 
     def warnings(self, k: int) -> tuple[str, ...]:
         """Whether a graph keeps fewer candidates than results are asked of it."""
-        graph = any(re.match("B?HNSW", part) for part in self.string.split(","))
-        wanted = k * max(self.refine, 1)
-        return too_narrow(self._name, self.ef_search or EF_SEARCH, wanted) if graph else ()
+        if not any(re.match("B?HNSW", part) for part in self.string.split(",")):
+            return ()
+        wanted, ef = k * max(self.refine, 1), self.ef_search or EF_SEARCH
+        return too_narrow(self._name, ef, wanted, "those beyond are hardly searched for")
 
 
 def metric_number(name: Metric) -> int:

@@ -71,7 +71,8 @@ class Hnsw:
     """HNSW graph of faiss, M=16, ef_construction=128, ef_search=64; hnsw:qdrant as Qdrant does.
 
     target: a preset, which the parameters override. metric: ip for inner product, l2 for Euclidean
-    distance, whose scores are negated squares. seed: of the levels that nodes are drawn.
+    distance, whose scores are negated squares. seed: of the levels that nodes are drawn. Never
+    fewer candidates are kept than results are wanted, as databases do.
     """
 
     target: str | None = None
@@ -148,7 +149,7 @@ class Hnsw:
 
         def nearest(queries: Float32, m: int) -> tuple[Int64, Float32, int | None]:
             faiss.cvar.hnsw_stats.reset()
-            ef = faiss.SearchParametersHNSW(efSearch=parameters.ef(m))
+            ef = faiss.SearchParametersHNSW(efSearch=max(parameters.ef(m), m))
             scores, docs = built.search(queries, m, params=ef)
             return docs, scores, int(faiss.cvar.hnsw_stats.ndis)
 

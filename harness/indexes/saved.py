@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,8 @@ def searcher(
     A file whose checksum does not hold is set aside, and the searcher's warnings say so. Raises
     InputError for vectors that cannot be searched and StoreError where the folder cannot be used.
     """
-    about = {"vectors": digest(documents.values), "structure": dict(index.structure())}
+    vectors = {"sha256": digest(documents.values), "shape": list(documents.values.shape)}
+    about = {"vectors": vectors, "structure": dict(index.structure())}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     place = folder / key
     try:
@@ -66,7 +68,10 @@ def _read(index: Structured, place: Path) -> tuple[Any, bool]:
     try:
         about = json.loads((place / "structure.json").read_text("utf-8"))
         if about["sha256"] == _checksum(place / "structure"):
-            return index.read(place / "structure"), False
+            built = index.read(place / "structure")
+            with suppress(OSError):
+                os.utime(place / "structure.json")  # when it was last used, for prune
+            return built, False
     except FileNotFoundError:  # nothing was built, or a build was killed before it was whole
         return None, False
     except (ValueError, TypeError, KeyError, InputError):

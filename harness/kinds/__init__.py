@@ -27,9 +27,9 @@ class Verdict:
 
 
 def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Score]:
-    """The mean of each measure's values [q] with its bootstrap interval."""
-    if not values:
-        return {}
+    """The mean of each measure's values [q] with its bootstrap interval; of none, not defined."""
+    if not any(map(len, values.values())):
+        return dict.fromkeys(values, Score(mean=None, low=None, high=None))
     low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
     return {
         name: records.score(value.mean(), low[i], high[i])

@@ -312,7 +312,7 @@ def test_queries_that_cannot_be_searched_with(spec):
 
 
 def test_more_results_than_candidates_are_warned_of():
-    said = "hnsw keeps ef_search=64 candidates, fewer than the 100 results wanted: 100 are kept"
+    said = "hnsw keeps ef_search=64 candidates, fewer than the 100 results wanted: as many are kept"
     assert INDEXES.create("hnsw").warnings(100) == (said,)
     assert INDEXES.create("hnsw").warnings(64) == ()
     assert INDEXES.create("hnsw:weaviate").warnings(1000)[0].startswith("hnsw:weaviate keeps")
@@ -322,6 +322,13 @@ def test_more_results_than_candidates_are_warned_of():
     assert len(INDEXES.create("faiss:HNSW8_SQ8,refine=2").warnings(16)) == 1
     assert len(INDEXES.create("faiss:BHNSW8").warnings(16)) == 0
     assert INDEXES.create("faiss:IVF64__HNSW8_Flat").warnings(100) == ()
+
+
+@pytest.mark.parametrize("spec", GRAPHS)
+def test_as_many_candidates_are_kept_as_results_are_wanted(spec):
+    documents, queries = made(300), made(5, seed=1)
+    exact = Exact().build(documents).search(queries, 300, silent)
+    same(search(f"{spec},ef_search=1", documents, queries, 300), exact)
 
 
 def test_few_documents_a_list_and_too_many_probes_are_warned_of(capfd):
@@ -379,6 +386,39 @@ def test_results_that_a_graph_does_not_reach_are_padding():
     assert all(
         len(set(docs[docs >= 0])) == count for docs, count in zip(run.docs, found, strict=True)
     )
+
+
+def test_results_that_usearch_does_not_reach_are_padding():
+    class Found:
+        """Two queries for three documents: two and one are reached."""
+
+        keys = np.array([[4, 1, 0], [2, 0, 0]], np.uint64)
+        distances = np.array([[0.25, 0.5, 0], [0.75, 0, 0]], np.float32)
+        counts = np.array([2, 1])
+        computed_distances = 17
+
+    class Built:
+        """A graph that finds this."""
+
+        serialized_length = 1
+
+        def search(self, queries, m, threads):
+            return Found
+
+    searcher = INDEXES.create("usearch,dtype=bf16").searcher(Built(), made(5))
+    run = searcher.search(made(2, seed=1), 3, silent)
+    assert run.docs.tolist() == [[4, 1, -1], [2, -1, -1]]
+    assert run.scores.tolist() == [[0.75, 0.5, 0], [0.25, 0, 0]]
+    assert searcher.distances == 17
+
+
+def test_the_seed_draws_the_levels():
+    faiss = load_faiss()
+    graphs = [
+        faiss.serialize_index(INDEXES.create(spec).grow(made(300), silent)).tobytes()
+        for spec in ("hnsw", "hnsw,seed=12345", "hnsw,seed=1")
+    ]
+    assert graphs[0] == graphs[1] != graphs[2]
 
 
 def test_progress_is_told():

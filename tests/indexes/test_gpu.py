@@ -223,11 +223,21 @@ def test_a_flat_faiss_index_scans(spec, fake_gpu):
     same(deep, Exact().build(documents).search(queries, 900, silent))
 
 
-def test_a_flat_faiss_index_gives_no_more_than_2048(fake_gpu):
+def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):
+    asked = []
+    nearest = gpu.FaissScan.nearest
+
+    def counted(self, queries, m):
+        asked.append(m)
+        return nearest(self, queries, m)
+
+    monkeypatch.setattr(gpu.FaissScan, "nearest", counted)
     documents, queries = made("unit", 3000), made("unit", 3, seed=1)
     searcher = INDEXES.create("gpu").build(documents)
-    expected = Exact().build(documents).search(queries, 2500, silent)
-    same(searcher.search(queries, 2500, silent), expected)
+    for k in (200, 2500):
+        expected = Exact().build(documents).search(queries, k, silent)
+        same(searcher.search(queries, k, silent), expected)
+    assert asked == [282]
 
 
 def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from harness.indexes import INDEXES, saved
+from harness.store import Store
 from harness.types import Dense, InputError, Run, StoreError, silent
 
 pytest.importorskip("hnswlib")
@@ -152,8 +153,24 @@ def test_what_decides_it_is_written_beside_it(tmp_path):
     place = only(tmp_path)
     about = json.loads((place / "structure.json").read_text())
     assert about["structure"]["M"] == 8
-    assert about["vectors"] == saved.digest(made().values)
+    values = made().values
+    assert about["vectors"] == {"sha256": saved.digest(values), "shape": list(values.shape)}
     assert about["bytes"] == (place / "structure").stat().st_size
+
+
+def test_the_store_lists_and_prunes_it(tmp_path):
+    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path / "indexes", silent)
+    store = Store(tmp_path)
+    (space,) = store.spaces()
+    about = space.description
+    assert (about["label"], about["role"], space.texts) == ("faiss HNSW", "index", len(made()))
+    assert space.bytes == (space.path / "structure").stat().st_size
+    assert [removed.path for removed in store.prune(0)] == [space.path]
+    assert store.spaces() == []
+    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path / "indexes", silent)
+    (tmp_path / "indexes" / space.path.name / "structure.json").write_text("{}")
+    with pytest.raises(StoreError, match=r"cannot be read: .*; delete that folder"):
+        store.spaces()
 
 
 @pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch", "faiss:BFlat"])

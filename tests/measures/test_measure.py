@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.measures import PAIR_MEASURES, RETRIEVAL, Measure
+from harness.measures import RETRIEVAL, Measure
 from harness.measures.binary import QUALITIES
 from harness.measures.measure import DEFAULTS, KINDS, RANKED
 from harness.measures.pairs import BINARY_MEASURES

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.kinds import Verdict
+from harness.kinds.pairs import judge, parts
+from harness.measures import Measure
+from harness.types import InputError, Pairs, silent
+
+# cosines 1, 0.8, 0.6, 0
+VECTORS = {
+    "sentences": np.float32(
+        [[1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]]
+    )
+}
+
+
+def judged(gold: list[float], *measures: str, vectors=VECTORS, progress=silent) -> Verdict:
+    n = len(gold)
+    data = Pairs([f"left {i}" for i in range(n)], ["right"] * n, np.float64(gold))
+    chosen = [Measure.parse(text) for text in measures]
+    return judge(vectors, data, chosen, seed=0, progress=progress)
+
+
+def means(verdict: Verdict) -> dict[str, float | None]:
+    return {name: score.mean for name, score in verdict.scores.items()}
+
+
+def test_both_sides_are_one_part():
+    data = Pairs(["a", "b"], ["c", "a"], np.float64([0, 1]))
+    assert parts(data) == {"sentences": ("text", ["a", "b", "c", "a"])}
+
+
+def test_correlations_by_hand():
+    """Ranks 4 3 2 1 against 4 2 3 1: 1 - 6 * (0 + 1 + 1 + 0) / (4 * 15)."""
+    found = judged([5, 2, 3, 1], "cosine_spearman", "cosine_pearson", "euclidean_spearman")
+    assert means(found) == {
+        "cosine_spearman": pytest.approx(0.8),
+        "cosine_pearson": pytest.approx(np.corrcoef([1, 0.8, 0.6, 0], [5, 2, 3, 1])[0, 1]),
+        "euclidean_spearman": pytest.approx(0.8),
+    }
+    for score in found.scores.values():
+        assert score.low <= score.mean <= score.high
+    assert found.counts == {"pairs": 4}
+    assert found.warnings == []
+    assert list(found.per_query) == ["pair", "gold", "cosine", "dot", "euclidean", "manhattan"]
+    assert found.per_query["cosine"] == pytest.approx([1, 0.8, 0.6, 0])
+    assert found.per_query["gold"].tolist() == [5, 2, 3, 1]
+
+
+def test_pair_classification_by_hand():
+    """Positives at ranks 1 and 3: AP (1 + 2/3) / 2; above 0.3: P 2/3, R 1, F1 4/5."""
+    found = judged([1, 0, 1, 0], "max_ap", "cosine_f1", "cosine_accuracy")
+    assert means(found) == {
+        "max_ap": pytest.approx(5 / 6),
+        "cosine_f1": pytest.approx(4 / 5),
+        "cosine_accuracy": 3 / 4,
+    }
+    for score in found.scores.values():
+        assert score.low <= score.mean <= score.high
+
+
+def test_measures_of_both_sorts_keep_their_order():
+    asked = ["cosine_ap", "cosine_spearman", "max_f1", "dot_pearson"]
+    assert list(judged([1, 0, 1, 0], *asked).scores) == asked
+
+
+def test_what_is_constant_has_no_correlation():
+    same = {"sentences": np.ones((6, 2), np.float32)}
+    found = judged([1, 2, 3], "cosine_spearman", "dot_pearson", vectors=same)
+    assert means(found) == {"cosine_spearman": None, "dot_pearson": None}
+    assert found.warnings == [
+        "cosine_spearman is not defined: constant",
+        "dot_pearson is not defined: constant",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("gold", "line"),
+    [
+        ([1, 0, 2, 0], "a pair has the gold value 2: expected 0 or 1"),
+        ([1, 0.5, 1, 0], "a pair has the gold value 0.5: expected 0 or 1"),
+        (
+            [0, 0, 0, 0],
+            "no pair has the gold value 1: average precision needs at least one",
+        ),
+    ],
+)
+def test_pair_classification_needs_two_classes(gold, line):
+    with pytest.raises(InputError) as error:
+        judged(gold, "max_ap")
+    assert str(error.value) == line
+
+
+def test_progress_is_told():
+    told = []
+    judged([1, 0, 1, 0], "cosine_spearman", "max_ap", progress=lambda *said: told.append(said))
+    assert told == [
+        ("score", 0, 2, "measures"),
+        ("score", 1, 2, "measures"),
+        ("intervals", 0, 1000, "resamples"),
+    ]

@@ -1,0 +1,81 @@
+"""The texts of a task as vectors: term counts where they are asked for, and what is odd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.encoders.bm25 import BM25
+from harness.encoders.hashing import Hashing
+from harness.phases import Clock
+from harness.represent import represent, unit
+from harness.store import Store
+from harness.types import InputError
+from tests.fakes import Counting
+
+PARTS = {
+    "documents": ("document", ["red apple", "red red car", ""]),
+    "queries": ("query", ["red", "car car"]),
+}
+
+
+def test_term_counts_of_documents_are_given_where_they_are_asked_for(tmp_path):
+    """Stems in alphabetical order: appl, car, red."""
+    store = Store(tmp_path)
+    plain = represent("bm25", BM25(), PARTS, store, Clock())
+    assert set(plain.parts) == {"documents", "queries"}
+    made = represent("bm25", BM25(), PARTS, store, Clock(), counts=True)
+    assert made.parts["counts"].matrix.toarray().tolist() == [[1, 0, 1], [0, 1, 2], [0, 0, 0]]
+    assert made.parts["queries"].matrix.toarray().tolist() == [[0, 0, 1], [0, 2, 0]]
+    assert (
+        made.counts
+        == plain.counts
+        == {
+            "documents": 3,
+            "documents_tokens": 5,
+            "queries": 2,
+            "queries_tokens": 3,
+        }
+    )
+
+
+def test_an_encoder_of_texts_has_no_term_counts(tmp_path):
+    made = represent("h", Hashing(8), PARTS, Store(tmp_path), Clock(), counts=True)
+    assert set(made.parts) == {"documents", "queries"}
+    assert made.warnings == ["1 of the documents have the zero vector: similar to nothing"]
+    assert made.counts["documents_zero_vectors"] == 1
+    assert made.counts["queries_zero_vectors"] == 0
+
+
+def test_what_was_encoded_before_is_counted_apart(tmp_path):
+    store, parts = (
+        Store(tmp_path),
+        {"sentences": ("text", ["a", "b", "a", "one two three four five six"])},
+    )
+    first = represent("c", Counting(), parts, store, Clock()).counts
+    assert first == {
+        "sentences": 4,
+        "sentences_distinct": 3,
+        "sentences_encoded_now": 3,
+        "sentences_tokens": 9,
+        "sentences_truncated": 1,
+        "sentences_zero_vectors": 0,
+    }
+    again = represent("c", Counting(), parts, store, Clock()).counts
+    assert again == {**first, "sentences_encoded_now": 0}
+
+
+def test_terms_are_weighed_by_a_corpus_or_not_at_all(tmp_path):
+    parts = {"sentences": ("text", ["a", "b"])}
+    with pytest.raises(InputError) as error:
+        represent("bm25,k1=2", BM25(k1=2), parts, Store(tmp_path), Clock())
+    assert str(error.value) == (
+        "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
+        "choose a model that makes dense vectors"
+    )
+
+
+def test_unit_length_in_place_but_for_zeros():
+    values = np.float32([[3, 4], [0, 0], [0, -2]])
+    assert unit(values) is values
+    assert values.tolist() == [[np.float32(0.6), np.float32(0.8)], [0, 0], [0, -1]]
