@@ -243,13 +243,17 @@ def _only(choices: Sequence[str], usual: str) -> str:
 
 def _metadata(task: str) -> Any:
     """What mteb says of a task; None where mteb or the task is not there."""
+    logger = logging.getLogger("mteb")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
-        logging.getLogger("mteb").setLevel(logging.ERROR)
         import mteb
 
         return mteb.get_task(task).metadata
     except Exception:  # noqa: BLE001 - whatever mteb raises, the record is enough
         return None
+    finally:
+        logger.setLevel(before)
 
 
 def name(measure: str) -> str:
