@@ -211,7 +211,8 @@ def on_disk() -> set[str]:
         name = path.relative_to(ROOT)
         hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
         left = fnmatch(name.parts[0], "*.egg-info") or name.parts[:2] in [
-            ("results", "local"), ("dist", *name.parts[1:2])
+            ("results", "local"), ("results", "studies"), ("results", "leaderboard.html"),
+            ("dist", *name.parts[1:2]),
         ]  # fmt: skip
         if path.is_file() and not hidden and not left:
             found.add(name.as_posix())
