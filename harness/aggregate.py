@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import stats
 from harness.types import Float64, Int64, Progress, silent
 
 Bool = NDArray[np.bool_]
@@ -121,21 +122,13 @@ def normal_p(drawn: Float64) -> Float64:
     return np.where(np.isnan(error), np.nan, p)
 
 
-def holm(p: Float64) -> Float64:
-    """p-values [n] adjusted for the family-wise error (Holm 1979); NaN stays and is not counted."""
-    known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    adjusted = np.full(len(p), np.nan)
-    steps = np.arange(len(order), 0, -1) * p[order]
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
-    return adjusted
-
-
 def told_apart(p: Float64, alpha: float = 0.05) -> Bool:
-    """[s, s]: pairs whose p, corrected by Holm over all pairs, is at most alpha."""
-    upper = np.triu_indices(len(p), 1)
+    """[s, s]: pairs whose p, corrected by Holm over all pairs, is at most alpha; NaN is none."""
+    rows, columns = np.triu_indices(len(p), 1)
+    known = ~np.isnan(p[rows, columns])
+    rows, columns = rows[known], columns[known]
     apart = np.zeros(p.shape, bool)
-    apart[upper] = holm(p[upper]) <= alpha
+    apart[rows, columns] = np.asarray(stats.holm(p[rows, columns])) <= alpha
     return apart | apart.T
 
 

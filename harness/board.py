@@ -211,13 +211,9 @@ def _json(file: Path) -> Any:
 
 def of_record(record: Record, path: Path | None = None) -> Entry:
     """One of our records as an entry."""
-    search, how = record.search, record.rewriting
-    system = record.system.spec if how is None else f"{record.system.spec} + {how.spec}"
-    if search and search.spec != "exact":
-        system += f" @ {search.spec}"
     main = record.main
     return Entry(
-        system=system,
+        system=record.name,
         task=record.task.spec,
         family=record.task.family,
         kind=record.task.kind,

@@ -129,7 +129,7 @@ def side(paths: Sequence[Path]) -> Side:
     Raises InputError where there is none, or more than one system.
     """
     found = sorted(records.load_all(paths), key=lambda pair: pair[1].created)
-    names = sorted({system(record) for _, record in found})
+    names = sorted({record.name for _, record in found})
     if len(names) > 1:
         where = ", ".join(map(str, paths))
         raise InputError(
@@ -137,13 +137,6 @@ def side(paths: Sequence[Path]) -> Side:
             "the folder of one"
         )
     return Side(names[0], {record.task.spec: (path, record) for path, record in found})
-
-
-def system(record: Record) -> str:
-    """All that was chosen: model, rewriting, and an index other than the exact one."""
-    rewriting = f" + {record.rewriting.spec}" if record.rewriting else ""
-    index = record.search.spec if record.search else "exact"
-    return f"{record.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
 
 
 def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> Comparison:

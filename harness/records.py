@@ -123,6 +123,13 @@ class Record(_Frozen):
     environment: dict[str, Any]
 
     @property
+    def name(self) -> str:
+        """What was chosen: the model, how queries were rewritten, an index that is not exact."""
+        rewriting = f" + {self.rewriting.spec}" if self.rewriting else ""
+        index = self.search.spec if self.search else "exact"
+        return f"{self.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
+
+    @property
     def main(self) -> Score:
         """The score that the task is ranked by."""
         return self.scores[self.main_measure]

@@ -143,7 +143,7 @@ def normal_p(z: float) -> PValues:
     return PValues(2 * min(less, 1 - less), less, 1 - less)
 
 
-def holm(p: Sequence[float]) -> list[float]:
+def holm(p: Sequence[float] | Float64) -> list[float]:
     """Adjusted p-values: at most alpha of all families of tests have a false alarm (Holm 1979)."""
     values = np.asarray(p, np.float64)
     order = np.argsort(values, kind="stable")

@@ -163,11 +163,15 @@ def test_equal_systems_and_constant_differences():
     assert np.isnan(aggregate.normal_p(np.stack([row, row * np.nan]))[0, 1])
 
 
-def test_holm_by_hand():
-    # sorted .01 .02 .03 .04 times 4 3 2 1: .04 .06 .06 .04, made monotone
-    adjusted = aggregate.holm(np.array([0.04, 0.01, np.nan, 0.03, 0.02]))
-    assert adjusted == pytest.approx([0.06, 0.04, np.nan, 0.06, 0.06], nan_ok=True)
-    assert aggregate.holm(np.array([0.9, 0.8])).tolist() == [1, 1]
+def test_pairs_are_told_apart_by_holm():
+    # of three known pairs .01 .02 .04, times 3 2 1 and made monotone: .03 .04 .04
+    p = np.full((4, 4), np.nan)
+    p[0, 1], p[0, 2], p[1, 2] = 0.02, 0.01, 0.04
+    apart = aggregate.told_apart(p, alpha=0.035)
+    assert np.argwhere(apart).tolist() == [[0, 2], [2, 0]]
+    assert np.argwhere(aggregate.told_apart(p, alpha=0.05)).tolist() == [
+        [0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1],
+    ]  # fmt: skip
 
 
 def test_few_of_equal_systems_are_told_apart():

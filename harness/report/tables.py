@@ -90,7 +90,7 @@ def families(records: Sequence[Record]) -> list[Table]:
     scores: dict[str, dict[str, float | None]] = {}
     for record in records:
         tasks.setdefault(record.task.family, {})[record.task.spec] = None
-        scores.setdefault(_system(record), {})[record.task.spec] = record.main.mean
+        scores.setdefault(record.name, {})[record.task.spec] = record.main.mean
     if len(tasks) < 2:
         return []
     means: dict[str, list[float | None]] = {
@@ -152,12 +152,6 @@ def label(record: Record) -> str:
     """A model's spec and, where its queries were rewritten, how."""
     how = record.rewriting
     return record.system.spec if how is None else f"{record.system.spec} + {how.spec}"
-
-
-def _system(record: Record) -> str:
-    """All that was chosen: model, rewriting, and an index other than the exact one."""
-    index = record.search.spec if record.search else "exact"
-    return label(record) if index == "exact" else f"{label(record)} @ {index}"
 
 
 def details(record: Record) -> list[Table]:
