@@ -192,7 +192,7 @@ def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) 
     sample = np.ascontiguousarray(block[:: -(-n // SAMPLE)])
     rank = _safe(wanted * len(sample) / n)
     keys = np.zeros((len(queries), k), np.uint64)
-    open_ = np.arange(len(queries))
+    open_, tighten = np.arange(len(queries)), True
     while len(open_):
         everything = rank >= len(sample)
         left = []
@@ -200,13 +200,14 @@ def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) 
             threshold = np.full(len(rows), -np.inf, np.float32)
             if not everything:
                 threshold = np.partition(queries[rows] @ sample.T, -rank, axis=1)[:, -rank]
-            found, threshold = _above(queries[rows], block, threshold, k, not everything)
+            found, threshold = _above(queries[rows], block, threshold, k, tighten)
             last = found[:, wanted - 1 : wanted]
             sure = ranking.unpack(last).scores[:, 0] > threshold + error[rows]
             keys[rows] = np.where(found > 0, found + np.uint64(start), found)
             left.append(rows[(last[:, 0] == 0) | ~sure])
         open_ = np.concatenate(left)
-        rank *= 8
+        # a query whose neighbours lie side by side in the block was cut too high by a part of it
+        tighten, rank = False, rank if tighten else rank * 8
     return keys
 
 
