@@ -288,6 +288,47 @@ def _written(judged: Gate, junit: Path | None, markdown: Path | None, *, github:
 
 
 @export_app.command()
+def mlflow(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    uri: Annotated[str, typer.Option(help="Of the tracking store.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+) -> None:
+    """Write records as MLflow runs; what was exported before is left out.
+
+    Example: harness export mlflow results/local --uri sqlite:///mlflow.db
+    """
+    from harness import records
+    from harness.exchange import trackers
+
+    _runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
+
+
+@export_app.command()
+def wandb(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    project: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the offline runs.")] = Path(
+        "results/local"
+    ),
+) -> None:
+    """Write records as offline runs of Weights & Biases, for `wandb sync`.
+
+    Example: harness export wandb results/local --project embedders
+    """
+    from harness import records
+    from harness.exchange import trackers
+
+    if not project:
+        raise InputError("--project: expected a name")
+    found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
+    _runs(found, str(out))
+
+
+def _runs(new: list[bool], where: str) -> None:
+    print(f"{sum(new)} runs written to {where}, {len(new) - sum(new)} were there already")
+
+
+@export_app.command()
 def mteb(
     paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
