@@ -6,7 +6,9 @@ import importlib.util
 import json
 import os
 import shutil
+import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -75,3 +77,34 @@ def tiny(packaged: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         (folder / name).write_text(json.dumps(content))
     return folder
+
+
+@dataclass(frozen=True)
+class Done:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> object:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, tmp_path):
+    """Give a command in this process; records go to tmp_path."""
+    monkeypatch.chdir(tmp_path)
+
+    from harness import cli
+
+    def command(*words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", ["harness", *map(str, words)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        out, err = capsys.readouterr()
+        return Done(status, out, err)
+
+    return command

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,35 +27,6 @@ from tests.fakes import Counting, beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 HEADER = ["task", "model", "R@2", "95 % interval", "seconds"]
-
-
-@dataclass(frozen=True)
-class Done:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> object:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Give a command in this process; records go to tmp_path."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*words: object) -> Done:
-        monkeypatch.setattr(sys, "argv", ["harness", *map(str, words)])
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            status = int(ended.code or 0)
-        out, err = capsys.readouterr()
-        return Done(status, out, err)
-
-    return command
 
 
 def child(*words: object, **options: object) -> subprocess.CompletedProcess[str]:

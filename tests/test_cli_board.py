@@ -1,0 +1,97 @@
+"""From records to a decision, by the command line: leaderboard, compare, baseline, gate, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+TASK = "limit,docs=46,queries=200"
+
+
+@pytest.fixture
+def measured(run, tmp_path):
+    """Folders with the records of two systems."""
+    for model in ("hashing", "bm25"):
+        assert run("eval", "-m", model, "-t", TASK, "-o", tmp_path / "records", "-q").status == 0
+    return tmp_path / "records"
+
+
+def test_a_leaderboard_and_its_page(run, measured, tmp_path):
+    done = run("leaderboard", measured, "--html", tmp_path / "board.html", "-f", "csv")
+    assert done.status == 0
+    ranking = done.out.splitlines()[1:3]
+    assert [row.split(",")[:2] for row in ranking] == [["1", "bm25"], ["2", "hashing"]]
+    assert done.err.endswith("board.html (0.1 MB)\n")
+    page = (tmp_path / "board.html").read_text("utf-8")
+    assert "Who likes" in page  # the queries' own texts
+    assert run("leaderboard", tmp_path / "none").status == 2
+    (tmp_path / "families.json").write_text("[1]")
+    done = run("leaderboard", measured, "--families", tmp_path / "families.json")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.endswith("families.json: expected an object of families by task\n")
+
+
+def test_two_systems_are_compared(run, measured):
+    done = run("compare", measured / "bm25", measured / "hashing", "--json", "-q")
+    assert done.status == 0
+    (row, *_) = next(rows for rows in done.json if rows and "difference" in rows[0])
+    assert row["task"] == TASK
+    assert row["difference"].startswith("+")
+    assert run("compare", measured / "bm25", measured / "gone").status == 2
+
+
+def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypatch):
+    base = tmp_path / "baselines/bm25"
+    done = run("baseline", "freeze", measured / "bm25", "--out", base)
+    assert (done.status, done.out) == (0, f"1 records frozen in {base}\n")
+    assert run("baseline", "freeze", measured / "bm25", "--out", base).status == 2  # not replaced
+
+    same = run("gate", "--model", "bm25", "--baseline", base, "-o", tmp_path / "again", "-q")
+    assert (same.status, same.out.splitlines()[-1]) == (0, "pass (1 same)")
+
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    files = {"junit": tmp_path / "out/gate.xml", "markdown": tmp_path / "out/gate.md"}
+    options = [word for name, path in files.items() for word in (f"--{name}", path)]
+    worse = run("gate", measured / "hashing", "-b", base, "--github", "-q", *options)
+    assert worse.status == 1
+    assert "::error " in worse.out
+    suite = ElementTree.fromstring(files["junit"].read_bytes())
+    assert [len(list(suite.iter(kind))) for kind in ("testcase", "failure")] == [1, 1]
+    for path in (files["markdown"], tmp_path / "summary.md"):
+        assert "regressed" in path.read_text("utf-8")
+
+    other = run("eval", "-m", "bm25", "-t", f"{TASK},seed=1", "-o", tmp_path / "other", "-q")
+    assert other.status == 0
+    judged = run("gate", tmp_path / "other", "-b", base, "--json", "-q")
+    assert judged.status == 1  # the baseline's task was not measured
+    assert judged.json["exit_status"] == 1
+
+    (base / next(iter(base.glob("*.json")))).write_text("{}")
+    assert run("gate", measured / "bm25", "-b", base).status == 2  # an edited baseline
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gate", "x"], "error: the gate needs --baseline DIR, of `harness baseline freeze`\n"),
+        (["gate", "-b", "x"], "error: name the candidate: its records, or --model SPEC "),
+        (["gate", "x", "-b", "none"], "error: none"),
+        (["export", "wandb", "x", "--project", ""], "error: --project: expected a name\n"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(run, words, message):
+    done = run(*words)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(message)
+    assert len(done.err.splitlines()) == 1
+
+
+def test_records_become_mtebs_files(run, measured, tmp_path):
+    done = run("export", "mteb", measured, "--out", tmp_path / "mteb")
+    assert (done.status, done.out) == (0, f"2 results written under {tmp_path / 'mteb'}\n")
+    results = [p for p in Path(tmp_path / "mteb").rglob("*.json") if p.name != "model_meta.json"]
+    assert len(results) == 2
+    assert all("scores" in json.loads(path.read_text()) for path in results)
