@@ -5,7 +5,8 @@ suggests are candidates: at k = 1,000 this costs less than the heaps of a flat f
 (benchmarks/search.py). But a product's last bits depend on block size and thread count, so every
 candidate is scored again by one routine of faiss that sees nothing but the two vectors. The k best
 are certified: what stayed below the threshold, plus the rounding error that is possible, must be
-below the k-th. Queries that cannot be certified (many equal scores) get a lower threshold.
+below the k-th. Queries that cannot be certified (many equal scores) get a lower threshold. Few
+results come from faiss's flat scan instead, scored again and certified in the same way.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from harness.types import (
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
+HEAPED = 32  # results, up to which faiss's flat scan is faster than a threshold
+SPARE = 16  # results more that the scan gives, to certify the others
 FEW = 4  # queries that are compared one by one: products and threads would cost more
 SAMPLE = 2048  # documents of a block that set the first threshold
 EARLY = 8  # one in so many parts of it sets the second
@@ -187,6 +190,37 @@ def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
 
 def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
+    if k <= HEAPED and k + SPARE <= len(block):
+        keys, sure = _heaped(queries, block, k, error)
+        keys[sure] = np.where(keys[sure] > 0, keys[sure] + np.uint64(start), keys[sure])
+        if not sure.all():
+            keys[~sure] = _thresholded(queries[~sure], block, start, k, error[~sure])
+        return keys
+    return _thresholded(queries, block, start, k, error)
+
+
+def _heaped(
+    queries: Float32, block: Float32, k: int, error: Float32
+) -> tuple[ranking.Keys, NDArray[np.bool_]]:
+    """Ranked keys [q, k] by faiss's flat scan, the fastest for few results, scored again; and
+    whether nothing that the scan left out, [q], can be among the k best.
+    """
+    faiss = load_faiss()
+    queries = np.ascontiguousarray(queries)
+    q, d = queries.shape
+    scanned, docs = faiss.knn(queries, block, k + SPARE, metric=faiss.METRIC_INNER_PRODUCT)
+    rows, flat = np.repeat(np.arange(q), k + SPARE), np.ascontiguousarray(docs.ravel())
+    scores = np.empty(len(rows), np.float32)
+    arrays = (queries, rows, block, flat, scores)
+    faiss.pairwise_indexed_inner_product(d, len(rows), *map(faiss.swig_ptr, arrays))
+    keys = ranking.best(ranking.pack(scores.reshape(docs.shape), docs), k)
+    return keys, ranking.unpack(keys[:, -1:]).scores[:, 0] > scanned[:, -1] + error
+
+
+def _thresholded(
+    queries: Float32, block: Float32, start: int, k: int, error: Float32
+) -> ranking.Keys:
+    """Ranked keys [q, k], from the products above a threshold that a sample suggests."""
     n = len(block)
     wanted = min(k, n)
     sample = np.ascontiguousarray(block[:: -(-n // SAMPLE)])
@@ -264,11 +298,16 @@ def _ranked(
 
 
 def load_faiss() -> Any:
-    """The faiss module. Raises InputError where neither faiss-cpu nor faiss-gpu is installed."""
+    """The faiss module, which multiplies also small batches of queries as matrices.
+
+    Raises InputError where neither faiss-cpu nor faiss-gpu is installed.
+    """
     try:
         import faiss
     except ImportError as error:
         raise InputError(
             "faiss is not installed: pip install 'retrieval-harness[cpu]', or [gpu] for CUDA"
         ) from error
+    # queries x dimensions from which products are made: by default some hundred queries scan singly
+    faiss.cvar.distance_compute_blas_threshold = 2048
     return faiss

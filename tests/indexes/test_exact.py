@@ -234,3 +234,16 @@ def test_it_is_registered_with_its_block():
     assert Exact().describe() == {"exact": True}
     with pytest.raises(InputError, match="exact: block=0: expected at least 1"):
         INDEXES.create("exact,block=0")
+
+
+def test_few_results_of_many_equal_documents_are_the_last_rows():
+    """More ties than the flat scan can tell apart: the rule decides, by way of the threshold."""
+    values = np.zeros((500, 8), np.float32)
+    values[:, 0] = 1
+    values[:50, 1] = 0.5
+    queries = np.zeros((6, 8), np.float32)
+    queries[:, 0] = 1
+    queries[3:, 1] = 1
+    run = INDEXES.create("exact").build(Dense(values)).search(Dense(queries), 5, silent)
+    assert run.docs[:3].tolist() == [[499, 498, 497, 496, 495]] * 3
+    assert run.docs[3:].tolist() == [[49, 48, 47, 46, 45]] * 3
