@@ -445,16 +445,18 @@ def _read_space(path: Path) -> Space:
 
 
 def _read_structure(path: Path) -> Space:
-    """What harness.indexes.saved keeps: {"vectors": {"shape"}, "structure": {"kind"}, "bytes"}."""
+    """What harness.indexes.saved keeps: {"vectors": {"shape"}, "structure": {"kind"}, "bytes"}.
+
+    One that cannot be read is no loss: it is listed as such, and built anew when it is wanted.
+    """
+    folder, used = path.parent, path.stat().st_mtime
     try:
         about = json.loads(path.read_text("utf-8"))
-        described = {"label": about["structure"]["kind"], "role": "index", "prompt": ""}
-        n, used = about["vectors"]["shape"][0], path.stat().st_mtime
-        return Space(path.parent, described, n, about["bytes"], used)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise StoreError(
-            f"{path.parent}: cannot be read: {reason(error)}; delete that folder"
-        ) from error
+        label, n = about["structure"]["kind"], about["vectors"]["shape"][0]
+    except (ValueError, LookupError, TypeError):
+        label, n = "unreadable", 0
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    return Space(folder, {"label": label, "role": "index", "prompt": ""}, n, size, used)
 
 
 def _length(shard: Path) -> int:

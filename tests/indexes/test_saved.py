@@ -164,13 +164,14 @@ def test_the_store_lists_and_prunes_it(tmp_path):
     (space,) = store.spaces()
     about = space.description
     assert (about["label"], about["role"], space.texts) == ("faiss HNSW", "index", len(made()))
-    assert space.bytes == (space.path / "structure").stat().st_size
+    assert space.bytes == sum(file.stat().st_size for file in space.path.iterdir())
     assert [removed.path for removed in store.prune(0)] == [space.path]
     assert store.spaces() == []
     saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path / "indexes", silent)
     (tmp_path / "indexes" / space.path.name / "structure.json").write_text("{}")
-    with pytest.raises(StoreError, match=r"cannot be read: .*; delete that folder"):
-        store.spaces()
+    (broken,) = store.spaces()
+    assert (broken.description["label"], broken.texts) == ("unreadable", 0)
+    assert [removed.path for removed in store.prune(0)] == [broken.path]
 
 
 @pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch", "faiss:BFlat"])
