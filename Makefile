@@ -12,7 +12,7 @@ PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check 
 .PHONY: help setup eval ann leaderboard check test lint bench clean
 
 help:  ## list these commands
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 9
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 
 setup: $(VENV)/ready  ## create .venv with what an evaluation needs
 
