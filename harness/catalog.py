@@ -67,10 +67,20 @@ class Task:
         own = self.definition.instruction
         return {"query": own, "text": own} if own else data.origin.instructions
 
-    def measures(self, data: Data) -> tuple[Measure, ...]:
-        """The task's own measures, its source's, or those of its kind; the first is the main."""
-        chosen = self.definition.measures or data.origin.measures or DEFAULTS[data.kind]
-        return tuple(Measure.parse(text) for text in chosen)
+    def measures(self, data: Data, asked: Sequence[str] = ()) -> tuple[Measure, ...]:
+        """The measures asked for, else the task's own, its source's, or those of its kind; the
+        first is the main one. Raises InputError for one of another kind.
+        """
+        own = self.definition.measures or data.origin.measures or DEFAULTS[data.kind]
+        chosen = tuple(Measure.parse(text) for text in asked or own)
+        for measure in chosen:
+            if data.kind not in measure.kinds:
+                raise InputError(f"{measure} does not fit {self.spec}, a task of {data.kind}")
+        return tuple(dict.fromkeys(chosen))
+
+    def excludes(self, data: Data) -> bool:
+        """Whether a query's own document is no result: as asked, else as the data's makers do."""
+        return data.origin.exclude_self if self.exclude_self is None else self.exclude_self
 
 
 @dataclass(frozen=True)

@@ -113,11 +113,11 @@ def evaluate(
     system = instructed(system, asked.instructions(data))
     setting = _Setting(
         asked,
-        _chosen(asked, data, measures),
+        asked.measures(data, measures),
         (index, searched),
         rewrite,
         _rewriting(rewrite, rewriter),
-        _excludes(asked, data),
+        asked.excludes(data),
         store or Store(default_root()),
         seed,
         clock,
@@ -148,11 +148,11 @@ def evaluate_run(
         raise InputError(f"{asked.spec} is a task of {data.kind}: a run file ranks documents")
     setting = _Setting(
         asked,
-        _chosen(asked, data, measures),
+        asked.measures(data, measures),
         ("given", Spec("given")),
         "none",
         None,
-        _excludes(asked, data),
+        asked.excludes(data),
         Store(default_root()),
         seed,
         clock,
@@ -322,20 +322,6 @@ def _system(spec: str, encoder: Encoder, documents: Embeddings) -> System:
         dimension=documents.width,
         prompts=prompts,
     )
-
-
-def _chosen(asked: catalog.Task, data: Data, measures: Sequence[str]) -> tuple[Measure, ...]:
-    """The measures asked for, or the task's. Raises InputError for one of another kind."""
-    chosen = tuple(Measure.parse(text) for text in measures) or asked.measures(data)
-    for measure in chosen:
-        if data.kind not in measure.kinds:
-            raise InputError(f"{measure} does not fit {asked.spec}, a task of {data.kind}")
-    return tuple(dict.fromkeys(chosen))
-
-
-def _excludes(asked: catalog.Task, data: Data) -> bool:
-    """Whether a query's own document is no result: as asked, else as the data's makers do."""
-    return data.origin.exclude_self if asked.exclude_self is None else asked.exclude_self
 
 
 def _rewriter(spec: str) -> Rewriter | None:

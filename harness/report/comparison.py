@@ -16,11 +16,11 @@ from harness.studies.comparison import (
     RECALL,
     Answer,
     Comparison,
-    Interval,
     Point,
     Ranking,
     Swap,
 )
+from harness.studies.subject import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

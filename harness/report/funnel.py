@@ -6,8 +6,8 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from harness.report.tables import Table, number
-from harness.studies.comparison import Interval
 from harness.studies.funnel import NEAR, Funnel, Stage
+from harness.studies.subject import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from harness.report.tables import Table, number
-from harness.studies.comparison import Interval
 from harness.studies.insertion import (
     NEAR,
     RANDOM,
@@ -18,6 +17,7 @@ from harness.studies.insertion import (
     Quarter,
     Relation,
 )
+from harness.studies.subject import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

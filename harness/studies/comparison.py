@@ -20,17 +20,23 @@ from typing import Literal
 
 import numpy as np
 
-from harness import stats
 from harness.indexes import INDEXES, Index, Searcher, Structured, pairwise, saved
 from harness.indexes.exact import load_faiss
-from harness.kinds import retrieval
-from harness.measures import GROUPED, Measure
+from harness.measures import Measure
 from harness.measures.neighbours import EPSILON, neighbour_overlap, neighbour_recall
 from harness.represent import unit
 from harness.retrieve import Collection, retrieve
 from harness.spec import parse
 from harness.store import Store
-from harness.studies.truncation import Subject, embed
+from harness.studies.subject import (
+    Interval,
+    Subject,
+    dense_index,
+    embed,
+    interval,
+    per_query,
+    searched,
+)
 from harness.types import (
     Candidates,
     Dense,
@@ -50,20 +56,6 @@ WARM = 20  # queries before those
 ROUNDS = 3  # of the whole batch, of which the median counts
 RECALL = 0.95  # of the neighbours: enough
 LOSS = 0.005  # of the task's measure: tolerated
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean over queries with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def significant(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)
@@ -214,12 +206,12 @@ def study(
 
     Structures are kept under the store's root and used again. Raises InputError for a setting that
     does not take dense vectors, a task whose main measure is not one of rankings of single queries,
-    and as `truncation.embed`; else what encoder, store and index raise.
+    and as `subject.embed`; else what encoder, store and index raise.
     """
     chosen: dict[str, str] = {}
     for spec in ("exact", *settings):
         chosen.setdefault(str(INDEXES.resolve(spec)), spec)
-    indexes = {spec: _index(spec) for spec in chosen.values()}
+    indexes = {spec: dense_index(spec) for spec in chosen.values()}
     models, tasks = list(dict.fromkeys(models)), list(dict.fromkeys(tasks))
     if not models or not tasks or len(indexes) < 2:
         raise InputError("expected a model, a task and an index other than exact, at least")
@@ -252,26 +244,11 @@ def study(
     )
 
 
-def _index(spec: str) -> Index:
-    """An index for dense vectors whose libraries are there. Raises InputError."""
-    index = INDEXES.create(spec)
-    if "dense" not in index.takes:
-        raise InputError(f"{spec} takes {' or '.join(index.takes)} vectors: expected dense")
-    index.require("dense")
-    return index
-
-
 def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
     """Encode a task and search it exactly."""
     subject = embed(model, task, store=store, progress=progress)
-    data = subject.data
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task} is a task of {data.kind}: nothing is searched")
-    measure = subject.task.measures(data)[0]
-    if measure.name in GROUPED:
-        raise InputError(f"{task} is measured by {measure}, of groups: expected one of queries")
-    asked = subject.task.exclude_self
-    exclude = data.origin.exclude_self if asked is None else asked
+    data, measure = searched(subject)
+    exclude = subject.task.excludes(data)
     if subject.similarity == "cosine":
         for part in subject.vectors.values():
             unit(part)
@@ -279,14 +256,8 @@ def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
     collection = Collection(data, documents, INDEXES.create("exact").build(documents))
     depth = max(NEAR, measure.depth)
     truth = retrieve(queries, collection, depth, exclude_self=exclude, progress=progress)
-    values = _values(truth, data, measure)
+    values = per_query(truth, data, measure)
     return _Case(model, subject, data, measure, exclude, documents, queries, truth, values)
-
-
-def _values(run: Run, data: Retrieval, measure: Measure) -> Float64:
-    """A measure's value for each judged query, of a run cut where the measure ends."""
-    verdict = retrieval.judge(run, data, [measure], seed=0)
-    return np.asarray(verdict.per_query[str(measure)], np.float64)
 
 
 @dataclass(frozen=True)
@@ -325,7 +296,7 @@ def _point(
             case.queries, collection, k, exclude_self=case.exclude_self, progress=silent
         )
         searches[k] = _search(case, served, runs[k], k, seed)
-    values = _values(runs[cutoff], data, case.measure)
+    values = per_query(runs[cutoff], data, case.measure)
     lost, stranded = _lost(data, case.truth.docs[:, :cutoff], runs[cutoff].docs)
     deepest = min(max(NEAR, cutoff) + case.exclude_self, len(case.documents))
     notes = index.warnings(deepest) if isinstance(index, Structured) else ()
@@ -335,8 +306,8 @@ def _point(
         index=spec,
         full=str(INDEXES.resolve(spec)),
         measure=str(case.measure),
-        score=_interval(values, seed),
-        change=_interval(values - case.values, seed),
+        score=interval(values, seed),
+        change=interval(values - case.values, seed),
         lost=lost,
         stranded=stranded,
         near=searches[NEAR],
@@ -366,7 +337,7 @@ def _search(case: _Case, served: _Served, run: Run, k: int, seed: int) -> Search
     p50, p95, p99 = np.percentile(latency, (50, 95, 99)).tolist()
     return Search(
         k=k,
-        recall=_interval(neighbour_recall(run, known, k, EPSILON), seed),
+        recall=interval(neighbour_recall(run, known, k, EPSILON), seed),
         overlap=float(neighbour_overlap(run, case.truth, k).mean()),
         distances=None if computed is None else computed / q,
         timed=len(latency),
@@ -429,12 +400,6 @@ def _cells(docs: Int32, width: int) -> Int64:
     return rows * width + docs[rows, columns]
 
 
-def _interval(values: Float64, seed: int) -> Interval:
-    """The mean of values [q]; equal seeds draw equal queries, so differences are paired."""
-    low, high = stats.bootstrap_means(values[None, :], seed)
-    return Interval(float(values.mean()), float(low[0]), float(high[0]))
-
-
 def _answers(points: Sequence[Point]) -> list[Answer]:
     """What is cheapest of a model's settings on a task, exact search first among the points."""
     exact, *tried = points
@@ -471,7 +436,7 @@ def _ranking(
     swaps = []
     for first, second in combinations(sorted(before, key=lambda m: -before[m]), 2):
         if before[first] > before[second] and after[first] < after[second]:
-            apart = (_interval(v[first] - v[second], seed) for v in (exact, other))
+            apart = (interval(v[first] - v[second], seed) for v in (exact, other))
             swaps.append(Swap(first, second, *apart))
     tau = float(kendalltau(list(before.values()), list(after.values())).statistic)
     return Ranking(

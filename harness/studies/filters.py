@@ -31,7 +31,7 @@ from harness.represent import unit
 from harness.spec import unknown
 from harness.store import Store
 from harness.studies.scale import BLOCK, ranked
-from harness.studies.truncation import embed
+from harness.studies.subject import dense_index, embed
 from harness.types import (
     Corpus,
     Dense,
@@ -201,10 +201,7 @@ def _indexed(
     queries: Dense, documents: Dense, spec: str, k: int, progress: Progress
 ) -> tuple[_Vectors, list[str]]:
     """The documents in an exact and in the given index, and what that warns of."""
-    index = INDEXES.create(spec)
-    if "dense" not in index.takes:
-        raise InputError(f"index {spec} takes {' or '.join(index.takes)} vectors: expected dense")
-    index.require("dense")
+    index = dense_index(spec)
     searchers = {"exact": INDEXES.create("exact").build(documents)}
     if not isinstance(index, Structured):
         searchers |= {} if spec == "exact" else {spec: index.build(documents)}

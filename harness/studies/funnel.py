@@ -18,17 +18,14 @@ import numpy as np
 
 from harness import ranking
 from harness.indexes import INDEXES, Index, Searcher, Structured
-from harness.kinds import retrieval
-from harness.measures import GROUPED, Measure
+from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.measures.retrieval import GRADED
 from harness.represent import unit
 from harness.retrieve import Collection, retrieve, without_own
-from harness.stats import bootstrap_means
 from harness.store import Store
-from harness.studies.comparison import Interval
-from harness.studies.truncation import embed
-from harness.types import Dense, Float32, Float64, InputError, Progress, Retrieval, Run, silent
+from harness.studies.subject import Interval, dense_index, embed, interval, per_query, searched
+from harness.types import Dense, Float32, Float64, Progress, Retrieval, Run, silent
 
 NEAR = 10  # neighbours that exact and other searches are compared by
 BEST = "best possible"
@@ -60,35 +57,22 @@ class Case:
 
     def values(self, run: Run) -> Float64:
         """The task's measure of a run, one value a judged query."""
-        verdict = retrieval.judge(run, self.data, [self.measure], seed=0)
-        return np.asarray(verdict.per_query[str(self.measure)], np.float64)
+        return per_query(run, self.data, self.measure)
 
 
 def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
     """Load and encode a retrieval task. encoder, task: specs.
 
     Raises InputError for a task where nothing is searched or whose main measure is one of groups of
-    queries, and as `truncation.embed`.
+    queries, and as `subject.embed`.
     """
     subject = embed(encoder, task, store=store, progress=progress)
-    data = subject.data
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task} is a task of {data.kind}: expected retrieval")
-    measure = subject.task.measures(data)[0]
-    if measure.name in GROUPED:
-        raise InputError(f"{task} is measured by {measure}, of groups: expected one of queries")
-    asked = subject.task.exclude_self
+    data, measure = searched(subject)
     raw = subject.vectors["documents"], subject.vectors["queries"]
     scaled = subject.similarity == "cosine"
     own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
-    exclude = data.origin.exclude_self if asked is None else asked
+    exclude = subject.task.excludes(data)
     return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
-
-
-def interval(values: Float64, seed: int = 0) -> Interval:
-    """The mean of values [q]; equal seeds draw equal queries, so differences are paired."""
-    low, high = bootstrap_means(values[None, :], seed)
-    return Interval(float(values.mean()), float(low[0]), float(high[0]))
 
 
 @dataclass(frozen=True)
@@ -162,10 +146,7 @@ def study(
     A structure that the index needs is kept under the store's root and used again. Raises
     InputError for an index that does not take dense vectors, and as `case`.
     """
-    chosen = INDEXES.create(index)
-    if "dense" not in chosen.takes:
-        raise InputError(f"{index} takes {' or '.join(chosen.takes)} vectors: expected dense")
-    chosen.require("dense")
+    chosen = dense_index(index)
     found = case(encoder, task, store=store, progress=progress)
     documents, queries = Dense(found.own[0]), found.own[1]
     exact, own = INDEXES.create("exact"), NAMES[found.similarity]

@@ -22,7 +22,7 @@ from harness import ranking
 from harness.indexes import INDEXES
 from harness.represent import unit
 from harness.store import Store
-from harness.studies.truncation import Subject, embed
+from harness.studies.subject import Subject, embed
 from harness.types import (
     Dense,
     Float32,

@@ -27,8 +27,8 @@ from harness.spec import parse
 from harness.stats import bootstrap_correlation
 from harness.store import Store
 from harness.studies import geometry, synthetic
-from harness.studies.comparison import Interval
-from harness.studies.funnel import Case, case, interval
+from harness.studies.funnel import Case, case
+from harness.studies.subject import Interval, interval
 from harness.types import (
     Dense,
     Embeddings,

@@ -248,7 +248,7 @@ def _nested(
         qrels=_moved(data.qrels, row),
         binary=data.binary and _moved(data.binary, row),
     )
-    exclude = data.origin.exclude_self if asked.exclude_self is None else asked.exclude_self
+    exclude = asked.excludes(data)
     return _Nested(asked, moved, measure, exclude, chosen, enters), notes
 
 

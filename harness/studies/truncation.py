@@ -8,14 +8,13 @@ from typing import Literal
 
 import numpy as np
 
-from harness import catalog, ranking
-from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
 from harness.indexes import INDEXES
 from harness.kinds import pairs, retrieval
 from harness.measures import Measure
-from harness.phases import Clock
-from harness.represent import represent, unit
+from harness.represent import unit
+from harness.retrieve import Collection, retrieve
 from harness.store import Store
+from harness.studies.subject import Subject, embed
 from harness.types import (
     Dense,
     Float32,
@@ -23,7 +22,6 @@ from harness.types import (
     InputError,
     Pairs,
     Progress,
-    Retrieval,
     silent,
 )
 
@@ -40,42 +38,6 @@ class Point:
 
     dim: int
     scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A task with the vectors of its texts, float32 [n, d] as the model returned them, by part."""
-
-    task: catalog.Task
-    data: Retrieval | Pairs
-    similarity: str
-    vectors: dict[str, Float32]
-    warnings: tuple[str, ...]
-
-
-def embed(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Subject:
-    """Load a task and encode its texts, through the store. encoder, task: specs.
-
-    Raises InputError for a model that does not make dense vectors and a task that is neither
-    retrieval nor pairs; else what encoder and store raise.
-    """
-    asked, clock = catalog.task(task), Clock(progress)
-    model = ENCODERS.create(encoder_spec(encoder))
-    if isinstance(model, CollectionEncoder) or model.makes != "dense":
-        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs dense ones")
-    with clock.phase("load data"):
-        data = asked.load()
-    if isinstance(data, Pairs):
-        parts = pairs.parts(data)
-    elif isinstance(data, Retrieval):
-        parts = retrieval.parts(data)
-        if data.corpus.parents is not None or data.candidates is not None:
-            raise InputError(f"{task} has passages or candidates: this study needs neither")
-    else:
-        raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
-    made = represent(encoder, model, parts, store, clock)
-    vectors = {name: part.values for name, part in made.parts.items() if isinstance(part, Dense)}
-    return Subject(asked, data, model.similarity, vectors, (*data.warnings, *made.warnings))
 
 
 def curve(
@@ -102,7 +64,7 @@ def curve(
     Raises InputError for dimensions that the model does not have, and as `embed`.
     """
     subject = embed(encoder, task, store=store, progress=progress)
-    chosen = _measures(subject, measures)
+    chosen = subject.task.measures(subject.data, measures)
     vectors, scaled = subject.vectors, subject.similarity == "cosine"
     width = next(iter(vectors.values())).shape[1]
     if scaled and how != "truncate":
@@ -128,15 +90,6 @@ def _dims(asked: Sequence[int] | None, width: int) -> list[int]:
         if not 1 <= dim <= width:
             raise InputError(f"{dim} dimensions: expected 1 to {width}, as many as the model has")
     return sorted(set(asked))
-
-
-def _measures(subject: Subject, asked: Sequence[str]) -> tuple[Measure, ...]:
-    chosen = tuple(map(Measure.parse, asked)) or subject.task.measures(subject.data)
-    for measure in chosen:
-        if subject.data.kind not in measure.kinds:
-            what = f"{subject.task.spec}, a task of {subject.data.kind}"
-            raise InputError(f"{measure} does not fit {what}")
-    return chosen
 
 
 def _rotated(vectors: Mapping[str, Float32]) -> dict[str, Float32]:
@@ -168,14 +121,14 @@ def _scores(
     if isinstance(data, Pairs):
         verdict = pairs.judge(vectors, data, measures, seed=0, progress=silent)
     else:
-        asked = subject.task.exclude_self
-        exclude = data.origin.exclude_self if asked is None else asked
-        depth = max(measure.depth for measure in measures) + exclude
-        searcher = INDEXES.create("exact").build(Dense(vectors["documents"]))
-        run = searcher.search(Dense(vectors["queries"]), depth, silent)
-        if exclude:
-            own = [data.corpus.rows.get(id, -1) for id in data.queries.ids]
-            run = ranking.without(run, np.asarray(own, np.int32))
+        documents = Dense(vectors["documents"])
+        run = retrieve(
+            Dense(vectors["queries"]),
+            Collection(data, documents, INDEXES.create("exact").build(documents)),
+            max(measure.depth for measure in measures),
+            exclude_self=subject.task.excludes(data),
+            progress=silent,
+        )
         verdict = retrieval.judge(run, data, measures, seed=0)
     means = {name: score.mean for name, score in verdict.scores.items()}
     return {name: mean for name, mean in means.items() if mean is not None}

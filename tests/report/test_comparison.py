@@ -14,12 +14,12 @@ from harness.report.tables import write
 from harness.studies.comparison import (
     Answer,
     Comparison,
-    Interval,
     Point,
     Ranking,
     Search,
     Swap,
 )
+from harness.studies.subject import Interval
 
 NOTHING = Interval(0, 0, 0)
 SETTINGS = {f"hnsw,ef_search={ef}": f"hnsw,M=16,ef_search={ef}" for ef in (8, 32, 128)}

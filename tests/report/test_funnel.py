@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from harness.report.funnel import figure, page
 from harness.report.tables import write
-from harness.studies.comparison import Interval
 from harness.studies.funnel import Funnel, Stage
+from harness.studies.subject import Interval
 
 NONE = Interval(0, 0, 0)
 FUNNEL = Funnel(

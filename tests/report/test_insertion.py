@@ -11,7 +11,6 @@ import pytest
 
 from harness.report.insertion import figure, page
 from harness.report.tables import write
-from harness.studies.comparison import Interval
 from harness.studies.insertion import (
     Graph,
     Insertion,
@@ -21,6 +20,7 @@ from harness.studies.insertion import (
     Rank,
     Relation,
 )
+from harness.studies.subject import Interval
 
 NEAR = Nearness(100, 21.44, {1: 0.9, 10: 0.8, 100: 0.7}, 0.1)
 QUARTERS = (

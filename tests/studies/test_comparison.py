@@ -14,7 +14,8 @@ from harness.indexes import INDEXES
 from harness.pipeline import evaluate
 from harness.spec import Entry
 from harness.store import Store
-from harness.studies.comparison import Comparison, Interval, study, sweep
+from harness.studies.comparison import Comparison, study, sweep
+from harness.studies.subject import Interval
 from harness.types import Dense, InputError
 from tests.fakes import Counting, beir
 
@@ -322,7 +323,7 @@ def test_what_is_refused(tmp_path, monkeypatch):
         (["hashing"], [task], ["nothing"], "unknown index 'nothing'"),
         (["hashing"], [task], ["other"], "other takes sparse or multi-vector vectors: expected de"),
         (["bm25"], [task], ["dropping"], "bm25 makes sparse vectors"),
-        (["hashing"], [f"pairs:{pairs}"], ["dropping"], "a task of pairs: nothing is searched"),
+        (["hashing"], [f"pairs:{pairs}"], ["dropping"], "a task of pairs: expected retrieval"),
     ):
         with pytest.raises(InputError, match=message):
             study(models, tasks, settings, store=store)

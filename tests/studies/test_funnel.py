@@ -13,8 +13,8 @@ from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.indexes.hnswlib_graph import Hnswlib
 from harness.store import Store, default_root
-from harness.studies.comparison import Interval
 from harness.studies.funnel import study
+from harness.studies.subject import Interval
 from harness.types import Dense, InputError
 from tests.fakes import Counting, beir
 

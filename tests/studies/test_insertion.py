@@ -15,8 +15,8 @@ from harness.indexes import INDEXES
 from harness.spec import parse
 from harness.store import Store, default_root
 from harness.studies import insertion
-from harness.studies.comparison import Interval
 from harness.studies.insertion import Graph, Order, query_lid, ranks, study, sweep
+from harness.studies.subject import Interval
 from harness.types import Dense, InputError, Run
 from tests.fakes import Counting, beir
 

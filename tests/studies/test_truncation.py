@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import catalog
 from harness.encoders import ENCODERS
 from harness.pipeline import evaluate
 from harness.store import Store, default_root
@@ -195,3 +196,26 @@ def test_documents_that_do_not_differ_have_no_components(tmp_path):
     task = beir(tmp_path / "same", {"a": "red", "b": "red"}, {"q": "red"}, [("q", "a", 1)])
     with pytest.raises(InputError, match="principal components on are all equal"):
         curve(MODEL, task, how="pca", store=store())
+
+
+def test_a_study_gives_the_model_the_tasks_instruction(tmp_path, monkeypatch):
+    """As the pipeline does: a prompt with a place for it would else be refused."""
+    given = []
+
+    class Reading(Counting):
+        def instructed(self, instructions):
+            given.append(dict(instructions))
+            return self
+
+    monkeypatch.setattr("harness.studies.subject.ENCODERS.create", lambda spec: Reading())
+    task = beir(tmp_path / "data", {"a": "x", "b": "y"}, {"q": "x"}, [("q", "a", 1)])
+    table = tmp_path / "mine.toml"
+    table.write_text(f'[told]\nsource = "{task}"\ninstruction = "Find it"\nmeasures = ["R@1"]\n')
+    monkeypatch.setattr(catalog, "_extra", [table])
+    catalog.definitions.cache_clear()
+    try:
+        curve("hashing", "told", [1], store=Store(tmp_path / "store"))
+    finally:
+        monkeypatch.undo()
+        catalog.definitions.cache_clear()
+    assert given == [{"query": "Find it", "text": "Find it"}]

@@ -1,0 +1,116 @@
+"""What the studies of vectors share: a task with a model's vectors of it, and means of queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness import catalog, stats
+from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
+from harness.indexes import INDEXES, Index
+from harness.kinds import pairs, retrieval
+from harness.measures import GROUPED, Measure
+from harness.phases import Clock
+from harness.represent import represent
+from harness.store import Store
+from harness.types import (
+    Dense,
+    Float32,
+    Float64,
+    InputError,
+    Pairs,
+    Progress,
+    Retrieval,
+    Run,
+    silent,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A task with the vectors of its texts, float32 [n, d] as the model returned them, by part."""
+
+    task: catalog.Task
+    data: Retrieval | Pairs
+    similarity: str
+    vectors: dict[str, Float32]
+    warnings: tuple[str, ...]
+
+
+def embed(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Subject:
+    """Load a task and encode its texts, through the store. encoder, task: specs.
+
+    Raises InputError for a model that does not make dense vectors and a task that is neither
+    retrieval nor pairs; else what encoder and store raise.
+    """
+    asked, clock = catalog.task(task), Clock(progress)
+    model = ENCODERS.create(encoder_spec(encoder))
+    if model.makes != "dense":
+        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs dense ones")
+    with clock.phase("load data"):
+        data = asked.load()
+    model = instructed(model, asked.instructions(data))
+    assert not isinstance(model, CollectionEncoder)  # it makes sparse ones
+    if isinstance(data, Pairs):
+        parts = pairs.parts(data)
+    elif isinstance(data, Retrieval):
+        parts = retrieval.parts(data)
+        if data.corpus.parents is not None or data.candidates is not None:
+            raise InputError(f"{task} has passages or candidates: this study needs neither")
+    else:
+        raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
+    made = represent(encoder, model, parts, store, clock)
+    vectors = {name: part.values for name, part in made.parts.items() if isinstance(part, Dense)}
+    return Subject(asked, data, model.similarity, vectors, (*data.warnings, *made.warnings))
+
+
+def searched(subject: Subject) -> tuple[Retrieval, Measure]:
+    """The collection and its main measure.
+
+    Raises InputError where nothing is searched, or the measure is one of groups of queries.
+    """
+    data = subject.data
+    if not isinstance(data, Retrieval):
+        raise InputError(f"{subject.task.spec} is a task of {data.kind}: expected retrieval")
+    measure = subject.task.measures(data)[0]
+    if measure.name in GROUPED:
+        raise InputError(
+            f"{subject.task.spec} is measured by {measure}, of groups: expected one of queries"
+        )
+    return data, measure
+
+
+def per_query(run: Run, data: Retrieval, measure: Measure) -> Float64:
+    """A measure of a run, one value a judged query; what lies beyond its cut-off plays no part."""
+    verdict = retrieval.judge(run, data, [measure], seed=0)
+    return np.asarray(verdict.per_query[str(measure)], np.float64)
+
+
+def dense_index(spec: str) -> Index:
+    """An index for dense vectors whose libraries are there. Raises InputError."""
+    index = INDEXES.create(spec)
+    if "dense" not in index.takes:
+        raise InputError(f"index {spec} takes {' or '.join(index.takes)} vectors: expected dense")
+    index.require("dense")
+    return index
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low > 0 or self.high < 0
+
+
+def interval(values: Float64, seed: int = 0) -> Interval:
+    """The mean of values [q]; equal seeds draw equal queries, so differences are paired."""
+    low, high = stats.bootstrap_means(values[None, :], seed)
+    return Interval(float(values.mean()), float(low[0]), float(high[0]))
