@@ -13,6 +13,12 @@ import numpy as np
 from harness.types import Float32
 
 
+def cache_root() -> Path:
+    """$HARNESS_CACHE, else retrieval-harness in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HARNESS_CACHE") or Path(cache) / "retrieval-harness").expanduser()
+
+
 def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that its name never stands for part of it: also after kill -9.
 

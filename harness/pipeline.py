@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import catalog, records, stats, trec
+from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
 from harness.indexes import INDEXES, Index, Searcher, Structured, saved
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
@@ -18,7 +19,7 @@ from harness.represent import Vectors, represent, unit
 from harness.retrieve import Collection, retrieve, without_own
 from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
 from harness.spec import Spec
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.types import (
     Data,
     Dense,
@@ -118,7 +119,7 @@ def evaluate(
         rewrite,
         _rewriting(rewrite, rewriter),
         asked.excludes(data),
-        store or Store(default_root()),
+        store or Store(cache_root()),
         seed,
         clock,
     )
@@ -153,7 +154,7 @@ def evaluate_run(
         "none",
         None,
         asked.excludes(data),
-        Store(default_root()),
+        Store(cache_root()),
         seed,
         clock,
     )

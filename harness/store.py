@@ -215,12 +215,6 @@ class Plan:
             yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
 
 
-def default_root() -> Path:
-    """$HARNESS_CACHE, else retrieval-harness in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HARNESS_CACHE") or Path(cache) / "retrieval-harness").expanduser()
-
-
 @dataclass(frozen=True)
 class _Held:
     """What a space holds: keys ascending [m], and for each the shard and the row in it."""

@@ -491,6 +491,11 @@ class Dense:
         """Dimensions."""
         return int(self.values.shape[1])
 
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        return int(self.values.nbytes)
+
     def __len__(self) -> int:
         return len(self.values)
 
@@ -505,6 +510,12 @@ class Sparse:
     def width(self) -> int:
         """Terms that a vector can weigh."""
         return int(self.matrix.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        matrix = self.matrix
+        return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
 
     def __len__(self) -> int:
         return int(self.matrix.shape[0])
@@ -530,6 +541,11 @@ class MultiVector:
     def width(self) -> int:
         """Dimensions."""
         return int(self.values.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        return int(self.values.nbytes + self.offsets.nbytes)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -21,10 +21,11 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness import disk
+from harness.disk import cache_root
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.pipeline import evaluate
-from harness.store import Embedded, Store, default_root
+from harness.store import Embedded, Store
 from harness.types import EncodingError, MultiVector, Representation, Role, Sparse, StoreError
 from tests.fakes import Counting, beir
 
@@ -456,12 +457,12 @@ def test_a_space_whose_description_is_broken_names_its_folder(tmp_path):
 def test_where_the_store_lies(monkeypatch):
     monkeypatch.setenv("HARNESS_CACHE", "~/elsewhere")
     monkeypatch.setenv("HOME", "/somebody")
-    assert default_root() == Path("/somebody/elsewhere")
+    assert cache_root() == Path("/somebody/elsewhere")
     monkeypatch.delenv("HARNESS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/caches")
-    assert default_root() == Path("/caches/retrieval-harness")
+    assert cache_root() == Path("/caches/retrieval-harness")
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert default_root() == Path("/somebody/.cache/retrieval-harness")
+    assert cache_root() == Path("/somebody/.cache/retrieval-harness")
 
 
 def test_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeypatch):

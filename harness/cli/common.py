@@ -73,10 +73,11 @@ def load_plugins(paths: list[Path] | None) -> None:
 
 def open_store(cache: Path | None) -> Store:
     """The store that was asked for, with the limit that the environment sets."""
-    from harness.store import DEFAULT_LIMIT, Store, default_root
+    from harness.disk import cache_root
+    from harness.store import DEFAULT_LIMIT, Store
 
     limit = os.environ.get("HARNESS_CACHE_LIMIT")
-    return Store(cache or default_root(), limit=size(limit) if limit else DEFAULT_LIMIT)
+    return Store(cache or cache_root(), limit=size(limit) if limit else DEFAULT_LIMIT)
 
 
 def size(text: str) -> int:

@@ -16,10 +16,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
+from harness.disk import cache_root
 from harness.rewriting import REWRITERS
 from harness.rewriting.answers import Answers
 from harness.rewriting.endpoint import Endpoint
-from harness.store import default_root
 from harness.types import InputError, Progress, reason
 
 Style = Literal["answer", "document", "reasoning"]
@@ -111,7 +111,7 @@ class Chat:
         Raises InputError and HarnessError as Endpoint.ask does, InputError where an answer is
         missing offline, and StoreError where answers cannot be kept under root/rewritings.
         """
-        answers = Answers((root or default_root()) / "rewritings")
+        answers = Answers((root or cache_root()) / "rewritings")
         labels: dict[str, str] = {}
         for number, text in enumerate(texts, 1):
             labels.setdefault(text, f"query {number} of {len(texts)}")

@@ -10,9 +10,10 @@ from functools import cache
 
 import pytest
 
+from harness.disk import cache_root
 from harness.report.geometry import figure, page
 from harness.report.tables import write
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies.geometry import Geometry, study
 from harness.studies.truncation import Point
 from harness.types import InputError
@@ -26,7 +27,7 @@ CURVES = {
 @cache
 def real() -> Geometry:
     task = "limit,docs=60,queries=30,k=2,attributes=5"
-    return study("hashing,dim=32", task, store=Store(default_root()))
+    return study("hashing,dim=32", task, store=Store(cache_root()))
 
 
 def test_a_page_holds_every_number_with_its_reference():

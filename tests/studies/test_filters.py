@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies.filters import FACTORS, SELECTIVITIES, Filters, study
 from harness.types import InputError, Run
 from tests.fakes import Counting, beir
@@ -22,7 +23,7 @@ GRAPH = "hnsw,ef_search=32"
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 @dataclass(frozen=True)

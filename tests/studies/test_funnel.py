@@ -9,10 +9,11 @@ from math import log2
 import numpy as np
 import pytest
 
+from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.indexes.hnswlib_graph import Hnswlib
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies.funnel import study
 from harness.studies.subject import Interval
 from harness.types import Dense, InputError
@@ -24,7 +25,7 @@ SECOND = 1 / log2(3)  # what a document at rank 2 adds to DCG
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 @pytest.fixture

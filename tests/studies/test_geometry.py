@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist, pdist
 
-from harness.store import Store, default_root
+from harness.disk import cache_root
+from harness.store import Store
 from harness.studies import geometry
 from harness.studies.geometry import (
     Hubness,
@@ -48,7 +49,7 @@ def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 # -- alignment and uniformity ----------------------------------------------------------------------

@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import pytest
 
+from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.spec import parse
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies import insertion
 from harness.studies.insertion import Graph, Order, query_lid, ranks, study, sweep
 from harness.studies.subject import Interval
@@ -26,7 +27,7 @@ SMALL = Graph(M=4, ef_construction=20, ef_search=(10, 60), seeds=(1, 2))
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 @dataclass(frozen=True)

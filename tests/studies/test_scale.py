@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.disk import cache_root
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies.scale import any_of, cap, places, study
 from harness.types import InputError
 from tests.fakes import beir
@@ -22,7 +23,7 @@ WORDS = [f"w{i}" for i in range(40)]
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 def text(i: int) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from harness import catalog
+from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.pipeline import evaluate
-from harness.store import Store, default_root
+from harness.store import Store
 from harness.studies.truncation import Point, curve
 from harness.types import InputError
 from tests.fakes import Counting, beir
@@ -23,7 +24,7 @@ HOWS = ("truncate", "truncate-raw", "pca")
 
 
 def store() -> Store:
-    return Store(default_root())
+    return Store(cache_root())
 
 
 @pytest.fixture(scope="module")
