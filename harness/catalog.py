@@ -83,6 +83,14 @@ class Task:
         return data.origin.exclude_self if self.exclude_self is None else self.exclude_self
 
 
+    def split(self, name: str) -> Data:
+        """The data of another split. Raises InputError where the source has no such one."""
+        entry = next(each for each in SOURCES.entries() if each.name == self.source.name)
+        if "split" not in entry.parameters:
+            raise InputError(f"{self.spec}: {self.source.name} has no splits: no {name} to read")
+        return SOURCES.create(self.source.merged([("split", name)]))
+
+
 @dataclass(frozen=True)
 class Suite:
     """Tasks under one name."""

@@ -26,10 +26,18 @@ class Phase:
 
 @dataclass
 class Clock:
-    """Collects phases in the order they end, and tells when one begins."""
+    """Collects phases in the order they end, and tells when one begins.
+
+    prefix: put before the name of each.
+    """
 
     progress: Progress = silent
     phases: list[Phase] = field(default_factory=list)
+    prefix: str = ""
+
+    def within(self, name: str) -> Clock:
+        """The same clock, for a part: its phases are called "name: phase"."""
+        return Clock(self.progress, self.phases, f"{self.prefix}{name}: ")
 
     @contextmanager
     def phase(self, name: str, items: int = 0, unit: str = "") -> Iterator[None]:
@@ -39,7 +47,7 @@ class Clock:
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         took = time.perf_counter() - wall, time.process_time() - cpu
-        self.phases.append(Phase(name, *took, peak_mb(), items, unit))
+        self.phases.append(Phase(self.prefix + name, *took, peak_mb(), items, unit))
 
 
 def peak_mb() -> float:

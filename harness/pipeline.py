@@ -1,36 +1,31 @@
-"""One evaluation from top to bottom: load, rewrite, encode, build, search, score, record."""
+"""One evaluation from top to bottom: load, rank or encode, judge, record."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from harness import catalog, records, stats, trec
 from harness.disk import cache_root
-from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
-from harness.indexes import INDEXES, Index, Searcher, Structured, saved
+from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.records import Asked, Record, Search, System
-from harness.represent import Vectors, represent, unit
-from harness.retrieve import Collection, retrieve, without_own
-from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
-from harness.spec import Spec
+from harness.represent import represent
+from harness.retrieve import without_own
+from harness.retrievers import RETRIEVERS, rank
+from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
+from harness.spec import parse
 from harness.store import Store
-from harness.types import (
-    Data,
-    Dense,
-    Embeddings,
-    InputError,
-    Progress,
-    Retrieval,
-    Role,
-    Run,
-    silent,
-)
+from harness.types import Data, Dense, InputError, Progress, Retrieval, Run, silent
+
+WARM = 3  # queries before those whose latency counts
 
 # kinds whose vectors are judged without a search
 JUDGED = {
@@ -59,12 +54,9 @@ class _Setting:
     """What every step of one evaluation needs."""
 
     task: catalog.Task
+    data: Data
     measures: tuple[Measure, ...]
-    index: tuple[str, Spec]  # as asked, in full
-    rewrite: str
-    rewriting: records.Rewriting | None
     exclude_self: bool
-    store: Store
     seed: int
     clock: Clock
 
@@ -79,14 +71,17 @@ class _Outcome:
     """What one system did on a task's data."""
 
     system: System
-    search: Search | None
-    vectors: Vectors
     verdict: Verdict
+    counts: Mapping[str, int | None]
+    warnings: Sequence[str]
+    spent: Mapping[str, float]
+    search: Search | None = None
+    rewriting: records.Rewriting | None = None
     run: Run | None = None
 
 
 def evaluate(
-    encoder: str,
+    model: str,
     task: str,
     index: str = "exact",
     *,
@@ -94,40 +89,42 @@ def evaluate(
     measures: Sequence[str] = (),
     store: Store | None = None,
     seed: int = 0,
-    loaded: Encoder | None = None,
+    latency: int = 0,
+    opened: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
-    """Measure an encoder on a task: harness.evaluate("minilm", "limit-small").record.main.mean
+    """Measure a model on a task: harness.evaluate("minilm", "limit-small").record.main.mean
 
-    encoder, task, index, rewrite: specs. measures: in place of the task's own; the first is the
-    main one. seed: of the bootstrap. loaded: the encoder that the spec names, if it was created
-    before.
+    model, task, index, rewrite: specs. measures: in place of the task's own; the first is the main
+    one. seed: of the bootstrap. latency: queries that are asked one by one besides, to time them.
+    opened: models by spec, which stay loaded between evaluations.
 
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
-    asked, searched, clock = catalog.task(task), INDEXES.resolve(index), Clock(progress)
-    system = loaded or ENCODERS.create(encoder_spec(encoder))
-    rewriter = _rewriter(rewrite)
-    with clock.phase("load data"):
-        data = asked.load()
-    system = instructed(system, asked.instructions(data))
-    setting = _Setting(
-        asked,
-        asked.measures(data, measures),
-        (index, searched),
-        rewrite,
-        _rewriting(rewrite, rewriter),
-        asked.excludes(data),
+    INDEXES.resolve(index)
+    rewritten = rewriting(rewrite)
+    setting = _setting(task, measures, seed, progress)
+    data = setting.data
+    request = Request(
+        setting.depth,
         store or Store(cache_root()),
-        seed,
-        clock,
+        setting.clock,
+        index=index,
+        rewrite=rewrite,
+        exclude_self=setting.exclude_self,
+        instructions=setting.task.instructions(data),
+        opened={} if opened is None else opened,
+        tuning=lambda split: _tuning(setting, split),
     )
-    if isinstance(data, Retrieval):
-        outcome = _retrieval(encoder, system, data, rewriter, setting)
-    else:
-        outcome = _vectors(encoder, system, data, setting)
-    return _recorded(outcome, data, setting)
+    if not isinstance(data, Retrieval):
+        return _recorded(_vectors(model, setting, request), setting)
+    ranked = rank(model, data, request)
+    if rewritten and not ranked.rewritten:
+        raise InputError(f"{model} has no part that {rewrite} fits: choose another rewriting")
+    if latency:
+        ranked = _timed(ranked, len(data.queries), latency, setting.clock)
+    return _recorded(_judged(ranked, index, setting, rewritten), setting)
 
 
 def evaluate_run(
@@ -142,23 +139,13 @@ def evaluate_run(
 
     Raises InputError for a file or a task that cannot be read, or a task that ranks nothing.
     """
-    asked, clock = catalog.task(task), Clock(progress)
-    with clock.phase("load data"):
-        data = asked.load()
+    setting = _setting(task, measures, seed, progress)
+    data = setting.data
     if not isinstance(data, Retrieval):
-        raise InputError(f"{asked.spec} is a task of {data.kind}: a run file ranks documents")
-    setting = _Setting(
-        asked,
-        asked.measures(data, measures),
-        ("given", Spec("given")),
-        "none",
-        None,
-        asked.excludes(data),
-        Store(cache_root()),
-        seed,
-        clock,
-    )
-    with clock.phase("read run"):
+        raise InputError(
+            f"{setting.task.spec} is a task of {data.kind}: a run file ranks documents"
+        )
+    with setting.clock.phase("read run"):
         deep = setting.depth + setting.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
         if setting.exclude_self:
@@ -173,112 +160,106 @@ def evaluate_run(
         dimension=None,
         prompts={},
     )
-    return _recorded(_judged(system, run, data, Vectors({}, {}, notes), setting), data, setting)
+    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), "given", setting), setting)
 
 
-def _retrieval(
-    spec: str, encoder: Encoder, data: Retrieval, rewriter: Rewriter | None, setting: _Setting
-) -> _Outcome:
-    """Encode corpus and queries, search, and judge the run."""
-    clock, index = setting.clock, INDEXES.create(setting.index[1])
-    if encoder.makes not in index.takes:
-        raise InputError(
-            f"{spec} makes {encoder.makes} vectors and index {setting.index[0]} takes "
-            f"{' or '.join(index.takes)}: choose another index"
-        )
-    index.require(encoder.makes)
-    feedback = rewriter if isinstance(rewriter, Feedback) else None
-    if feedback and encoder.makes not in feedback.takes:
-        raise InputError(
-            f"{spec} makes {encoder.makes} vectors and {setting.rewrite} takes "
-            f"{' or '.join(feedback.takes)}: choose another rewriting"
-        )
-    if isinstance(rewriter, TextRewriter):
-        with clock.phase("rewrite", len(data.queries), "queries"):
-            root = setting.store.root
-            texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
-            data = replace(data, queries=replace(data.queries, texts=texts))
-    counts = feedback is not None and feedback.counts
-    vectors = represent(spec, encoder, retrieval.parts(data), setting.store, clock, counts=counts)
-    documents, queries = vectors.parts["documents"], vectors.parts["queries"]
-    system = _system(spec, encoder, documents)
-    with clock.phase("build", len(data.corpus), "documents"):
-        if system.similarity == "cosine":
-            for part in (documents, queries):
-                assert isinstance(part, Dense)
-                unit(part.values)
-        searcher, built, notes = _built(index, documents, setting)
-    with clock.phase("search", len(data.queries), "queries"):
-        run = retrieve(
-            queries,
-            Collection(data, documents, searcher, vectors.parts.get("counts")),
-            setting.depth,
-            exclude_self=setting.exclude_self,
-            feedback=feedback,
-            progress=clock.progress,
-        )
-    if data.candidates is not None:  # which are few: all of them are scored
-        built, notes = {"candidates": True}, ()
-    vectors = replace(vectors, warnings=[*vectors.warnings, *notes])
-    return _judged(system, run, data, vectors, setting, details=built)
-
-
-def _built(
-    index: Index, documents: Embeddings, setting: _Setting
-) -> tuple[Searcher, dict[str, object], tuple[str, ...]]:
-    """Documents made searchable, by a structure of the store where there is one; what it is, and
-    what was noticed.
-    """
-    if not isinstance(index, Structured):
-        return index.build(documents), dict(index.describe()), ()
-    assert isinstance(documents, Dense)
-    folder = setting.store.root / "indexes"
-    searcher, reused = saved.searcher(index, documents, folder, setting.clock.progress)
-    notes = (*searcher.warnings, *index.warnings(setting.depth))
-    return searcher, {**index.describe(), "bytes": searcher.bytes, "reused": reused}, notes
+def _setting(task: str, measures: Sequence[str], seed: int, progress: Progress) -> _Setting:
+    """Load a task's data, and say how it is judged."""
+    asked, clock = catalog.task(task), Clock(progress)
+    with clock.phase("load data"):
+        data = asked.load()
+    chosen = asked.measures(data, measures)
+    return _Setting(asked, data, chosen, asked.excludes(data), seed, clock)
 
 
 def _judged(
-    system: System,
-    run: Run,
-    data: Retrieval,
-    vectors: Vectors,
-    setting: _Setting,
-    *,
-    details: Mapping[str, object] | None = None,
+    ranked: Ranked, index: str, setting: _Setting, rewritten: records.Rewriting | None = None
 ) -> _Outcome:
-    """Judge a run."""
+    """Judge a ranking."""
+    data = setting.data
+    assert isinstance(data, Retrieval)
     with setting.clock.phase("score", len(data.queries), "queries"):
-        verdict = retrieval.judge(run, data, setting.measures, setting.seed)
-    asked, full = setting.index
-    search = Search(spec=asked, full=str(full), depth=setting.depth, details=dict(details or {}))
-    return _Outcome(system, search, vectors, verdict, run)
+        verdict = retrieval.judge(ranked.run, data, setting.measures, setting.seed)
+    full = index if index == "given" else str(INDEXES.resolve(index))
+    search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
+    return _Outcome(
+        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, search, rewritten,
+        ranked.run,
+    )  # fmt: skip
 
 
-def _vectors(spec: str, encoder: Encoder, data: Data, setting: _Setting) -> _Outcome:
+def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
     """Encode the texts of a task that searches nothing, and judge their vectors."""
+    task, data, clock = setting.task.spec, setting.data, setting.clock
     assert not isinstance(data, Retrieval)
-    if setting.rewriting is not None:
-        raise InputError(f"{setting.task.spec} has no queries: nothing to rewrite")
+    if request.rewrite != "none":
+        raise InputError(f"{task} has no queries: nothing to rewrite")
+    if model not in request.opened and parse(model).name in RETRIEVERS:
+        raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
+    encoder = opened(model, request)
     if encoder.makes != "dense":
         raise InputError(
-            f"{spec} makes {encoder.makes} vectors and {setting.task.spec} is a task of "
+            f"{model} makes {encoder.makes} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes dense vectors"
         )
     kind: Any = JUDGED[data.kind]
-    vectors = represent(spec, encoder, kind.parts(data), setting.store, setting.clock)
+    before = spent(encoder)
+    vectors = represent(model, encoder, kind.parts(data), request.store, clock)
     dense = {name: part.values for name, part in vectors.parts.items() if isinstance(part, Dense)}
-    with setting.clock.phase("score"):
+    with clock.phase("score"):
         verdict = kind.judge(
-            dense, data, setting.measures, seed=setting.seed, progress=setting.clock.progress
+            dense, data, setting.measures, seed=setting.seed, progress=clock.progress
         )
-    system = _system(spec, encoder, next(iter(vectors.parts.values())))
-    return _Outcome(system, None, vectors, verdict)
+    system = described(model, encoder, next(iter(vectors.parts.values())))
+    return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
 
 
-def _recorded(outcome: _Outcome, data: Data, setting: _Setting) -> Evaluation:
+def _tuning(setting: _Setting, split: str) -> Tuning:
+    """Judged queries of another split of the task's collection, to choose weights by.
+
+    Raises InputError for the split that is measured, by whatever name, and the test split.
+    """
+    task, data = setting.task, setting.data
+    assert isinstance(data, Retrieval)
+    other = task.split(split)
+    assert isinstance(other, Retrieval)
+    if split == "test" or not set(other.queries.texts).isdisjoint(data.queries.texts):
+        raise InputError(
+            f"{task.spec}: tune={split}: these queries are measured with, or are the test split: "
+            "weights chosen by them prove nothing; name another split"
+        )
+    main = setting.measures[0]
+
+    def score(run: Run) -> float:
+        mean = retrieval.judge(run, other, [main], setting.seed).scores[str(main)].mean
+        return -np.inf if mean is None else mean
+
+    return Tuning(other, score)
+
+
+def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
+    """Ask some queries one by one, encoding and all; what each took is a detail of the search."""
+    if ranked.answer is None:
+        note = "latency is not measured: passages, candidates and rewritten queries"
+        return replace(ranked, warnings=(*ranked.warnings, note))
+    rows = np.linspace(0, queries - 1, min(asked, queries)).astype(int)
+    for row in rows[:WARM]:
+        ranked.answer(int(row))
+    taken = []
+    with clock.phase("ask one by one", len(rows), "queries"):
+        for done, row in enumerate(rows):
+            clock.progress("ask one by one", done, len(rows), "queries")
+            begun = time.perf_counter()
+            ranked.answer(int(row))
+            taken.append(1000 * (time.perf_counter() - begun))
+    p50, p95 = np.percentile(taken, (50, 95)).tolist()
+    found = {"p50": p50, "p95": p95, "queries": len(rows)}
+    return replace(ranked, details={**ranked.details, "latency_ms": found})
+
+
+def _recorded(outcome: _Outcome, setting: _Setting) -> Evaluation:
     """Everything together as a record."""
-    asked, verdict, vectors = setting.task, outcome.verdict, outcome.vectors
+    asked, data, verdict = setting.task, setting.data, outcome.verdict
     names = [str(measure) for measure in setting.measures]
     task = Asked(
         spec=asked.spec,
@@ -291,49 +272,19 @@ def _recorded(outcome: _Outcome, data: Data, setting: _Setting) -> Evaluation:
         reference=asked.definition.reference or data.origin.reference,
     )
     record = Record(
-        id=records.identity(outcome.system, task, outcome.search, setting.rewriting, names),
+        id=records.identity(outcome.system, task, outcome.search, outcome.rewriting, names),
         created=records.stamp(),
         system=outcome.system,
         task=task,
         search=outcome.search,
-        rewriting=setting.rewriting,
+        rewriting=outcome.rewriting,
         main_measure=names[0],
         scores=verdict.scores,
-        counts={**vectors.counts, **verdict.counts},
-        warnings=[*data.warnings, *vectors.warnings, *verdict.warnings],
+        counts={**outcome.counts, **verdict.counts},
+        spent=dict(outcome.spent),
+        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=records.environment(),
     )
     return Evaluation(record, verdict.per_query, data, outcome.run)
-
-
-def _system(spec: str, encoder: Encoder, documents: Embeddings) -> System:
-    """What a record says of an encoder."""
-    similarity, prompts = "dot", dict[str, str]()
-    if not isinstance(encoder, CollectionEncoder):
-        roles: tuple[Role, ...] = ("query", "document", "text")
-        similarity, prompts = encoder.similarity, {str(r): encoder.prompt(r) for r in roles}
-    return System(
-        spec=spec,
-        full=str(ENCODERS.resolve(encoder_spec(spec))),
-        fingerprint=dict(encoder.fingerprint()),
-        makes=encoder.makes,
-        similarity=similarity,
-        dimension=documents.width,
-        prompts=prompts,
-    )
-
-
-def _rewriter(spec: str) -> Rewriter | None:
-    """The rewriter that a spec names, None for queries as they are."""
-    return None if str(REWRITERS.resolve(spec)) == "none" else REWRITERS.create(spec)
-
-
-def _rewriting(spec: str, rewriter: Rewriter | None) -> records.Rewriting | None:
-    """What a record says of how queries were rewritten."""
-    if rewriter is None:
-        return None
-    full = str(REWRITERS.resolve(spec))
-    details = dict(rewriter.describe()) if isinstance(rewriter, TextRewriter) else {}
-    return records.Rewriting(spec=spec, full=full, details=details)

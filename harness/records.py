@@ -105,7 +105,7 @@ class Search(_Frozen):
 
 
 class Record(_Frozen):
-    """One evaluation of one system on one task."""
+    """One evaluation of one system on one task. spent: at endpoints, by name (tokens, cost)."""
 
     schema_version: int = SCHEMA
     id: str
@@ -117,6 +117,7 @@ class Record(_Frozen):
     main_measure: str
     scores: dict[str, Score]
     counts: dict[str, int | None]
+    spent: dict[str, float] = {}
     warnings: list[str]
     phases: list[Phase]
     bootstrap: dict[str, float]

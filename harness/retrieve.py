@@ -33,13 +33,14 @@ def retrieve(
     *,
     exclude_self: bool = False,
     feedback: Feedback | None = None,
+    first: Run | None = None,
     progress: Progress,
 ) -> Run:
     """The best `depth` documents of each query [q, k], by the one ranking rule.
 
     exclude_self: without the document that has the query's id. feedback: search first for the
-    documents that queries are moved towards. Raises InputError where feedback needs term counts
-    and the encoder has none.
+    documents that queries are moved towards; first: these, where another search found them. Raises
+    InputError where feedback needs term counts and the encoder has none.
     """
     data = collection.data
     deeper = depth + exclude_self  # one more, to leave `depth` without the query's own
@@ -47,7 +48,8 @@ def retrieve(
         documents = collection.counts if feedback.counts else collection.documents
         if documents is None:
             raise InputError("this rewriting needs term counts, which bm25 gives: choose bm25")
-        first = _first(queries, collection, feedback.depth, progress, exclude_self=exclude_self)
+        if first is None:
+            first = _first(queries, collection, feedback.depth, progress, exclude_self=exclude_self)
         queries = feedback.expand(queries, documents, first, progress)
     if data.corpus.parents is None:
         run = _passages(queries, collection, deeper, progress)

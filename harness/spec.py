@@ -3,7 +3,8 @@
     name[:target][,key=value...]        minilm    st:intfloat/e5-small-v2,dtype=float16    exact
 
 A spec is safe in a shell and in make: whatever else a value needs is percent-encoded when a spec
-is printed ("query_prompt=query%3A%20") and may be given plainly when it is read.
+is printed ("query_prompt=query%3A%20") and may be given plainly when it is read. A spec within a
+spec that has commas or plus signs stands in brackets: rrf:[bm25,k1=0.9]+minilm
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ from harness.types import InputError, reason
 
 T = TypeVar("T")
 SAFE = "/:@+"
+BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
 LISTED = 16  # choices that an error names, at most
 
 
@@ -38,7 +41,7 @@ class Spec:
     params: tuple[tuple[str, str], ...] = ()
 
     def __str__(self) -> str:
-        head = _quoted(self.name).replace(":", "%3A")
+        head = _percent(self.name).replace(":", "%3A")
         if self.target is not None:
             head += ":" + _quoted(self.target)
         return ",".join([head, *(f"{key}={_quoted(value)}" for key, value in self.params)])
@@ -49,15 +52,62 @@ class Spec:
 
 
 def _quoted(text: str) -> str:
+    """Percent-encoded, but for what stands in brackets: a spec, quoted already."""
+    return "".join(part if inner else _percent(part) for part, inner in _brackets(text))
+
+
+def _percent(text: str) -> str:
     """Percent-encoded, "~" too: a shell reads it as a home folder in TASK=folder:~/data."""
     return quote(text, safe=SAFE).replace("~", "%7E")
 
 
+def _unquoted(text: str) -> str:
+    return "".join(part if inner else unquote(part) for part, inner in _brackets(text))
+
+
+def _brackets(text: str) -> list[tuple[str, bool]]:
+    """A text cut where brackets open and close: each part, and whether it stands in brackets.
+
+    A bracket without its partner, or around what no spec holds, is a character like any other.
+    """
+    parts, low, at = list[tuple[str, bool]](), 0, 0
+    while (at := text.find("[", at)) >= 0:
+        depth = 0
+        for end in range(at, len(text)):
+            depth += (text[end] == "[") - (text[end] == "]")
+            if not depth:
+                break
+        if depth or not BRACKETED.fullmatch(text, at, end + 1):
+            at += 1
+            continue
+        parts += [(text[low:at], False), (text[at : end + 1], True)]
+        low = at = end + 1
+    return [*parts, (text[low:], False)]
+
+
+def split(text: str, separator: str) -> list[str]:
+    """Parts of a text between separators that stand in no brackets.
+
+    split("[bm25,k1=0.9]+minilm", "+") -> ["[bm25,k1=0.9]", "minilm"]
+    """
+    parts = [""]
+    for part, inner in _brackets(text):
+        first, *more = [part] if inner else part.split(separator)
+        parts[-1] += first
+        parts += more
+    return parts
+
+
 def parse(text: str | Spec) -> Spec:
-    """Read a spec. Raises InputError that quotes the text and names the part that is wrong."""
+    """Read a spec, with brackets around it or without. Raises InputError that quotes the text and
+    names the part that is wrong.
+    """
     if isinstance(text, Spec):
         return text
-    head, *rest = text.strip().split(",")
+    text = text.strip()
+    if len(_brackets(text)) == 3 and text[0] == "[" and text[-1] == "]":
+        text = text[1:-1]
+    head, *rest = split(text, ",")
     name, colon, target = head.partition(":")
     if not name:
         raise InputError(f"{text!r} names nothing: expected name[:target][,key=value...]")
@@ -70,8 +120,8 @@ def parse(text: str | Spec) -> Spec:
             raise InputError(f"{text!r}: {part!r} is not key=value (write a comma as %2C)")
         if key.strip() in params:
             raise InputError(f"{text!r} gives {key.strip()} twice")
-        params[key.strip()] = unquote(value)
-    return Spec(unquote(name), unquote(target) if colon else None, tuple(params.items()))
+        params[key.strip()] = _unquoted(value)
+    return Spec(unquote(name), _unquoted(target) if colon else None, tuple(params.items()))
 
 
 @dataclass(frozen=True)

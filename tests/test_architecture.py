@@ -23,11 +23,13 @@ LAYERS: list[list[str]] = [
     ["harness"],
     ["types"],
     ["spec"],
-    ["ranking", "phases", "disk"],
-    ["sources", "sources.*", "encoders", "encoders.*", "store", "indexes", "indexes.*",
-     "measures", "measures.*", "stats", "trec"],
+    ["ranking", "phases", "disk", "endpoint"],
+    ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
+     "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
     ["records", "represent", "catalog", "rewriting", "rewriting.*"],
     ["retrieve", "kinds", "kinds.*", "aggregate", "compare", "exchange", "exchange.*"],
+    ["single"],
+    ["retrievers", "retrievers.*"],
     ["pipeline", "board", "gate"],
     ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
     ["terminal"],
@@ -37,6 +39,7 @@ LAYERS: list[list[str]] = [
 # which packages of the widest layer may know of each other
 NEIGHBOURS = {
     ("store", "encoders"),
+    ("rerankers", "encoders"),  # how weights are found and what is refused
     ("stats", "measures"),
     ("trec", "sources"),
     ("report", "studies"),  # what is shown
@@ -121,7 +124,7 @@ def test_every_layer_that_is_there_is_used():
 
 
 def test_a_package_does_not_know_what_is_registered_in_it():
-    for package in ("sources", "encoders", "indexes", "rewriting"):
+    for package in ("sources", "encoders", "rerankers", "indexes", "rewriting", "retrievers"):
         assert not [name for name in ours(package) if name.startswith(f"{package}.")]
 
 

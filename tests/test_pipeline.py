@@ -220,7 +220,9 @@ def shouting():
 @pytest.mark.usefixtures("shouting")
 def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     encoder = Counting()
-    found = evaluate("hashing", small, rewrite="shouting", loaded=encoder, measures=["R@2"])
+    found = evaluate(
+        "hashing", small, rewrite="shouting", opened={"hashing": encoder}, measures=["R@2"]
+    )
     assert set(encoder.seen) - set(DOCUMENTS.values()) == {
         "loud car",
         "loud red apple",
@@ -230,7 +232,7 @@ def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     assert found.record.rewriting.details == {"by": "hand"}
     assert "rewrite" in [phase.name for phase in found.record.phases]
     assert found.data.queries.texts[0] == "red apple"  # the task stays what it is
-    plain = evaluate("hashing", small, loaded=Counting(), measures=["R@2"]).record
+    plain = evaluate("hashing", small, opened={"hashing": Counting()}, measures=["R@2"]).record
     assert found.record.task.fingerprint == plain.task.fingerprint
 
 
@@ -379,7 +381,7 @@ def test_an_encoder_that_returns_nan_is_an_encoding_error(small, tmp_path):
             return np.full(4, np.nan, np.float32)
 
     with pytest.raises(EncodingError, match="returned NaN or infinity for 4 of 4 texts"):
-        evaluate("hashing", small, store=Store(tmp_path / "store"), loaded=Broken())
+        evaluate("hashing", small, store=Store(tmp_path / "store"), opened={"hashing": Broken()})
 
 
 @pytest.mark.parametrize("encoder", ["hashing,dim=64", "bm25,k1=0.9,b=0.4", "hashing"])
@@ -476,7 +478,7 @@ def test_dot_product_models_are_not_normalised(tmp_path):
             return {"algorithm": "dot"}
 
     cosine = evaluate("hashing", task, measures=["P@1"])
-    dot = evaluate("hashing", task, measures=["P@1"], loaded=Dot())
+    dot = evaluate("hashing", task, measures=["P@1"], opened={"hashing": Dot()})
     assert cosine.record.main.mean == 0.0
     assert dot.record.main.mean == 1.0
     assert dot.run.scores[0].tolist() == [3.0]

@@ -81,10 +81,10 @@ def test_two_tasks_that_share_documents_encode_them_once(tmp_path):
     store, encoder = Store(tmp_path / "store"), Counting()
     for task in (one, two):
         # the record names an encoder that specs know; the one that is loaded counts
-        evaluate("hashing,dim=4", task, store=store, loaded=encoder)
+        evaluate("hashing,dim=4", task, store=store, opened={"hashing,dim=4": encoder})
     assert sorted(encoder.seen) == sorted([*more.values(), "number 1", "number 2"])
     assert len(encoder.loads) == 2
-    evaluate("hashing,dim=4", two, store=store, loaded=encoder)
+    evaluate("hashing,dim=4", two, store=store, opened={"hashing,dim=4": encoder})
     assert len(encoder.loads) == 2  # nothing was missing: the weights stayed on the disk
 
 

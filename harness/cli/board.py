@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -248,16 +248,15 @@ def _evaluated(
 ) -> list[Path]:
     """Records of a model on a baseline's tasks, searched and measured as there."""
     from harness import records
-    from harness.encoders import ENCODERS, encoder_spec
     from harness.pipeline import evaluate
 
-    store, loaded, made = open_store(cache), ENCODERS.create(encoder_spec(model)), []
+    store, opened, made = open_store(cache), dict[str, Any](), []
     for task, (_, record) in held.tasks.items():
         with terminal.showing(f"{model} on {task}", quiet) as progress:
             found = evaluate(
                 model, record.task.spec, record.search.spec if record.search else "exact",
                 rewrite=record.rewriting.spec if record.rewriting else "none",
-                measures=list(record.scores), store=store, seed=seed, loaded=loaded,
+                measures=list(record.scores), store=store, seed=seed, opened=opened,
                 progress=progress,
             )  # fmt: skip
         made.append(records.save(found.record, found.per_query, out))

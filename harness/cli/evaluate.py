@@ -6,7 +6,7 @@ import os
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,6 @@ from harness.cli.common import (
 from harness.types import HarnessError, InputError, Progress, Retrieval, reason
 
 if TYPE_CHECKING:
-    from harness.encoders import Encoder
     from harness.pipeline import Evaluation
     from harness.records import Record
     from harness.store import Store
@@ -63,6 +62,9 @@ def evaluate(
     trec: Annotated[
         Path | None, typer.Option("--trec", help="Folder for run and qrels files as TREC's.")
     ] = None,
+    latency: Annotated[
+        int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")] = 0,
     cache: Cache = None,
     plugin: Plugins = None,
@@ -84,7 +86,7 @@ def evaluate(
     for system in systems:
         one = partial(
             _one, system, index=index, rewrite=rewrite, measures=measure or [], seed=seed,
-            store=store, opened={},
+            store=store, latency=latency, opened={},
         )  # fmt: skip
         for name in tasks:
             pair = f"{system} on {name}"
@@ -117,14 +119,14 @@ def _checked(
 ) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
     from harness import catalog
-    from harness.encoders import ENCODERS, encoder_spec
     from harness.indexes import INDEXES
     from harness.measures import Measure
+    from harness.retrievers import resolve
     from harness.rewriting import REWRITERS
 
     for system in systems:
         if isinstance(system, str):
-            ENCODERS.resolve(encoder_spec(system))
+            resolve(system)
     expanded = catalog.expand(tasks)
     for name in expanded:
         catalog.task(name)
@@ -144,21 +146,18 @@ def _one(
     measures: list[str],
     seed: int,
     store: Store,
-    opened: dict[str, Encoder],
+    latency: int,
+    opened: dict[str, Any],
     progress: Progress,
 ) -> Evaluation:
     """Measure one model or run file; a model is opened once and kept in `opened`."""
-    from harness.encoders import ENCODERS, encoder_spec
     from harness.pipeline import evaluate, evaluate_run
 
     if isinstance(system, Path):
         return evaluate_run(system, task, measures=measures, seed=seed, progress=progress)
-    if system not in opened:
-        progress("open the model", 0, 0, "")
-        opened[system] = ENCODERS.create(encoder_spec(system))
     return evaluate(
         system, task, index, rewrite=rewrite, measures=measures, store=store, seed=seed,
-        loaded=opened[system], progress=progress,
+        latency=latency, opened=opened, progress=progress,
     )  # fmt: skip
 
 

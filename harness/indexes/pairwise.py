@@ -17,12 +17,11 @@ from harness.types import (
     Dense,
     Embeddings,
     Float32,
-    Int32,
-    Int64,
     MultiVector,
     Progress,
     Run,
     Sparse,
+    silent,
 )
 
 Metric = Literal["ip", "l2"]
@@ -41,22 +40,39 @@ def rank(
     q = len(queries)
     k = min(k, int(np.diff(candidates.indptr).max(initial=1)))
     rows = np.repeat(np.arange(q), np.diff(candidates.indptr))
-    scores = np.empty(len(rows), np.float32)
+    found = scores(queries, documents, rows, candidates.docs, progress=progress)
+    return ranking.of_cells(rows, candidates.docs, found, q=q, k=k)
+
+
+def scores(
+    queries: Embeddings,
+    documents: Embeddings,
+    rows: NDArray[np.integer],
+    docs: NDArray[np.integer],
+    *,
+    progress: Progress = silent,
+) -> Float32:
+    """Inner products, or MaxSim, of pairs of rows [p], as exact search computes them."""
+    found = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), CELLS):
         part = slice(start, start + CELLS)
-        scores[part] = _products(queries, documents, rows[part], candidates.docs[part])
+        found[part] = _scores(queries, documents, rows[part], docs[part])
         progress("search", min(start + CELLS, len(rows)), len(rows), "candidates")
-    return ranking.of_cells(rows, candidates.docs, scores, q=q, k=k)
+    return found
 
 
-def _products(queries: Embeddings, documents: Embeddings, rows: Int64, docs: Int32) -> Float32:
-    """Inner products [p], as exact search computes them."""
+def _scores(
+    queries: Embeddings,
+    documents: Embeddings,
+    rows: NDArray[np.integer],
+    docs: NDArray[np.integer],
+) -> Float32:
     if isinstance(queries, Sparse) and isinstance(documents, Sparse):
         products = queries.matrix[rows].multiply(documents.matrix[docs]).tocsr()
         ones = np.ones(products.shape[1], np.float32)
         return np.asarray(products @ ones)  # added term by term; sum(axis=1) has another order
     if isinstance(queries, MultiVector) and isinstance(documents, MultiVector):
-        return maxsim.scores(queries, documents, rows, docs)
+        return maxsim.scores(queries, documents, rows.astype(np.int64), docs)
     assert isinstance(queries, Dense)
     assert isinstance(documents, Dense)
     chosen = np.ascontiguousarray(documents.values[docs])
@@ -65,7 +81,7 @@ def _products(queries: Embeddings, documents: Embeddings, rows: Int64, docs: Int
 
 def dense(
     queries: Float32,
-    rows: Int64,
+    rows: NDArray[np.integer],
     documents: Float32,
     docs: NDArray[np.integer],
     metric: Metric = "ip",

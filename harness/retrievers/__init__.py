@@ -1,0 +1,74 @@
+"""Systems made of others: each module registers retrievers that a spec can name as a model.
+
+rerank:MODEL,first=bm25        rrf:bm25+minilm        convex:[bm25,k1=0.9]+minilm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from harness import single
+from harness.encoders import ENCODERS, encoder_spec
+from harness.records import System
+from harness.single import Ranked, Request
+from harness.spec import Registry, Spec, parse
+from harness.types import Retrieval
+
+N = TypeVar("N", int | None, float)
+
+
+class Retriever(Protocol):
+    """Makes one ranking of those of other systems."""
+
+    def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
+        """Its ranking of the documents. spec: what it was asked by."""
+
+
+RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.retrievers")
+
+
+def resolve(model: str | Spec) -> Spec:
+    """The full spec of an encoder or a retriever. Raises InputError with the real choices."""
+    spec = parse(model)
+    return (
+        RETRIEVERS.resolve(spec)
+        if spec.name in RETRIEVERS
+        else ENCODERS.resolve(encoder_spec(spec))
+    )
+
+
+def rank(model: str, data: Retrieval, request: Request) -> Ranked:
+    """A model's ranking of a collection. model: the spec of an encoder or of a retriever.
+
+    Raises what encoders, indexes, rerankers and the store raise.
+    """
+    spec = parse(model)
+    if model not in request.opened and spec.name in RETRIEVERS:
+        return RETRIEVERS.create(spec).rank(model, data, request)
+    return single.rank(model, data, request)
+
+
+def combined(spec: str, systems: Sequence[System], **decided: object) -> System:
+    """What a record says of a system made of others. decided: what else decides its rankings."""
+    full = str(RETRIEVERS.resolve(spec))
+    parts = [{"fingerprint": one.fingerprint, "prompts": one.prompts} for one in systems]
+    return System(
+        spec=spec,
+        full=full,
+        fingerprint={"retriever": full, "parts": parts, **decided},
+        makes="run",
+        similarity="given",
+        dimension=None,
+        prompts={},
+    )
+
+
+def together(found: Sequence[Mapping[str, N]]) -> dict[str, N]:
+    """Sums by name over the parts of a system; None where one is not known."""
+    sums: dict[str, N] = {}
+    for part in found:
+        for name, value in part.items():
+            known = sums.get(name, 0)
+            sums[name] = None if value is None or known is None else known + value
+    return sums

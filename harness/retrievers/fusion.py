@@ -1,0 +1,263 @@
+"""Rankings of several retrievers as one: by their ranks, or by a convex combination of scores.
+
+A document that a retriever does not return counts there as its worst: nothing for ranks, the lowest
+normalised score of the query for scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+from harness import ranking
+from harness.retrievers import RETRIEVERS, combined, rank, together
+from harness.rewriting import REWRITERS, Feedback
+from harness.single import Ranked, Request
+from harness.spec import split
+from harness.types import Float64, InputError, Int64, Retrieval, Run
+
+Norm = Literal["min-max", "z-score", "theoretical", "none"]
+Interpolate = Literal["after", "before", "both"]
+STEPS = {2: 20, 3: 10}  # of a weight from 0 to 1 that are tried, by the number of retrievers
+
+
+@RETRIEVERS.register("rrf")
+def reciprocal_rank(
+    target: str, *, k: int = 60, depth: int = 1000, interpolate: Interpolate = "after"
+) -> Fusion:
+    """Reciprocal rank fusion: the sum of 1 / (k + rank) over retrievers, as rrf:bm25+minilm.
+
+    depth: results of each. interpolate: around pseudo-relevance feedback (--rewrite), see convex.
+    Cormack, Clarke and Buettcher 2009.
+    """
+    if k < 0:
+        raise InputError(f"rrf: k={k}: expected 0 or more")
+    return Fusion(_parts("rrf", target), depth, interpolate, k=k)
+
+
+@RETRIEVERS.register("convex")
+def convex(
+    target: str,
+    *,
+    weights: str = "",
+    norm: Norm = "min-max",
+    tune: str = "",
+    depth: int = 1000,
+    interpolate: Interpolate = "after",
+) -> Fusion:
+    """A convex combination of normalised scores, as convex:bm25+minilm,weights=0.4+0.6
+
+    weights: one a retriever, equal without any; scaled to sum 1. tune: the split whose judgments
+    choose them, never the one measured. norm: min-max and z-score of each query's results;
+    theoretical: from the lowest score possible (0 for bm25, -1 for cosine) to the query's best
+    (Bruch, Gai and Ingber 2023). depth: results of each. interpolate: combine after
+    pseudo-relevance feedback, before it (feedback looks at the combination, and what it finds is
+    the result), or both (Li et al. 2022, "To interpolate or not to interpolate").
+    """
+    parts = _parts("convex", target)
+    if weights and tune:
+        raise InputError(f"convex: weights={weights} and tune={tune}: expected one of them")
+    given = _weights(weights, len(parts)) if weights else (1 / len(parts),) * len(parts)
+    if tune and len(parts) not in STEPS:
+        raise InputError(f"convex: tune={tune}: weights of {len(parts)} are not tuned: give them")
+    return Fusion(parts, depth, interpolate, norm=norm, weights=given, tune=tune)
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """Retrievers by their specs, and how their rankings become one: by ranks where k is given."""
+
+    parts: tuple[str, ...]
+    depth: int
+    interpolate: Interpolate
+    k: int | None = None
+    norm: Norm = "none"
+    weights: tuple[float, ...] = ()
+    tune: str = ""
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise InputError(f"fusion: depth={self.depth}: expected at least 1")
+
+    def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
+        """Rank by each, and combine; around feedback as `interpolate` says."""
+        asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
+        chosen = self._tuned(asked)
+        feedback = isinstance(REWRITERS.create(request.rewrite), Feedback)
+        if not feedback or self.interpolate == "after":
+            found = self._each(data, asked)
+        else:
+            found, chosen = self._around(data, asked, chosen)
+        with request.clock.phase("fuse", len(data.queries), "queries"):
+            run = self._fused(found, chosen, request.depth)
+        systems = [part.system for part in found]
+        details: dict[str, object] = {
+            "bytes": sum(int(str(part.details.get("bytes", 0))) for part in found),
+            "parts": {
+                system.spec: dict(p.details) for system, p in zip(systems, found, strict=True)
+            },
+        }
+        if chosen:
+            details["weights"] = list(chosen)
+        answers = [part.answer for part in found]
+
+        def answer(row: int) -> Run:
+            runs = [replace(p, run=ask(row)) for p, ask in zip(found, answers, strict=True) if ask]
+            return self._fused(runs, chosen, request.depth)
+
+        return Ranked(
+            run,
+            combined(spec, systems, weights=list(chosen)),
+            details,
+            together([part.counts for part in found]),
+            tuple(dict.fromkeys(warning for part in found for warning in part.warnings)),
+            together([part.spent for part in found]),
+            rewritten=any(part.rewritten for part in found),
+            answer=answer if all(answers) else None,
+        )
+
+    def _each(self, data: Retrieval, request: Request) -> list[Ranked]:
+        return [
+            rank(part, data, replace(request, clock=request.clock.within(part)))
+            for part in self.parts
+        ]
+
+    def _around(
+        self, data: Retrieval, request: Request, weights: tuple[float, ...]
+    ) -> tuple[list[Ranked], tuple[float, ...]]:
+        """Rankings to combine where feedback looks at what was combined before, and weights."""
+        if data.corpus.parents is not None:
+            raise InputError(
+                f"interpolate={self.interpolate}: feedback looks at passages, and a combination "
+                "ranks documents: use interpolate=after"
+            )
+        before = self._each(data, replace(request, rewrite="none"))
+        first = self._fused(before, weights, request.depth)
+        moved = self._each(data, replace(request, feedback=first))
+        if self.interpolate == "both":
+            return moved, weights
+        kept = [i for i, part in enumerate(moved) if part.rewritten]
+        if not kept:
+            raise InputError(f"no part of {'+'.join(self.parts)} takes {request.rewrite}")
+        total = sum(weights[i] for i in kept) if weights else 0
+        scaled = tuple(weights[i] / total if total else 1 / len(kept) for i in kept)
+        return [moved[i] for i in kept], scaled if weights else ()
+
+    def _tuned(self, request: Request) -> tuple[float, ...]:
+        """The weights; chosen by the judgments of another split, where that is asked for."""
+        if not self.tune:
+            return self.weights
+        if request.tuning is None:
+            raise InputError(f"tune={self.tune}: there is no other split here: give weights")
+        with request.clock.phase(f"load {self.tune}"):
+            tuning = request.tuning(self.tune)
+        clock = request.clock.within(f"tune on {self.tune}")
+        found = self._each(tuning.data, replace(request, clock=clock, rewrite="none"))
+        steps, scored = STEPS[len(found)], list[tuple[float, float, tuple[float, ...]]]()
+        for counts in product(range(steps + 1), repeat=len(found)):
+            if sum(counts) == steps:
+                weights = tuple(count / steps for count in counts)
+                score = tuning.score(self._fused(found, weights, request.depth))
+                uneven = sum((weight - 1 / len(found)) ** 2 for weight in weights)
+                scored.append((score, -uneven, weights))
+        return max(scored)[2]
+
+    def _fused(self, found: Sequence[Ranked], weights: tuple[float, ...], k: int) -> Run:
+        runs = [part.run for part in found]
+        if self.k is not None:
+            return by_rank(runs, self.k, k)
+        scores, floors = zip(*(normalised(part, self.norm) for part in found), strict=True)
+        return by_score(runs, scores, floors, weights, k)
+
+
+def by_rank(runs: Sequence[Run], constant: int, k: int) -> Run:
+    """Reciprocal rank fusion of runs [q, any]: the k best by the sum of 1 / (constant + rank)."""
+    scores = [
+        np.broadcast_to(1 / (constant + 1.0 + np.arange(run.docs.shape[1])), run.docs.shape)
+        for run in runs
+    ]
+    floors = [np.zeros(len(run.docs)) for run in runs]
+    return by_score(runs, scores, floors, (1.0,) * len(runs), k)
+
+
+def by_score(
+    runs: Sequence[Run],
+    scores: Sequence[Float64],
+    floors: Sequence[Float64],
+    weights: Sequence[float],
+    k: int,
+) -> Run:
+    """The k best by the weighted sum of scores [q, any]. floors: [q] of each run, the score of a
+    document that it does not hold. Sums are of float64, in the order of the runs.
+    """
+    cells, parts = list[Int64](), list[Float64]()
+    width = 1 + max(int(run.docs.max(initial=0)) for run in runs)
+    for run, score, floor, weight in zip(runs, scores, floors, weights, strict=True):
+        rows, columns = np.nonzero(run.docs >= 0)
+        cells.append(rows * width + run.docs[rows, columns])
+        parts.append(weight * (score[rows, columns] - floor[rows]))
+    keys, of = np.unique(np.concatenate(cells), return_inverse=True)
+    sums = np.bincount(of, np.concatenate(parts), minlength=len(keys))
+    rows, docs = np.divmod(keys, width)
+    least = sum(weight * floor for weight, floor in zip(weights, floors, strict=True))
+    total = (sums + np.asarray(least)[rows]).astype(np.float32)
+    return ranking.of_cells(rows, docs.astype(np.int32), total, q=len(runs[0].docs), k=k)
+
+
+def normalised(part: Ranked, norm: Norm) -> tuple[Float64, Float64]:
+    """Scores [q, k] on a common scale, and [q] that of a document which is not among them.
+
+    Equal scores are 1 (min-max) or 0 (z-score). Raises InputError for the theoretical bounds of
+    scores that have none.
+    """
+    run, least = part.run, part.least
+    found = run.docs >= 0
+    scores = np.where(found, run.scores.astype(np.float64), np.nan)
+    none = ~found.any(axis=1)
+    scores[none] = 0  # of a query without results: whatever they are, they are of no document
+    if norm == "none":
+        return scores, np.nanmin(scores, axis=1)
+    if norm == "z-score":
+        deviation = np.nanstd(scores, axis=1, keepdims=True)
+        values = (scores - np.nanmean(scores, axis=1, keepdims=True)) / np.where(
+            deviation > 0, deviation, 1
+        )
+        return values, np.nanmin(values, axis=1)
+    if norm == "theoretical" and least is None:
+        raise InputError(
+            f"norm=theoretical: the scores of {part.system.spec} have no lowest one that is "
+            "possible: choose norm=min-max"
+        )
+    low = np.nanmin(scores, axis=1, keepdims=True) if norm == "min-max" else np.float64(least or 0)
+    span = np.nanmax(scores, axis=1, keepdims=True) - low
+    values = np.where(span > 0, (scores - low) / np.where(span > 0, span, 1), 1.0)
+    return values, np.zeros(len(scores))
+
+
+def _parts(name: str, target: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in split(target, "+"))
+    if len(parts) < 2 or not all(parts):
+        raise InputError(f"{name}:{target}: expected retrievers with + between, as bm25+minilm")
+    repeated = {part for part in parts if parts.count(part) > 1}
+    if repeated:
+        raise InputError(f"{name}:{target}: {repeated.pop()} occurs twice: name it once")
+    return parts
+
+
+def _weights(text: str, parts: int) -> tuple[float, ...]:
+    try:
+        weights = [float(part) for part in text.split("+")]
+    except ValueError:
+        weights = []
+    total = sum(weights)
+    fits = all(0 <= weight < float("inf") for weight in weights) and 0 < total < float("inf")
+    if len(weights) != parts or not fits:
+        raise InputError(
+            f"convex: weights={text}: expected {parts} numbers with + between, none below 0, not "
+            "all 0, as 0.4+0.6"
+        )
+    return tuple(weight / total for weight in weights)

@@ -1,0 +1,179 @@
+"""A first stage's best documents read again, by a model that is dearer and better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from harness import ranking, single
+from harness.encoders import ENCODERS, CollectionEncoder, Encoder
+from harness.indexes import pairwise
+from harness.kinds import Parts
+from harness.records import System
+from harness.represent import Counts, represent
+from harness.rerankers import RERANKERS, Reranker, reranker_spec
+from harness.retrievers import RETRIEVERS, combined, rank, together
+from harness.single import Ranked, Request, spent
+from harness.spec import parse
+from harness.types import Float32, InputError, Int32, Int64, Retrieval, Run, silent
+
+Cells = tuple[Int64, Int32]
+"""Rows of queries, ascending, and of documents [p]."""
+
+
+@RETRIEVERS.register("rerank")
+@dataclass(frozen=True)
+class Rerank:
+    """A first stage's best, ordered by a cross-encoder, an endpoint, or any encoder's vectors.
+
+    target: a reranker (cross:MODEL, or a bare hub id or folder) or an encoder (colbert:MODEL).
+    first: any retriever; depth: how many of its results are scored again, the others follow in
+    their order. As rerank:colbert:minilm,first=bm25,depth=100
+    """
+
+    target: str
+    first: str = "bm25"
+    depth: int = 100
+
+    def __post_init__(self) -> None:
+        if self.depth < 1:
+            raise InputError(f"rerank: depth={self.depth}: expected at least 1")
+
+    def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
+        """Rank by the first stage, score its best again, and put these first."""
+        if data.corpus.parents is not None:
+            raise InputError(f"{spec}: documents are ranked by their passages here: not reranked")
+        asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
+        first = rank(self.first, data, replace(asked, clock=request.clock.within(self.first)))
+        rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
+        cells = rows, first.run.docs[rows, columns]
+        named = parse(self.target)
+        encodes = named.name not in RERANKERS and named.name in ENCODERS
+        score = _by_vectors if encodes else _by_reading
+        second = score(self.target, data, cells, request)
+
+        def answer(row: int) -> Run:
+            assert first.answer is not None
+            found = first.answer(row)
+            docs = found.docs[0, : self.depth]
+            docs = docs[docs >= 0]
+            own = np.zeros(len(docs), np.int64), docs
+            return self._reordered(found, own, second.alone(row, docs), request.depth)
+
+        return Ranked(
+            self._reordered(first.run, cells, second.scores, request.depth),
+            combined(spec, [first.system, second.system]),
+            {
+                "parts": {self.first: dict(first.details)},
+                "bytes": first.details.get("bytes"),
+                "reranked": len(rows),
+            },
+            together([first.counts, second.counts]),
+            (*first.warnings, *second.warnings),
+            together([first.spent, second.spent]),
+            rewritten=first.rewritten,
+            answer=answer if first.answer else None,
+        )
+
+    def _reordered(self, run: Run, cells: Cells, scores: Float32, k: int) -> Run:
+        return reordered(run, cells, scores, depth=self.depth, k=k)
+
+
+@dataclass(frozen=True)
+class _Second:
+    """What a second stage made of pairs: scores [p]. alone: those of one query's documents, asked
+    anew.
+    """
+
+    scores: Float32
+    system: System
+    counts: Counts
+    warnings: tuple[str, ...]
+    spent: Mapping[str, float]
+    alone: Callable[[int, Int32], Float32]
+
+
+def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _Second:
+    """Scores of a reranker, which reads query and document together."""
+    named = str(reranker_spec(spec))
+    if named not in request.opened:
+        request.opened[named] = RERANKERS.create(named)
+    reranker: Reranker = request.opened[named]
+    queries, texts, before = data.queries.texts, data.corpus.texts, spent(reranker)
+    with request.clock.phase("load reranker"):
+        reranker.load()
+    with request.clock.phase("rerank", len(cells[0]), "pairs"):
+        pairs = [(queries[row], texts[doc]) for row, doc in zip(*cells, strict=True)]
+        scored = reranker.score(pairs, request.clock.progress)
+    system = System(
+        spec=spec,
+        full=str(RERANKERS.resolve(named)),
+        fingerprint=dict(reranker.fingerprint()),
+        makes="scores",
+        similarity="given",
+        dimension=None,
+        prompts={},
+    )
+
+    def alone(row: int, docs: Int32) -> Float32:
+        return reranker.score([(queries[row], texts[doc]) for doc in docs], silent).scores
+
+    return _Second(
+        scored.scores,
+        system,
+        {
+            "pairs": len(pairs),
+            "pairs_tokens": scored.tokens if scored.tokens >= 0 else None,
+            "pairs_truncated": scored.truncated,
+        },
+        tuple(getattr(reranker, "warnings", ())),
+        spent(reranker, before),
+        alone,
+    )
+
+
+def _by_vectors(spec: str, data: Retrieval, cells: Cells, request: Request) -> _Second:
+    """Scores of an encoder's vectors. Only documents that are scored are encoded, unless terms are
+    weighed by the whole corpus.
+    """
+    encoder: Encoder = single.opened(spec, request)
+    rows, docs = cells
+    kept: Int64 = np.arange(len(data.corpus))
+    if not isinstance(encoder, CollectionEncoder):
+        kept = np.unique(docs).astype(np.int64)
+    texts = [data.corpus.texts[row] for row in kept]
+    parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
+    before, clock = spent(encoder), request.clock.within(spec)
+    vectors = represent(spec, encoder, parts, request.store, clock)
+    documents, queries = vectors.parts["documents"], vectors.parts["queries"]
+    system = single.described(spec, encoder, documents)
+    if system.similarity == "cosine":
+        single.units(documents, queries)
+    with request.clock.phase("rerank", len(rows), "pairs"):
+        places = np.searchsorted(kept, docs)
+        scores = pairwise.scores(queries, documents, rows, places, progress=clock.progress)
+
+    def alone(row: int, found: Int32) -> Float32:
+        one = single.one_query(encoder, queries, data.queries.texts, row)
+        places = np.searchsorted(kept, found)
+        return pairwise.scores(one, documents, np.zeros(len(found), np.int64), places)
+
+    warnings = tuple(vectors.warnings)
+    paid = spent(encoder, before)
+    return _Second(scores, system, {"pairs": len(rows)}, warnings, paid, alone)
+
+
+def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
+    """The k best of a run [q, m] whose first `depth` results, the cells [p], have new scores: these
+    first, by the ranking rule; the others follow in their order, each scored 1 lower.
+    """
+    rows, docs = cells
+    head = ranking.of_cells(rows, docs, scores, q=len(run.docs), k=depth)
+    left = run.docs[:, depth:]
+    lowest = np.where(head.docs >= 0, head.scores, np.inf).min(axis=1, initial=np.inf)
+    lower = lowest[:, None] - 1 - np.arange(left.shape[1])
+    below = np.where(left >= 0, lower, 0).astype(np.float32)
+    both = np.hstack([head.docs, left])[:, :k], np.hstack([head.scores, below])[:, :k]
+    return Run(*both)

@@ -1,0 +1,254 @@
+"""One model with its index: a ranking of a collection's documents for each query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness import records
+from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
+from harness.indexes import INDEXES, Index, Searcher, Structured, saved
+from harness.kinds import retrieval
+from harness.phases import Clock
+from harness.records import System
+from harness.represent import Counts, represent, unit
+from harness.retrieve import Collection, retrieve
+from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
+from harness.store import Store
+from harness.types import (
+    Dense,
+    Embeddings,
+    InputError,
+    MultiVector,
+    Retrieval,
+    Role,
+    Run,
+    Sparse,
+    silent,
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a system.
+
+    depth: results of a query. index, rewrite: specs. lenient: vectors that the index does not take
+    are searched exactly, and rewriting that does not fit is left out, where some part of a system
+    can have them. instructions: the task's, by role. feedback: what pseudo-relevance feedback looks
+    at, in place of a first search. opened: encoders and rerankers by spec, which stay loaded.
+    tuning: judged queries by the name of their split, to choose weights by.
+    """
+
+    depth: int
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    index: str = "exact"
+    rewrite: str = "none"
+    exclude_self: bool = False
+    lenient: bool = False
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    feedback: Run | None = None
+    opened: dict[str, Any] = field(default_factory=dict)
+    tuning: Callable[[str], Tuning] | None = None
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Queries to choose weights by, and the mean of the task's measure over a ranking of them."""
+
+    data: Retrieval
+    score: Callable[[Run], float]
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A system's ranking [q, k], what the system is, and what was counted on the way.
+
+    details: of the search, for the record. spent: at endpoints, by name. least: the lowest score
+    that is possible, None where there is none. rewritten: whether queries were rewritten. answer:
+    asks one query, by its row, alone and anew; None where that cannot be.
+    """
+
+    run: Run
+    system: System
+    details: Mapping[str, object] = field(default_factory=dict)
+    counts: Counts = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    spent: Mapping[str, float] = field(default_factory=dict)
+    least: float | None = None
+    rewritten: bool = False
+    answer: Callable[[int], Run] | None = None
+
+
+def opened(spec: str, request: Request) -> Encoder:
+    """The encoder that a spec names, for the task's instructions; created once."""
+    if spec not in request.opened:
+        request.clock.progress("open the model", 0, 0, "")
+        request.opened[spec] = ENCODERS.create(encoder_spec(spec))
+    encoder: Encoder = request.opened[spec]
+    return instructed(encoder, request.instructions)
+
+
+def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
+    """Rewrite, encode, build, search. spec: of an encoder.
+
+    Raises InputError where encoder, index and rewriting do not fit; else what they raise.
+    """
+    encoder, clock = opened(spec, request), request.clock
+    index, rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
+    feedback = rewriter if isinstance(rewriter, Feedback) else None
+    if isinstance(rewriter, TextRewriter):
+        with clock.phase("rewrite", len(data.queries), "queries"):
+            root = request.store.root
+            texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
+            data = replace(data, queries=replace(data.queries, texts=texts))
+    counts, before = feedback is not None and feedback.counts, spent(encoder)
+    vectors = represent(spec, encoder, retrieval.parts(data), request.store, clock, counts=counts)
+    documents, queries = vectors.parts["documents"], vectors.parts["queries"]
+    system = described(spec, encoder, documents)
+    with clock.phase("build", len(data.corpus), "documents"):
+        if system.similarity == "cosine":
+            units(documents, queries)
+        searcher, details, notes = _built(index, documents, request)
+    collection = Collection(data, documents, searcher, vectors.parts.get("counts"))
+    with clock.phase("search", len(data.queries), "queries"):
+        run = retrieve(
+            queries,
+            collection,
+            request.depth,
+            exclude_self=request.exclude_self,
+            feedback=feedback,
+            first=request.feedback,
+            progress=clock.progress,
+        )
+    if data.candidates is not None:  # which are few: all of them are scored
+        details, notes = {"candidates": True}, ()
+    simple = data.candidates is None and data.corpus.parents is None and rewriter is None
+    return Ranked(
+        run,
+        system,
+        details,
+        vectors.counts,
+        (*vectors.warnings, *notes),
+        spent(encoder, before),
+        least=0.0 if encoder.makes == "sparse" else -1.0 if system.similarity == "cosine" else None,
+        rewritten=rewriter is not None,
+        answer=_answering(encoder, collection, queries, request.depth) if simple else None,
+    )
+
+
+def spent(model: object, before: Mapping[str, float] | None = None) -> dict[str, float]:
+    """What a model has paid for at endpoints, by name; since `before`, where that is given."""
+    told = getattr(model, "spent", None)
+    now: dict[str, float] = dict(told()) if told else {}
+    return {name: value - (before or {}).get(name, 0) for name, value in now.items()}
+
+
+def described(spec: str, encoder: Encoder, vectors: Embeddings) -> System:
+    """What a record says of an encoder, and of vectors that it made."""
+    prompts = dict[str, str]()
+    if not isinstance(encoder, CollectionEncoder):
+        roles: tuple[Role, ...] = ("query", "document", "text")
+        prompts = {str(role): encoder.prompt(role) for role in roles}
+    named = encoder_spec(spec)
+    return System(
+        spec=spec,
+        full=str(ENCODERS.resolve(named)) if named.name in ENCODERS else spec,
+        fingerprint=dict(encoder.fingerprint()),
+        makes=encoder.makes,
+        similarity=getattr(encoder, "similarity", "dot"),
+        dimension=vectors.width,
+        prompts=prompts,
+    )
+
+
+def rewriting(spec: str) -> records.Rewriting | None:
+    """What a record says of how queries were rewritten; None where they are as they were."""
+    rewriter = _created(spec)
+    if rewriter is None:
+        return None
+    details = dict(rewriter.describe()) if isinstance(rewriter, TextRewriter) else {}
+    return records.Rewriting(spec=spec, full=str(REWRITERS.resolve(spec)), details=details)
+
+
+def _created(spec: str) -> Rewriter | None:
+    return None if str(REWRITERS.resolve(spec)) == "none" else REWRITERS.create(spec)
+
+
+def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
+    """What rewrites an encoder's queries, if anything. Raises InputError where it does not fit."""
+    rewriter = _created(request.rewrite)
+    if not isinstance(rewriter, Feedback) or encoder.makes in rewriter.takes:
+        return rewriter
+    if request.lenient:
+        return None
+    raise InputError(
+        f"{spec} makes {encoder.makes} vectors and {request.rewrite} takes "
+        f"{' or '.join(rewriter.takes)}: choose another rewriting"
+    )
+
+
+def _index(spec: str, encoder: Encoder, request: Request) -> Index:
+    """The index for an encoder's vectors. Raises InputError where it does not take them."""
+    index = INDEXES.create(request.index)
+    if encoder.makes not in index.takes:
+        if not request.lenient:
+            raise InputError(
+                f"{spec} makes {encoder.makes} vectors and index {request.index} takes "
+                f"{' or '.join(index.takes)}: choose another index"
+            )
+        index = INDEXES.create("exact")
+    index.require(encoder.makes)
+    return index
+
+
+def _built(
+    index: Index, documents: Embeddings, request: Request
+) -> tuple[Searcher, dict[str, object], tuple[str, ...]]:
+    """Documents made searchable, by a structure of the store where there is one; what it is, and
+    what was noticed.
+    """
+    if isinstance(index, Structured):
+        folder = request.store.root / "indexes"
+        searcher, reused = saved.searcher(index, documents, folder, request.clock.progress)
+        notes = (*searcher.warnings, *index.warnings(request.depth))
+        return searcher, {**index.describe(), "bytes": searcher.bytes, "reused": reused}, notes
+    made = index.build(documents)
+    size = getattr(made, "bytes", documents.bytes)
+    return made, {**index.describe(), "bytes": size}, tuple(getattr(made, "warnings", ()))
+
+
+def units(*parts: Embeddings) -> None:
+    """Scale dense vectors to length 1, in place."""
+    for part in parts:
+        assert isinstance(part, Dense)
+        unit(part.values)
+
+
+def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: int) -> Embeddings:
+    """The vector of one query, encoded anew; an encoder of whole collections has it already."""
+    if isinstance(encoder, CollectionEncoder):
+        if isinstance(queries, Sparse):
+            return Sparse(queries.matrix[row : row + 1])
+        assert isinstance(queries, Dense)
+        return Dense(queries.values[row : row + 1])
+    values = encoder.encode([texts[row]], "query").values
+    one = values if isinstance(values, Sparse | MultiVector) else Dense(values)
+    if encoder.similarity == "cosine":
+        units(one)
+    return one
+
+
+def _answering(
+    encoder: Encoder, collection: Collection, queries: Embeddings, depth: int
+) -> Callable[[int], Run]:
+    """A function that encodes one query and searches with it."""
+    texts = collection.data.queries.texts
+    depth = min(depth, len(collection.data.corpus))
+
+    def answer(row: int) -> Run:
+        one = one_query(encoder, queries, texts, row)
+        return collection.searcher.search(one, depth, silent)
+
+    return answer
