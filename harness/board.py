@@ -24,7 +24,16 @@ from harness.records import Record
 from harness.types import Float64, InputError, Int64, Progress, reason, silent
 
 LARGEST = 64 * 2**20  # bytes of a file that is read
-COSTS = ("texts_per_s", "dimension", "index_bytes", "latency_ms", "parameters")
+COSTS = (
+    "texts_per_s",
+    "dimension",
+    "index_bytes",
+    "document_bytes",
+    "search_ms",
+    "latency_ms",
+    "parameters",
+)
+SEARCHES = ("search", "fuse", "rerank")  # phases that a query waits for
 FEW = 10  # tasks below which resampling them is rough
 Order = Literal["borda", "mean"]
 
@@ -92,6 +101,27 @@ class Board:
         if not found:
             return None
         return float(max(found) if name == "index_bytes" else np.median(found))
+
+    def beside_exact(self, system: str) -> tuple[float, float | None] | None:
+        """What an index other than the exact one does: the mean change of the score over the tasks
+        that the same system has with both, and its bytes as a multiple of the exact index's.
+
+        None for a system that is searched exactly, or is not here so.
+        """
+        exact, index, _ = system.rpartition(" @ ")
+        both = [t for t in self.tasks if index and {(exact, t), (system, t)} <= set(self.entries)]
+        pairs = [(self.entries[exact, t], self.entries[system, t]) for t in both]
+        changes = [
+            b.score - a.score for a, b in pairs if a.score is not None and b.score is not None
+        ]
+        sizes = [
+            after / before
+            for a, b in pairs
+            if (before := a.cost.get("index_bytes")) and (after := b.cost.get("index_bytes"))
+        ]
+        if not changes:
+            return None
+        return float(np.mean(changes)), float(np.median(sizes)) if sizes else None
 
 
 def load(
@@ -232,19 +262,23 @@ def _cost(record: Record) -> dict[str, float | None]:
     """By the names of COSTS. A dimension is one of dense vectors, one a text; the bytes of their
     exact index follow from it where the record does not tell.
     """
-    encoded = [phase for phase in record.phases if phase.name.startswith("encode ") and phase.items]
+    phases = [(phase.name.rpartition(": ")[2], phase) for phase in record.phases if phase.items]
+    encoded = [phase for name, phase in phases if name.startswith("encode")]
     seconds = sum(phase.wall_s for phase in encoded)
-    search = next((p for p in record.phases if p.name == "search" and p.items), None)
-    size = record.search.details.get("bytes") if record.search else None
-    documents = record.counts.get("documents")
+    searched = sum(phase.wall_s for name, phase in phases if name in SEARCHES)
+    details = record.search.details if record.search else {}
+    size, documents = details.get("bytes"), record.counts.get("documents")
     dimension = record.system.dimension if record.system.makes == "dense" else None
     if size is None and record.search and documents and dimension:
         size = 4 * documents * dimension
+    queries = record.counts.get("queries")
     return {
         "texts_per_s": sum(phase.items for phase in encoded) / seconds if seconds else None,
         "dimension": dimension,
         "index_bytes": size,
-        "latency_ms": 1000 * search.wall_s / search.items if search else None,
+        "document_bytes": size / documents if size and documents else None,
+        "search_ms": 1000 * searched / queries if searched and queries else None,
+        "latency_ms": details.get("latency_ms", {}).get("p50"),
         "parameters": None,
     }
 

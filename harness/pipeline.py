@@ -19,7 +19,7 @@ from harness.phases import Clock
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
 from harness.retrieve import without_own
-from harness.retrievers import RETRIEVERS, rank
+from harness.retrievers import RETRIEVERS, rank, served
 from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
 from harness.spec import parse
 from harness.store import Store
@@ -95,13 +95,17 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on a task: harness.evaluate("minilm", "limit-small").record.main.mean
 
-    model, task, index, rewrite: specs. measures: in place of the task's own; the first is the main
-    one. seed: of the bootstrap. latency: queries that are asked one by one besides, to time them.
-    opened: models by spec, which stay loaded between evaluations.
+    model, task, index, rewrite: specs; an index that the model names is the one. measures: in place
+    of the task's own; the first is the main one. seed: of the bootstrap. latency: queries that are
+    asked one by one besides, to time them. opened: models by spec, which stay loaded between
+    evaluations.
 
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
+    if model not in (opened or {}):
+        model, own = served(model)
+        index = own or index
     INDEXES.resolve(index)
     rewritten = rewriting(rewrite)
     setting = _setting(task, measures, seed, progress)
@@ -180,7 +184,7 @@ def _judged(
     assert isinstance(data, Retrieval)
     with setting.clock.phase("score", len(data.queries), "queries"):
         verdict = retrieval.judge(ranked.run, data, setting.measures, setting.seed)
-    full = index if index == "given" else str(INDEXES.resolve(index))
+    full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
     search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
     return _Outcome(
         ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, search, rewritten,
@@ -223,7 +227,11 @@ def _tuning(setting: _Setting, split: str) -> Tuning:
     assert isinstance(data, Retrieval)
     other = task.split(split)
     assert isinstance(other, Retrieval)
-    if split == "test" or not set(other.queries.texts).isdisjoint(data.queries.texts):
+    judged = [
+        {text for text, kept in zip(one.queries.texts, one.qrels.judged, strict=True) if kept}
+        for one in (data, other)
+    ]
+    if split == "test" or judged[0] & judged[1]:
         raise InputError(
             f"{task.spec}: tune={split}: these queries are measured with, or are the test split: "
             "weights chosen by them prove nothing; name another split"

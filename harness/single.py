@@ -65,13 +65,15 @@ class Tuning:
 class Ranked:
     """A system's ranking [q, k], what the system is, and what was counted on the way.
 
-    details: of the search, for the record. spent: at endpoints, by name. least: the lowest score
+    index: the full spec of the one that served it, empty where there are several. details: of the
+    search, for the record. spent: at endpoints, by name. least: the lowest score
     that is possible, None where there is none. rewritten: whether queries were rewritten. answer:
     asks one query, by its row, alone and anew; None where that cannot be.
     """
 
     run: Run
     system: System
+    index: str = ""
     details: Mapping[str, object] = field(default_factory=dict)
     counts: Counts = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
@@ -96,7 +98,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     Raises InputError where encoder, index and rewriting do not fit; else what they raise.
     """
     encoder, clock = opened(spec, request), request.clock
-    index, rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
+    (named, index), rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
     feedback = rewriter if isinstance(rewriter, Feedback) else None
     if isinstance(rewriter, TextRewriter):
         with clock.phase("rewrite", len(data.queries), "queries"):
@@ -128,6 +130,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     return Ranked(
         run,
         system,
+        named,
         details,
         vectors.counts,
         (*vectors.warnings, *notes),
@@ -189,18 +192,20 @@ def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
     )
 
 
-def _index(spec: str, encoder: Encoder, request: Request) -> Index:
-    """The index for an encoder's vectors. Raises InputError where it does not take them."""
-    index = INDEXES.create(request.index)
+def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
+    """The index for an encoder's vectors, and its full spec. Raises InputError where the one asked
+    for does not take them.
+    """
+    named, index = request.index, INDEXES.create(request.index)
     if encoder.makes not in index.takes:
         if not request.lenient:
             raise InputError(
-                f"{spec} makes {encoder.makes} vectors and index {request.index} takes "
+                f"{spec} makes {encoder.makes} vectors and index {named} takes "
                 f"{' or '.join(index.takes)}: choose another index"
             )
-        index = INDEXES.create("exact")
+        named, index = "exact", INDEXES.create("exact")
     index.require(encoder.makes)
-    return index
+    return str(INDEXES.resolve(named)), index
 
 
 def _built(

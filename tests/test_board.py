@@ -61,11 +61,38 @@ def test_records_of_ours_and_of_mteb_share_a_board(tmp_path):
     ours = found.entries["bm25", TASK]
     assert ours.score == real("bm25").record.main.mean
     assert records.load(ours.path) == real("bm25").record
-    assert (ours.cost["index_bytes"], ours.cost["dimension"]) == (None, None)  # it is sparse
+    assert ours.cost["dimension"] is None  # it is sparse
+    assert ours.cost["index_bytes"] == real("bm25").record.search.details["bytes"]
     assert found.cost("hashing,dim=64", "index_bytes") == 4 * 64 * 40
     assert found.cost("hashing,dim=64", "dimension") == 64
     assert found.cost("org/name", "dimension") is None
     assert np.isnan(found.scores).sum() == 3
+
+
+def test_an_index_stands_beside_the_exact_one():
+    def sized(system: str, task: str, score: float, size: float | None) -> Entry:
+        return entry(system, task, score, cost={"index_bytes": size})
+
+    found = of_entries(
+        [
+            sized("m", "t", 0.8, 400),
+            sized("m", "u", 0.6, 100),
+            sized("m @ int8", "t", 0.7, 100),
+            sized("m @ int8", "u", 0.6, 50),
+            sized("m @ int8", "v", 0.1, None),
+            sized("n @ int8", "t", 0.7, 100),
+        ]
+    )
+    assert found.beside_exact("m @ int8") == (pytest.approx(-0.05), pytest.approx(0.375))
+    assert found.beside_exact("m") is None
+    assert found.beside_exact("n @ int8") is None
+
+
+def test_a_cost_is_found_in_every_part_of_a_system():
+    found = board.of_record(real("rrf:bm25+[hashing,dim=64]").record).cost
+    assert found["search_ms"] > 0
+    assert found["texts_per_s"] > 0
+    assert found["document_bytes"] == found["index_bytes"] / 40
 
 
 def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypatch):

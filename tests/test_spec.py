@@ -18,7 +18,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness import spec as module
-from harness.spec import Registry, Spec, load_plugin, parse, unknown
+from harness.spec import Registry, Spec, load_plugin, parse, split, unknown
 from harness.types import InputError
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
@@ -55,6 +55,18 @@ NASTY = Spec("a:b", "~/my $data #1,k=v", (("prompt", "100% 'of' \"it\"\n\\ é\t*
         ("e5,prompt=", Spec("e5", None, (("prompt", ""),))),
         (" exact , a =1", Spec("exact ", None, (("a", "1"),))),
         ("limit,seed=0%2C1", Spec("limit", None, (("seed", "0,1"),))),
+        # a spec within a spec stands in brackets, which stay: it is read by whoever uses it
+        (
+            "rerank:[cross:a/b,max_length=9],first=[st:x,prompt=q%3A%20]",
+            Spec("rerank", "[cross:a/b,max_length=9]", (("first", "[st:x,prompt=q%3A%20]"),)),
+        ),
+        ("rrf:[bm25,k1=0.9]+minilm,k=10", Spec("rrf", "[bm25,k1=0.9]+minilm", (("k", "10"),))),
+        ("[bm25,k1=0.9]", Spec("bm25", None, (("k1", "0.9"),))),
+        ("muvera:[rrf:[a,b=1]+c,d=2],e=3", Spec("muvera", "[rrf:[a,b=1]+c,d=2]", (("e", "3"),))),
+        # brackets around anything else are characters
+        ("e5,prompt=[INST] ask: x", Spec("e5", None, (("prompt", "[INST] ask: x"),))),
+        ("e5,prompt=[two words]%2C", Spec("e5", None, (("prompt", "[two words],"),))),
+        ("e5,prompt=a[,b=1", Spec("e5", None, (("prompt", "a["), ("b", "1")))),
     ],
 )
 def test_parse(text, expected):
@@ -102,7 +114,21 @@ def test_reading_and_printing_settle_at_once(text):
     assert str(parse(str(spec))) == str(spec)
 
 
-PLAIN = set(string.ascii_letters + string.digits + "_.-/:@+%,=")
+def test_parts_of_a_list_are_cut_outside_of_brackets():
+    assert split("[bm25,k1=0.9]+minilm", "+") == ["[bm25,k1=0.9]", "minilm"]
+    assert split("[a+b]+[c+[d+e]]+", "+") == ["[a+b]", "[c+[d+e]]", ""]
+    assert split("a+[b", "+") == ["a", "[b"]
+
+
+@QUICK
+@given(specs, specs)
+def test_a_spec_stands_whole_within_another(inner, outer):
+    whole = outer.merged([("first", f"[{inner}]")])
+    found = dict(parse(str(whole)).params)["first"]
+    assert parse(found) == inner
+
+
+PLAIN = set(string.ascii_letters + string.digits + "_.-/:@+%,=[]")
 
 
 @QUICK

@@ -17,7 +17,9 @@ AXES = {  # how a cost is called, how it is written, and whether less of it is b
     "texts_per_s": ("texts encoded per second", "{:,.0f}", False),
     "dimension": ("dimension", "{:,.0f}", True),
     "index_bytes": ("bytes of the largest index", "{:,.0f}", True),
-    "latency_ms": ("milliseconds of search per query", "{:,.3f}", True),
+    "document_bytes": ("bytes a document in the index", "{:,.0f}", True),
+    "search_ms": ("milliseconds of search a query, in a batch", "{:,.3f}", True),
+    "latency_ms": ("milliseconds of one query alone, encoded and searched", "{:,.3f}", True),
     "parameters": ("parameters", "{:,.0f}", True),
 }
 
@@ -30,7 +32,7 @@ def page(
     most: systems shown, at most.
     """
     return [
-        ranking(standings, most),
+        ranking(board, standings, most),
         scores(board, standings, most),
         wins(standings),
         *costs(board, standings, most),
@@ -39,16 +41,19 @@ def page(
     ]
 
 
-def ranking(standings: Standings, most: int | None = None) -> Table:
+def ranking(board: Board, standings: Standings, most: int | None = None) -> Table:
     """A row a system: its rank, means, intervals, groups and how firm its rank is.
 
-    The mean of a system that lacks tasks stands in brackets, over those that it has.
+    The mean of a system that lacks tasks stands in brackets, over those that it has. Beside an
+    index that is not exact stands what it changes, and its bytes in those of the exact one.
     """
     families = list(dict.fromkeys(standings.families))
     kemeny = "Kemeny" if standings.kemeny_exact else "Kemeny, approximate"
     header = ["rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups"]
     several = families if len(families) > 1 else []
     header += [*several, *(["mean of families"] if several else []), kemeny]
+    beside = {row.system: board.beside_exact(row.system) for row in standings.rows[:most]}
+    header += ["beside exact"] if any(beside.values()) else []
     steady = any(row.places for row in standings.rows)
     header += ["keeps its rank", "is first", "ranks in 95 %"] if steady else []
     rows = [
@@ -63,12 +68,20 @@ def ranking(standings: Standings, most: int | None = None) -> Table:
             *(number(row.families[name]) for name in several),
             *([number(row.mean_of_families)] if several else []),
             "–" if row.kemeny is None else str(row.kemeny),
+            *([_beside(beside[row.system])] if any(beside.values()) else []),
             *(_steadiness(row) if steady else []),
         ]
         for row in standings.rows[:most]
     ]
-    texts = {1, 5, 6}
+    texts = {1, 5, 6, *([header.index("beside exact")] if any(beside.values()) else [])}
     return Table("Leaderboard", header, rows, frozenset(range(len(header))) - texts)
+
+
+def _beside(found: tuple[float, float | None] | None) -> str:
+    if found is None:
+        return ""
+    change, size = found
+    return f"{change:+.4f}" + (f", {size:.2f} x bytes" if size else "")
 
 
 def _mean(row: Standing) -> str:

@@ -6,13 +6,15 @@ rerank:MODEL,first=bm25        rrf:bm25+minilm        convex:[bm25,k1=0.9]+minil
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from harness import single
 from harness.encoders import ENCODERS, encoder_spec
+from harness.indexes import INDEXES
 from harness.records import System
 from harness.single import Ranked, Request
-from harness.spec import Registry, Spec, parse
+from harness.spec import Registry, Spec, parse, split
 from harness.types import Retrieval
 
 N = TypeVar("N", int | None, float)
@@ -28,9 +30,22 @@ class Retriever(Protocol):
 RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.retrievers")
 
 
-def resolve(model: str | Spec) -> Spec:
-    """The full spec of an encoder or a retriever. Raises InputError with the real choices."""
-    spec = parse(model)
+def served(model: str) -> tuple[str, str | None]:
+    """A model's spec and that of the index it names, if any: "minilm@int8" -> "minilm", "int8"."""
+    *head, last = split(model, "@")
+    if not head or parse(last).name not in INDEXES:
+        return model, None
+    return "@".join(head), last
+
+
+def resolve(model: str) -> Spec:
+    """The full spec of an encoder or a retriever, without its index. Raises InputError with the
+    real choices.
+    """
+    named, index = served(model)
+    if index is not None:
+        INDEXES.resolve(index)
+    spec = parse(named)
     return (
         RETRIEVERS.resolve(spec)
         if spec.name in RETRIEVERS
@@ -39,24 +54,35 @@ def resolve(model: str | Spec) -> Spec:
 
 
 def rank(model: str, data: Retrieval, request: Request) -> Ranked:
-    """A model's ranking of a collection. model: the spec of an encoder or of a retriever.
+    """A model's ranking of a collection. model: the spec of an encoder or of a retriever, with its
+    index or without.
 
     Raises what encoders, indexes, rerankers and the store raise.
     """
-    spec = parse(model)
-    if model not in request.opened and spec.name in RETRIEVERS:
-        return RETRIEVERS.create(spec).rank(model, data, request)
+    if model not in request.opened:
+        model, index = served(model)
+        if index is not None:
+            request = replace(request, index=index, lenient=False)
+        spec = parse(model)
+        if spec.name in RETRIEVERS:
+            return RETRIEVERS.create(spec).rank(str(spec), data, request)
+        model = str(spec)
     return single.rank(model, data, request)
 
 
-def combined(spec: str, systems: Sequence[System], **decided: object) -> System:
-    """What a record says of a system made of others. decided: what else decides its rankings."""
+def combined(spec: str, parts: Sequence[tuple[System, str]], **decided: object) -> System:
+    """What a record says of a system made of others, with the index of each. decided: what else
+    decides its rankings.
+    """
     full = str(RETRIEVERS.resolve(spec))
-    parts = [{"fingerprint": one.fingerprint, "prompts": one.prompts} for one in systems]
+    made_of = [
+        {"fingerprint": part.fingerprint, "prompts": part.prompts, "index": index}
+        for part, index in parts
+    ]
     return System(
         spec=spec,
         full=full,
-        fingerprint={"retriever": full, "parts": parts, **decided},
+        fingerprint={"retriever": full, "parts": made_of, **decided},
         makes="run",
         similarity="given",
         dimension=None,

@@ -86,6 +86,7 @@ class Fusion:
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by each, and combine; around feedback as `interpolate` says."""
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
+        k = min(request.depth, len(data.corpus.ranked))
         chosen = self._tuned(asked)
         feedback = isinstance(REWRITERS.create(request.rewrite), Feedback)
         if not feedback or self.interpolate == "after":
@@ -93,13 +94,10 @@ class Fusion:
         else:
             found, chosen = self._around(data, asked, chosen)
         with request.clock.phase("fuse", len(data.queries), "queries"):
-            run = self._fused(found, chosen, request.depth)
-        systems = [part.system for part in found]
+            run = self._fused(found, chosen, k)
         details: dict[str, object] = {
             "bytes": sum(int(str(part.details.get("bytes", 0))) for part in found),
-            "parts": {
-                system.spec: dict(p.details) for system, p in zip(systems, found, strict=True)
-            },
+            "parts": {part.system.spec: dict(part.details) for part in found},
         }
         if chosen:
             details["weights"] = list(chosen)
@@ -107,15 +105,15 @@ class Fusion:
 
         def answer(row: int) -> Run:
             runs = [replace(p, run=ask(row)) for p, ask in zip(found, answers, strict=True) if ask]
-            return self._fused(runs, chosen, request.depth)
+            return self._fused(runs, chosen, k)
 
         return Ranked(
             run,
-            combined(spec, systems, weights=list(chosen)),
-            details,
-            together([part.counts for part in found]),
-            tuple(dict.fromkeys(warning for part in found for warning in part.warnings)),
-            together([part.spent for part in found]),
+            combined(spec, [(part.system, part.index) for part in found], weights=list(chosen)),
+            details=details,
+            counts=together([part.counts for part in found]),
+            warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
+            spent=together([part.spent for part in found]),
             rewritten=any(part.rewritten for part in found),
             answer=answer if all(answers) else None,
         )

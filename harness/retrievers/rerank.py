@@ -64,15 +64,15 @@ class Rerank:
 
         return Ranked(
             self._reordered(first.run, cells, second.scores, request.depth),
-            combined(spec, [first.system, second.system]),
-            {
+            combined(spec, [(first.system, first.index), (second.system, "")]),
+            details={
                 "parts": {self.first: dict(first.details)},
                 "bytes": first.details.get("bytes"),
                 "reranked": len(rows),
             },
-            together([first.counts, second.counts]),
-            (*first.warnings, *second.warnings),
-            together([first.spent, second.spent]),
+            counts=together([first.counts, second.counts]),
+            warnings=(*first.warnings, *second.warnings),
+            spent=together([first.spent, second.spent]),
             rewritten=first.rewritten,
             answer=answer if first.answer else None,
         )
@@ -170,7 +170,8 @@ def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) ->
     first, by the ranking rule; the others follow in their order, each scored 1 lower.
     """
     rows, docs = cells
-    head = ranking.of_cells(rows, docs, scores, q=len(run.docs), k=depth)
+    q, width = run.docs.shape
+    head = ranking.of_cells(rows, docs, scores, q=q, k=min(depth, width))
     left = run.docs[:, depth:]
     lowest = np.where(head.docs >= 0, head.scores, np.inf).min(axis=1, initial=np.inf)
     lower = lowest[:, None] - 1 - np.arange(left.shape[1])

@@ -34,7 +34,7 @@ def made(**changes: object) -> Board:
 
 
 def test_the_ranking():
-    table = leaderboard.ranking(standings(made()))
+    table = leaderboard.ranking(made(), standings(made()))
     assert table.header == [
         "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "family t2",
         "family t|1", "mean of families", "Kemeny", "keeps its rank", "is first", "ranks in 95 %",
@@ -47,12 +47,13 @@ def test_the_ranking():
     ]
     assert table.rows[0][7:] == ["0.8000", "0.7000", "0.7500", "1", "100%", "100%", "1"]
     assert table.rows[3][5:] == ["", "", "–", "0.9000", "–", "–", "–", "–", "–"]
-    assert len(leaderboard.ranking(standings(made()), most=2).rows) == 2
+    assert len(leaderboard.ranking(made(), standings(made()), most=2).rows) == 2
 
 
 def test_one_family_and_one_task_need_fewer_columns():
     entry = next(iter(made().entries.values()))
-    table = leaderboard.ranking(standings(of_entries([entry])))
+    board = of_entries([entry])
+    table = leaderboard.ranking(board, standings(board))
     assert table.header == [
         "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "Kemeny"
     ]  # fmt: skip

@@ -35,7 +35,9 @@ COSTS = {
     "texts_per_s": ("Encoded texts a second", False),
     "dimension": ("Dimension", True),
     "index_bytes": ("Bytes of the index", True),
-    "latency_ms": ("Milliseconds a query", True),
+    "document_bytes": ("Bytes a document", True),
+    "search_ms": ("Milliseconds of search a query", True),
+    "latency_ms": ("Milliseconds of one query alone", True),
     "parameters": ("Parameters", True),
 }
 

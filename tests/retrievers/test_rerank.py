@@ -1,0 +1,118 @@
+"""A first stage's best read again: by a reader of pairs, by vectors; what follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from harness.encoders import ENCODERS
+from harness.pipeline import evaluate
+from harness.rerankers import RERANKERS, Scored
+from harness.retrievers.rerank import reordered
+from harness.spec import Entry
+from harness.store import Store
+from harness.types import InputError, Progress, Run
+from tests.fakes import Counting, beir
+
+DOCUMENTS = {"a": "apple", "b": "apple banana", "c": "apple cherry fig", "d": "apple date egg fig"}
+
+
+@dataclass(frozen=True)
+class Longest:
+    """Likes long documents; `read` holds every pair."""
+
+    read: list[tuple[str, str]] = field(default_factory=list)
+
+    def fingerprint(self) -> Mapping[str, object]:
+        return {"likes": "length"}
+
+    def load(self) -> None:
+        pass
+
+    def score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
+        self.read.extend(pairs)
+        return Scored(np.float32([len(document) for _, document in pairs]), tokens=7)
+
+
+@pytest.fixture
+def longest(monkeypatch) -> Longest:
+    made = Longest()
+    RERANKERS.names()
+    monkeypatch.setitem(RERANKERS._entries, "longest", Entry("longest", lambda: made))
+    return made
+
+
+@pytest.fixture
+def task(tmp_path) -> str:
+    judgments = [("q", "d", 1), ("z", "a", 1)]
+    return beir(tmp_path / "x", DOCUMENTS, {"q": "apple", "z": "zebra"}, judgments)
+
+
+def test_the_best_are_ordered_anew_and_the_others_follow():
+    run = Run(np.int32([[3, 1, 0, 2], [2, 0, -1, -1]]), np.float32([[9, 8, 7, 6], [5, 4, 0, 0]]))
+    cells = np.array([0, 0, 1, 1]), np.int32([3, 1, 2, 0])
+    found = reordered(run, cells, np.float32([0.1, 0.4, -3, -2]), depth=2, k=4)
+    assert found.docs.tolist() == [[1, 3, 0, 2], [0, 2, -1, -1]]
+    assert found.scores[0] == pytest.approx([0.4, 0.1, -0.9, -1.9])
+    assert found.scores[1].tolist() == [-2, -3, 0, 0]
+
+
+def test_equal_scores_rank_by_document():
+    run = Run(np.int32([[0, 1, 2]]), np.float32([[3, 2, 1]]))
+    cells = np.zeros(3, np.int64), np.int32([0, 1, 2])
+    assert reordered(run, cells, np.float32([1, 1, 1]), depth=3, k=2).docs.tolist() == [[2, 1]]
+
+
+def test_bm25_then_a_reader_of_pairs(task, longest, tmp_path):
+    """bm25 ranks a b c d, by length; the reader turns its first two around."""
+    store = Store(tmp_path / "store")
+    spec = "rerank:longest,first=bm25,depth=2"
+    found = evaluate(spec, task, measures=["RR@10"], store=store, latency=1)
+    assert found.run.docs.tolist() == [[1, 0, 2, 3], [-1] * 4]
+    assert set(longest.read) == {("apple", "apple"), ("apple", "apple banana")}
+    record = found.record
+    assert record.counts["pairs"] == 2
+    assert record.counts["pairs_tokens"] == 7
+    assert [phase.items for phase in record.phases if phase.name == "rerank"] == [2]
+    assert record.search.details["latency_ms"]["queries"] == 1
+    assert record.system.fingerprint["parts"][1]["fingerprint"] == {"likes": "length"}
+
+
+def test_only_documents_that_are_scored_are_encoded(task, tmp_path, monkeypatch):
+    seen = Counting()
+    found = evaluate(
+        "rerank:hashing,first=bm25,depth=2",
+        task,
+        measures=["RR@10"],
+        store=Store(tmp_path / "store"),
+        opened={"hashing": seen},
+    )
+    assert sorted(seen.seen) == ["apple", "apple", "apple banana", "zebra"]
+    assert sorted(found.run.docs[0, :2].tolist()) == [0, 1]
+    assert found.run.docs[0, 2:].tolist() == [2, 3]
+
+
+def test_reranking_everything_by_vectors_is_searching_them(task, tmp_path):
+    store = Store(tmp_path / "store")
+    deep = "rerank:hashing,first=[hashing,dim=3],depth=100"
+    found = evaluate(deep, task, measures=["RR@10"], store=store)
+    alone = evaluate("hashing", task, measures=["RR@10"], store=store)
+    assert found.run.docs.tolist() == alone.run.docs.tolist()
+    assert found.run.scores.tolist() == alone.run.scores.tolist()
+
+
+def test_stages_stand_on_stages(task, longest, tmp_path):
+    spec = "rerank:longest,first=[rrf:bm25+hashing,depth=3],depth=1"
+    found = evaluate(spec, task, measures=["RR@10"], store=Store(tmp_path / "store"))
+    assert "rrf:bm25+hashing,depth=3" in str(found.record.search.details["parts"])
+
+
+def test_what_cannot_be_read_again_is_refused(task, tmp_path):
+    with pytest.raises(InputError, match="depth=0: expected at least 1"):
+        evaluate("rerank:hashing,depth=0", task)
+    with pytest.raises(InputError, match="unknown reranker 'nothing'"):
+        evaluate("rerank:nothing", task, store=Store(tmp_path / "store"))
+    assert "hashing" in ENCODERS
