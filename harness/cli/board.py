@@ -12,6 +12,7 @@ import typer
 
 from harness import terminal
 from harness.cli.common import (
+    OUT,
     Cache,
     FormatOption,
     Json,
@@ -24,6 +25,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
+from harness.cli.evaluate import DEFAULT_TASKS, end, measured
 from harness.types import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
@@ -51,6 +53,17 @@ Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
 def leaderboard(
     paths: Records = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Measure it first, as MODEL@INDEX; repeat for more."),
+    ] = None,
+    task: Annotated[
+        list[str] | None, typer.Option("--task", "-t", help="On this task or suite; repeat.")
+    ] = None,
+    latency: Annotated[
+        int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
+    ] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for records made now.")] = OUT,
     order: Annotated[
         Literal["borda", "mean"], typer.Option(help="What systems are ranked by.")
     ] = "borda",
@@ -83,6 +96,7 @@ def leaderboard(
         list[Path] | None, typer.Option(help="SVG of a study, for the page; repeat for more.")
     ] = None,
     seed: Seed = 0,
+    cache: Cache = None,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     as_json: Json = False,
@@ -91,9 +105,25 @@ def leaderboard(
     """Rank systems by their records: means, Borda, Kemeny, groups, quality against cost.
 
     Example: harness leaderboard results/local --html leaderboard.html
+
+    Example: harness leaderboard -m bm25 -m minilm@int8 -m rrf:bm25+minilm -t core
     """
     check_format(style)
     load_plugins(plugin)
+    if task and not model:
+        raise InputError("--task is what --model is measured on: name a model too")
+    done, failed = (
+        measured(
+            model, task or DEFAULT_TASKS, latency=latency, seed=seed, store=open_store(cache),
+            out=out, quiet=quiet,
+        )
+        if model
+        else ([], [])
+    )  # fmt: skip
+    if model:
+        paths = [*(paths or []), *(path for path, _ in done)]
+        if not paths:
+            end(done, failed)
     from harness import board as boards
     from harness.report import leaderboard as report
     from harness.report import page
@@ -116,6 +146,7 @@ def leaderboard(
     show_tables(tables, "json" if as_json else style)
     if html is not None:
         say(f"written: {html} ({size / 1e6:,.1f} MB)")
+    end(done, failed)
 
 
 def _texts(task: str) -> Mapping[str, str]:

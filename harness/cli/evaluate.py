@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 DEFAULT_MODELS = ["minilm", "bm25"]
 DEFAULT_TASKS = ["core"]
+
+Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
+Failed = tuple[str, Exception]  # what of, and why
 
 
 def evaluate(
@@ -79,26 +83,11 @@ def evaluate(
     check_format(style)
     load_plugins(plugin)
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
-    tasks = _checked(systems, task or DEFAULT_TASKS, index, rewrite, measure or [])
     began, store = time.time(), open_store(cache)
-    done: list[tuple[Path, Record]] = []  # not the evaluations: they hold the collections
-    failed: list[tuple[str, Exception]] = []
-    for system in systems:
-        one = partial(
-            _one, system, index=index, rewrite=rewrite, measures=measure or [], seed=seed,
-            store=store, latency=latency, opened={},
-        )  # fmt: skip
-        for name in tasks:
-            pair = f"{system} on {name}"
-            try:
-                with terminal.showing(pair, quiet) as progress:
-                    found = one(name, progress=progress)
-                    done.append((_kept(found, out, trec), found.record))
-            except Exception as error:  # one that fails does not stop the others
-                if os.environ.get("HARNESS_DEBUG"):
-                    raise
-                failed.append((pair, error))
-                say(f"failed: {pair}: {one_line(error)}")
+    done, failed = measured(
+        systems, task or DEFAULT_TASKS, index=index, rewrite=rewrite, measures=measure or [],
+        latency=latency, seed=seed, store=store, out=out, trec=trec, quiet=quiet,
+    )  # fmt: skip
     _report(done, "json" if json else style)
     if not quiet:
         _notes(done)
@@ -109,13 +98,58 @@ def evaluate(
     removed = store.prune(keep=began)
     if removed and not quiet:
         say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
+    end(done, failed)
+
+
+def measured(
+    systems: Sequence[str | Path],
+    tasks: list[str],
+    *,
+    index: str = "exact",
+    rewrite: str = "none",
+    measures: Sequence[str] = (),
+    latency: int = 0,
+    seed: int = 0,
+    store: Store,
+    out: Path,
+    trec: Path | None = None,
+    quiet: bool,
+) -> tuple[list[Done], list[Failed]]:
+    """Measure every system on every task, and write the records; one that fails stops no other."""
+    tasks = _checked(systems, tasks, index, rewrite, measures)
+    done, failed = list[Done](), list[Failed]()
+    for system in systems:
+        one = partial(
+            _one, system, index=index, rewrite=rewrite, measures=measures, seed=seed,
+            store=store, latency=latency, opened={},
+        )  # fmt: skip
+        for name in tasks:
+            pair = f"{system} on {name}"
+            try:
+                with terminal.showing(pair, quiet) as progress:
+                    found = one(name, progress=progress)
+                    done.append((_kept(found, out, trec), found.record))
+            except Exception as error:
+                if os.environ.get("HARNESS_DEBUG"):
+                    raise
+                failed.append((pair, error))
+                say(f"failed: {pair}: {one_line(error)}")
+    return done, failed
+
+
+def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
+    """Exit with the status that failures ask for, if there are any."""
     if failed:
-        usage = len(systems) * len(tasks) == 1 and isinstance(failed[0][1], InputError)
+        usage = len(failed) + len(done) == 1 and isinstance(failed[0][1], InputError)
         raise typer.Exit(2 if usage else 1)
 
 
 def _checked(
-    systems: list[str | Path], tasks: list[str], index: str, rewrite: str, measures: list[str]
+    systems: Sequence[str | Path],
+    tasks: list[str],
+    index: str,
+    rewrite: str,
+    measures: Sequence[str],
 ) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
     from harness import catalog
@@ -143,7 +177,7 @@ def _one(
     *,
     index: str,
     rewrite: str,
-    measures: list[str],
+    measures: Sequence[str],
     seed: int,
     store: Store,
     latency: int,
@@ -179,7 +213,7 @@ def _kept(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     return path
 
 
-def _report(done: list[tuple[Path, Record]], style: str) -> None:
+def _report(done: Sequence[Done], style: str) -> None:
     """Print the scores of what was evaluated."""
     from harness.report import tables
 
@@ -190,14 +224,14 @@ def _report(done: list[tuple[Path, Record]], style: str) -> None:
         show_tables([*tables.scores(found, room(style)), *tables.families(found)], style)
 
 
-def _notes(done: list[tuple[Path, Record]]) -> None:
+def _notes(done: Sequence[Done]) -> None:
     """Say what was noticed and tolerated."""
     for _, record in done:
         for warning in record.warnings:
             say(f"note: {record.system.spec} on {record.task.spec}: {warning}")
 
 
-def _summary(done: int, failed: list[tuple[str, Exception]]) -> None:
+def _summary(done: int, failed: Sequence[Failed]) -> None:
     """Say again what failed, after everything else."""
     if failed:
         say(f"{len(failed)} of {len(failed) + done} evaluations failed:")
