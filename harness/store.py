@@ -9,7 +9,8 @@ second array of the same file, text after text, and a row says how many are its 
 A shard is written to a temporary name, flushed and renamed, so that what has a shard's name is
 whole; its name is its checksum, tested whenever it is read. Missing texts are sorted by length and
 cut into shards of a fixed number, so a run that was killed goes on where it stopped with the very
-batches it would have had, and its vectors are the same to the bit.
+batches it would have had, and its vectors are the same to the bit. Of an encoder behind a network
+(StreamingEncoder) every reply is a shard: what was paid for is kept, whatever happens next.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
-from harness.encoders import Encoded, TextEncoder
+from harness.encoders import Encoded, StreamingEncoder, TextEncoder
 from harness.types import (
     EncodingError,
     Float32,
@@ -190,29 +191,45 @@ class Plan:
         return Embedded(encoded, len(self.unique), len(self.missing), self.held.warnings)
 
     def _shards(self, progress: Progress, stage: str) -> Iterator[list[NDArray[Any]]]:
-        """Yield shards as the arrays of their files, in the order of the missing texts."""
-        total = len(self.texts)
+        """Yield shards as the arrays of their files, in the order in which they are made."""
+        total, done = len(self.texts), 0
         progress(stage, 0, total, "texts")
-        width: int | None = None
-        at_once = max(BATCH, getattr(self.encoder, "batch_size", 0))
+        width = self.held.width
+        parts: list[list[NDArray[Any]]] = []
+        for texts, encoded, whole in self._encoded():
+            rows, *items = _packed(encoded, self.texts[texts])
+            if width not in (None, _width(rows)):
+                remedy = f"; if the model changed, delete {self.space}" if self.held.width else ""
+                raise EncodingError(
+                    f"the encoder returned {_width(rows)}-d vectors after {width}-d ones: "
+                    f"expected one width{remedy}"
+                )
+            width = _width(rows)
+            rows["key"] = self.missing[texts]
+            parts.append([rows, *items])
+            if whole:
+                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+                parts = []
+            done += len(rows)
+            progress(stage, done, total, "texts")
+
+    def _encoded(self) -> Iterator[tuple[slice, Encoded, bool]]:
+        """Yield which missing texts are encoded, as what, and whether a shard ends with them.
+
+        What an encoder streams is paid for and comes in any order: each part is a shard, so that
+        nothing of it is lost.
+        """
+        if isinstance(self.encoder, StreamingEncoder):
+            for texts, encoded in self.encoder.stream(self.texts, self.role):
+                yield texts, encoded, True
+            return
+        total, at_once = len(self.texts), max(BATCH, getattr(self.encoder, "batch_size", 0))
         for start in range(0, total, self.store.shard):
-            parts = []
             stop = min(start + self.store.shard, total)
             for low in range(start, stop, at_once):
-                high = min(low + at_once, stop)
-                batch = self.texts[low:high]
-                encoded = self.encoder.encode(batch, self.role)
-                rows, *items = _packed(encoded, batch)
-                if width not in (None, _width(rows)):
-                    raise EncodingError(
-                        f"the encoder returned {_width(rows)}-d vectors after {width}-d ones: "
-                        "expected one width"
-                    )
-                width = _width(rows)
-                rows["key"] = self.missing[low:high]
-                parts.append([rows, *items])
-                progress(stage, high, total, "texts")
-            yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+                texts = slice(low, min(low + at_once, stop))
+                encoded = self.encoder.encode(self.texts[texts], self.role)
+                yield texts, encoded, texts.stop == stop
 
 
 @dataclass(frozen=True)
@@ -257,6 +274,11 @@ class _Held:
             row[order],
             (note,) if damaged else (),
         )
+
+    @property
+    def width(self) -> int | None:
+        """Dimensions of the vectors; None where there is none."""
+        return _width(self.shards[0]) if self.shards else None
 
     def holds(self, keys: NDArray[np.bytes_]) -> NDArray[np.bool_]:
         """[n]: which of these keys are here."""

@@ -24,6 +24,7 @@ LAYERS: list[list[str]] = [
     ["types"],
     ["spec"],
     ["ranking", "phases", "disk", "endpoint"],
+    ["answers"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
     ["records", "represent", "catalog", "rewriting", "rewriting.*"],

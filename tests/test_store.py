@@ -282,9 +282,14 @@ def test_a_space_of_two_widths_is_refused_with_its_folder(tmp_path):
             made = super().encode(texts, role)
             return Encoded(np.repeat(made.values, 2, axis=1), made.tokens, made.truncated)
 
-    fetch(store, Counting(), ["one"])
-    with pytest.raises(StoreError, match="several widths: delete that folder"):
+    one = store.plan(Counting(), ["one"], "document")
+    late = store.plan(Wider(), ["two"], "document")  # as another process might
+    one.fetch()
+    with pytest.raises(EncodingError, match=f"8-d vectors after 4-d ones.* delete {one.space}"):
         fetch(store, Wider(), ["two"])
+    assert len(shards(store)) == 1
+    with pytest.raises(StoreError, match="several widths: delete that folder"):
+        late.fetch()
 
 
 def test_zero_vectors_are_legal_counted_and_told(tmp_path):

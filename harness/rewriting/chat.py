@@ -8,23 +8,23 @@ prompts/ are our own. Every answer is kept, so an evaluation is repeated without
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from threading import Event
 from typing import Any, Literal
 
+from harness.answers import Answers
 from harness.disk import cache_root
+from harness.endpoint import Endpoint, Line, Service, UnansweredError, within
 from harness.rewriting import REWRITERS
-from harness.rewriting.answers import Answers
-from harness.rewriting.endpoint import Endpoint
 from harness.types import InputError, Progress, reason
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]
 QUERY = "{query}"  # where a prompt takes the query
+CHARACTERS = 64  # of one token, at most: a longer answer is none
+COMPLETIONS = Service("chat", "/chat/completions", "chat completion")
 
 
 @REWRITERS.register("chat")
@@ -53,26 +53,23 @@ def chat(
     Raises InputError for a value out of range, a url or key_variable that may hold a secret, and a
     prompt that cannot be used.
     """
-    limits: dict[str, tuple[float, float, float]] = {
-        "temperature": (temperature, 0, 2),
-        "max_tokens": (max_tokens, 1, 1_000_000),
-        "concurrency": (concurrency, 1, 256),
-        "timeout": (timeout, 0.01, 3600),
-        "retries": (retries, 0, 100),
-        "backoff": (backoff, 0, 60),
-    }
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise InputError(f"chat: {name}={value}: expected {low:g} to {high:.0f}")
+    within("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
     return Chat(
         model=target,
-        endpoint=Endpoint(url, key_variable, timeout, retries, backoff),
+        endpoint=Endpoint(
+            COMPLETIONS,
+            url,
+            key_variable,
+            concurrency=concurrency,
+            timeout=timeout,
+            retries=retries,
+            backoff=backoff,
+        ),
         style="own" if prompt else style,
         template=_own(Path(prompt)) if prompt else _packaged(style),
         join=join,
         temperature=temperature,
         max_tokens=max_tokens,
-        concurrency=concurrency,
         offline=offline,
     )
 
@@ -88,7 +85,6 @@ class Chat:
     join: Join
     temperature: float
     max_tokens: int
-    concurrency: int
     offline: bool
 
     def describe(self) -> Mapping[str, object]:
@@ -108,7 +104,7 @@ class Chat:
     ) -> list[str]:
         """Ask for each different text, once; kept answers are not asked for again.
 
-        Raises InputError and HarnessError as Endpoint.ask does, InputError where an answer is
+        Raises InputError and HarnessError as Line.ask does, InputError where an answer is
         missing offline, and StoreError where answers cannot be kept under root/rewritings.
         """
         answers = Answers((root or cache_root()) / "rewritings")
@@ -134,26 +130,34 @@ class Chat:
         self, missing: Mapping[str, str], answers: Answers, progress: Progress
     ) -> dict[str, str]:
         """Ask for texts (with their labels) at the same time, and keep each answer as it comes."""
-        stop, found, total = Event(), {}, len(missing)
-        progress("rewrite", 0, total, "queries")
-        with self.endpoint.connect(self.concurrency) as http:
+        found: dict[str, str] = {}
 
-            def ask(text: str) -> tuple[str, str]:
-                asked = self._asked(text)
-                answer = self.endpoint.ask(http, asked["body"], missing[text], stop)
-                answers.keep(asked, answer)
-                return text, answer
+        def ask(line: Line, text: str) -> Iterator[tuple[str, str]]:
+            asked = self._asked(text)
+            answer = line.ask(asked["body"], missing[text], self._answer)
+            answers.keep(asked, answer)
+            yield text, answer
 
-            with ThreadPoolExecutor(self.concurrency) as pool:
-                try:
-                    for future in as_completed([pool.submit(ask, text) for text in missing]):
-                        text, found[text] = future.result()
-                        progress("rewrite", len(found), total, "queries")
-                except BaseException:  # questions under way end and are kept, no other begins
-                    stop.set()
-                    pool.shutdown(cancel_futures=True)
-                    raise
+        progress("rewrite", 0, len(missing), "queries")
+        for text, answer in self.endpoint.each(missing, ask):
+            found[text] = answer
+            progress("rewrite", len(found), len(missing), "queries")
         return found
+
+    def _answer(self, found: Any, headers: Mapping[str, str]) -> str:
+        """The text of a reply. Raises UnansweredError for one without."""
+        choice = found["choices"][0]
+        text, ended = choice["message"]["content"], choice.get("finish_reason")
+        if not isinstance(text, str) or not text.strip():
+            more = " (it ended for length: raise max_tokens)" if ended == "length" else ""
+            raise UnansweredError(f"sent an empty answer{more}")
+        if len(text) > CHARACTERS * self.max_tokens:
+            raise UnansweredError(f"sent an answer of {len(text)} characters, more than asked for,")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise UnansweredError("sent an answer that is not Unicode") from None
+        return text.strip()
 
     def _asked(self, text: str) -> dict[str, Any]:
         """All that decides an answer: where the question goes, and its body."""

@@ -6,38 +6,42 @@ import hashlib
 import json
 import re
 import time
-from email.utils import formatdate
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
-from threading import Event
-from typing import Any
 
 import pytest
 
-from harness.rewriting import REWRITERS, TextRewriter, endpoint
+from harness.rewriting import REWRITERS, TextRewriter, chat
 from harness.types import HarnessError, InputError, StoreError, silent
-from tests.rewriting.server import (
-    Handler,
-    Server,
-    close,
+from tests.server import (
+    ANSWER,
+    CHUNKS,
+    CLOSE,
+    DRIBBLE,
+    HALFWAY,
+    HANG,
     completion,
-    dribble,
-    hang,
-    in_chunks,
     reply,
     serving,
-    stop_halfway,
-    upper,
+    slow,
+    where,
 )
 
 KEY = "sk-verySecret/0123"
 GOOD = reply(completion("fine"))
 
 
-@pytest.fixture
-def server():
+@pytest.fixture(scope="module")
+def process():
     with serving() as found:
         yield found
+
+
+@pytest.fixture
+def server(process):
+    process.behave()
+    return process
 
 
 @pytest.fixture
@@ -150,10 +154,10 @@ def test_whatever_decides_an_answer_is_asked_anew(asking, server, root, tmp_path
         reply("", 503, Retry_After="-9"),
         reply("", 529),
         reply("", 408),
-        hang,
-        dribble,
-        close,
-        stop_halfway,
+        HANG,
+        DRIBBLE,
+        CLOSE,
+        HALFWAY,
         reply("", 204),
         reply("no JSON"),
         reply(b"\xff\xfe"),
@@ -174,15 +178,15 @@ def test_whatever_decides_an_answer_is_asked_anew(asking, server, root, tmp_path
     ],
 )
 def test_what_may_pass_is_asked_again(asking, server, root, bad):
-    server.script = [bad, GOOD]
+    server.behave(bad, GOOD)
     assert asking(join="replace").rewrite(["one"], silent, root=root) == ["fine"]
     assert server.asked() == ["one", "one"]
     assert kept(root) == ["fine"]
 
 
 def test_an_answer_in_chunks_is_whole(asking, server, root):
-    server.script = [in_chunks]
-    assert asking(join="replace").rewrite(["one"], silent, root=root) == ["in chunks"]
+    server.behave(CHUNKS)
+    assert asking(join="replace").rewrite(["one"], silent, root=root) == ["ONE"]
 
 
 @pytest.mark.parametrize(
@@ -191,9 +195,9 @@ def test_an_answer_in_chunks_is_whole(asking, server, root):
         (reply("", 429), "answered 429 Too Many Requests for query 2 of 2 (attempt 3 of 3)"),
         (reply("", 500), "answered 500 Internal Server Error for query 2 of 2 (attempt 3 of 3)"),
         (reply("", 599), "answered 599 for query 2 of 2 (attempt 3 of 3)"),
-        (hang, "gave no answer within 0.15 s for query 2 of 2 (attempt 3 of 3)"),
-        (dribble, "gave no whole answer within 0.15 s for query 2 of 2 (attempt 3 of 3)"),
-        (close, "broke off (ProtocolError) for query 2 of 2 (attempt 3 of 3)"),
+        (HANG, "gave no answer within 0.15 s for query 2 of 2 (attempt 3 of 3)"),
+        (DRIBBLE, "gave no whole answer within 0.15 s for query 2 of 2 (attempt 3 of 3)"),
+        (CLOSE, "broke off (ProtocolError) for query 2 of 2 (attempt 3 of 3)"),
         (reply("{}"), "sent no chat completion (KeyError) for query 2 of 2 (attempt 3 of 3)"),
         (reply(completion("")), "sent an empty answer for query 2 of 2 (attempt 3 of 3)"),
         (
@@ -214,22 +218,22 @@ def test_an_answer_in_chunks_is_whole(asking, server, root):
     ],
 )
 def test_hope_is_lost_in_one_line_and_what_was_answered_is_kept(asking, server, root, bad, message):
-    server.script, server.otherwise = [GOOD], bad
+    server.behave(GOOD, otherwise=bad)
     with pytest.raises(HarnessError) as error:
         asking(concurrency=1).rewrite(["one", "two"], silent, root=root)
-    host = server.url.removeprefix("http://").removesuffix("/v1")
-    assert str(error.value) == (f"{host} {message}; answers so far are kept: run it again to go on")
+    assert str(error.value) == (
+        f"{server.host} {message}; answers so far are kept: run it again to go on"
+    )
     assert kept(root) == ["fine"]
-    server.seen.clear()
-    server.otherwise = upper
+    server.behave()
     found = asking(join="replace").rewrite(["one", "two"], silent, root=root)
     assert found == ["fine", "TWO"]
     assert server.asked() == ["two"]
 
 
 def test_a_reply_without_end_is_cut_off(asking, server, root, monkeypatch):
-    monkeypatch.setattr(endpoint, "LARGEST", 1 << 20)
-    server.script = [reply(b" " * (1 << 20) + completion("x")), GOOD]
+    monkeypatch.setattr(chat, "COMPLETIONS", replace(chat.COMPLETIONS, largest=1 << 20))
+    server.behave(reply(b" " * (1 << 20) + completion("x")), GOOD)
     assert asking(join="replace", timeout=5).rewrite(["one"], silent, root=root) == ["fine"]
 
 
@@ -238,47 +242,6 @@ def test_nobody_listens(asking, server, root):
         url = gone.url
     with pytest.raises(HarnessError, match=r"cannot be reached for query 1 of 1"):
         asking(url=url).rewrite(["one"], silent, root=root)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [("1", 1.0), (" 7 ", 7.0), ("", 0.0), ("soon", 0.0), ("-1", 0.0), ("9" * 5000, 0.0),
-     (formatdate(0, usegmt=True), 0.0)],
-)  # fmt: skip
-def test_how_retry_after_is_read(value, seconds):
-    assert endpoint._retry_after(value) == seconds
-
-
-def test_retry_after_may_be_a_date():
-    wait_s = endpoint._retry_after(formatdate(time.time() + 90, usegmt=True))
-    assert 85 < wait_s <= 90
-
-
-class Recorded(Event):
-    """An event that is never set and notes for how long it was waited for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.waits: list[float | None] = []
-
-    def wait(self, timeout: float | None = None) -> bool:
-        self.waits.append(timeout)
-        return False
-
-
-def test_pauses_double_and_retry_after_lengthens_them(server):
-    server.script = [
-        reply("", 500),
-        reply("", 429, Retry_After="7"),
-        reply("", 500),
-        reply("", 500),
-    ]
-    server.script += [reply("", 500, Retry_After="1")]
-    asked, waits = endpoint.Endpoint(server.url, backoff=0.5), Recorded()
-    with asked.connect(1) as http:
-        body = {"messages": [{"content": "hi"}], "max_tokens": 9}
-        assert asked.ask(http, body, "query 1 of 1", waits) == "HI"
-    assert waits.waits == [0.5, 7.0, 2.0, 4.0, 8.0]
 
 
 @pytest.mark.parametrize(
@@ -302,18 +265,17 @@ def test_pauses_double_and_retry_after_lengthens_them(server):
     ],
 )  # fmt: skip
 def test_a_refusal_is_final(asking, server, root, bad, message):
-    server.otherwise = bad
+    server.behave(otherwise=bad)
     with pytest.raises(InputError) as error:
         asking().rewrite(["one"], silent, root=root)
-    host = server.url.removeprefix("http://").removesuffix("/v1")
-    assert str(error.value) == f"{host} {message}"
+    assert str(error.value) == f"{server.host} {message}"
     assert len(server.seen) == 1
 
 
 def test_the_key_goes_to_its_host_and_nowhere_else(asking, server, root, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
     with serving() as elsewhere:
-        server.script = [upper, reply("", 308, Location=f"{elsewhere.url}/chat/completions")]
+        server.behave(ANSWER, reply("", 308, Location=f"{elsewhere.url}/chat/completions"))
         rewriter = asking(key_variable="MY_KEY", concurrency=1)
         with pytest.raises(InputError, match="308 Permanent Redirect for query 2"):
             rewriter.rewrite(["one", "two"], silent, root=root)
@@ -330,7 +292,7 @@ def test_the_key_is_in_no_error_even_if_the_server_says_it(
     asking, server, root, monkeypatch, status
 ):
     monkeypatch.setenv("MY_KEY", KEY)
-    server.otherwise = reply(json.dumps({"error": {"message": f"wrong key {KEY}"}}), status)
+    server.behave(otherwise=reply(json.dumps({"error": {"message": f"wrong key {KEY}"}}), status))
     with pytest.raises(HarnessError) as error:
         asking(key_variable="MY_KEY").rewrite(["one"], silent, root=root)
     assert KEY not in "".join(map(str, [error.value, error.value.__cause__, error.getrepr()]))
@@ -360,7 +322,7 @@ def test_a_key_that_cannot_be_sent(asking, server, root, monkeypatch, value, mes
 def test_offline_nothing_is_asked(asking, server, root, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     asking().rewrite(["one", "two"], silent, root=root)
-    server.seen.clear()
+    server.behave()
     offline = asking(offline=True, key_variable="MY_KEY")
     assert offline.rewrite(["two", "one"], silent, root=root) == ["two TWO", "one ONE"]
     with pytest.raises(InputError) as error:
@@ -384,33 +346,25 @@ def test_a_damaged_answer_is_asked_for_again(asking, server, root, damage):
 
 
 def test_interrupted_it_keeps_what_is_answered(asking, server, root):
-    gate = Event()
-
     def impatient(stage: str, done: int, total: int, unit: str) -> None:
         if done == 3:
-            gate.set()
             raise KeyboardInterrupt
 
-    def slow(handler: Handler, body: dict[str, Any]) -> None:
-        if len(server.seen) > 3:
-            gate.wait(5)
-        upper(handler, body)
-
-    server.otherwise = slow
+    server.behave(ANSWER, ANSWER, ANSWER, otherwise=slow(0.3))
     texts = [f"query {i}" for i in range(30)]
     rewriter = asking(join="replace", concurrency=2, timeout=9)
     with pytest.raises(KeyboardInterrupt):
         rewriter.rewrite(texts, impatient, root=root)
     before = len(kept(root))
     assert 3 <= before == len(server.seen) < 30
+    asked = server.asked()
+    server.behave()
     assert rewriter.rewrite(texts, silent, root=root) == [text.upper() for text in texts]
-    assert len(server.seen) == 30
+    assert sorted(asked + server.asked()) == sorted(texts)
 
 
-def test_one_that_is_refused_ends_the_waiting_of_others(asking, server: Server, root):
-    server.otherwise = lambda handler, body: handler.send(
-        404 if body["messages"][0]["content"] == "two" else 503, b""
-    )
+def test_one_that_is_refused_ends_the_waiting_of_others(asking, server, root):
+    server.behave(otherwise=where("two", reply("", 404), reply("", 503)))
     began = time.monotonic()
     with pytest.raises(InputError, match="404 Not Found for query 2 of 2"):
         asking(backoff=30, concurrency=2).rewrite(["one", "two"], silent, root=root)

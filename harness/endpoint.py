@@ -1,0 +1,385 @@
+"""JSON asked of a service over HTTP, again where that may help: chats, embeddings, rerankings.
+
+Asked again: 408, 424, 425, 429 and 5xx, time-outs, broken connections, and replies that hold no
+answer; after a pause that doubles, or as long as Retry-After says. Any other refusal is final. A
+redirect is never followed and no proxy of the environment is used, so a key reaches only the host
+it is for. What was spent is counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import islice
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+from harness.types import EncodingError, HarnessError, InputError
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, PoolManager
+
+T = TypeVar("T")
+Item = TypeVar("Item")
+
+PATIENCE_S = 120.0  # a server that asks to wait longer is not waited for
+AGAIN = {408, 424, 425, 429}  # 424: what serves the model failed behind the server
+TOO_MUCH = {400, 413, 422}  # what servers say to a text or a batch that is too long
+NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+class UnansweredError(Exception):
+    """One attempt that brought no answer; wait_s: what the server asks to wait before the next."""
+
+    def __init__(self, what: str, wait_s: float = 0.0) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s
+
+
+class RefusedError(InputError):
+    """A request that it is of no use to repeat; status: the server's."""
+
+    def __init__(self, what: str, status: int) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is asked for. noun: how errors call the asker; path: below the url; answer: what a
+    reply holds, for people; largest: bytes of a reply.
+    """
+
+    noun: str
+    path: str
+    answer: str
+    largest: int = 1 << 22
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where to ask, and how patiently.
+
+    url: up to the service's path; key_variable: the environment variable that holds the key, empty
+    for none; concurrency: requests at the same time; timeout: seconds for connecting and for the
+    reply; retries: attempts after the first; backoff: seconds before the first retry, doubled
+    before each further one. Raises InputError for a value out of range, and a url or key_variable
+    that may hold a secret.
+    """
+
+    service: Service
+    url: str
+    key_variable: str = ""
+    concurrency: int = 4
+    timeout: float = 60.0
+    retries: int = 5
+    backoff: float = 1.0
+    counts: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+    lock: Lock = field(default_factory=Lock, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        within(
+            self.service.noun,
+            concurrency=(self.concurrency, 1, 256),
+            timeout=(self.timeout, 0.01, 3600),
+            retries=(self.retries, 0, 100),
+            backoff=(self.backoff, 0, 60),
+        )
+        _refuse_url(self.service.noun, self.url)
+        # neither message quotes what was given: people paste keys into the wrong place
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*|", self.key_variable):
+            raise InputError(
+                f"{self.service.noun}: key_variable names the environment variable that holds the "
+                "key, in capital letters: expected a name like OPENAI_API_KEY, never the key itself"
+            )
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return urlsplit(self.url).netloc
+
+    def key(self) -> str:
+        """The key, empty for none. Raises InputError where its variable holds none."""
+        key = os.environ.get(self.key_variable, "") if self.key_variable else ""
+        if self.key_variable and not re.fullmatch("[!-~]+", key):
+            what = "holds blanks or characters no key has" if key else "is not set"
+            raise InputError(f"the environment variable {self.key_variable} {what}")
+        return key
+
+    def each(self, items: Iterable[Item], ask: Callable[[Line, Item], Iterator[T]]) -> Iterator[T]:
+        """Ask for items, `concurrency` at the same time, and yield what comes, in any order.
+
+        Where one fails, no other is begun, those under way end and are yielded, and its error is
+        raised. Where the caller stops early, those under way end too.
+        """
+        from urllib3 import PoolManager
+
+        key = self.key()
+        headers = {"Authorization": f"Bearer {key}"} if key else None
+        left, failure = iter(items), None
+        running: dict[Future[None], list[T]] = {}
+        with (
+            PoolManager(maxsize=self.concurrency, headers=headers) as http,
+            ThreadPoolExecutor(self.concurrency) as pool,
+        ):
+            line = Line(self, http)
+            try:
+                while True:
+                    if failure is None:  # twice as many, so that none waits for the caller
+                        for item in islice(left, 2 * self.concurrency - len(running)):
+                            found: list[T] = []
+                            running[pool.submit(_collect, line, ask, item, found)] = found
+                    if not running:
+                        break
+                    for future in wait(running, return_when=FIRST_COMPLETED).done:
+                        yield from running.pop(future)
+                        failure = failure or future.exception()
+            finally:
+                line.stop.set()
+                pool.shutdown(cancel_futures=True)
+        if failure is not None:
+            raise failure
+
+    def spend(self, **amounts: int | None) -> None:
+        """Count what was spent, by name; tokens=None where a reply does not tell."""
+        with self.lock:
+            for name, amount in amounts.items():
+                self.counts["untold" if amount is None else name] += 1 if amount is None else amount
+
+    def spent(self, price: float | None = None) -> dict[str, int | float]:
+        """What was spent so far: requests, retries among them, tokens, searches where billed.
+
+        price: USD for a million tokens, which gives cost_usd. Tokens and cost are left out where a
+        reply did not tell its tokens.
+        """
+        with self.lock:
+            counts = self.counts.copy()
+        total: dict[str, int | float] = {name: counts[name] for name in ("requests", "retries")}
+        if not counts["untold"]:
+            total["tokens"] = counts["tokens"]
+            if price is not None:
+                total["cost_usd"] = counts["tokens"] * price / 1e6
+        if counts["searches"]:
+            total["searches"] = counts["searches"]
+        return total
+
+    def in_order(self, items: list[Any], n: int, noun: str) -> list[Any]:
+        """Items of a reply in the order of what was asked for, by their `index`.
+
+        Raises EncodingError where they are not one for each of n.
+        """
+        self.one_each(len(items), n, noun)
+        index = [item.get("index") for item in items]
+        if set(index) != set(range(n)):
+            raise EncodingError(
+                f"{self.host} sent {noun} with the indices {str(index)[:60]}: expected each of "
+                f"0 to {n - 1} once"
+            )
+        return [item for _, item in sorted(zip(index, items, strict=True), key=lambda row: row[0])]
+
+    def one_each(self, found: int, n: int, noun: str) -> None:
+        """Raise EncodingError where a reply does not hold one item for each of n texts."""
+        if found != n:
+            raise EncodingError(
+                f"{self.host} sent {found} {noun} for {n} texts: expected one for each"
+            )
+
+
+@dataclass(frozen=True)
+class Line:
+    """Connections to an endpoint, in use. stop: set when no more shall be asked."""
+
+    endpoint: Endpoint
+    http: PoolManager
+    stop: Event = field(default_factory=Event)
+
+    def ask(
+        self, body: Mapping[str, Any], label: str, read: Callable[[Any, Mapping[str, str]], T]
+    ) -> T:
+        """What `read` makes of a reply's JSON and headers. label: what people call the question.
+
+        read: raises UnansweredError, or whatever nonsense makes it raise, where asking again may
+        help. Raises InputError where the endpoint refuses the question, and HarnessError where it
+        has not answered after all retries; both name host, status and label.
+        """
+        point = self.endpoint
+        for attempt in range(point.retries + 1):
+            point.spend(requests=1, retries=min(attempt, 1))
+            try:
+                return self._attempt(body, label, read)
+            except UnansweredError as error:
+                failure = error
+            wait_s = max(failure.wait_s, min(point.backoff * 2.0**attempt, PATIENCE_S))
+            if attempt == point.retries or wait_s > PATIENCE_S or self.stop.wait(wait_s):
+                break
+        raise HarnessError(
+            f"{point.host} {failure} for {label} (attempt {attempt + 1} of {point.retries + 1}); "
+            "answers so far are kept: run it again to go on"
+        )
+
+    def parts(self, rows: slice, ask: Callable[[slice], T]) -> Iterator[T]:
+        """What is answered to rows asked for together; of refused ones to each half, and so on.
+
+        So a batch that is too large gets smaller, and an error names one row. Raises what ask does.
+        """
+        try:
+            answer = ask(rows)
+        except RefusedError as error:
+            if rows.stop - rows.start == 1 or error.status not in TOO_MUCH:
+                raise
+        else:
+            yield answer
+            return
+        middle = (rows.start + rows.stop) // 2
+        for half in (slice(rows.start, middle), slice(middle, rows.stop)):
+            if not self.stop.is_set():
+                yield from self.parts(half, ask)
+
+    def _attempt(
+        self, body: Mapping[str, Any], label: str, read: Callable[[Any, Mapping[str, str]], T]
+    ) -> T:
+        """Ask once. Raises UnansweredError, and RefusedError where asking again is of no use."""
+        from urllib3 import Timeout
+        from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
+
+        point = self.endpoint
+        try:
+            response = self.http.request(
+                "POST",
+                point.url.rstrip("/") + point.service.path,
+                json=body,
+                timeout=Timeout(total=point.timeout),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            data = self._read(response)
+        except NewConnectionError:
+            raise UnansweredError("cannot be reached") from None
+        except TimeoutError:
+            raise UnansweredError(f"gave no answer within {point.timeout:g} s") from None
+        except (HTTPError, OSError) as error:
+            raise UnansweredError(f"broke off ({type(error).__name__})") from None
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            try:
+                return read(json.loads(data), response.headers)
+            except NONSENSE as error:
+                what = f"sent no {point.service.answer} ({type(error).__name__})"
+                raise UnansweredError(what) from None
+        said = f"answered {_named(response.status)}"
+        if response.status in AGAIN or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            wait_s = _retry_after(response.headers.get("Retry-After", ""))
+            asks = f", asking to wait {wait_s:.0f} s," if wait_s > PATIENCE_S else ""
+            raise UnansweredError(said + asks, wait_s)
+        advice = self._advice(response.status, data)
+        raise RefusedError(f"{point.host} {said} for {label}: {advice}", response.status)
+
+    def _read(self, response: BaseHTTPResponse) -> bytes:
+        """The body of a reply, of bounded size, read in bounded time."""
+        timeout, largest = self.endpoint.timeout, self.endpoint.service.largest
+        deadline, data = time.monotonic() + timeout, bytearray()
+        while part := response.read1(1 << 16, decode_content=False):
+            data += part
+            if len(data) > largest:
+                response.close()
+                raise UnansweredError(f"sent a reply of more than {largest >> 20} MiB")
+            if time.monotonic() > deadline:
+                response.close()
+                raise UnansweredError(f"gave no whole answer within {timeout:g} s")
+        return bytes(data)
+
+    def _advice(self, status: int, data: bytes) -> str:
+        """What a refusal means and what to do; the server's own words where they cannot leak."""
+        variable = self.endpoint.key_variable
+        if status < HTTPStatus.BAD_REQUEST:
+            return "redirects are not followed: give the url that answers itself"
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            given = f"the key in {variable} is refused"
+            return given if variable else "name the variable of a key: key_variable=NAME"
+        words, key = _complaint(data), self.endpoint.key()
+        words = words.replace(key, "[key]") if key else words
+        return f"{words[:200]!r}" if words else "are url and model right?"
+
+
+def _collect(
+    line: Line, ask: Callable[[Line, Item], Iterator[T]], item: Item, found: list[T]
+) -> None:
+    """Add what is answered for an item, one by one, so that what precedes an error is kept."""
+    try:
+        if not line.stop.is_set():
+            for part in ask(line, item):
+                found.append(part)
+    except BaseException:
+        line.stop.set()
+        raise
+
+
+def within(noun: str, **limits: tuple[float, float, float]) -> None:
+    """Raise InputError for a parameter out of range. limits: value, lowest, highest by name."""
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise InputError(f"{noun}: {name}={value}: expected {low:g} to {high:.0f}")
+
+
+def named(texts: Sequence[str]) -> str:
+    """Texts as an error calls them: by the beginning of the first, and its length."""
+    first = f"{texts[0][:40]!r} ({len(texts[0]):,} characters)"
+    return f"the text {first}" if len(texts) == 1 else f"{len(texts)} texts, the first {first}"
+
+
+def counted(value: object) -> int | None:
+    """A count that a server sent, None for anything else."""
+    return int(str(value)) if re.fullmatch("[0-9]{1,18}", str(value)) else None
+
+
+def _refuse_url(noun: str, url: str) -> None:
+    """Raise InputError for anything but http(s)://host[:port]/path; what is wrong is not quoted."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        fits = False
+    if not fits or not re.fullmatch(r"[!-~]+", url) or set("@?#\\") & set(url):
+        raise InputError(
+            f"{noun}: url: expected http://host:port/v1 or https://..., without user, password or "
+            "query (a key goes into an environment variable, named by key_variable=NAME)"
+        )
+
+
+def _complaint(data: bytes) -> str:
+    """What a refusal says in JSON, in the forms that servers use, as one line."""
+    try:
+        found = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    for name in ("error", "message", "detail"):
+        if isinstance(found, dict):
+            found = found.get(name, found)
+    return " ".join(found.split()) if isinstance(found, str) else ""
+
+
+def _retry_after(value: str) -> float:
+    """Seconds that a Retry-After header asks to wait; 0 for none or nonsense."""
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    try:
+        return max(0.0, float(Retry().parse_retry_after(value)))
+    except (InvalidHeader, ValueError, OverflowError):
+        return 0.0
+
+
+def _named(status: int) -> str:
+    """A status with its standard phrase, never with the server's."""
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
