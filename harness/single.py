@@ -25,6 +25,7 @@ from harness.types import (
     Role,
     Run,
     Sparse,
+    alone,
     silent,
 )
 
@@ -234,10 +235,7 @@ def units(*parts: Embeddings) -> None:
 def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: int) -> Embeddings:
     """The vector of one query, encoded anew; an encoder of whole collections has it already."""
     if isinstance(encoder, CollectionEncoder):
-        if isinstance(queries, Sparse):
-            return Sparse(queries.matrix[row : row + 1])
-        assert isinstance(queries, Dense)
-        return Dense(queries.values[row : row + 1])
+        return alone(queries, row)
     values = encoder.encode([texts[row]], "query").values
     one = values if isinstance(values, Sparse | MultiVector) else Dense(values)
     if encoder.similarity == "cosine":

@@ -561,6 +561,16 @@ def spans(starts: Int64, lengths: Int64) -> Int64:
 Embeddings = Dense | Sparse | MultiVector
 
 
+def alone(vectors: Embeddings, row: int) -> Embeddings:
+    """One text's vectors, as a set of one."""
+    if isinstance(vectors, Sparse):
+        return Sparse(vectors.matrix[row : row + 1])
+    if isinstance(vectors, MultiVector):
+        low, high = vectors.offsets[row : row + 2]
+        return MultiVector(vectors.values[low:high], np.array([0, high - low]))
+    return Dense(vectors.values[row : row + 1])
+
+
 @dataclass(frozen=True)
 class Run:
     """A ranking for every query: docs int32 [q, k], scores float32 [q, k].

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from harness.spec import Registry
-from harness.types import Dense, Embeddings, Progress, Representation, Run
+from harness.types import Embeddings, Progress, Representation, Run
 
 
 class Searcher(Protocol):
-    """Documents made ready to be searched."""
+    """Documents made ready to be searched.
+
+    It may tell what a CountingSearcher tells: `warnings`, `distances` and `bytes`.
+    """
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query [q, k], by the one ranking rule."""
@@ -38,15 +41,17 @@ class Index(Protocol):
 class Structured(Protocol):
     """An index with a structure that is costly to build: built once, kept, and searched with
     whatever parameters only matter then (ef_search, nprobe).
+
+    documents: vectors of a kind that the index takes.
     """
 
     def structure(self) -> Mapping[str, object]:
         """What decides the structure besides the vectors, as JSON: parameters and library."""
 
-    def grow(self, documents: Dense, progress: Progress) -> Any:
+    def grow(self, documents: Any, progress: Progress) -> Any:
         """Build the structure. Raises InputError for vectors it cannot take, or too many."""
 
-    def searcher(self, built: Any, documents: Dense) -> CountingSearcher:
+    def searcher(self, built: Any, documents: Any) -> CountingSearcher:
         """The structure, to be searched with this index's parameters."""
 
     def write(self, built: Any, path: Path) -> None:

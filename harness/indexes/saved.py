@@ -18,17 +18,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import disk
 from harness.indexes import CountingSearcher, Structured
-from harness.types import Dense, Float32, InputError, Progress, StoreError, reason
+from harness.types import (
+    Embeddings,
+    InputError,
+    MultiVector,
+    Progress,
+    Sparse,
+    StoreError,
+    reason,
+)
 
 BLOCK = 1 << 14  # rows hashed at a time
 DAMAGED = "a damaged index in the store was set aside and built anew"
 
 
 def searcher(
-    index: Structured, documents: Dense, folder: Path, progress: Progress
+    index: Structured, documents: Embeddings, folder: Path, progress: Progress
 ) -> tuple[CountingSearcher, bool]:
     """An index's searcher, and whether its structure was read from `folder`; else it is built and
     kept there.
@@ -36,7 +45,7 @@ def searcher(
     A file whose checksum does not hold is set aside, and the searcher's warnings say so. Raises
     InputError for vectors that cannot be searched and StoreError where the folder cannot be used.
     """
-    vectors = {"sha256": digest(documents.values), "shape": list(documents.values.shape)}
+    vectors = {"sha256": digest(documents), "shape": [len(documents), documents.width]}
     about = {"vectors": vectors, "structure": dict(index.structure())}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     place = folder / key
@@ -55,12 +64,24 @@ def searcher(
     return made, reused
 
 
-def digest(values: Float32) -> str:
-    """SHA-256 of the shape and the numbers of vectors [n, d]."""
-    found = hashlib.sha256(repr(values.shape).encode())
-    for low in range(0, len(values), BLOCK):
-        found.update(np.ascontiguousarray(values[low : low + BLOCK], "<f4").data)
+def digest(vectors: Embeddings) -> str:
+    """SHA-256 of the shape and the numbers of vectors."""
+    found = hashlib.sha256(repr((len(vectors), vectors.width)).encode())
+    if isinstance(vectors, Sparse):
+        matrix = vectors.matrix
+        for array, kind in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f4")):
+            _add(found, array, kind)
+        return found.hexdigest()
+    if isinstance(vectors, MultiVector):
+        _add(found, vectors.offsets, "<i8")
+    _add(found, vectors.values, "<f4")
     return found.hexdigest()
+
+
+def _add(found: hashlib._Hash, array: NDArray[Any], kind: str) -> None:
+    """Take in an array's numbers, row by row, however it lies in memory."""
+    for low in range(0, len(array), BLOCK):
+        found.update(np.ascontiguousarray(array[low : low + BLOCK], kind).data)
 
 
 def _read(index: Structured, place: Path) -> tuple[Any, bool]:

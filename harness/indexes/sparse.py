@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 CELLS = 1 << 23  # products of one batch of queries, at most
 
 
+def checked(vectors: Embeddings, width: int, whose: str) -> csr_matrix:
+    """Sparse vectors as a matrix. whose: "document" or "query".
+
+    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    """
+    assert isinstance(vectors, Sparse)
+    if vectors.width != width:
+        raise InputError(
+            f"queries have {vectors.width:,} terms and documents {width:,}: expected one vocabulary"
+        )
+    if not np.isfinite(vectors.matrix.data).all():
+        raise InputError(f"a {whose}'s sparse vector holds NaN or infinity")
+    return vectors.matrix
+
+
 @dataclass(frozen=True)
 class SparseSearcher:
     """inverted: CSR [v, n], the documents of each term."""
@@ -25,18 +40,16 @@ class SparseSearcher:
     @classmethod
     def of(cls, documents: Sparse) -> SparseSearcher:
         """Turn documents into posting lists. Raises InputError for NaN or infinity."""
-        if not np.isfinite(documents.matrix.data).all():
-            raise InputError("a document's sparse vector holds NaN or infinity")
-        return cls(documents.matrix.T.tocsr())
+        return cls(checked(documents, documents.width, "document").T.tocsr())
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query; one that scores 0 (no term shared) is no result."""
-        assert isinstance(queries, Sparse)
-        q, n = len(queries), self.inverted.shape[1]
+        v, n = self.inverted.shape
+        q, matrix = len(queries), checked(queries, v, "query")
         keys = np.zeros((q, k), np.uint64)
         batch = max(1, CELLS // max(n, 1))
         for start in range(0, q, batch):
-            products = (queries.matrix[start : start + batch] @ self.inverted).tocsr()
+            products = (matrix[start : start + batch] @ self.inverted).tocsr()
             for row in range(products.shape[0]):
                 part = slice(products.indptr[row], products.indptr[row + 1])
                 if part.start < part.stop:

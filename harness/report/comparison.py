@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from harness.report.tables import Table, number
 from harness.spec import parse
 from harness.studies.comparison import (
+    BUDGETS,
     LOSS,
     NEAR,
     RECALL,
@@ -44,7 +45,8 @@ NAMED = 5  # queries that a row names, at most
 def page(comparison: Comparison) -> list[Table]:
     """What every setting finds and costs, what to choose, and whether models change places."""
     points = comparison.points
-    tables = [_answers(comparison.answers), _finds(points), _costs(comparison)]
+    tables = [_answers(comparison.answers), _fastest(comparison)]
+    tables += [_finds(points), _costs(comparison)]
     if comparison.rankings:
         tables.append(_rankings(comparison.rankings))
     if any(ranking.swaps for ranking in comparison.rankings):
@@ -74,6 +76,19 @@ def _answers(answers: Sequence[Answer]) -> Table:
     return Table("The cheapest setting that loses little", header, rows)
 
 
+def _fastest(comparison: Comparison) -> Table:
+    """A row for each accuracy, a column for each budget of memory."""
+    exact, rows = _exact(comparison.points), dict[tuple[str, str, str], list[str]]()
+    for answer in comparison.fastest:
+        found = "none" if answer.cost is None else f"{answer.index}, {answer.cost:.2f} ms"
+        own = [f"{exact[answer.task, answer.model].near.p50:.2f} ms"]
+        rows.setdefault((answer.task, answer.model, answer.wanted), own).append(found)
+    budgets = ["any memory" if b is None else f"at most {b:g} x exact" for b in BUDGETS]
+    header = ["task", "model", "to keep", "exact search", *budgets]
+    title = "The fastest setting, median latency, by accuracy and memory"
+    return Table(title, header, [[*key, *found] for key, found in rows.items()])
+
+
 def _finds(points: Sequence[Point]) -> Table:
     """Neighbours, the task's measure, and the queries that lost documents."""
     exact = _exact(points)
@@ -83,6 +98,7 @@ def _finds(points: Sequence[Point]) -> Table:
             point.model,
             point.index,
             number(point.near.recall.mean),
+            number(point.near.overlap),
             f"{number(point.asked.recall.mean)} @{point.asked.k}",
             point.measure,
             f"{number(exact[point.task, point.model].score.mean)} → {number(point.score.mean)}",
@@ -92,14 +108,21 @@ def _finds(points: Sequence[Point]) -> Table:
         ]
         for point in points
     ]
-    header = ["task", "model", "index", f"recall@{NEAR}", "recall@cut-off", "measure"]
-    header += ["exact → index", "change, 95 % interval", "queries that lost", "left with none"]
+    header = ["task", "model", "index", f"recall@{NEAR}", f"accuracy@{NEAR}", "recall@cut-off"]
+    header += [
+        "measure",
+        "exact → index",
+        "change, 95 % interval",
+        "queries that lost",
+        "left with none",
+    ]
     title = "What is found, beside exact search on the same vectors"
-    return Table(title, header, rows, frozenset({3, 4, 6, 7, 8, 9}))
+    return Table(title, header, rows, frozenset({3, 4, 5, 7, 8, 9, 10}))
 
 
 def _costs(comparison: Comparison) -> Table:
     """Of a search for as many results as the task looks at."""
+    exact = _exact(comparison.points)
     rows = [
         [
             point.task,
@@ -111,16 +134,23 @@ def _costs(comparison: Comparison) -> Table:
             f"{point.asked.per_second:,.0f}",
             f"{point.asked.per_cpu_second:,.0f}",
             "reused" if point.reused else f"{point.build_s:.2f}",
-            "–" if point.bytes is None else f"{point.bytes / 1e6:,.1f}",
+            *_size(point.bytes, exact[point.task, point.model].bytes),
         ]
         for point in comparison.points
     ]
     header = ["task", "model", "index", "k", "distances", "p50 ms", "p95 ms", "p99 ms"]
-    header += ["queries/s", "queries/CPU s", "build s", "MB"]
+    header += ["queries/s", "queries/CPU s", "build s", "MB", "x exact"]
     threads = comparison.threads
     batch = f"{threads} thread" + ("s" if threads > 1 else "")
     title = f"What it costs: latency one query at a time on 1 thread, batches on {batch}"
     return Table(title, header, rows, frozenset(range(3, len(header))))
+
+
+def _size(bytes: int | None, exact: int | None) -> tuple[str, str]:
+    """Megabytes, and how many times those of exact search."""
+    if bytes is None or exact is None:
+        return "–", "–"
+    return f"{bytes / 1e6:,.1f}", f"{bytes / exact:.2f}"
 
 
 def _rankings(rankings: Sequence[Ranking]) -> Table:

@@ -1,5 +1,6 @@
 """Approximate search against exact search on the same vectors: what users lose, what they gain.
 
+Vectors are dense, sparse or several a text; a setting serves the models whose vectors it takes.
 Every model x task x setting is set beside exact search: neighbours missed, the task's measure and
 its change, queries that lost relevant documents, time and memory; and whether the models would be
 ranked differently.
@@ -31,15 +32,15 @@ from harness.store import Store
 from harness.studies.subject import (
     Interval,
     Subject,
-    dense_index,
     embed,
     interval,
     per_query,
+    representation,
     searched,
 )
 from harness.types import (
     Candidates,
-    Dense,
+    Embeddings,
     Float64,
     InputError,
     Int32,
@@ -47,6 +48,8 @@ from harness.types import (
     Progress,
     Retrieval,
     Run,
+    Sparse,
+    alone,
     silent,
 )
 
@@ -56,16 +59,18 @@ WARM = 20  # queries before those
 ROUNDS = 3  # of the whole batch, of which the median counts
 RECALL = 0.95  # of the neighbours: enough
 LOSS = 0.005  # of the task's measure: tolerated
+ACCURACIES = (0.90, 0.95, 0.97, 0.99)  # of the 10 nearest, by id: what the fastest is told for
+BUDGETS = (None, 2.0, 1.5)  # times the bytes of exact search, as in Bruch et al. (ECIR 2025)
 
 
 @dataclass(frozen=True)
 class Search:
     """What a search for the k best finds of the exact ones, and what it costs.
 
-    recall: of the k nearest, tied ones counting; overlap: the same by id alone. distances: a query,
-    None where the library does not tell. p50, p95, p99: milliseconds of one query at a time on one
-    thread, of so many `timed`. per_second: queries of a batch of all in a second of wall time;
-    per_cpu_second: of time on all threads.
+    recall: of the k nearest, tied ones counting; overlap: the same by id alone, which the papers of
+    Seismic call accuracy@k. distances: a query, None where nothing tells. p50, p95, p99:
+    milliseconds of one query at a time on one thread, of so many `timed`. per_second: queries of a
+    batch of all in a second of wall time; per_cpu_second: of time on all threads.
     """
 
     k: int
@@ -89,7 +94,7 @@ class Point:
     paired bootstrap. lost: by query, the relevant documents that exact search finds within the
     cut-off and this one does not; stranded: the queries among them left without any. build_s:
     wall seconds until it could be searched; reused: it was read, not built. bytes: to serve it,
-    None where the index does not tell.
+    None where the index does not tell; of exact search, those of the vectors.
     """
 
     model: str
@@ -114,6 +119,7 @@ class Answer:
     """The cheapest setting tried that keeps what is wanted, None where none does.
 
     by: what is cheap: "distances" a query where every setting tells, else "p50", milliseconds.
+    budget: its bytes, at most so many times those of exact search; None for any.
     """
 
     model: str
@@ -122,6 +128,7 @@ class Answer:
     index: str | None
     by: Literal["distances", "p50"]
     cost: float | None
+    budget: float | None = None
 
 
 @dataclass(frozen=True)
@@ -157,13 +164,15 @@ class Ranking:
 @dataclass(frozen=True)
 class Comparison:
     """All points, exact search first of each model and task; answers; rankings of two models or
-    more. threads: that a batch was searched with. warnings: of models and data.
+    more. fastest: answers by accuracy@10 and bytes. threads: that a batch was searched with.
+    warnings: of models and data.
     """
 
     seed: int
     threads: int
     points: tuple[Point, ...]
     answers: tuple[Answer, ...]
+    fastest: tuple[Answer, ...]
     rankings: tuple[Ranking, ...]
     warnings: tuple[str, ...]
 
@@ -187,8 +196,8 @@ class _Case:
     data: Retrieval
     measure: Measure
     exclude_self: bool
-    documents: Dense
-    queries: Dense
+    documents: Embeddings
+    queries: Embeddings
     truth: Run
     values: Float64
 
@@ -204,55 +213,91 @@ def study(
 ) -> Comparison:
     """Compare approximate settings with exact search. models, tasks, settings: specs.
 
-    Structures are kept under the store's root and used again. Raises InputError for a setting that
-    does not take dense vectors, a task whose main measure is not one of rankings of single queries,
-    and as `subject.embed`; else what encoder, store and index raise.
+    A setting is tried for the models whose vectors it takes. Structures are kept under the store's
+    root and used again. Raises InputError for a setting that takes the vectors of no model, a model
+    whose vectors no setting takes, a task whose main measure is not one of rankings of single
+    queries, and as `subject.embed`; else what encoder, store and index raise.
     """
     chosen: dict[str, str] = {}
     for spec in ("exact", *settings):
         chosen.setdefault(str(INDEXES.resolve(spec)), spec)
-    indexes = {spec: dense_index(spec) for spec in chosen.values()}
+    indexes = {spec: INDEXES.create(spec) for spec in chosen.values()}
     models, tasks = list(dict.fromkeys(models)), list(dict.fromkeys(tasks))
     if not models or not tasks or len(indexes) < 2:
         raise InputError("expected a model, a task and an index other than exact, at least")
+    fitting = _fitting(models, indexes)
     points, rankings, warnings = list[Point](), list[Ranking](), dict[str, None]()
-    total = len(models) * len(tasks) * len(indexes)
+    answers, fastest = list[Answer](), list[Answer]()
+    total = len(tasks) * sum(map(len, fitting.values()))
     for task in tasks:
         values: dict[str, dict[str, Float64]] = {spec: {} for spec in indexes}
         for model in models:
-            case = _case(model, task, store, progress)
+            case, own = _case(model, task, store, progress), list[Point]()
             warnings |= dict.fromkeys(f"{task}, {model}: {w}" for w in case.subject.warnings)
-            for spec, index in indexes.items():
-                progress("compare", len(points), total, "settings")
+            for spec, index in fitting[model].items():
+                progress("compare", len(points) + len(own), total, "settings")
                 point, values[spec][model] = _point(
                     case, spec, index, store=store, seed=seed, progress=progress
                 )
-                points.append(point)
-        if len(models) > 1:
-            by_exact = values.pop("exact")
-            rankings += [_ranking(task, spec, by_exact, v, seed) for spec, v in values.items()]
+                own.append(point)
+            points += own
+            answers += _answers(own)
+            fastest += _fastest(own)
+        by_exact = values.pop("exact")
+        rankings += [
+            _ranking(task, spec, {model: by_exact[model] for model in of}, of, seed)
+            for spec, of in values.items()
+            if len(of) > 1
+        ]
     progress("compare", total, total, "settings")
-    answers = [
-        answer
-        for task in tasks
-        for model in models
-        for answer in _answers([p for p in points if (p.task, p.model) == (task, model)])
-    ]
-    threads = int(load_faiss().omp_get_max_threads())
     return Comparison(
-        seed, threads, tuple(points), tuple(answers), tuple(rankings), tuple(warnings)
+        seed=seed,
+        threads=int(load_faiss().omp_get_max_threads()),
+        points=tuple(points),
+        answers=tuple(answers),
+        fastest=tuple(fastest),
+        rankings=tuple(rankings),
+        warnings=tuple(warnings),
     )
+
+
+def _fitting(models: Sequence[str], indexes: Mapping[str, Index]) -> dict[str, dict[str, Index]]:
+    """The indexes that take each model's vectors, exact search first.
+
+    Raises InputError for an index or a model that is left with none, and for missing libraries.
+    """
+    makes = {model: representation(model) for model in models}
+    made = " and ".join(f"{model} makes {kind}" for model, kind in makes.items())
+    for spec, index in indexes.items():
+        kinds = set(makes.values()).intersection(index.takes)
+        if not kinds:
+            takes = " or ".join(index.takes)
+            raise InputError(f"index {spec} takes {takes} vectors and {made}: choose another index")
+        for kind in sorted(kinds):
+            index.require(kind)
+    fitting = {
+        model: {spec: index for spec, index in indexes.items() if kind in index.takes}
+        for model, kind in makes.items()
+    }
+    for model, own in fitting.items():
+        if len(own) == 1:
+            raise InputError(
+                f"{model} makes {makes[model]} vectors, which none of these indexes takes: "
+                f"{', '.join(list(indexes)[1:])}; name one that does, or leave the model out"
+            )
+    return fitting
 
 
 def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
     """Encode a task and search it exactly."""
-    subject = embed(model, task, store=store, progress=progress)
+    kinds = INDEXES.create("exact").takes
+    subject = embed(model, task, store=store, progress=progress, makes=kinds)
     data, measure = searched(subject)
     exclude = subject.task.excludes(data)
     if subject.similarity == "cosine":
-        for part in subject.vectors.values():
+        for part in subject.arrays.values():
             unit(part)
-    documents, queries = (Dense(subject.vectors[name]) for name in ("documents", "queries"))
+    documents, queries = (subject.vectors[name] for name in ("documents", "queries"))
     collection = Collection(data, documents, INDEXES.create("exact").build(documents))
     depth = max(NEAR, measure.depth)
     truth = retrieve(queries, collection, depth, exclude_self=exclude, progress=progress)
@@ -262,7 +307,7 @@ def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
 
 @dataclass(frozen=True)
 class _Served:
-    """An index ready to be searched. exact: it compares every document with every query."""
+    """An index ready to be searched. exact: it finds what exact search does."""
 
     searcher: Searcher
     reused: bool = False
@@ -271,15 +316,15 @@ class _Served:
     warnings: tuple[str, ...] = ()
 
 
-def _serve(index: Index, documents: Dense, store: Store, progress: Progress) -> _Served:
+def _serve(index: Index, documents: Embeddings, store: Store, progress: Progress) -> _Served:
     """Build an index, or read it where it was built before from the same vectors."""
     if isinstance(index, Structured):
         folder = store.root / "indexes"
         searcher, reused = saved.searcher(index, documents, folder, progress)
         return _Served(searcher, reused, searcher.bytes, warnings=searcher.warnings)
-    exact = bool(index.describe().get("exact"))
-    size = documents.values.nbytes if exact else None
-    return _Served(index.build(documents), bytes=size, exact=exact)
+    exact, made = bool(index.describe().get("exact")), index.build(documents)
+    size = documents.bytes if exact else getattr(made, "bytes", None)
+    return _Served(made, bytes=size, exact=exact, warnings=getattr(made, "warnings", ()))
 
 
 def _point(
@@ -331,7 +376,9 @@ def _search(case: _Case, served: _Served, run: Run, k: int, seed: int) -> Search
         wall, cpu = time.perf_counter(), time.process_time()
         served.searcher.search(case.queries, asked, silent)
         taken.append((time.perf_counter() - wall, time.process_time() - cpu))
-    computed = n * q if served.exact else getattr(served.searcher, "distances", None)
+    computed = getattr(served.searcher, "distances", None)
+    if served.exact and not isinstance(case.documents, Sparse):  # whose lists leave most out
+        computed = n * q
     wall, cpu = np.maximum(np.median(taken, axis=0), 1e-9).tolist()
     latency = _latencies(served.searcher, case.queries, asked)
     p50, p95, p99 = np.percentile(latency, (50, 95, 99)).tolist()
@@ -358,7 +405,7 @@ def _rescored(case: _Case, run: Run) -> Run:
     return pairwise.rank(case.queries, case.documents, candidates, k=k, progress=silent)
 
 
-def _latencies(searcher: Searcher, queries: Dense, k: int) -> Float64:
+def _latencies(searcher: Searcher, queries: Embeddings, k: int) -> Float64:
     """Milliseconds of one query at a time, on one thread."""
     from threadpoolctl import threadpool_limits
 
@@ -367,7 +414,7 @@ def _latencies(searcher: Searcher, queries: Dense, k: int) -> Float64:
     taken = []
     with threadpool_limits(1):
         for row in [*rows[:WARM], *rows]:
-            query = Dense(queries.values[row : row + 1])
+            query = alone(queries, row)
             begun = time.perf_counter()
             searcher.search(query, k, silent)
             taken.append(1000 * (time.perf_counter() - begun))
@@ -419,6 +466,25 @@ def _answers(points: Sequence[Point]) -> list[Answer]:
         costs = [(getattr(search, by), index) for index, search in settings]
         cost, index = min(costs, default=(None, None))
         answers.append(Answer(exact.model, exact.task, wanted, index, by, cost))
+    return answers
+
+
+def _fastest(points: Sequence[Point]) -> list[Answer]:
+    """What is fastest of a model's settings on a task, at an accuracy and within a memory."""
+    exact, *tried = points
+    assert exact.bytes is not None
+    answers = []
+    for accuracy in ACCURACIES:
+        wanted = f"accuracy@{NEAR} of at least {accuracy:.0%}"
+        for budget in BUDGETS:
+            costs = [
+                (point.near.p50, point.index)
+                for point in tried
+                if point.near.overlap >= accuracy
+                and (budget is None or (point.bytes or np.inf) <= budget * exact.bytes)
+            ]
+            cost, index = min(costs, default=(None, None))
+            answers.append(Answer(exact.model, exact.task, wanted, index, "p50", cost, budget))
     return answers
 
 

@@ -160,11 +160,11 @@ def study(
         raise InputError(f"{task} is a task of {subject.data.kind}: expected retrieval")
     random, notes = np.random.default_rng(seed), list(subject.warnings)
     if subject.similarity == "cosine":
-        for values in subject.vectors.values():
+        for values in subject.arrays.values():
             unit(values)
-    asked = subject.vectors["queries"]
+    asked = subject.arrays["queries"]
     chosen = np.sort(random.permutation(len(asked))[:QUERIES])
-    queries, documents = Dense(asked[chosen]), Dense(subject.vectors["documents"])
+    queries, documents = Dense(asked[chosen]), Dense(subject.arrays["documents"])
     vectors, more = _indexed(queries, documents, index, k, progress)
     notes += more
     name, columns = _columns(subject.data.corpus, attribute, random)

@@ -68,7 +68,7 @@ def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) 
     """
     subject = embed(encoder, task, store=store, progress=progress)
     data, measure = searched(subject)
-    raw = subject.vectors["documents"], subject.vectors["queries"]
+    raw = subject.arrays["documents"], subject.arrays["queries"]
     scaled = subject.similarity == "cosine"
     own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
     exclude = subject.task.excludes(data)

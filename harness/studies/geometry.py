@@ -363,20 +363,20 @@ def study(
     subject = embed(encoder, task, store=store, progress=progress)
     random = np.random.default_rng(seed)
     scaled = subject.similarity == "cosine"
-    of = {name: len(values) for name, values in subject.vectors.items()}
-    raw = {name: v[_draw(len(v), sample, random)] for name, v in subject.vectors.items()}
+    of = {name: len(values) for name, values in subject.arrays.items()}
+    raw = {name: v[_draw(len(v), sample, random)] for name, v in subject.arrays.items()}
     if len(raw) > 1:
         of["both"], raw["both"] = sum(of.values()), np.concatenate(list(raw.values()))
     spaces = [_space(name, v, of[name], scaled, progress=progress) for name, v in raw.items()]
-    for values in subject.vectors.values() if scaled else ():
+    for values in subject.arrays.values() if scaled else ():
         unit(values)
     positive, (x, left), (y, right) = _positives(subject)
     drawn = _draw(len(left), sample, random)
     found = None
-    if "documents" in subject.vectors:
-        documents = subject.vectors["documents"]
+    if "documents" in subject.arrays:
+        documents = subject.arrays["documents"]
         searcher = INDEXES.create("exact").build(Dense(documents))
-        queries = Dense(subject.vectors["queries"])
+        queries = Dense(subject.arrays["queries"])
         near = searcher.search(queries, min(HUB_NEAR, len(documents)), progress)
         found = hubness(near.docs, len(documents))
     sampled = {space.name: (space.vectors, space.of) for space in spaces}
@@ -434,7 +434,7 @@ def _space(name: str, raw: Float32, of: int, scaled: bool, *, progress: Progress
 
 def _positives(subject: Subject) -> tuple[str, tuple[Float32, Int64], tuple[Float32, Int64]]:
     """What is a positive pair, and the vectors and rows [p] of either side."""
-    data, vectors = subject.data, subject.vectors
+    data, vectors = subject.data, subject.arrays
     if isinstance(data, Pairs):
         least = data.gold.min() + GOLD * np.ptp(data.gold)
         rows, sentences = np.flatnonzero(data.gold >= least), vectors["sentences"]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness import catalog, stats
-from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
+from harness.encoders import ENCODERS, encoder_spec, instructed
 from harness.indexes import INDEXES, Index
 from harness.kinds import pairs, retrieval
 from harness.measures import GROUPED, Measure
@@ -16,11 +17,13 @@ from harness.represent import represent
 from harness.store import Store
 from harness.types import (
     Dense,
+    Embeddings,
     Float32,
     Float64,
     InputError,
     Pairs,
     Progress,
+    Representation,
     Retrieval,
     Run,
     silent,
@@ -29,29 +32,47 @@ from harness.types import (
 
 @dataclass(frozen=True)
 class Subject:
-    """A task with the vectors of its texts, float32 [n, d] as the model returned them, by part."""
+    """A task with the vectors of its texts as the model returned them, by part."""
 
     task: catalog.Task
     data: Retrieval | Pairs
     similarity: str
-    vectors: dict[str, Float32]
+    vectors: Mapping[str, Embeddings]
     warnings: tuple[str, ...]
 
+    @property
+    def arrays(self) -> dict[str, Float32]:
+        """Dense vectors as arrays [n, d], by part: what is scaled here stays scaled."""
+        parts = self.vectors.items()
+        return {name: part.values for name, part in parts if isinstance(part, Dense)}
 
-def embed(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Subject:
+
+def representation(encoder: str) -> Representation:
+    """What a model makes of a text. encoder: a spec. Raises what the encoder raises."""
+    return ENCODERS.create(encoder_spec(encoder)).makes
+
+
+def embed(
+    encoder: str,
+    task: str,
+    *,
+    store: Store,
+    progress: Progress = silent,
+    makes: tuple[Representation, ...] = ("dense",),
+) -> Subject:
     """Load a task and encode its texts, through the store. encoder, task: specs.
 
-    Raises InputError for a model that does not make dense vectors and a task that is neither
-    retrieval nor pairs; else what encoder and store raise.
+    Raises InputError for a model that makes none of the representations `makes` and a task that is
+    neither retrieval nor pairs; else what encoder and store raise.
     """
     asked, clock = catalog.task(task), Clock(progress)
     model = ENCODERS.create(encoder_spec(encoder))
-    if model.makes != "dense":
-        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs dense ones")
+    if model.makes not in makes:
+        needed = " or ".join(makes)
+        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs {needed} ones")
     with clock.phase("load data"):
         data = asked.load()
     model = instructed(model, asked.instructions(data))
-    assert not isinstance(model, CollectionEncoder)  # it makes sparse ones
     if isinstance(data, Pairs):
         parts = pairs.parts(data)
     elif isinstance(data, Retrieval):
@@ -61,8 +82,8 @@ def embed(encoder: str, task: str, *, store: Store, progress: Progress = silent)
     else:
         raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
     made = represent(encoder, model, parts, store, clock)
-    vectors = {name: part.values for name, part in made.parts.items() if isinstance(part, Dense)}
-    return Subject(asked, data, model.similarity, vectors, (*data.warnings, *made.warnings))
+    similarity = getattr(model, "similarity", "dot")  # of what weighs terms by a corpus
+    return Subject(asked, data, similarity, made.parts, (*data.warnings, *made.warnings))
 
 
 def searched(subject: Subject) -> tuple[Retrieval, Measure]:

@@ -65,7 +65,7 @@ def curve(
     """
     subject = embed(encoder, task, store=store, progress=progress)
     chosen = subject.task.measures(subject.data, measures)
-    vectors, scaled = subject.vectors, subject.similarity == "cosine"
+    vectors, scaled = subject.arrays, subject.similarity == "cosine"
     width = next(iter(vectors.values())).shape[1]
     if scaled and how != "truncate":
         vectors = {name: unit(values) for name, values in vectors.items()}

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from harness.indexes import INDEXES, saved
 from harness.store import Store
-from harness.types import Dense, InputError, Run, StoreError, silent
+from harness.types import Dense, InputError, MultiVector, Run, Sparse, StoreError, silent
 
 pytest.importorskip("hnswlib")
 pytest.importorskip("usearch")
@@ -97,10 +98,36 @@ def test_other_vectors_parameters_or_versions_are_never_read(tmp_path, monkeypat
 
 def test_digests_do_not_depend_on_blocks_or_layout(monkeypatch):
     values = made().values
-    whole = saved.digest(values)
+    whole = saved.digest(Dense(values))
     monkeypatch.setattr(saved, "BLOCK", 7)
-    assert saved.digest(values) == saved.digest(np.asfortranarray(values)) == whole
-    assert saved.digest(values[:, :8]) != whole
+    assert saved.digest(Dense(values)) == saved.digest(Dense(np.asfortranarray(values))) == whole
+    assert saved.digest(Dense(values[:, :8])) != whole
+
+
+def test_digests_of_sparse_vectors_and_of_several_a_text(monkeypatch):
+    def sparse(data=(1, 2, 3), terms=(0, 2, 1), ends=(0, 2, 3), width=4, kind=np.int32) -> Sparse:
+        arrays = np.float32(data), np.array(terms, kind), np.array(ends, kind)
+        return Sparse(csr_matrix(arrays, shape=(len(ends) - 1, width)))
+
+    def several(values=((1, 2), (3, 4), (5, 6)), offsets=(0, 1, 3)) -> MultiVector:
+        return MultiVector(np.float32(values), np.array(offsets, np.int64))
+
+    different = [
+        sparse(),
+        sparse(data=(1, 2, 4)),
+        sparse(terms=(0, 3, 1)),
+        sparse(ends=(0, 1, 3)),
+        sparse(width=5),
+        several(),
+        several(values=((1, 2), (3, 4), (5, 7))),
+        several(offsets=(0, 2, 3)),
+        Dense(several().values),
+    ]
+    digests = [saved.digest(vectors) for vectors in different]
+    assert len(set(digests)) == len(different)
+    monkeypatch.setattr(saved, "BLOCK", 2)
+    assert [saved.digest(vectors) for vectors in different] == digests
+    assert saved.digest(sparse(kind=np.int64)) == digests[0]
 
 
 @pytest.mark.parametrize("what", ["cut", "flipped", "not JSON", "no checksum"])
@@ -153,8 +180,7 @@ def test_what_decides_it_is_written_beside_it(tmp_path):
     place = only(tmp_path)
     about = json.loads((place / "structure.json").read_text())
     assert about["structure"]["M"] == 8
-    values = made().values
-    assert about["vectors"] == {"sha256": saved.digest(values), "shape": list(values.shape)}
+    assert about["vectors"] == {"sha256": saved.digest(made()), "shape": [200, 16]}
     assert about["bytes"] == (place / "structure").stat().st_size
 
 

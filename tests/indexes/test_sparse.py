@@ -89,6 +89,13 @@ def test_queries_in_batches_give_the_same(monkeypatch):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_what_is_no_number_is_refused(value):
-    documents = np.array([[1, value]], np.float32)
+    broken, whole = np.array([[1, value]], np.float32), np.ones((1, 2), np.float32)
     with pytest.raises(InputError, match="a document's sparse vector holds NaN or infinity"):
-        search(np.ones((1, 2), np.float32), documents, 1)
+        search(whole, broken, 1)
+    with pytest.raises(InputError, match="a query's sparse vector holds NaN or infinity"):
+        search(broken, whole, 1)
+
+
+def test_another_vocabulary_is_refused():
+    with pytest.raises(InputError, match="queries have 3 terms and documents 2: expected one voc"):
+        search(np.ones((1, 3), np.float32), np.ones((1, 2), np.float32), 1)

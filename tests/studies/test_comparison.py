@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from harness import catalog, ranking
 from harness.encoders import ENCODERS
@@ -16,7 +17,7 @@ from harness.spec import Entry
 from harness.store import Store
 from harness.studies.comparison import Comparison, study, sweep
 from harness.studies.subject import Interval
-from harness.types import Dense, InputError
+from harness.types import Embeddings, InputError, MultiVector, Sparse
 from tests.fakes import Counting, beir
 
 SECOND, FOURTH = 0.6309298, 0.4306766  # 1 / log2(3), 1 / log2(5): nDCG of the one relevant there
@@ -34,6 +35,7 @@ class Dropping:
 
     drop: str = ""
     cost: int = 0
+    size: int = 0
     takes = ("dense",)
 
     def require(self, makes):
@@ -44,15 +46,20 @@ class Dropping:
 
     def build(self, documents):
         rows = [int(row) for row in self.drop.split("+") if row]
-        return DroppingSearcher(documents, np.array(rows), self.cost or None)
+        return DroppingSearcher(documents, np.array(rows), self.cost or None, self.size or None)
 
 
 @dataclass
 class DroppingSearcher:
-    documents: Dense
+    documents: Embeddings
     dropped: np.ndarray
     cost: int | None
+    bytes: int | None
     distances: int | None = field(init=False, default=None)
+
+    @property
+    def warnings(self):
+        return (f"{len(self.dropped)} documents are dropped",) if len(self.dropped) else ()
 
     def search(self, queries, k, progress):
         whole = INDEXES.create("exact").build(self.documents)
@@ -62,10 +69,19 @@ class DroppingSearcher:
         return ranking.unpack(ranking.best(ranking.pack(run.scores, docs), k))
 
 
+class Anything(Dropping):
+    takes = ("dense", "sparse", "multi-vector")
+
+
+class Weighing(Dropping):
+    takes = ("sparse",)
+
+
 @pytest.fixture(autouse=True)
 def dropping(monkeypatch):
     INDEXES.names()  # those that are ours are there
-    monkeypatch.setitem(INDEXES._entries, "dropping", Entry("dropping", Dropping))
+    for name, made in (("dropping", Dropping), ("anything", Anything), ("weighing", Weighing)):
+        monkeypatch.setitem(INDEXES._entries, name, Entry(name, made))
 
 
 @dataclass(frozen=True)
@@ -82,15 +98,33 @@ class Given(Counting):
         return scores[:, "abcd".index(text[0])]
 
 
+class GivenSparse(Given):
+    makes = "sparse"
+
+    def encode(self, texts, role):
+        made = super().encode(texts, role)
+        return replace(made, values=Sparse(csr_matrix(made.values)))
+
+
+class GivenSeveral(Given):
+    makes, similarity = "multi-vector", "maxsim"
+
+    def encode(self, texts, role):
+        made = super().encode(texts, role)
+        return replace(made, values=MultiVector(made.values, np.arange(len(texts) + 1)))
+
+
 @pytest.fixture
 def models(monkeypatch):
-    """Models good, fair and poor by name."""
-    tables = {"good": GOOD, "fair": FAIR, "poor": POOR}
-    monkeypatch.setattr(
-        ENCODERS,
-        "create",
-        lambda spec: Given(str(spec), table=tuple(map(tuple, tables[str(spec)]))),
-    )
+    """Models good, fair and poor by name; good also as sparse vectors, and as several a text."""
+    tables = {"good": GOOD, "fair": FAIR, "poor": POOR, "sparse": GOOD, "several": GOOD}
+    kinds = {"sparse": GivenSparse, "several": GivenSeveral}
+
+    def create(spec):
+        name = str(spec)
+        return kinds.get(name, Given)(name, table=tuple(map(tuple, tables[name])))
+
+    monkeypatch.setattr(ENCODERS, "create", create)
 
 
 @pytest.fixture
@@ -110,13 +144,21 @@ def close(interval: Interval, mean: float, low: float, high: float) -> bool:
     return asdict(interval) == pytest.approx({"mean": mean, "low": low, "high": high}, abs=1e-6)
 
 
-def test_what_a_dropped_document_costs(made):
-    exact, point = made(["dropping,drop=3,cost=7"]).points
+@pytest.mark.parametrize(
+    ("model", "distances", "size"),
+    [
+        ("good", 4, 4 * 4 * 4),
+        ("sparse", None, 16 * (4 + 4) + 5 * 4),  # weights and their terms, where rows begin
+        ("several", 4, 4 * 4 * 4 + 5 * 8),
+    ],
+)
+def test_what_a_dropped_document_costs(made, model, distances, size):
+    exact, point = made(["anything,drop=3,cost=7"], [model]).points
     assert (exact.index, exact.score.mean) == ("exact", pytest.approx((3 + SECOND) / 4))
     assert close(exact.change, 0, 0, 0)
     assert close(exact.near.recall, 1, 1, 1)
-    assert exact.near.distances == 4
-    assert exact.bytes == 4 * 4 * 4
+    assert exact.near.distances == distances
+    assert exact.bytes == size
     assert point.score.mean == pytest.approx((2 + SECOND) / 4)
     # of four queries one lost 1: a resample holds it at least three times with probability 13/256,
     # four times with 1/256, so that three times is the 2.5th percentile
@@ -128,6 +170,7 @@ def test_what_a_dropped_document_costs(made):
     assert point.near.distances == 7
     assert (point.lost, point.stranded) == ({"q3": ("d",)}, ("q3",))
     assert point.bytes is None
+    assert point.warnings == ("1 documents are dropped",)
 
 
 def test_a_query_that_lost_one_of_two_is_not_left_with_none(made):
@@ -218,6 +261,7 @@ def test_the_cheapest_setting_by_distances(made):
 def test_none_is_cheap_enough(made):
     found = made(["dropping,drop=3,cost=2"])
     assert answers(found) == [(None, "distances", None), (None, "distances", None)]
+    assert [(a.index, a.cost) for a in found.fastest] == [(None, None)] * 12
 
 
 def test_by_latency_where_a_setting_does_not_tell_its_distances(made):
@@ -225,6 +269,59 @@ def test_by_latency_where_a_setting_does_not_tell_its_distances(made):
     p50 = found.points[2].near.p50
     assert answers(found)[0] == ("dropping", "p50", p50)
     assert p50 > 0
+
+
+def test_the_fastest_by_accuracy_and_memory(made, monkeypatch):
+    monkeypatch.setattr(
+        "harness.studies.comparison._latencies",
+        lambda searcher, queries, k: np.array([float(getattr(searcher, "cost", 9))]),
+    )
+    found = made(
+        [
+            "dropping,drop=3,cost=1,size=64",  # finds three of four
+            "dropping,cost=3,size=129",  # exact search has 64 bytes
+            "dropping,cost=5,size=128",
+            "dropping,cost=7,size=96",
+            "dropping,cost=4",
+        ]
+    )
+    targets = [f"accuracy@10 of at least {share}%" for share in (90, 95, 97, 99)]
+    assert [(a.wanted, a.budget, a.index, a.cost) for a in found.fastest] == [
+        (target, budget, f"dropping,cost={cost},size={size}", cost)
+        for target in targets
+        for budget, cost, size in ((None, 3, 129), (2.0, 5, 128), (1.5, 7, 96))
+    ]
+    assert {a.by for a in found.fastest} == {"p50"}
+
+
+def test_settings_are_tried_for_the_models_whose_vectors_they_take(made):
+    settings = ["dropping,cost=3", "anything,drop=3", "weighing,cost=3"]
+    found = made(settings, ["good", "sparse", "several"])
+    assert [(p.model, p.index) for p in found.points] == [
+        ("good", "exact"),
+        ("good", "dropping,cost=3"),
+        ("good", "anything,drop=3"),
+        ("sparse", "exact"),
+        ("sparse", "anything,drop=3"),
+        ("sparse", "weighing,cost=3"),
+        ("several", "exact"),
+        ("several", "anything,drop=3"),
+    ]
+    (ranking,) = found.rankings  # of models that were searched with one setting
+    assert ranking.index == "anything,drop=3"
+    assert ranking.exact == ranking.approximate == {"good": 1, "sparse": 1, "several": 1}
+    assert [(a.model, a.index) for a in found.answers[::2]] == [
+        ("good", "dropping,cost=3"),
+        ("sparse", "weighing,cost=3"),
+        ("several", None),
+    ]
+
+
+def test_a_model_that_weighs_terms_by_the_corpus(tmp_path):
+    task = "limit,docs=60,queries=30,k=2,attributes=5"
+    found = study(["bm25"], [task], ["weighing,drop=0"], store=Store(tmp_path))
+    main = evaluate("bm25", task).record.main
+    assert asdict(found.points[0].score) == {"mean": main.mean, "low": main.low, "high": main.high}
 
 
 def test_models_change_places(made):
@@ -312,6 +409,10 @@ def test_what_is_refused(tmp_path, monkeypatch):
     class Other(Dropping):
         takes = ("sparse", "multi-vector")
 
+    class Late(Dropping):
+        takes = ("multi-vector",)
+
+    monkeypatch.setitem(INDEXES._entries, "late", Entry("late", Late))
     monkeypatch.setitem(INDEXES._entries, "other", Entry("other", Other))
     pairs = tmp_path / "pairs.jsonl"
     rows = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (0, 1)]
@@ -321,8 +422,24 @@ def test_what_is_refused(tmp_path, monkeypatch):
         ([], [task], ["dropping"], "expected a model, a task and an index other than exact"),
         (["hashing"], [task], ["exact"], "an index other than exact"),
         (["hashing"], [task], ["nothing"], "unknown index 'nothing'"),
-        (["hashing"], [task], ["other"], "other takes sparse or multi-vector vectors: expected de"),
-        (["bm25"], [task], ["dropping"], "bm25 makes sparse vectors"),
+        (
+            ["hashing"],
+            [task],
+            ["other"],
+            "index other takes sparse or multi-vector vectors and hashing makes dense: choose",
+        ),
+        (
+            ["hashing", "bm25"],
+            [task],
+            ["dropping", "weighing", "late"],
+            "index late takes multi-vector vectors and hashing makes dense and bm25 makes sparse",
+        ),
+        (
+            ["hashing", "bm25"],
+            [task],
+            ["weighing", "weighing,drop=1"],
+            "hashing makes dense vectors, which none of these indexes takes: weighing, we",
+        ),
         (["hashing"], [f"pairs:{pairs}"], ["dropping"], "a task of pairs: expected retrieval"),
     ):
         with pytest.raises(InputError, match=message):

@@ -1,0 +1,256 @@
+"""Seismic: approximate search over sparse vectors (Bruch, Nardini, Rulli and Venturini, SIGIR 2024;
+with Venuta, ECIR 2025).
+
+A term's list holds the documents in which it weighs most, in blocks of similar documents. A query
+looks into the lists of its heaviest terms, and there only into the blocks whose summary promises a
+score that the results found so far do not exceed. The library holds weights in half precision. Its
+graph of neighbours (n_knn) is left out: to build one ends the process (a segmentation fault in
+0.5.4) where a document has fewer neighbours than it asks for.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from harness import ranking
+from harness.indexes import INDEXES, CountingSearcher, Searcher, pairwise
+from harness.indexes.approximate import at_least, load
+from harness.indexes.exact import load_faiss
+from harness.indexes.sparse import checked
+from harness.types import (
+    Candidates,
+    Embeddings,
+    InputError,
+    Progress,
+    Representation,
+    Run,
+    Sparse,
+    reason,
+    silent,
+)
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+TERMS = 1 << 16  # that a short index can number
+HEAVIEST = 65504.0  # in half precision
+QUERIES = 1024  # searched with at a time
+SUFFIX = ".index.seismic"  # that the library puts behind a path
+
+
+@INDEXES.register("seismic")
+@dataclass(frozen=True)
+class Seismic:
+    """Seismic, over sparse vectors (optional): summaries of blocks of posting lists.
+
+    n_postings: documents a list keeps, on average, and max_fraction times as many at most;
+    centroid_fraction: blocks of a list, as a share of its documents; min_cluster_size: documents of
+    a block, at least; summary_energy: share of a summary's weight that is kept; large_vocabulary:
+    for more than 65,536 terms. query_cut: terms of a query that are looked up; heap_factor: the
+    higher, the more blocks are skipped. rescore: score what is found by its full vectors, which
+    then take memory too; else by the rounded ones.
+    """
+
+    n_postings: int = 3500
+    centroid_fraction: float = 0.1
+    summary_energy: float = 0.4
+    max_fraction: float = 1.5
+    min_cluster_size: int = 2
+    large_vocabulary: bool = False
+    query_cut: int = 10
+    heap_factor: float = 0.8
+    rescore: bool = True
+
+    takes: ClassVar[tuple[Representation, ...]] = ("sparse",)
+
+    def __post_init__(self) -> None:
+        at_least(
+            "seismic",
+            1,
+            n_postings=self.n_postings,
+            min_cluster_size=self.min_cluster_size,
+            query_cut=self.query_cut,
+        )
+        for name in ("centroid_fraction", "summary_energy", "heap_factor"):
+            if not 0 < (value := getattr(self, name)) <= 1:
+                raise InputError(f"seismic: {name}={value:g}: expected more than 0, at most 1")
+        if not 1 <= self.max_fraction < float("inf"):
+            raise InputError(f"seismic: max_fraction={self.max_fraction:g}: expected at least 1")
+
+    def require(self, makes: Representation) -> None:
+        """Raises InputError where Seismic is not installed."""
+        load("seismic", "pyseismic-lsr")
+        load_faiss()
+
+    def describe(self) -> Mapping[str, object]:
+        """Parameters of the build, and the library."""
+        return self.structure()
+
+    def structure(self) -> Mapping[str, object]:
+        """Parameters of the build, and the library."""
+        return {"kind": "seismic", **self._built_with(), "large_vocabulary": self.large_vocabulary,
+                "pyseismic-lsr": version("pyseismic-lsr")}  # fmt: skip
+
+    def _built_with(self) -> dict[str, float]:
+        return {
+            "n_postings": self.n_postings,
+            "centroid_fraction": self.centroid_fraction,
+            "min_cluster_size": self.min_cluster_size,
+            "summary_energy": self.summary_energy,
+            "max_fraction": self.max_fraction,
+        }
+
+    def _class(self, name: str) -> Any:
+        found = load("seismic", "pyseismic-lsr")
+        return getattr(found, f"{name}LV" if self.large_vocabulary else name)
+
+    def grow(self, documents: Sparse, progress: Progress) -> Any:
+        """Build the lists; the library draws from a fixed seed, so a build repeats.
+
+        Raises InputError for NaN, weights below 0 or beyond half precision, and too many terms.
+        """
+        n, width = len(documents), documents.width
+        if width > TERMS and not self.large_vocabulary:
+            raise InputError(
+                f"seismic numbers {TERMS:,} terms and the vectors have {width:,}: choose "
+                "seismic,large_vocabulary=true"
+            )
+        matrix = _weights(documents, width, "document")
+        heaviest = matrix.data.max(initial=0)
+        if heaviest > HEAVIEST:
+            raise InputError(
+                f"a document's term weighs {heaviest:g}, and seismic holds weights up to "
+                f"{HEAVIEST:g}: scale the vectors, or choose exact"
+            )
+        progress("build", 0, n, "documents")
+        dataset = self._class("SeismicDataset")(dim=width)
+        ids, terms = [str(row) for row in range(n)], matrix.indices.astype(np.int64)
+        dataset.add_documents_by_id(ids, terms, matrix.data, matrix.indptr.astype(np.int64))
+        with _said():
+            built = self._class("SeismicIndex").build_from_dataset(
+                dataset, num_threads=load_faiss().omp_get_max_threads(), **self._built_with()
+            )
+        progress("build", n, n, "documents")
+        return built
+
+    def searcher(self, built: Any, documents: Sparse) -> CountingSearcher:
+        """The lists, searched as query_cut and heap_factor say."""
+        size = self.bytes(built) + self.rescore * documents.bytes
+        return SeismicSearcher(self, built, documents, size)
+
+    def build(self, documents: Embeddings) -> Searcher:
+        """Build the lists and search them at once."""
+        assert isinstance(documents, Sparse)
+        return self.searcher(self.grow(documents, silent), documents)
+
+    def write(self, built: Any, path: Path) -> None:
+        """Write a file of Seismic: plain numbers, of which nothing is run. Raises OSError."""
+        written = Path(f"{path}{SUFFIX}")
+        try:
+            with _said():
+                built.save(str(path))
+            os.replace(written, path)
+        finally:
+            written.unlink(missing_ok=True)
+
+    def read(self, path: Path) -> Any:
+        """Read it. Raises InputError."""
+        try:
+            with _said():
+                return self._class("SeismicIndex").load(str(path))
+        except OSError as error:
+            raise InputError(f"{path}: not an index of this seismic: {reason(error)}") from error
+
+    def bytes(self, built: Any) -> int:
+        """Lists, summaries and the rounded vectors, as the library counts them."""
+        with _said() as said:
+            built.print_space_usage_byte()
+            said.seek(0)
+            found = re.search(rb"Total: (\d+) Bytes", said.read())
+        assert found is not None
+        return int(found[1])
+
+    def warnings(self, k: int) -> tuple[str, ...]:
+        """None: a search looks where its parameters say, however many results are wanted."""
+        return ()
+
+
+@dataclass
+class SeismicSearcher:
+    """built: the lists; documents: [n, v], by which what is found is scored."""
+
+    index: Seismic
+    built: Any
+    documents: Sparse
+    bytes: int
+    warnings: tuple[str, ...] = ()
+    distances: None = None
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
+        """The k best documents found for each query [q, k]; padded where fewer are found."""
+        matrix = _weights(queries, self.documents.width, "query")
+        q, keys = len(queries), np.zeros((len(queries), k), np.uint64)
+        for low in range(0, q, QUERIES):
+            part = matrix[low : low + QUERIES]
+            run = self._found(part, min(k, len(self.documents)))
+            keys[low : low + QUERIES] = ranking.best(ranking.pack(run.scores, run.docs), k)
+            progress("search", min(low + QUERIES, q), q, "queries")
+        return ranking.unpack(keys)
+
+    def _found(self, queries: csr_matrix, k: int) -> Run:
+        """What the lists hold for each query, ranked."""
+        q, text = queries.shape[0], load("seismic", "pyseismic-lsr").get_seismic_string()
+        asked = {"k": k, "query_cut": self.index.query_cut, "heap_factor": self.index.heap_factor}
+        terms = queries.indices.astype(text)
+        if q == 1:  # threads would cost more than the search
+            answers = [self.built.search("0", terms, queries.data, **asked)]
+        else:
+            bounds, threads = queries.indptr[1:-1], load_faiss().omp_get_max_threads()
+            parts = np.split(terms, bounds), np.split(queries.data, bounds)
+            names = np.arange(q).astype(text)
+            answers = self.built.batch_search(names, *parts, num_threads=threads, **asked)
+        # in no order that is told, and a query that finds nothing has no name
+        found = sorted((hit for answer in answers for hit in answer), key=lambda hit: int(hit[0]))
+        rows = np.array([int(name) for name, _, _ in found], np.int64)
+        docs = np.array([int(doc) for _, _, doc in found], np.int32)
+        if not self.index.rescore:
+            scores = np.array([score for _, score, _ in found], np.float32)
+            return ranking.of_cells(rows, docs, scores, q=q, k=k)
+        indptr = np.searchsorted(rows, np.arange(q + 1))
+        candidates = Candidates(indptr, docs)
+        return pairwise.rank(Sparse(queries), self.documents, candidates, k=k, progress=silent)
+
+
+def _weights(vectors: Embeddings, width: int, whose: str) -> csr_matrix:
+    """Vectors with sorted terms and no zeros. Raises InputError for weights below 0, and more."""
+    matrix = checked(vectors, width, whose).copy()
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    if (lightest := matrix.data.min(initial=0)) < 0:
+        raise InputError(
+            f"a {whose}'s term weighs {lightest:g}, and seismic takes weights from 0: choose exact"
+        )
+    return matrix
+
+
+@contextmanager
+def _said() -> Iterator[IO[bytes]]:
+    """What the library writes to standard output meanwhile, where only results belong."""
+    kept = os.dup(1)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 1)
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
