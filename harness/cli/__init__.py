@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, store, studies
+from harness.cli import board, evaluate, listing, store, studies, systems
 from harness.cli.common import one_line, say
 from harness.types import InputError
 
@@ -32,6 +32,8 @@ app.command()(board.compare)
 app.command()(board.gate)
 app.add_typer(board.baseline_app, name="baseline")
 app.add_typer(board.export_app, name="export")
+for _command in (systems.prompts, systems.cutoff):
+    studies.app.command()(_command)
 app.add_typer(studies.app, name="study")
 for _command in (listing.tasks, listing.models, listing.indexes, listing.rewritings):
     app.command()(_command)

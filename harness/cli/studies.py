@@ -1,4 +1,4 @@
-"""The studies: a page of numbers and a figure each."""
+"""The studies of vectors and indexes: a page of numbers and a figure each."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ app = group(
 StudyModel = Annotated[str, typer.Option("--model", "-m", help="Encoder spec.")]
 StudyTask = Annotated[str, typer.Option("--task", "-t", help="Task spec.")]
 StudyOut = Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")]
+StudyModels = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Model spec; repeat for more.")
+]
 Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
 
@@ -71,7 +74,7 @@ def geometry(
         }
     plain = {how: [asdict(point) for point in points] for how, points in curves.items()}
     tables, figure = report.page(found, curves), report.figure(found, curves)
-    _page(out, f"geometry-{model}-{task}", found, tables, figure, style, curves=plain)
+    page(out, f"geometry-{model}-{task}", found, tables, figure, style, curves=plain)
 
 
 @app.command()
@@ -108,7 +111,7 @@ def capacity(
             folder=store.root / "capacity", store=store, progress=progress,
         )  # fmt: skip
     tables, figure = report.page(found), report.figure(found)
-    _page(out, f"capacity-{model}-{task}", found, tables, figure, style)
+    page(out, f"capacity-{model}-{task}", found, tables, figure, style)
 
 
 @app.command()
@@ -151,7 +154,7 @@ def order(
             progress=progress,
         )  # fmt: skip
     found = replace(found, ranks=by_rank)
-    _page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
+    page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
 @app.command()
@@ -178,14 +181,12 @@ def funnel(
     with terminal.showing(f"{model} on {task}", quiet) as progress:
         found = study(model, task, index, store=open_store(cache), seed=seed, progress=progress)
     name = f"funnel-{model}-{task}-{index}"
-    _page(out, name, found, report.page(found), report.figure(found), style)
+    page(out, name, found, report.page(found), report.figure(found), style)
 
 
 @app.command()
 def scale(
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Encoder spec; repeat for more.")
-    ] = None,
+    model: StudyModels = None,
     task: StudyTask = "limit-1k",
     size: Annotated[
         list[int] | None, typer.Option(min=1, help="Documents of a corpus; repeat for more.")
@@ -220,7 +221,7 @@ def scale(
             store=open_store(cache), seed=seed, progress=progress,
         )  # fmt: skip
     name = f"scale-{'-'.join(models)}-{task}-{distractors}"
-    _page(out, name, found, report.page(found), report.figure(found), style)
+    page(out, name, found, report.page(found), report.figure(found), style)
 
 
 @app.command("filter")
@@ -254,13 +255,11 @@ def filter_(
             progress=progress,
         )  # fmt: skip
     name = f"filter-{model}-{task}-{index}"
-    _page(out, name, found, report.page(found), report.figure(found), style)
+    page(out, name, found, report.page(found), report.figure(found), style)
 
 
 def ann(
-    model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="Encoder spec; repeat for more.")
-    ] = None,
+    model: StudyModels = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
     ] = None,
@@ -300,10 +299,10 @@ def ann(
             models, tasks, settings, store=open_store(cache), seed=seed, progress=progress
         )
     name = f"ann-{'-'.join(models)}-{'-'.join(tasks)}"
-    _page(out, name, found, report.page(found), report.figure(found), style)
+    page(out, name, found, report.page(found), report.figure(found), style)
 
 
-def _page(
+def page(
     out: Path,
     name: str,
     study: Any,

@@ -47,7 +47,7 @@ class Columns:
 
 
 BEIR = Columns()
-FOLDER = Columns(metadata="metadata")
+FOLDER = Columns(instruction="instruction", metadata="metadata")
 
 
 def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:

@@ -2,7 +2,8 @@
 
 corpus.jsonl     {"_id": ..., "title": ..., "text": ...}    also .jsonl.gz, .parquet; an object
                  "metadata" is kept as what documents can be filtered by
-queries.jsonl    {"_id": ..., "text": ...}                  also .jsonl.gz, .parquet
+queries.jsonl    {"_id": ..., "text": ...}                  also .jsonl.gz, .parquet; a text
+                 "instruction" follows its query after one space
 qrels/test.tsv   query-id  corpus-id  score, with a header  also .gz, .jsonl, .parquet, or
                  TREC's four columns as test.qrels
 """
@@ -30,7 +31,7 @@ def folder(target: str, *, split: str = "test") -> Retrieval:
         raise InputError(f"{root}: no such folder: expected a collection in the BEIR layout")
     documents, asked = files.find(root, "corpus", TEXTS), files.find(root, "queries", TEXTS)
     corpus = assembly.corpus(files.rows(documents), str(documents), assembly.FOLDER)
-    queries = assembly.queries(files.rows(asked), str(asked))
+    queries = assembly.queries(files.rows(asked), str(asked), assembly.FOLDER)
     path = _qrels_file(root / "qrels", split)
     trecs = ".qrels" in path.suffixes
     judged = (

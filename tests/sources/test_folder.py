@@ -136,6 +136,13 @@ def test_metadata_is_kept_in_the_order_of_documents(tmp_path: Path, texts: str) 
     assert data.fingerprint() == {**plain.fingerprint(), "metadata": digest}
 
 
+def test_an_instruction_of_a_query_follows_it(tmp_path: Path) -> None:
+    rows = [{**QUERIES[0], "instruction": "only recent ones"}, QUERIES[1]]
+    found = load(write_collection(tmp_path, queries=rows)).queries
+    plain = load(write_collection(tmp_path / "plain")).queries
+    assert found.texts == [f"{plain.texts[0]} only recent ones", plain.texts[1]]
+
+
 def test_empty_metadata_is_none(tmp_path: Path) -> None:
     rows = [{**row, "metadata": {}} for row in CORPUS]
     assert load(write_collection(tmp_path, corpus=rows)).corpus.metadata is None
