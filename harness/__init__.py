@@ -2,6 +2,7 @@
 
 from harness import evaluate
 print(evaluate("minilm", "limit-small").record.main)
+print(evaluate(my_function_of_texts, "limit-small").record.main)
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.encoders.own import register as model
     from harness.pipeline import Evaluation, evaluate, evaluate_run
     from harness.types import EncodingError, HarnessError, InputError, StoreError
 
@@ -20,9 +22,15 @@ __all__ = [
     "StoreError",
     "evaluate",
     "evaluate_run",
+    "model",
 ]
 
-_HOME = {"Evaluation": "pipeline", "evaluate": "pipeline", "evaluate_run": "pipeline"}
+_HOME = {
+    "Evaluation": "pipeline.Evaluation",
+    "evaluate": "pipeline.evaluate",
+    "evaluate_run": "pipeline.evaluate_run",
+    "model": "encoders.own.register",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -31,4 +39,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"harness.{_HOME.get(name, 'types')}"), name)
+    module, _, own = _HOME.get(name, f"types.{name}").rpartition(".")
+    return getattr(import_module(f"harness.{module}"), own)

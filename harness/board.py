@@ -20,6 +20,7 @@ import numpy as np
 
 from harness import aggregate, records
 from harness.exchange import mteb
+from harness.measures.pairs import compared_as
 from harness.records import Record
 from harness.types import Float64, InputError, Int64, Progress, reason, silent
 
@@ -253,7 +254,9 @@ def of_record(record: Record, path: Path | None = None) -> Entry:
         high=main.high,
         path=path,
         cost=_cost(record),
-        conditions=_digest(record.task.fingerprint, record.task.exclude_self, record.main_measure),
+        conditions=_digest(
+            record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)
+        ),
         created=record.created,
     )
 

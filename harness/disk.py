@@ -19,6 +19,12 @@ def cache_root() -> Path:
     return Path(os.environ.get("HARNESS_CACHE") or Path(cache) / "retrieval-harness").expanduser()
 
 
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file so that its name never stands for part of it: also after kill -9.
 

@@ -164,7 +164,7 @@ def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> lis
         _clear(folder, replace)
         for name, data in files.items():
             disk.write_whole(folder / name, data)
-        sums = [f"{records.file_digest(folder / name)}  {name}\n" for name in sorted(files)]
+        sums = [f"{disk.file_sha256(folder / name)}  {name}\n" for name in sorted(files)]
         disk.write_whole(folder / SUMS, "".join(sums).encode())
     except OSError as error:
         raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
@@ -191,7 +191,7 @@ def thaw(folder: Path) -> Side:
     again = "restore it, or freeze the baseline anew"
     for name, digest in sums.items():
         try:
-            found = records.file_digest(folder / name)
+            found = disk.file_sha256(folder / name)
         except OSError:
             raise InputError(f"{folder / name}: is in {SUMS}, not on the disk: {again}") from None
         if found != digest:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from harness import catalog, records, stats, trec
-from harness.disk import cache_root
+from harness.disk import cache_root, file_sha256
+from harness.encoders import own
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
@@ -23,7 +24,7 @@ from harness.retrievers import RETRIEVERS, rank, served
 from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
 from harness.spec import parse
 from harness.store import Store
-from harness.types import Data, Dense, InputError, Progress, Retrieval, Run, silent
+from harness.types import Data, Dense, InputError, Pairs, Progress, Retrieval, Run, silent
 
 WARM = 3  # queries before those whose latency counts
 
@@ -81,7 +82,7 @@ class _Outcome:
 
 
 def evaluate(
-    model: str,
+    model: object,
     task: str,
     index: str = "exact",
     *,
@@ -95,17 +96,19 @@ def evaluate(
 ) -> Evaluation:
     """Measure a model on a task: harness.evaluate("minilm", "limit-small").record.main.mean
 
-    model, task, index, rewrite: specs; an index that the model names is the one. measures: in place
-    of the task's own; the first is the main one. seed: of the bootstrap. latency: queries that are
-    asked one by one besides, to time them. opened: models by spec, which stay loaded between
-    evaluations.
+    model: a spec, or a model of your own: a function of texts, an object with encode(texts), a
+    model of sentence-transformers or mteb. task, index, rewrite: specs; an index that the model
+    names is the one. measures: in place of the task's own; the first is the main one. seed: of the
+    bootstrap. latency: queries that are asked one by one besides, to time them. opened: models by
+    spec, which stay loaded between evaluations.
 
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
-    if model not in (opened or {}):
-        model, own = served(model)
-        index = own or index
+    named, opened = _named(model, {} if opened is None else opened)
+    if named not in opened:
+        named, its_own = served(named)
+        index = its_own or index
     INDEXES.resolve(index)
     rewritten = rewriting(rewrite)
     setting = _setting(task, measures, seed, progress)
@@ -118,17 +121,26 @@ def evaluate(
         rewrite=rewrite,
         exclude_self=setting.exclude_self,
         instructions=setting.task.instructions(data),
-        opened={} if opened is None else opened,
+        opened=opened,
         tuning=lambda split: _tuning(setting, split),
     )
     if not isinstance(data, Retrieval):
-        return _recorded(_vectors(model, setting, request), setting)
-    ranked = rank(model, data, request)
+        return _recorded(_vectors(named, setting, request), setting)
+    ranked = rank(named, data, request)
     if rewritten and not ranked.rewritten:
-        raise InputError(f"{model} has no part that {rewrite} fits: choose another rewriting")
+        raise InputError(f"{named} has no part that {rewrite} fits: choose another rewriting")
     if latency:
         ranked = _timed(ranked, len(data.queries), latency, setting.clock)
     return _recorded(_judged(ranked, index, setting, rewritten), setting)
+
+
+def _named(model: object, opened: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A model's spec, or the name of one that was handed over, which then is among the opened."""
+    if isinstance(model, str):
+        return model, opened
+    encoder = own.adapt(model)
+    name = getattr(encoder, "name", type(encoder).__name__)
+    return name, {**opened, name: encoder}
 
 
 def evaluate_run(
@@ -154,7 +166,7 @@ def evaluate_run(
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
         if setting.exclude_self:
             run = without_own(run, data, data.corpus.ranked)
-    name, digest = f"run:{path.name}", {"run_sha256": records.file_digest(path)}
+    name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
     system = System(
         spec=name,
         full=name,
@@ -201,7 +213,7 @@ def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
     if model not in request.opened and parse(model).name in RETRIEVERS:
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
     encoder = opened(model, request)
-    if encoder.makes != "dense":
+    if encoder.makes != "dense" and not isinstance(data, Pairs):
         raise InputError(
             f"{model} makes {encoder.makes} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes dense vectors"
@@ -209,10 +221,12 @@ def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
     kind: Any = JUDGED[data.kind]
     before = spent(encoder)
     vectors = represent(model, encoder, kind.parts(data), request.store, clock)
-    dense = {name: part.values for name, part in vectors.parts.items() if isinstance(part, Dense)}
+    parts = {
+        n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
+    }
     with clock.phase("score"):
         verdict = kind.judge(
-            dense, data, setting.measures, seed=setting.seed, progress=clock.progress
+            parts, data, setting.measures, seed=setting.seed, progress=clock.progress
         )
     system = described(model, encoder, next(iter(vectors.parts.values())))
     return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
@@ -268,7 +282,7 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
 def _recorded(outcome: _Outcome, setting: _Setting) -> Evaluation:
     """Everything together as a record."""
     asked, data, verdict = setting.task, setting.data, outcome.verdict
-    names = [str(measure) for measure in setting.measures]
+    names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task = Asked(
         spec=asked.spec,
         source=str(asked.source),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -42,7 +44,10 @@ def represent(
     """
     if isinstance(encoder, CollectionEncoder):
         return _by_collection(label, encoder, parts, clock, counts=counts)
-    return _by_text(label, encoder, parts, store, clock)
+    if getattr(encoder, "kept", True):
+        return _by_text(label, encoder, parts, store, clock)
+    with TemporaryDirectory() as folder:  # arrays that are mapped outlive their files
+        return _by_text(label, encoder, parts, Store(Path(folder)), clock)
 
 
 def _by_collection(
@@ -54,22 +59,51 @@ def _by_collection(
     counts: bool,
 ) -> Vectors:
     if set(parts) != {"documents", "queries"}:
+        return _transductive(label, encoder, parts, clock)
+    (_, documents), (_, queries) = parts["documents"], parts["queries"]
+    with clock.phase("encode", len(documents) + len(queries), "texts"):
+        made = encoder.encode_collection(documents, queries, counts=counts)
+    vectors = {"documents": made.documents, "queries": made.queries}
+    counted, warnings = _noted(vectors, [made.document_tokens, made.query_tokens])
+    if made.counts is not None:
+        vectors["counts"] = made.counts
+    return Vectors(vectors, counted, [*made.warnings, *warnings])
+
+
+def _transductive(
+    label: str,
+    encoder: CollectionEncoder,
+    parts: Mapping[str, tuple[Role, Sequence[str]]],
+    clock: Clock,
+) -> Vectors:
+    """Vectors of texts from the encoder fitted on just these, as there is no corpus."""
+    if not encoder.symmetric:
         raise InputError(
             f"{label} weighs terms by a corpus, and the task has only pairs of sentences: "
             "choose a model that makes dense vectors"
         )
-    (_, documents), (_, queries) = parts["documents"], parts["queries"]
-    texts = len(documents) + len(queries)
-    with clock.phase("encode", texts, "texts"):
-        made = encoder.encode_collection(documents, queries, counts=counts)
-    counted = {
-        **_counted("documents", texts=len(documents), tokens=_total(made.document_tokens)),
-        **_counted("queries", texts=len(queries), tokens=_total(made.query_tokens)),
-    }
-    vectors = {"documents": made.documents, "queries": made.queries}
-    if made.counts is not None:
-        vectors["counts"] = made.counts
-    return Vectors(vectors, counted)
+    texts = [text for _, part in parts.values() for text in part]
+    distinct = sorted(set(texts))
+    with clock.phase("encode", len(texts), "texts"):
+        made = encoder.encode_collection(distinct, texts)
+    assert isinstance(made.queries, Dense)
+    ends = np.cumsum([len(part) for _, part in parts.values()])[:-1]
+    values = zip(parts, np.split(made.queries.values, ends), strict=True)
+    vectors: dict[str, Embeddings] = {name: Dense(rows) for name, rows in values}
+    counted, warnings = _noted(vectors, np.split(made.query_tokens, ends))
+    note = f"{label} is fitted on the task's own texts, {len(distinct)} distinct ones: transductive"
+    return Vectors(vectors, counted, [note, *made.warnings, *warnings])
+
+
+def _noted(vectors: Mapping[str, Embeddings], tokens: Sequence[Int32]) -> tuple[Counts, list[str]]:
+    """What is counted of each part, and warned of."""
+    counts: Counts = {}
+    warnings: list[str] = []
+    for (name, part), of_texts in zip(vectors.items(), tokens, strict=True):
+        zero = _zeros(part)
+        counts |= _counted(name, texts=len(part), tokens=_total(of_texts), zero_vectors=zero)
+        warnings += _of_zeros(name, part, zero)
+    return counts, warnings
 
 
 def _by_text(
@@ -88,7 +122,7 @@ def _by_text(
             encoder.load()
     vectors: dict[str, Embeddings] = {}
     counts: Counts = {}
-    warnings: list[str] = list(getattr(encoder, "warnings", ()))
+    warnings: list[str] = []
     for name, plan in plans.items():
         with clock.phase(f"encode {name}", len(plan.missing), "texts"):
             embedded = plan.fetch(clock.progress, name)
@@ -106,10 +140,9 @@ def _by_text(
             zero_vectors=zero,
         )
         warnings.extend(embedded.warnings)
-        if zero:
-            what = "no vector" if encoder.makes == "multi-vector" else "the zero vector"
-            warnings.append(f"{zero} of the {name} have {what}: similar to nothing")
-    return Vectors(vectors, counts, warnings)
+        warnings.extend(_of_zeros(name, vectors[name], zero))
+    seen = getattr(encoder, "warnings", ())  # some show only when it has encoded
+    return Vectors(vectors, counts, [*seen, *warnings])
 
 
 def unit(values: Float32) -> Float32:
@@ -135,6 +168,12 @@ def _zeros(part: Embeddings) -> int:
         int(np.count_nonzero(~part.values[low : low + BLOCK].any(axis=1)))
         for low in range(0, len(part), BLOCK)
     )
+
+
+def _of_zeros(name: str, part: Embeddings, zero: int) -> list[str]:
+    """A warning where texts are similar to nothing."""
+    what = "no vector" if isinstance(part, MultiVector) else "the zero vector"
+    return [f"{zero} of the {name} have {what}: similar to nothing"] if zero else []
 
 
 def _counted(name: str, *, texts: int, **more: int | None) -> Counts:

@@ -432,8 +432,7 @@ def _unwritable(space: Path, error: OSError) -> StoreError:
 
 
 def _whole(path: Path) -> bool:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:32] == path.stem
+    return disk.file_sha256(path)[:32] == path.stem
 
 
 def _set_aside(path: Path) -> Path:

@@ -25,6 +25,7 @@ LAYERS: list[list[str]] = [
     ["spec"],
     ["ranking", "phases", "disk", "endpoint"],
     ["answers"],
+    ["zoo", "zoo.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
     ["records", "represent", "catalog", "rewriting", "rewriting.*"],

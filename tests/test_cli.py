@@ -347,7 +347,12 @@ def test_a_suite_is_its_tasks_each_once(run, monkeypatch):
 
 
 def test_models_and_indexes(run):
-    rows = {row["name"]: row for row in run("models", "--json").json}
+    encoders, made, rerankers, zoo = run("models", "--json").json
+    assert {"rrf:TARGET", "rerank:TARGET"} <= {row["name"] for row in made}
+    assert "cross:TARGET" in {row["name"] for row in rerankers}
+    assert "not stated" in [row["licence"] for row in zoo]
+    rows = {row["name"]: row for row in encoders}
+    assert rows["glove-50d"]["what"] == "short for words:glove-50d"
     assert rows["bm25"]["parameters"] == "k1=1.5, b=0.75, method=lucene"
     assert rows["minilm"]["what"] == "short for st:minilm"
     assert "hashing" in run("models").out
@@ -589,7 +594,8 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(run, tmp_path):
 COMMANDS = [
     ("eval",),
     ("tasks",),
-    ("models",),
+    ("models", "pull"),
+    ("models", "remove"),
     ("indexes",),
     ("rewritings",),
     ("show",),
@@ -607,6 +613,10 @@ COMMANDS = [
     ("study", "funnel"),
     ("study", "scale"),
     ("study", "filter"),
+    ("study", "prompts"),
+    ("study", "cutoff"),
+    ("study", "robust"),
+    ("study", "judgments"),
     ("store", "list"),
     ("store", "verify"),
     ("store", "prune"),

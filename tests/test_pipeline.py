@@ -306,7 +306,7 @@ def test_an_encoder_and_a_task_that_do_not_fit_name_both(tmp_path):
     with pytest.raises(InputError) as error:
         evaluate("bm25,k1=2", f"pairs:{path}")
     assert str(error.value) == (
-        f"bm25,k1=2 makes sparse vectors and pairs:{path} is a task of pairs: "
+        "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
         "choose a model that makes dense vectors"
     )
     with pytest.raises(InputError, match=r"nDCG@10 does not fit pairs:.*, a task of pairs"):
@@ -503,3 +503,78 @@ def test_the_public_names_are_functions_however_they_are_reached():
     subprocess.run([sys.executable, "-c", first], check=True, env=os.environ)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = harness.nothing
+
+
+# --- models that are handed over, endpoints, latency --------------------------------------------
+
+
+def letters(texts: list[str]) -> np.ndarray:
+    return np.array([[text.count(chr(97 + i)) for i in range(26)] for text in texts], np.float32)
+
+
+def test_a_function_of_texts_is_a_model(small, tmp_path):
+    store = Store(tmp_path / "store")
+    found = harness.evaluate(letters, small, measures=["RR@10"], store=store)
+    record = found.record
+    assert record.name == "letters"
+    assert record.system.fingerprint["own"] == "letters"
+    assert any("letters has no fingerprint" in warning for warning in record.warnings)
+    assert found.run.docs[0, 0] == 0  # "red apple" has the letters of "red apple"
+    assert store.spaces() == []  # its vectors cannot be known again
+
+
+def test_a_model_with_a_fingerprint_is_kept(small, tmp_path):
+    class Letters:
+        fingerprint = "letters, all 26"
+
+        def encode(self, texts: list[str]) -> np.ndarray:
+            return letters(texts)
+
+    store = Store(tmp_path / "store")
+    first = harness.evaluate(Letters(), small, measures=["RR@10"], store=store).record
+    again = harness.evaluate(Letters(), small, measures=["RR@10"], store=store).record
+    assert first.counts["documents_encoded_now"] == 4
+    assert again.counts["documents_encoded_now"] == 0
+    assert again.id == first.id
+
+
+def test_a_model_of_ones_own_is_a_part_like_any(small, tmp_path):
+    """As a plugin registers it: a name in a spec."""
+    harness.model("letters-of-a-test")(letters)
+    store = Store(tmp_path / "store")
+    spec = "rrf:bm25+letters-of-a-test"
+    found = harness.evaluate(spec, small, measures=["RR@10"], store=store)
+    assert found.record.system.spec == spec
+
+
+def test_queries_are_asked_one_by_one_where_that_is_wanted(small, tmp_path):
+    store = Store(tmp_path / "store")
+    found = evaluate("hashing", small, measures=["RR@10"], latency=5, store=store).record
+    told = found.search.details["latency_ms"]
+    assert told["queries"] == 3  # there are no more
+    assert 0 < told["p50"] <= told["p95"]
+    plain = evaluate("hashing", small, measures=["RR@10"], store=store).record
+    assert "latency_ms" not in plain.search.details
+    assert plain.id == found.id
+
+
+def test_what_is_not_asked_one_by_one_is_told(small, tmp_path):
+    found = evaluate(
+        "hashing", small, rewrite="average", measures=["RR@10"], latency=5,
+        store=Store(tmp_path / "store"),
+    )  # fmt: skip
+    assert any(warning.startswith("latency is not measured") for warning in found.record.warnings)
+
+
+def test_what_an_endpoint_was_paid_is_in_the_record(small, tmp_path):
+    @dataclass(frozen=True)
+    class Paid(Counting):
+        def spent(self) -> dict[str, float]:
+            return {"tokens": 7.0 * len(self.seen)}
+
+    model = {"hashing": Paid()}
+    store = Store(tmp_path / "store")
+    first = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
+    again = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
+    assert first.spent == {"tokens": 49}  # of 4 documents and 3 queries
+    assert again.spent == {"tokens": 0}

@@ -7,6 +7,7 @@ import pytest
 
 from harness.encoders.bm25 import BM25
 from harness.encoders.hashing import Hashing
+from harness.encoders.tfidf_svd import TfidfSvd
 from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.store import Store
@@ -33,10 +34,13 @@ def test_term_counts_of_documents_are_given_where_they_are_asked_for(tmp_path):
         == {
             "documents": 3,
             "documents_tokens": 5,
+            "documents_zero_vectors": 1,
             "queries": 2,
             "queries_tokens": 3,
+            "queries_zero_vectors": 0,
         }
     )
+    assert plain.warnings == ["1 of the documents have the zero vector: similar to nothing"]
 
 
 def test_an_encoder_of_texts_has_no_term_counts(tmp_path):
@@ -73,6 +77,30 @@ def test_terms_are_weighed_by_a_corpus_or_not_at_all(tmp_path):
         "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
         "choose a model that makes dense vectors"
     )
+
+
+def test_without_a_corpus_an_encoder_is_fitted_on_the_texts_themselves(tmp_path):
+    """ "red" is in 2 of the 3 distinct texts: the weights that a corpus of these would give."""
+    texts = ["red apple", "red car", "red apple", "?", "red apple"]
+    parts = {"train": ("text", texts[:2]), "test": ("text", texts[2:])}
+    made = represent("tfidf-svd", TfidfSvd(), parts, Store(tmp_path), Clock())
+    train, test = made.parts["train"].values, made.parts["test"].values
+    expected = TfidfSvd().encode_collection(["red car", "?", "red apple"], texts).queries.values
+    np.testing.assert_allclose(train @ train.T, expected[:2] @ expected[:2].T, atol=1e-6)
+    np.testing.assert_array_equal(test, [train[0], [0, 0], train[0]])
+    assert made.counts == {
+        "train": 2,
+        "train_tokens": 4,
+        "train_zero_vectors": 0,
+        "test": 3,
+        "test_tokens": 4,
+        "test_zero_vectors": 1,
+    }
+    assert made.warnings == [
+        "tfidf-svd is fitted on the task's own texts, 3 distinct ones: transductive",
+        "2 dimensions in place of 256: the documents span no more",
+        "1 of the test have the zero vector: similar to nothing",
+    ]
 
 
 def test_unit_length_in_place_but_for_zeros():

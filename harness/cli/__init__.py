@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, store, studies, systems
+from harness.cli import board, evaluate, listing, models, store, studies, systems
 from harness.cli.common import one_line, say
 from harness.types import InputError
 
@@ -32,11 +32,14 @@ app.command()(board.compare)
 app.command()(board.gate)
 app.add_typer(board.baseline_app, name="baseline")
 app.add_typer(board.export_app, name="export")
-for _command in (systems.prompts, systems.cutoff):
-    studies.app.command()(_command)
+studies.app.command()(systems.prompts)
+studies.app.command()(systems.cutoff)
+studies.app.command()(systems.robust)
+studies.app.command()(systems.judgments)
 app.add_typer(studies.app, name="study")
-for _command in (listing.tasks, listing.models, listing.indexes, listing.rewritings):
+for _command in (listing.tasks, listing.indexes, listing.rewritings):
     app.command()(_command)
+app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
 
 

@@ -31,16 +31,6 @@ def tasks(
     show_tables(found, "json" if json else style)
 
 
-def models(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
-    """List encoders with their parameters and defaults.
-
-    Example: harness models --format markdown
-    """
-    from harness.encoders import ENCODERS
-
-    _registry("Encoders", ENCODERS, plugin, "json" if json else style)
-
-
 def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
     """List indexes with their parameters and defaults, and the presets of hnsw.
 

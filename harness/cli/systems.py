@@ -98,3 +98,87 @@ def cutoff(
         )  # fmt: skip
     name = f"cutoff-{'-'.join(models)}-{task}"
     page(out, name, found, report.page(found), report.figure(found), style)
+
+
+def robust(
+    model: StudyModels = None,
+    task: StudyTask = "limit-small",
+    perturbation: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--perturbation",
+            "-p",
+            help="typos, upper-case, lower-case, word-order, templates, document-typos, "
+            "sentence-before, sentence-after or copies; repeat for more. All, if none is named.",
+        ),
+    ] = None,
+    severity: Annotated[
+        list[float] | None,
+        typer.Option(help="Share of words with a typing error; repeat for more. [default: 0.3]"),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of what is random in queries.")] = 3,
+    seed: Seed = 0,
+    out: StudyOut = STUDIES,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    quiet: Quiet = False,
+) -> None:
+    """What typing errors, case, word order, phrases, noise and copies cost.
+
+    Example: harness study robust -m bm25 -m minilm -t folder:my/collection -p typos
+    """
+    check_format(style)
+    load_plugins(plugin)
+    from harness.report import robustness as report
+    from harness.studies.robustness import study
+
+    models = model or ["bm25", "minilm"]
+    with terminal.showing(f"{', '.join(models)} on {task}", quiet) as progress:
+        found = study(
+            models, task, perturbations=perturbation or (), severities=severity or (0.3,),
+            draws=draws, store=open_store(cache), seed=seed, progress=progress,
+        )  # fmt: skip
+    name = f"robust-{'-'.join(models)}-{task}"
+    page(out, name, found, report.page(found), report.figure(found), style)
+
+
+def judgments(
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", help="Model spec, or a TREC run file; repeat for more."),
+    ] = None,
+    task: StudyTask = "complex-and",
+    measure: Annotated[str, typer.Option(help="In place of the task's main one.")] = "",
+    share: Annotated[
+        list[float] | None,
+        typer.Option(help="Of the relevant documents that stay judged; repeat for more."),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of what stays judged at random.")] = 200,
+    pool: Annotated[
+        list[int] | None, typer.Option(min=1, help="Depth of a pool; repeat for more.")
+    ] = None,
+    seed: Seed = 0,
+    out: StudyOut = STUDIES,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    quiet: Quiet = False,
+) -> None:
+    """How the order of systems changes when part of the judgments is missing.
+
+    Example: harness study judgments -m bm25 -m minilm -m run.trec -t folder:my/collection
+    """
+    check_format(style)
+    load_plugins(plugin)
+    from harness.report import judgments as report
+    from harness.studies.judgments import POOLS, SHARES, study
+
+    models = model or ["bm25", "bm25,k1=0.9,b=0.4", "minilm", "hashing"]
+    with terminal.showing(f"{len(models)} systems on {task}", quiet) as progress:
+        found = study(
+            models, task, measure=measure, shares=share or SHARES, draws=draws,
+            pools=pool or POOLS, store=open_store(cache), seed=seed, progress=progress,
+        )  # fmt: skip
+    name = f"judgments-{'-'.join(models)}-{task}"
+    page(out, name, found, report.page(found), report.figure(found), style)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.spec import Registry, Spec, parse
-from harness.types import Float32, Int32, MultiVector, Representation, Role, Sparse
+from harness.types import Embeddings, Float32, Int32, MultiVector, Representation, Role, Sparse
 
 Similarity = Literal["cosine", "dot", "maxsim"]
 
@@ -31,8 +31,9 @@ class Encoded:
 class TextEncoder(Protocol):
     """Turns each text into a vector or several, whatever else is encoded with it.
 
-    It may have `warnings`, a tuple of sentences for the record, and `instructed(instructions)`,
-    which gives the encoder for a task's instructions by role.
+    It may have `warnings`, a tuple of sentences for the record, `instructed(instructions)`,
+    which gives the encoder for a task's instructions by role, `spent()`: what was paid for, by
+    name, and `kept`, False where its vectors cannot be known again.
     """
 
     @property
@@ -56,18 +57,31 @@ class TextEncoder(Protocol):
         """Vectors of texts, in their order; raw, not normalised unless the model does it."""
 
 
+@runtime_checkable
+class StreamingEncoder(Protocol):
+    """A TextEncoder whose vectors come in parts and are paid for, so that each is kept at once."""
+
+    def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
+        """Yield which texts are encoded, and as what, in any order; all of them in the end.
+
+        Where one part fails, those under way are yielded before the error is raised.
+        """
+
+
 @dataclass(frozen=True)
 class Collection:
-    """A collection as sparse vectors, and how many tokens each text had.
+    """A collection as vectors, and how many tokens each text had.
 
-    counts: how often each term occurs in each document [n, v], where that was asked for.
+    counts: how often each term occurs in each document [n, v], where that was asked for and the
+    encoder counts terms. warnings: a sentence each.
     """
 
-    documents: Sparse
-    queries: Sparse
+    documents: Embeddings
+    queries: Embeddings
     document_tokens: Int32
     query_tokens: Int32
     counts: Sparse | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -76,7 +90,17 @@ class CollectionEncoder(Protocol):
 
     @property
     def makes(self) -> Representation:
-        """What a text becomes: a sparse vector."""
+        """What a text becomes."""
+
+    @property
+    def similarity(self) -> Similarity:
+        """How a query is compared with a document."""
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether queries can be compared with each other: their vectors are made as documents'
+        are, and dense. Without a corpus such an encoder is fitted on the texts themselves.
+        """
 
     def fingerprint(self) -> Mapping[str, object]:
         """All that decides its vectors, as JSON."""
@@ -84,7 +108,7 @@ class CollectionEncoder(Protocol):
     def encode_collection(
         self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
     ) -> Collection:
-        """Sparse vectors whose inner product is the retrieval score.
+        """Vectors whose similarity is the retrieval score.
 
         counts: also give the term counts of documents.
         """

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.encoders import ENCODERS, Collection
+from harness.encoders import ENCODERS, Collection, Similarity
 from harness.types import InputError, Representation, Sparse
 
 
@@ -19,6 +19,8 @@ class BM25:
     """BM25 by bm25s: English stop words, Snowball stems; k1, b and the variant in the spec."""
 
     makes: ClassVar[Representation] = "sparse"
+    similarity: ClassVar[Similarity] = "dot"
+    symmetric: ClassVar[bool] = False
 
     k1: float = 1.5
     b: float = 0.75

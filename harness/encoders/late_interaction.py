@@ -107,20 +107,26 @@ class LateInteractionEncoder:
         assert self.model is not None
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of every token that takes part in scoring. Raises what the model raises."""
+        """Vectors of every token that takes part in scoring, of a text without tokens
+        none. Raises what the model raises.
+        """
         options: dict[str, Any] = {} if role == "text" else {"task": role}
+        counts = count_tokens(self.model, texts, self.prompts[role], self._limit(role))
+        kept = np.flatnonzero(counts[0]).tolist()  # models fail where a whole batch has no tokens
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        if not kept:
+            width = self.model.get_embedding_dimension()
+            return Encoded(MultiVector(np.zeros((0, width or 1), np.float32), offsets), *counts)
         rows = self.model.encode(
-            list(texts),
+            [texts[row] for row in kept],
             prompt=self.prompts[role],
             batch_size=self.batch_size,
             show_progress_bar=False,
             **options,
         )
         arrays = [row.float().cpu().numpy() for row in rows]
-        offsets = np.zeros(len(arrays) + 1, np.int64)
-        np.cumsum([len(array) for array in arrays], out=offsets[1:])
-        counts = count_tokens(self.model, texts, self.prompts[role], self._limit(role))
-        return Encoded(MultiVector(np.concatenate(arrays), offsets), *counts)
+        offsets[1:][kept] = [len(array) for array in arrays]
+        return Encoded(MultiVector(np.concatenate(arrays), offsets.cumsum()), *counts)
 
     def _limit(self, role: Role) -> int | None:
         """Tokens that the model reads of a text in this role."""

@@ -16,8 +16,6 @@ from harness.types import InputError, Representation, Role, Sparse
 if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
 
-ENCODERS.alias("splade-tiny", "splade:splade-tiny")
-
 
 @ENCODERS.register("splade")
 def learned_sparse(
@@ -95,14 +93,22 @@ class LearnedSparseEncoder:
         assert self.model is not None
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Sparse vectors [n, v]; only a batch of them is ever dense. Raises what the model does."""
+        """Sparse vectors [n, v], of a text without tokens an empty one; only a batch of them is
+        ever dense. Raises what the model does.
+        """
         from scipy.sparse import csr_matrix, vstack
 
         options: dict[str, Any] = {} if role == "text" else {"task": role}
+        counts = count_tokens(self.model, texts, self.prompts[role], self.model.max_seq_length)
+        kept = np.flatnonzero(counts[0]).tolist()  # models fail where a whole batch has no tokens
+        if not kept:
+            first: Any = self.model[0]  # the model itself knows its width after a text only
+            width = first.auto_model.config.vocab_size
+            return Encoded(Sparse(csr_matrix((len(texts), width), dtype=np.float32)), *counts)
         parts = []
-        for low in range(0, len(texts), self.batch_size):
+        for low in range(0, len(kept), self.batch_size):
             weights = self.model.encode(
-                list(texts[low : low + self.batch_size]),
+                [texts[row] for row in kept[low : low + self.batch_size]],
                 prompt=self.prompts[role],
                 batch_size=self.batch_size,
                 show_progress_bar=False,
@@ -111,5 +117,9 @@ class LearnedSparseEncoder:
                 **options,
             )
             parts.append(csr_matrix(weights.float().numpy()))
-        counts = count_tokens(self.model, texts, self.prompts[role], self.model.max_seq_length)
-        return Encoded(Sparse(vstack(parts, format="csr", dtype=np.float32)), *counts)
+        found = vstack(parts, format="csr", dtype=np.float32)
+        offsets = np.zeros(len(texts) + 1, np.int64)
+        offsets[1:][kept] = np.diff(found.indptr)
+        shape = (len(texts), found.shape[1])
+        matrix = csr_matrix((found.data, found.indices, offsets.cumsum()), shape=shape)
+        return Encoded(Sparse(matrix), *counts)

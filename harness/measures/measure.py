@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.measures.pairs import BINARY_MEASURES, PAIR_MEASURES
+from harness.measures.pairs import BINARY_MEASURES, PAIR_MEASURES, TOKEN_MEASURES
 from harness.measures.retrieval import RETRIEVAL
 from harness.spec import unknown
 from harness.types import InputError
@@ -15,7 +15,7 @@ RANKS_COMPARED = 1000  # results that p-MRR looks at, as MTEB
 
 KINDS: dict[str, tuple[str, ...]] = {
     "retrieval": (*RANKED, "p-MRR"),
-    "pairs": (*PAIR_MEASURES, *BINARY_MEASURES),
+    "pairs": (*PAIR_MEASURES, *BINARY_MEASURES, *TOKEN_MEASURES),
     "classification": ("accuracy", "f1", "f1_weighted", "ap"),
     "clustering": ("v_measure",),
     "summarization": ("cosine_spearman", "cosine_pearson", "dot_spearman", "dot_pearson"),

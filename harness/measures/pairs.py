@@ -3,6 +3,11 @@
 Spearman and Pearson correlation of cosine, dot product, and negated Euclidean and Manhattan
 distance, as MTEB names them. A correlation is one number for the whole task, so the per-pair values
 are the similarities themselves.
+
+Texts with several vectors have none of these. In place of the dot product they have maxsim, the
+first text's vectors looking for their best in the second, summed, as such models score (and MTEB's
+`spearman`); in place of cosine, which does not depend on lengths either, meanmaxsim: the mean over
+the vectors of each text, and of both directions.
 """
 
 from __future__ import annotations
@@ -13,9 +18,11 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float32, Float64
+from harness.types import Float32, Float64, Int64, Sparse
 
-BLOCK = 4096  # pairs widened to float64 at a time
+CELLS = 1 << 21  # numbers of a block of pairs that are widened to float64 at a time
+
+INSTEAD = {"cosine": "meanmaxsim", "dot": "maxsim"}
 
 
 def _cosine(a: Float64, b: Float64) -> Float64:
@@ -39,21 +46,52 @@ PAIR_MEASURES = tuple(
     for similarity, correlation in product(SIMILARITIES, ("spearman", "pearson"))
 )
 
+TOKEN_MEASURES = tuple(
+    f"{similarity}_{measure}"
+    for similarity in INSTEAD.values()
+    for measure in ("spearman", "pearson", "ap", "f1", "accuracy")
+)
+
 BINARY_MEASURES = tuple(
     f"{similarity}_{measure}"
     for measure, similarity in product(("ap", "f1", "accuracy"), ("max", *SIMILARITIES))
 )
 
 
-def similarities(left: Float32, right: Float32) -> dict[str, Float64]:
+def similarities(left: Float32 | Sparse, right: Float32 | Sparse) -> dict[str, Float64]:
     """Similarity of each pair by each kind. left, right: [n, d]; returns [n] each."""
-    blocks = [slice(start, start + BLOCK) for start in range(0, len(left), BLOCK)]
-    return {
-        name: np.concatenate(
-            [kind(left[b].astype(np.float64), right[b].astype(np.float64)) for b in blocks]
-        )
-        for name, kind in SIMILARITIES.items()
-    }
+    n, width = left.matrix.shape if isinstance(left, Sparse) else left.shape
+    step = max(1, CELLS // width)
+    found: dict[str, list[Float64]] = {name: [] for name in SIMILARITIES}
+    for start in range(0, n, step):
+        a, b = (_wide(side, slice(start, start + step)) for side in (left, right))
+        for name, kind in SIMILARITIES.items():
+            found[name].append(kind(a, b))
+    return {name: np.concatenate(values) for name, values in found.items()}
+
+
+def _wide(side: Float32 | Sparse, rows: slice) -> Float64:
+    values = side.matrix[rows].toarray() if isinstance(side, Sparse) else side[rows]
+    return np.asarray(values, np.float64)
+
+
+def token_similarities(
+    forth: Float32, back: Float32, left: Int64, right: Int64
+) -> dict[str, Float64]:
+    """Similarity of pairs of texts with several vectors, by each kind, [n].
+
+    forth, back: MaxSim of the left text's vectors in the right one's, and the other way; left,
+    right: how many vectors each text has.
+    """
+    means = [score / np.maximum(lengths, 1) for score, lengths in ((forth, left), (back, right))]
+    return {"meanmaxsim": (means[0] + means[1]) / 2, "maxsim": forth.astype(np.float64)}
+
+
+def compared_as(measure: str) -> str:
+    """The measure that a score stands beside: of cosine, say, where it is one of meanmaxsim."""
+    similarity, _, rest = measure.partition("_")
+    known = {instead: kind for kind, instead in INSTEAD.items()}
+    return f"{known[similarity]}_{rest}" if similarity in known else measure
 
 
 def correlation(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Float64:

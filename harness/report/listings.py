@@ -24,6 +24,7 @@ from harness.types import (
     Retrieval,
     Summaries,
 )
+from harness.zoo import models
 
 SAMPLES = 3
 EXCERPT = 160  # characters
@@ -163,6 +164,16 @@ def registry(title: str, known: Registry[Any]) -> Table:
     for name, spec in known.aliases().items():
         rows.append([name, "", f"short for {spec}"])
     return Table(title, ["name", "parameters", "what"], sorted(rows))
+
+
+def zoo() -> Table:
+    """Models that packages hold, and whether they are here."""
+    rows = [
+        [m.name, m.kind, f"{m.download_mb:g}", m.where, m.spec, m.licence, m.note]
+        for m in models().values()
+    ]
+    header = ["name", "kind", "MB", "where", "spec", "licence", "what"]
+    return Table("Zoo (harness models pull NAME)", header, rows, frozenset({2}))
 
 
 def presets() -> Table:

@@ -33,8 +33,13 @@ class Reranker(Protocol):
     def load(self) -> None:
         """Bring the weights to memory, if that has not happened; score does it otherwise."""
 
-    def score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
-        """Scores of (query, document) pairs, those of a query side by side, in their order."""
+    def score(
+        self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
+    ) -> Scored:
+        """Scores of (query, document) pairs, those of a query side by side, in their order.
+
+        root: the folder under which scores that were paid for may be kept.
+        """
 
 
 RERANKERS: Registry[Reranker] = Registry("reranker", "harness.rerankers")

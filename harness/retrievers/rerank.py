@@ -45,22 +45,25 @@ class Rerank:
         """Rank by the first stage, score its best again, and put these first."""
         if data.corpus.parents is not None:
             raise InputError(f"{spec}: documents are ranked by their passages here: not reranked")
+        named = parse(self.target)
+        encodes = named.name not in RERANKERS and named.name in ENCODERS
+        if not encodes:
+            _reranker(self.target, request)  # one that cannot be had fails before all else
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         first = rank(self.first, data, replace(asked, clock=request.clock.within(self.first)))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
-        named = parse(self.target)
-        encodes = named.name not in RERANKERS and named.name in ENCODERS
-        score = _by_vectors if encodes else _by_reading
-        second = score(self.target, data, cells, request)
+        second = (_by_vectors if encodes else _by_reading)(self.target, data, cells, request)
+        alone = second.alone
 
         def answer(row: int) -> Run:
-            assert first.answer is not None
+            assert first.answer
+            assert alone
             found = first.answer(row)
             docs = found.docs[0, : self.depth]
             docs = docs[docs >= 0]
             own = np.zeros(len(docs), np.int64), docs
-            return self._reordered(found, own, second.alone(row, docs), request.depth)
+            return self._reordered(found, own, alone(row, docs), request.depth)
 
         return Ranked(
             self._reordered(first.run, cells, second.scores, request.depth),
@@ -74,7 +77,7 @@ class Rerank:
             warnings=(*first.warnings, *second.warnings),
             spent=together([first.spent, second.spent]),
             rewritten=first.rewritten,
-            answer=answer if first.answer else None,
+            answer=answer if first.answer and alone else None,
         )
 
     def _reordered(self, run: Run, cells: Cells, scores: Float32, k: int) -> Run:
@@ -84,7 +87,7 @@ class Rerank:
 @dataclass(frozen=True)
 class _Second:
     """What a second stage made of pairs: scores [p]. alone: those of one query's documents, asked
-    anew.
+    anew; None where they would be paid for or were kept.
     """
 
     scores: Float32
@@ -92,24 +95,31 @@ class _Second:
     counts: Counts
     warnings: tuple[str, ...]
     spent: Mapping[str, float]
-    alone: Callable[[int, Int32], Float32]
+    alone: Callable[[int, Int32], Float32] | None
+
+
+def _reranker(spec: str, request: Request) -> Reranker:
+    """The reranker that a spec names, loaded; created once."""
+    named = str(reranker_spec(spec))
+    if named not in request.opened:
+        with request.clock.phase("load reranker"):
+            request.opened[named] = RERANKERS.create(named)
+            request.opened[named].load()
+    found: Reranker = request.opened[named]
+    return found
 
 
 def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _Second:
     """Scores of a reranker, which reads query and document together."""
-    named = str(reranker_spec(spec))
-    if named not in request.opened:
-        request.opened[named] = RERANKERS.create(named)
-    reranker: Reranker = request.opened[named]
-    queries, texts, before = data.queries.texts, data.corpus.texts, spent(reranker)
-    with request.clock.phase("load reranker"):
-        reranker.load()
+    reranker = _reranker(spec, request)
+    before = spent(reranker)
+    queries, texts = data.queries.texts, data.corpus.texts
     with request.clock.phase("rerank", len(cells[0]), "pairs"):
         pairs = [(queries[row], texts[doc]) for row, doc in zip(*cells, strict=True)]
-        scored = reranker.score(pairs, request.clock.progress)
+        scored = reranker.score(pairs, request.clock.progress, root=request.store.root)
     system = System(
         spec=spec,
-        full=str(RERANKERS.resolve(named)),
+        full=str(RERANKERS.resolve(reranker_spec(spec))),
         fingerprint=dict(reranker.fingerprint()),
         makes="scores",
         similarity="given",
@@ -118,7 +128,8 @@ def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
     )
 
     def alone(row: int, docs: Int32) -> Float32:
-        return reranker.score([(queries[row], texts[doc]) for doc in docs], silent).scores
+        pairs = [(queries[row], texts[doc]) for doc in docs]
+        return reranker.score(pairs, silent).scores
 
     return _Second(
         scored.scores,
@@ -130,7 +141,7 @@ def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
         },
         tuple(getattr(reranker, "warnings", ())),
         spent(reranker, before),
-        alone,
+        None if hasattr(reranker, "spent") else alone,
     )
 
 

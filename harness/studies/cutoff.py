@@ -18,8 +18,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import catalog
-from harness.measures import RETRIEVAL, Measure
 from harness.measures.thresholds import (
     WAYS,
     Bools,
@@ -40,7 +38,7 @@ from harness.phases import Clock
 from harness.retrievers import rank
 from harness.single import Request
 from harness.store import Store
-from harness.studies.subject import Interval, interval, per_query
+from harness.studies.subject import Interval, collection, interval, per_query
 from harness.types import Float64, InputError, Progress, Retrieval, Run, silent
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
@@ -155,13 +153,9 @@ def study(
     Raises InputError for a task of another kind or with fewer than two answerable queries, for a
     measure of groups, for a model that finds nothing relevant; else what `rank` raises.
     """
-    asked, clock, chosen = catalog.task(task), Clock(progress), Measure.parse(measure)
-    if chosen.name not in RETRIEVAL:
-        raise InputError(f"measure {measure}: expected one of rankings, with a value a query")
+    clock = Clock(progress)
     with clock.phase("load data"):
-        data = asked.load()
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task} is a task of {data.kind}: expected retrieval")
+        asked, data, chosen = collection(task, measure)
     documents, scored = len(data.corpus.ranked), int(data.qrels.judged.sum())
     whole = documents <= WHOLE and documents * scored <= PAIRS
     depth = min(depth or (documents if whole else DEPTH), documents)

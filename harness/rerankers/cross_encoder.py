@@ -1,0 +1,136 @@
+"""Cross-encoders: a model reads a query and a document together (Nogueira and Cho 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.rerankers import RERANKERS, Scored
+from harness.types import EncodingError, InputError, Int64, Progress
+
+if TYPE_CHECKING:
+    from sentence_transformers import CrossEncoder
+
+SCORING = ("ForSequenceClassification", "ForCausalLM")  # how names of architectures end
+COUNTED = 1024  # pairs whose tokens are counted at a time
+WHOLE = {"text": {"truncation": False, "padding": False}, "common": {"return_tensors": None}}
+
+
+@RERANKERS.register("cross")
+def cross_encoder(
+    target: str,
+    *,
+    revision: str | None = None,
+    dtype: Precision = "float32",
+    max_length: int | None = None,
+    device: str = "auto",
+    batch_size: int = 32,
+    prompt: str | None = None,
+    trust_remote_code: bool = False,
+) -> CrossEncoderReranker:
+    """A cross-encoder of sentence-transformers: hub id or local folder.
+
+    Also a language model that is asked for yes or no, where sentence-transformers reads it. prompt:
+    in place of the model's own; else as for st. Raises InputError where the model cannot be had, is
+    pickled, brings code or does not score pairs.
+    """
+    found = checkpoint(
+        target,
+        revision=revision,
+        dtype=dtype,
+        max_length=max_length,
+        device=device,
+        trust_remote_code=trust_remote_code,
+        batch_size=batch_size,
+    )
+    config = found.settings("config_sentence_transformers.json")
+    if (found.folder / "modules.json").is_file():
+        trained = config.get("model_type") == "CrossEncoder"
+    else:
+        architectures = found.settings("config.json").get("architectures") or []
+        trained = any(name.endswith(SCORING) for name in architectures)
+    if not trained:
+        raise InputError(
+            f"{target} does not score pairs: expected a CrossEncoder of sentence-transformers or "
+            "a model for sequence classification"
+        )
+    own = (config.get("prompts") or {}).get(config.get("default_prompt_name")) or ""
+    return CrossEncoderReranker(found, own if prompt is None else prompt, batch_size)
+
+
+@dataclass(frozen=True)
+class CrossEncoderReranker:
+    """A model and what decides its scores; its weights are loaded when a pair needs them."""
+
+    checkpoint: Checkpoint
+    prompt: str
+    batch_size: int
+
+    @cached_property
+    def model(self) -> CrossEncoder:
+        """The loaded model. Raises InputError where it gives a pair more than one number."""
+        model: CrossEncoder = self.checkpoint.load("CrossEncoder")
+        if model.num_labels != 1:
+            raise InputError(
+                f"{self.checkpoint.target} gives {model.num_labels} numbers for a pair, as a "
+                "classifier does: expected a model with one score"
+            )
+        return model
+
+    def fingerprint(self) -> Mapping[str, object]:
+        """Weights (content or hub commit), dtype, maximal length, prompt."""
+        return {**self.checkpoint.identity, "prompt": self.prompt}
+
+    def load(self) -> None:
+        """Load the model. Raises InputError where it cannot be loaded or used."""
+        assert self.model is not None
+
+    def score(
+        self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
+    ) -> Scored:
+        """Raw logits of pairs, whatever the model would squeeze them by: the order is the same,
+        and a float32 near 1 ties where its logit does not. Pairs of as many tokens share a batch.
+
+        Raises EncodingError for NaN and infinity.
+        """
+        from torch.nn import Identity
+
+        lengths = self._lengths(pairs, progress)
+        order = np.argsort(-lengths, kind="stable")
+        scores = np.empty(len(pairs), np.float32)
+        for low in range(0, len(pairs), self.batch_size):
+            rows = order[low : low + self.batch_size]
+            scores[rows] = self.model.predict(
+                [pairs[row] for row in rows],
+                prompt=self.prompt,
+                batch_size=self.batch_size,
+                activation_fn=Identity(),
+                show_progress_bar=False,
+            )
+            progress("rerank", low + len(rows), len(pairs), "pairs")
+        broken = np.flatnonzero(~np.isfinite(scores))
+        if len(broken):
+            raise EncodingError(
+                f"{self.checkpoint.target} gives NaN or infinity for {len(broken)} of "
+                f"{len(pairs)} pairs, the first with query {pairs[broken[0]][0][:60]!r}: "
+                "try dtype=float32"
+            )
+        read = np.minimum(lengths, self.model.max_seq_length or np.inf)
+        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
+
+    def _lengths(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Int64:
+        """Tokens [p] of each pair with prompt and template, before truncation."""
+        found = np.empty(len(pairs), np.int64)
+        options: dict[str, Any] = {"prompt": self.prompt, "processing_kwargs": WHOLE}
+        for low in range(0, len(pairs), COUNTED):
+            part = list(pairs[low : low + COUNTED])
+            rows = self.model.preprocess(part, **options)["input_ids"]
+            found[low : low + len(part)] = [len(row) for row in rows]
+            progress("count tokens", low + len(part), len(pairs), "pairs")
+        return found
