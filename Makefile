@@ -6,6 +6,8 @@ MODEL  ?= minilm bm25
 TASKS  ?= core
 INDEX  ?= exact
 FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+# what make leaderboard measures: only what is asked for
+RANKED  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)'))
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -20,10 +22,10 @@ eval: setup  ## measure MODEL='a b' on TASKS='c d' with INDEX; no arguments: the
 	@$(VENV)/bin/harness eval $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') --index '$(INDEX)' $(ARGS)
 
 ann: setup  ## set HNSW beside exact search: MODEL on TASKS, other settings in ARGS
-	@$(VENV)/bin/harness ann $(foreach m,$(filter-out bm25,$(MODEL)),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') $(ARGS)
+	@$(VENV)/bin/harness ann $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') $(ARGS)
 
-leaderboard: setup  ## rank the systems of all records under results/
-	@$(VENV)/bin/harness leaderboard results --html results/leaderboard.html $(ARGS)
+leaderboard: setup  ## rank the systems of all records under results/; given a MODEL, measure it first
+	@$(VENV)/bin/harness leaderboard results $(RANKED) --html results/leaderboard.html $(ARGS)
 
 check: setup  ## hold MODEL to BASELINE, a folder of harness baseline freeze: 0 passes, 1 regressed
 	@$(VENV)/bin/harness gate --model '$(MODEL)' --baseline '$(BASELINE)' $(ARGS)
