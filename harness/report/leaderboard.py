@@ -11,6 +11,7 @@ import numpy as np
 from harness.aggregate import pareto
 from harness.board import Board, Standing, Standings
 from harness.report.tables import Table, number
+from harness.types import Float64
 
 MOST = 12  # systems whose wins over each other are shown
 AXES = {  # how a cost is called, how it is written, and whether less of it is better
@@ -142,13 +143,14 @@ def wins(standings: Standings) -> Table:
 
 
 def costs(board: Board, standings: Standings, most: int | None = None) -> Iterator[Table]:
-    """For each cost that two ranked systems have: the Pareto front, and how far others are.
+    """For each cost that two systems have: the Pareto front, and how far others are. Quality is the
+    mean over all tasks, of the systems that lack none; or over the tasks that all systems have,
+    where these are more scores.
 
     behind: how much more the best system of no higher cost scores; times the cost: over the
     cheapest system that scores no less.
     """
-    ranked = [row for row in standings.rows if row.mean is not None]
-    quality = np.array([row.mean for row in ranked], np.float64)
+    ranked, quality, mean = _quality(board, standings)
     for name, (title, form, less) in AXES.items():
         values = np.array([board.cost(row.system, name) for row in ranked], np.float64)
         known = np.flatnonzero(~np.isnan(values) & (values > 0))
@@ -167,8 +169,21 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
             ]
             for i, at in enumerate(known)
         ]
-        header = ["system", "mean", title, "Pareto", "behind", "times the cost"]
+        header = ["system", mean, title, "Pareto", "behind", "times the cost"]
         yield Table(f"Quality against {title}", header, rows[:most], frozenset({1, 2, 4, 5}))
+
+
+def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float64, str]:
+    """Systems that can be set side by side, their means, and what these are called."""
+    columns = [board.tasks.index(task) for task in standings.tasks]
+    row = {system: i for i, system in enumerate(board.systems)}
+    scores = board.scores[[row[each.system] for each in standings.rows]][:, columns]
+    known = ~np.isnan(scores)
+    common, whole = np.flatnonzero(known.all(axis=0)), np.flatnonzero(known.all(axis=1))
+    if len(common) * len(scores) > scores.shape[1] * len(whole):
+        title = f"mean of {len(common)} of {scores.shape[1]} tasks"
+        return list(standings.rows), scores[:, common].mean(axis=1), title
+    return [standings.rows[i] for i in whole], scores[whole].mean(axis=1), "mean"
 
 
 def notes(board: Board, standings: Standings) -> Table:

@@ -91,6 +91,19 @@ def test_quality_against_cost():
     assert [row[3:] for row in speed.rows] == [row[3:] for row in size.rows]
 
 
+def test_quality_is_of_the_tasks_that_all_systems_have_where_most_lack_some(monkeypatch):
+    few = {"small": (0.5, 0.6), "large": (0.7, None), "poor": (0.4, None), "part": (0.9, None)}
+    monkeypatch.setitem(globals(), "SCORES", few)
+    size = list(leaderboard.costs(made(), standings(made())))[1]
+    assert size.header[1] == "mean of 1 of 2 tasks"
+    assert sorted(row[:2] for row in size.rows) == [
+        ["large", "0.7000"],
+        ["part", "0.9000"],
+        ["poor", "0.4000"],
+        ["small", "0.5000"],
+    ]
+
+
 def test_refused_files_are_counted_and_named_on_request():
     files = [
         (Path("a.json"), "main_score of test/x is None: expected -1 to 1"),
