@@ -613,6 +613,7 @@ COMMANDS = [
     ("study", "funnel"),
     ("study", "scale"),
     ("study", "filter"),
+    ("study", "proxy"),
     ("study", "prompts"),
     ("study", "cutoff"),
     ("study", "robust"),

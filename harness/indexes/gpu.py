@@ -3,7 +3,9 @@
 Exact search is a scan, in 32 or 16 bits, whose best are scored again as exact search on the CPU
 does it; a query's k best are certified: what the scan left out, plus the rounding error that is
 possible, must be below the k-th. A query that cannot be certified (many equal scores) is scanned
-for more, and then searched on the CPU. So results are those of the index `exact`, to the bit.
+for more, and then searched on the CPU. Of late interaction torch makes the rough scores, and every
+document that may be among the k best is scored again. So results are those of the index `exact`, to
+the bit.
 """
 
 from __future__ import annotations
@@ -12,13 +14,14 @@ import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 from harness import ranking
-from harness.indexes import INDEXES, CountingSearcher, Index, Searcher, pairwise
+from harness.indexes import INDEXES, CountingSearcher, Index, Searcher, maxsim, pairwise
 from harness.indexes.approximate import Approximate, at_least
 from harness.indexes.exact import DenseSearcher, Exact, checked, load_faiss, longest, rounding
 from harness.indexes.factory import Factory, holds_vectors, metric_number, said
@@ -27,8 +30,10 @@ from harness.types import (
     Dense,
     Embeddings,
     Float32,
+    Float64,
     InputError,
     Int64,
+    MultiVector,
     Progress,
     Representation,
     Run,
@@ -41,8 +46,8 @@ if TYPE_CHECKING:
     Ranked = tuple[torch.Tensor, torch.Tensor]  # products and documents [q, m]
 
 Precision = Literal["float32", "float16", "bfloat16"]
-QUERIES = 1024  # scanned with at a time
-TILE = 1 << 16  # documents multiplied at a time
+QUERIES = 1024  # scanned with at a time, or so many of their tokens
+TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
 FAISS_MOST = 2048  # results of a flat faiss index on a GPU, at most
 CAGRA_EF = 64  # what cuVS keeps by default
 TRUNCATED = 4  # tensor cores cut the sums that IEEE arithmetic rounds
@@ -94,7 +99,7 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class GpuExact:
-    """Exact search on GPUs by inner product."""
+    """Exact search on GPUs by inner product or, over several vectors a text, MaxSim."""
 
     precision: Precision = "float32"
     devices: str = "all"
@@ -103,13 +108,15 @@ class GpuExact:
 
     @property
     def takes(self) -> tuple[Representation, ...]:
-        """One vector a text."""
-        return ("dense",)
+        """One vector a text, or several."""
+        return ("dense", "multi-vector")
 
     def require(self, makes: Representation) -> None:
         """Raises InputError where no GPU answers and no fallback is allowed."""
         load_faiss()
-        _chosen(self.devices, self.fallback)
+        chosen = _chosen(self.devices, self.fallback)
+        if makes == "multi-vector" and not set(chosen) <= {"cpu"}:
+            _require_torch()
 
     def describe(self) -> Mapping[str, object]:
         """What searches, and on how many devices; results are exact."""
@@ -122,10 +129,14 @@ class GpuExact:
 
     def build(self, documents: Embeddings) -> Searcher:
         """Copy the documents to the devices. Raises InputError for NaN and for too many."""
-        assert isinstance(documents, Dense)
-        chosen, values = _chosen(self.devices, self.fallback), documents.values
+        chosen = _chosen(self.devices, self.fallback)
         if not chosen:
             return Exact().build(documents)
+        if isinstance(documents, MultiVector):
+            scan_of = partial(TorchMaxSim.of, devices=chosen, precision=self.precision)
+            return maxsim.MaxSimSearcher.of(documents, scan=scan_of)
+        assert isinstance(documents, Dense)
+        values = documents.values
         norm = longest(values)
         if load_faiss().get_num_gpus() and self.precision != "bfloat16" and chosen != ("cpu",):
             half = self.precision == "float16"
@@ -149,7 +160,7 @@ class CertifiedSearcher:
         """The k best documents of each query [q, k]; padded where k > n."""
         n, d = self.documents.shape
         values, norms = checked(queries, d)
-        q, error = len(values), self._error(norms, d)
+        q, error = len(values), _error(norms, d, self.longest, self.precision)
         keys = np.zeros((q, k), np.uint64)
         for low in range(0, q, QUERIES):
             rows = np.arange(low, min(low + QUERIES, q))
@@ -182,17 +193,18 @@ class CertifiedSearcher:
         left: Int64 = rows[~sure]
         return left
 
-    def _error(self, norms: Float32, d: int) -> Float32:
-        """[q]: how far a scan's product may be from the exact score, for queries of these norms.
 
-        Query, document and product are rounded once each (Higham 2002, sec. 3.1): three times u,
-        and one more for products of errors; float16 is off by 2^-25 besides where it is subnormal,
-        and norms are at least 1/2.
-        """
-        u = UNIT[self.precision]
-        rounded = 4 * (u + 2.0**-24 * d**0.5) * self.longest * norms if u else np.float32(0)
-        bound: Float32 = rounded + TRUNCATED * rounding(d, self.longest, norms)
-        return bound
+def _error(norms: Float32, d: int, longest: float, precision: Precision) -> Float32:
+    """[q]: how far a scan's product may be from the exact score, for queries of these norms.
+
+    Query, document and product are rounded once each (Higham 2002, sec. 3.1): three times u,
+    and one more for products of errors; float16 is off by 2^-25 besides where it is subnormal,
+    and norms are at least 1/2.
+    """
+    u = UNIT[precision]
+    rounded = 4 * (u + 2.0**-24 * d**0.5) * longest * norms if u else np.float32(0)
+    bound: Float32 = rounded + TRUNCATED * rounding(d, longest, norms)
+    return bound
 
 
 def _scaled(values: Float32, norm: float | None = None) -> tuple[Float32, Any]:
@@ -246,6 +258,76 @@ class TorchScan:
                 found.extend((top.cpu(), at.cpu()) for top, at in best)
         top, docs = _merged(found, m)
         return docs.numpy(), top.numpy()
+
+
+@dataclass(frozen=True)
+class TorchMaxSim:
+    """Tiles of documents' tokens multiplied by torch, rough MaxSim for the certified search.
+
+    documents: each with tokens; longest: the largest norm of one; shards: (first document, those
+    after the last, their tokens and their numbers of tokens on a device), divided by a power of 2.
+    """
+
+    documents: MultiVector
+    longest: float
+    precision: Precision
+    shards: list[tuple[int, int, torch.Tensor, torch.Tensor]]
+
+    @classmethod
+    def of(
+        cls, documents: MultiVector, longest: float, *, devices: tuple[str, ...],
+        precision: Precision,
+    ) -> TorchMaxSim:  # fmt: skip
+        """Divide documents among devices. Raises InputError where they do not fit."""
+        import torch
+
+        offsets, kind, shards = documents.offsets, getattr(torch, precision), []
+        shares = [offsets[-1] * i // len(devices) for i in range(len(devices) + 1)]
+        bounds = np.searchsorted(offsets, shares).tolist()
+        for device, (low, high) in zip(devices, itertools.pairwise(bounds), strict=True):
+            first, last = int(offsets[low]), int(offsets[high])
+            _refuse_too_large(device, (last - first) * documents.width * kind.itemsize)
+            shard = torch.empty((last - first, documents.width), dtype=kind, device=device)
+            for start in range(first, last, TILE):
+                block, _ = _scaled(documents.values[start : min(start + TILE, last)], longest)
+                shard[start - first : start - first + len(block)] = torch.from_numpy(block)
+            lengths = torch.from_numpy(documents.lengths[low:high]).to(device)
+            shards.append((low, high, shard, lengths))
+        return cls(documents, longest, precision, shards)
+
+    @property
+    def rows(self) -> int:
+        """Tokens of queries at a time."""
+        return QUERIES
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Ranges of documents, each on one device."""
+        for first, last, _, _ in self.shards:
+            for low, high in maxsim.parts(self.documents.offsets[first : last + 1], TILE, TILE):
+                yield low + first, high + first
+
+    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
+        """Rough scores [q, high - low]."""
+        import torch
+
+        first, _, shard, lengths = next(each for each in self.shards if low < each[1])
+        start, end = self.documents.offsets[[low, high]] - self.documents.offsets[first]
+        scaled, exponents = _scaled(queries.values)
+        moved = torch.from_numpy(scaled).to(shard.device, shard.dtype)
+        with _full_sums():
+            products = (shard[start:end] @ moved.T).float()
+        own = lengths[low - first : high - first]
+        highest = torch.segment_reduce(products, "max", lengths=own, axis=0).double()
+        powers = np.ldexp(1.0, exponents + np.frexp(np.float32(self.longest))[1])
+        each = (highest * torch.from_numpy(powers).to(shard.device)).T.contiguous()
+        counts = torch.from_numpy(queries.lengths).to(shard.device)
+        rough: Float64 = torch.segment_reduce(each, "sum", lengths=counts, axis=0).cpu().numpy()
+        return rough
+
+    def slack(self, norms: Float32) -> Float64:
+        """[t]: twice the error of a product, which has room for rounding scores."""
+        error = _error(norms, self.documents.width, self.longest, self.precision)
+        return 2 * error.astype(np.float64)
 
 
 def _merged(pairs: list[Ranked], m: int) -> Ranked:
@@ -424,6 +506,16 @@ def _chosen(devices: str, fallback: str) -> tuple[str, ...]:
     if not set(wanted) <= set(known):
         raise InputError(f"gpu: devices={devices}: expected all, or of {'+'.join(known)}")
     return tuple(known[number] for number in dict.fromkeys(wanted))
+
+
+def _require_torch() -> None:
+    """Raise InputError where torch has no GPU, whatever faiss has."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise InputError(
+            "gpu: torch searches late interaction and sees no CUDA device: install torch for CUDA"
+        )
 
 
 def _fallen(chosen: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,17 +2,19 @@
 
 score(q, d) = sum over i of max over j of q_i . d_j    (ColBERT, Khattab and Zaharia 2020)
 
-Documents stream through in tiles of whole documents. A product's last bits depend on the shape of
-what is multiplied, so a tile's products only say which documents can be among the k best, and which
-of their tokens can be a maximum; these few are multiplied again in float64, in one order. A score
-is therefore a function of query and document alone: blocks, threads and other documents leave it
-and the ranking as they are.
+Documents stream through in tiles of whole documents, multiplied with several queries at a time. A
+product's last bits depend on the shape of what is multiplied, so products only say which documents
+can be among the k best; these few are scored anew, in float64 and in one order. A score is
+therefore a function of query and document alone: blocks, threads, other documents and other queries
+leave it and the ranking as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,24 +32,84 @@ from harness.types import (
     spans,
 )
 
-TOKENS = 1 << 13  # tokens in a tile, if it is not one document: products stay in the cache
+TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplied with
+ROWS = 1 << 8  # tokens of queries, if it is not one query: products stay in the cache
+HELD = 1 << 20  # candidates that wait to be scored anew
 CHUNK = 1 << 13  # pairs of tokens multiplied anew at a time
 ROUNDING = 2.0**-24
 
 
+class Scan(Protocol):
+    """Documents that each have tokens, to be compared roughly."""
+
+    @property
+    def rows(self) -> int:
+        """Tokens of queries that it is given at a time, if it is not one query."""
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Ranges of documents that it compares at a time, in order."""
+
+    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
+        """Rough scores of queries, which all have tokens, and a tile: [q, high - low]."""
+
+    def slack(self, norms: Float32) -> Float64:
+        """[t]: how far the rough product of a query's token of this norm, with a token of any
+        document, may seem from that with another, scores rounded to float32 included.
+        """
+
+
 @dataclass(frozen=True)
-class MaxSimSearcher:
-    """documents: checked; longest: the largest norm of a token's vector; block: documents in a
-    tile, at most.
+class ArrayScan:
+    """Products by the processor. longest: the largest norm of a token's vector; block: documents
+    in a tile, at most.
     """
 
     documents: MultiVector
     longest: float
     block: int
 
+    @property
+    def rows(self) -> int:
+        """So many that products stay in the cache."""
+        return ROWS
+
+    def tiles(self) -> Iterator[tuple[int, int]]:
+        """Likewise."""
+        return parts(self.documents.offsets, TOKENS, self.block)
+
+    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
+        """Rough scores [q, high - low]."""
+        offsets = self.documents.offsets[low : high + 1]
+        products = queries.values @ self.documents.values[offsets[0] : offsets[-1]].T
+        highest = np.maximum.reduceat(products, offsets[:-1] - offsets[0], axis=1)
+        rough: Float64 = np.add.reduceat(highest, queries.offsets[:-1], axis=0, dtype=np.float64)
+        return rough
+
+    def slack(self, norms: Float32) -> Float64:
+        """As `_slack`."""
+        return _slack(norms, self.longest, self.documents.width)
+
+
+@dataclass(frozen=True)
+class MaxSimSearcher:
+    """documents: those that have tokens; rows: which of all these are."""
+
+    documents: MultiVector
+    rows: Int64
+    scan: Scan
+
     @classmethod
-    def of(cls, documents: MultiVector, block: int) -> MaxSimSearcher:
-        """Check the vectors; nothing is copied. Raises InputError for NaN or infinity."""
+    def of(
+        cls,
+        documents: MultiVector,
+        block: int = 1 << 18,
+        scan: Callable[[MultiVector, float], Scan] | None = None,
+    ) -> MaxSimSearcher:
+        """Check the vectors; nothing is copied. Raises InputError for NaN or infinity.
+
+        scan: makes one of documents and the largest norm of a token's vector; None for the
+        processor's.
+        """
         norms = _norms(documents.values)
         broken = np.flatnonzero(~np.isfinite(norms))
         if len(broken):
@@ -56,96 +118,151 @@ class MaxSimSearcher:
                 f"a token's vector of document row {row} holds NaN, infinity or a number too "
                 "large for float32"
             )
-        return cls(documents, float(norms.max(initial=0)), block)
+        rows, documents = present(documents)
+        longest = float(norms.max(initial=0))
+        made = scan(documents, longest) if scan else ArrayScan(documents, longest, block)
+        return cls(documents, rows, made)
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the documents take."""
+        return self.documents.bytes
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
         """The k best documents of each query [q, k]; a text without tokens is no result, nor
         finds one.
         """
-        assert isinstance(queries, MultiVector)
-        q, n, d = len(queries), len(self.documents), self.documents.width
-        if queries.width != d:
-            raise InputError(
-                f"queries are {queries.width}-d and documents {d}-d: expected one width"
-            )
-        norms = _norms(queries.values)
-        if not np.isfinite(norms).all():
-            raise InputError(
-                "a query's vector holds NaN, infinity or a number too large for float32"
-            )
-        slack = _slack(norms, self.longest, d)
-        keys = np.zeros((q, k), np.uint64)
-        for rows, lengths, tokens in self._tiles():
-            for row in range(q):
-                part = slice(queries.offsets[row], queries.offsets[row + 1])
-                if part.start == part.stop:
-                    continue
-                bar = float(ranking.unpack(keys[row, -1:]).scores[0]) if keys[row, -1] else -np.inf
-                query = queries.values[part]
-                found, values = _best(query, tokens, lengths, slack[part], k=k, bar=bar)
-                packed = np.concatenate([keys[row], ranking.pack(values, rows[found])])
-                keys[row] = ranking.best(packed[None, :], k)[0]
-            progress("search", (int(rows[-1]) + 1) * q, n * q, "comparisons")
-        return ranking.unpack(keys)
+        q, n = len(queries), len(self.documents)
+        queries, norms = checked(queries, self.documents.width)
+        asked, queries = present(queries)
+        slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
+        keys = np.zeros((len(asked), k), np.uint64)
+        best = np.full(keys.shape, -np.inf)  # rough scores
+        held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
+        for low, high in self.scan.tiles():
+            for first, last in parts(queries.offsets, self.scan.rows, len(queries)):
+                rough = self.scan.scores(taken(queries, first, last), low, high)
+                best[first:last] = np.partition(
+                    np.concatenate([best[first:last], rough], axis=1), -k, axis=1
+                )[:, -k:]
+                bar = best[first:last].min(axis=1) - slack[first:last]
+                i, j = np.nonzero(rough >= bar[:, None])
+                held.append((i + first, j + low, rough[i, j]))
+            if held and (sum(len(rows) for rows, _, _ in held) > HELD or high == n):
+                self._settle(queries, held, best.min(axis=1) - slack, keys)
+                held = []
+            progress("search", high * q, n * q, "comparisons")
+        return restored(ranking.unpack(keys), asked, self.rows, q)
 
-    def _tiles(self) -> Iterator[tuple[Int64, Int64, Float32]]:
-        """Rows of documents that have tokens, how many each has, and all of them in order."""
-        offsets = self.documents.offsets
-        rows = np.flatnonzero(self.documents.lengths)
-        starts, ends = offsets[rows], offsets[rows + 1]
-        low = 0
-        while low < len(rows):
-            high = int(np.searchsorted(ends, starts[low] + TOKENS, side="right"))
-            high = min(max(high, low + 1), low + self.block)
-            tokens = self.documents.values[starts[low] : ends[high - 1]]
-            yield rows[low:high], (ends - starts)[low:high], np.ascontiguousarray(tokens)
-            low = high
+    def _settle(
+        self,
+        queries: MultiVector,
+        held: list[tuple[Int64, Int64, Float64]],
+        bar: Float64,
+        keys: ranking.Keys,
+    ) -> None:
+        """Score the candidates that pass the bar [q], and put the best into keys [q, k]."""
+        rows, docs, rough = (np.concatenate(arrays) for arrays in zip(*held, strict=True))
+        order = np.argsort(rows, kind="stable")
+        order = order[rough[order] >= bar[rows[order]]]
+        rows, docs = rows[order], docs[order]
+        packed = ranking.pack(scores(queries, self.documents, rows, docs), docs)
+        ends = np.searchsorted(rows, np.arange(len(keys) + 1))
+        for row, (low, high) in enumerate(itertools.pairwise(ends.tolist())):
+            both = np.concatenate([keys[row], packed[low:high]])
+            keys[row] = ranking.best(both[None], keys.shape[1])[0]
+
+
+def checked(queries: Embeddings, width: int) -> tuple[MultiVector, Float32]:
+    """Queries and the norms of their tokens [t].
+
+    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    """
+    assert isinstance(queries, MultiVector)
+    if queries.width != width:
+        raise InputError(
+            f"queries are {queries.width}-d and documents {width}-d: expected one width"
+        )
+    norms = _norms(queries.values)
+    if not np.isfinite(norms).all():
+        raise InputError("a query's vector holds NaN, infinity or a number too large for float32")
+    return queries, norms
+
+
+def present(texts: MultiVector) -> tuple[Int64, MultiVector]:
+    """Rows of texts that have tokens, and these texts; no token is copied."""
+    return np.flatnonzero(texts.lengths), MultiVector(texts.values, np.unique(texts.offsets))
+
+
+def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
+    """A run over what is present, [asked, k], in rows of all documents and of all q queries."""
+    docs = np.full((q, run.docs.shape[1]), -1, np.int32)
+    scores = np.zeros(docs.shape, np.float32)
+    docs[asked] = np.where(run.docs >= 0, rows[run.docs], -1) if len(rows) else -1
+    scores[asked] = run.scores
+    return Run(docs, scores)
+
+
+def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
+    """Ranges of whole texts with at most so many tokens and texts, or one text; each has tokens.
+
+    offsets: [n+1], as of MultiVector.
+    """
+    low = 0
+    while low < len(offsets) - 1:
+        fit = int(np.searchsorted(offsets, offsets[low] + tokens, side="right")) - 1
+        high = min(max(fit, low + 1), low + texts)
+        yield low, high
+        low = high
+
+
+def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
+    """Texts from a row up to another, in memory."""
+    offsets = texts.offsets[low : high + 1]
+    values = np.ascontiguousarray(texts.values[offsets[0] : offsets[-1]])
+    return MultiVector(values, offsets - offsets[0])
 
 
 def scores(
     queries: MultiVector, documents: MultiVector, rows: Int64, docs: NDArray[np.integer]
 ) -> Float32:
-    """MaxSim of pairs of rows [p], as the search computes it; 0 where a text has no tokens."""
+    """MaxSim of pairs of rows [p], as the search computes it; 0 where a text has no tokens.
+
+    Pairs of one query are fastest side by side.
+    """
     found = np.zeros(len(rows), np.float32)
-    for p, (row, doc) in enumerate(zip(rows, docs, strict=True)):
+    kept = np.flatnonzero((queries.lengths[rows] > 0) & (documents.lengths[docs] > 0))
+    tile = np.cumsum(documents.lengths[docs[kept]]) // TOKENS
+    cuts = 1 + np.flatnonzero(np.diff(rows[kept]) | np.diff(tile))
+    for pairs in np.split(kept, cuts) if len(kept) else ():
+        row, chosen = rows[pairs[0]], docs[pairs]
         query = queries.values[queries.offsets[row] : queries.offsets[row + 1]]
-        tokens = documents.values[documents.offsets[doc] : documents.offsets[doc + 1]]
-        if len(query) and len(tokens):
-            slack = _slack(_norms(query), float(_norms(tokens).max()), queries.width)
-            (found[p],) = _best(query, tokens, np.array([len(tokens)]), slack)[1]
+        lengths = documents.lengths[chosen]
+        tokens = documents.values.take(spans(documents.offsets[chosen], lengths), axis=0)
+        slack = _slack(_norms(query), float(_norms(tokens).max()), queries.width)
+        found[pairs] = _rescored(query, tokens, lengths, slack)
     return found
 
 
-def _best(
-    query: Float32,
-    tokens: Float32,
-    lengths: Int64,
-    slack: Float64,
-    *,
-    k: int = 1,
-    bar: float = -np.inf,
-) -> tuple[Int64, Float32]:
-    """Documents of a tile that can be among its k best and can score `bar`, and their scores."""
+def _rescored(query: Float32, tokens: Float32, lengths: Int64, slack: Float64) -> Float32:
+    """MaxSim of a query and documents [n], from those tokens whose product can be the highest.
+
+    tokens: of the documents, in a row.
+    """
     products = query @ tokens.T
-    starts = np.cumsum(lengths) - lengths
-    highest = np.maximum.reduceat(products, starts, axis=1)  # of a query's token in a document
-    rough = highest.sum(axis=0, dtype=np.float64)
-    if len(rough) > k:
-        bar = max(bar, np.partition(rough, -k)[-k])
-    found = np.flatnonzero(rough >= bar - slack.sum())
-    if not len(found):
-        return found, np.empty(0, np.float32)
-    columns = spans(starts[found], lengths[found])
-    least = np.repeat(highest[:, found] - slack[:, None], lengths[found], axis=1)
-    i, j = np.nonzero(products[:, columns] >= least)  # tokens that can be the best
+    highest = np.maximum.reduceat(products, np.cumsum(lengths) - lengths, axis=1)
+    i, j = np.nonzero(products >= np.repeat(highest - slack[:, None], lengths, axis=1))
     again = [
-        _products(query[i[low : low + CHUNK]], tokens[columns[j[low : low + CHUNK]]])
+        _products(
+            query.take(i[low : low + CHUNK], axis=0), tokens.take(j[low : low + CHUNK], axis=0)
+        )
         for low in range(0, len(i), CHUNK)
     ]
-    cell = i * len(found) + np.repeat(np.arange(len(found)), lengths[found])[j]
+    cell = i * len(lengths) + np.repeat(np.arange(len(lengths)), lengths)[j]
     firsts = np.flatnonzero(np.diff(cell, prepend=-1))
-    best = np.maximum.reduceat(np.concatenate(again), firsts).reshape(len(query), len(found))
-    return found, np.cumsum(best, axis=0)[-1].astype(np.float32)  # in order, as sum may not
+    best = np.maximum.reduceat(np.concatenate(again), firsts).reshape(len(query), len(lengths))
+    score: Float64 = np.cumsum(best, axis=0)[-1]  # in order, as sum may not
+    return score.astype(np.float32)
 
 
 def _products(left: Float32, right: Float32) -> Float64:

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.indexes import INDEXES, Structured, gpu
+from harness.indexes import INDEXES, Structured, gpu, maxsim
 from harness.indexes.exact import Exact, load_faiss
 from harness.types import Dense, InputError, Run, silent
+from tests.indexes.test_maxsim import made as several
 
 PRECISIONS = ["float32", "float16", "bfloat16"]
 
@@ -55,6 +56,74 @@ def test_results_are_those_of_exact_search_to_the_bit(precision, kind, n, k, d, 
     same(found, Exact().build(documents).search(queries, k, silent))
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    precision=st.sampled_from(PRECISIONS),
+    kind=st.sampled_from(["random", "large", "whole", "tiny"]),
+    n=st.integers(1, 60),
+    k=st.integers(1, 40),
+    tile=st.integers(1, 80),
+    rows=st.integers(1, 20),
+    seed=st.integers(0, 99),
+)
+def test_late_interaction_is_that_of_exact_search_to_the_bit(
+    precision, kind, n, k, tile, rows, seed
+):
+    documents = several(n, 7, 12, seed, whole=kind == "whole")
+    queries = several(5, 6, 12, seed + 1, whole=kind == "whole")
+    for part in (documents, queries) if kind in ("large", "tiny") else ():
+        powers = np.random.default_rng(seed).integers(-9, 9, (len(part.values), 1))
+        part.values[:] *= np.float32(10) ** (powers if kind == "large" else powers - 9)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gpu, "TILE", tile)
+        patch.setattr(gpu, "QUERIES", rows)
+        patch.setattr(gpu, "_chosen", lambda devices, fallback: ("cpu",) * (1 + seed % 3))
+        searcher = gpu.GpuExact(precision).build(documents)
+        found = searcher.search(queries, k, silent)
+    same(found, Exact().build(documents).search(queries, k, silent))
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_rough_maxsim_is_within_its_bound(precision):
+    documents, queries = several(50, 9, 32, 3), several(9, 6, 32, 4)
+    searcher = gpu.GpuExact(precision, "cpu").build(documents)
+    kept, asked = searcher.documents, maxsim.present(queries)[1]
+    (tile,) = searcher.scan.tiles()
+    rough = searcher.scan.scores(asked, *tile)
+    rows, docs = np.divmod(np.arange(rough.size), len(kept))
+    exact = maxsim.scores(asked, kept, rows, docs).reshape(rough.shape)
+    slack = searcher.scan.slack(np.linalg.norm(queries.values, axis=1))
+    bound = np.add.reduceat(slack, asked.offsets[:-1])
+    share = np.abs(rough - exact).max(axis=1) / (bound / 2)
+    assert share.max() < 1
+    if precision != "float32":
+        assert share.max() > 0.01
+
+
+def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):
+    index = INDEXES.create("gpu")
+    index.require("dense")
+    assert index.takes == ("dense", "multi-vector")
+    message = "gpu: torch searches late interaction and sees no CUDA device: install torch for CUDA"
+    with pytest.raises(InputError, match=message):
+        index.require("multi-vector")
+    INDEXES.create("gpu,devices=cpu").require("multi-vector")
+
+
+def test_the_cpu_stands_in_for_late_interaction_too(monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    index, documents, queries = (
+        INDEXES.create("gpu,fallback=cpu"),
+        several(9, 7, 8, 0),
+        several(3, 7, 8, 1),
+    )
+    index.require("multi-vector")
+    found = index.build(documents).search(queries, 3, silent)
+    same(found, Exact().build(documents).search(queries, 3, silent))
+
+
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_documents_are_divided_among_devices(precision):
     documents, queries = made("unit", 500), made("unit", 7, seed=1)
@@ -72,13 +141,12 @@ def test_the_bound_holds_and_is_not_idle(precision):
     norms = np.linalg.norm(queries.values, axis=1)
     longest = float(np.linalg.norm(documents.values, axis=1).max())
     scan = gpu.TorchScan.of(documents.values, longest, ("cpu",), precision)
-    searcher = gpu.CertifiedSearcher(documents.values, longest, scan, precision)
     scaled, exponents = gpu._scaled(queries.values)
     docs, products = scan.nearest(scaled, 2000)
     products = np.ldexp(products, (exponents + np.frexp(np.float32(longest))[1])[:, None])
     true = queries.values.astype(np.float64) @ documents.values.T.astype(np.float64)
     off = np.abs(np.take_along_axis(true, docs, axis=1) - products).max(axis=1)
-    share = off / searcher._error(norms, 64)
+    share = off / gpu._error(norms, 64, longest, precision)
     assert share.max() < 1
     if precision != "float32":
         assert share.max() > 0.02

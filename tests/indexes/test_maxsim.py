@@ -93,17 +93,23 @@ def test_it_finds_what_the_definition_finds(n, longest, width, k, seed, whole):
 @settings(max_examples=40, deadline=None)
 @given(
     block=st.integers(1, 40),
-    tile=st.integers(1, 300),
-    chunk=st.integers(1, 50),
+    sizes=st.fixed_dictionaries(
+        {
+            "TOKENS": st.integers(1, 300),
+            "ROWS": st.integers(1, 30),
+            "HELD": st.integers(0, 60),
+            "CHUNK": st.integers(1, 50),
+        }
+    ),
     k=st.integers(1, 12),
     seed=st.integers(0, 1000),
 )
-def test_results_depend_on_neither_tiles_nor_blocks(block, tile, chunk, k, seed):
+def test_results_depend_on_neither_tiles_nor_blocks(block, sizes, k, seed):
     documents, queries = made(40, 12, 48, seed), made(5, 6, 48, seed + 1)
     whole = search(queries, documents, k)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(maxsim, "TOKENS", tile)
-        patch.setattr(maxsim, "CHUNK", chunk)
+        for name, size in sizes.items():
+            patch.setattr(maxsim, name, size)
         assert_same(search(queries, documents, k, block), whole)
 
 
@@ -120,6 +126,32 @@ def test_a_score_depends_on_query_and_document_alone():
         np.testing.assert_array_equal(
             alone.scores[:, 0], np.where(run.docs == row, run.scores, 0).sum(1)
         )
+
+
+def test_scores_are_of_pairs_in_any_order(monkeypatch):
+    documents, queries = made(30, 9, 16, seed=3), made(4, 5, 16, seed=4)
+    random = np.random.default_rng(0)
+    rows, docs = random.integers(0, 4, 50), random.integers(0, 30, 50)
+    order = np.argsort(rows, kind="stable")
+    expected = maxsim.scores(queries, documents, rows[order], docs[order])
+    np.testing.assert_array_equal(maxsim.scores(queries, documents, rows, docs)[order], expected)
+    monkeypatch.setattr(maxsim, "TOKENS", 7)
+    np.testing.assert_array_equal(maxsim.scores(queries, documents, rows, docs)[order], expected)
+
+
+def test_few_documents_are_scored_anew(monkeypatch):
+    """Of 400 documents those that a rough score leaves possible: hardly more than are wanted."""
+    counted = []
+    scores = maxsim.scores
+
+    def watched(queries, documents, rows, docs):
+        counted.append(len(rows))
+        return scores(queries, documents, rows, docs)
+
+    monkeypatch.setattr(maxsim, "scores", watched)
+    search(made(8, 6, 32, seed=5), made(400, 9, 32, seed=6), 10)
+    assert len(counted) == 1
+    assert 70 <= counted[0] <= 90
 
 
 def test_equal_documents_score_the_same_wherever_they_lie():
@@ -154,6 +186,7 @@ def test_a_text_without_tokens_is_no_result_and_finds_none():
     pairs = np.array([0, 0, 1]), np.array([0, 1, 1])
     assert maxsim.scores(multi([[1, 0]], []), documents, *pairs).tolist() == [0.0, 1.0, 0.0]
     assert search(multi([[1, 0]]), multi([], []), 2).docs.tolist() == [[-1, -1]]
+    assert search(multi([], []), documents, 1).docs.tolist() == [[-1], [-1]]
 
 
 def test_ties_at_the_cut_off_keep_the_last_rows(monkeypatch):

@@ -1,0 +1,289 @@
+"""MUVERA: one vector a text whose inner products estimate MaxSim, for any index of dense vectors.
+
+Fixed-dimensional encodings (Dhulipala et al. 2024, arXiv 2405.19504). A repetition cuts space into
+2^bits buckets by the signs of products with Gaussian vectors. A query's block for a bucket is the
+sum of the query's tokens there, a document's their mean; a document without a token there takes the
+one whose bucket differs in the fewest bits, the first of several. Each block is projected by a
+random matrix of +1 and -1; blocks of all buckets and repetitions, side by side, are the encoding,
+and may be projected once more. Here encodings are also divided by the square root of the number of
+repetitions, so that a product estimates MaxSim itself.
+
+Drawn from PCG64 with the seed (seed, repetition), in this order: normals [bits, d], rounded to
+2^-12; signs [projection, d]; for each bucket the signs [block, final]. A text's numbers are rounded
+to 2^-26 of its largest, which float32 hardly tells, so that sums are exact in float64: an encoding
+depends on its text alone, whatever order, threads and blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from harness import ranking
+from harness.indexes import INDEXES, Index, Searcher, Structured, maxsim
+from harness.indexes.approximate import at_least, refuse_too_large
+from harness.types import (
+    Dense,
+    Embeddings,
+    Float32,
+    Float64,
+    InputError,
+    Int64,
+    MultiVector,
+    Progress,
+    Representation,
+    Run,
+    silent,
+)
+
+MOST_BITS = 16
+TOKENS = 1 << 14  # encoded at a time, if it is not one text
+CELLS = 1 << 24  # numbers of encodings that are made at a time
+QUERIES = 1024  # searched with at a time
+GRID, COARSE = 26, 12  # bits kept of vectors and of normals: their products fit 53, up to 4096-d
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What decides an encoding.
+
+    bits: of a bucket's number (k_sim); projection: dimensions of a block (d_proj), 0 for a token's
+    own; final: dimensions in the end, 0 for all.
+    """
+
+    repetitions: int = 20
+    bits: int = 5
+    projection: int = 16
+    final: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        at_least("muvera", 1, repetitions=self.repetitions, bits=self.bits)
+        at_least("muvera", 0, projection=self.projection, final=self.final, seed=self.seed)
+        if self.bits > MOST_BITS:
+            raise InputError(f"muvera: bits={self.bits}: expected at most {MOST_BITS}")
+
+    def block(self, width: int) -> int:
+        """Dimensions of a block, for tokens of a width."""
+        return self.projection or width
+
+    def dimension(self, width: int) -> int:
+        """Dimensions of an encoding."""
+        return self.final or self.repetitions * self.block(width) << self.bits
+
+
+def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+    """Encodings of documents [n, plan.dimension(d)]; zeros for one without tokens.
+
+    Raises InputError where they do not fit into memory.
+    """
+    return _encodings(documents, plan, progress, documents=True)
+
+
+def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+    """Encodings of queries [q, plan.dimension(d)]; zeros for one without tokens.
+
+    Raises InputError where they do not fit into memory.
+    """
+    return _encodings(queries, plan, progress, documents=False)
+
+
+def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents: bool) -> Float32:
+    n, dimension = len(texts), plan.dimension(texts.width)
+    refuse_too_large(f"muvera: {n:,} encodings of {dimension:,} dimensions", 4.0 * n * dimension)
+    encodings = np.zeros((n, dimension), np.float32)
+    rows, kept = maxsim.present(texts)
+    for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dimension)):
+        block = maxsim.taken(kept, low, high)
+        encodings[rows[low:high]] = _encoded(block, plan, documents=documents)
+        progress("encode", high, len(kept), "texts")
+    return encodings
+
+
+def _encoded(texts: MultiVector, plan: Plan, *, documents: bool) -> Float64:
+    """Encodings [n, dimension] of texts that all have tokens."""
+    whole, exponents = _whole(texts.values, texts.offsets[:-1])
+    text = np.repeat(np.arange(len(texts)), texts.lengths)
+    n, block = len(texts), plan.block(texts.width)
+    found = np.zeros((n, plan.dimension(texts.width)))
+    for repetition in range(plan.repetitions):
+        random = np.random.Generator(np.random.PCG64([plan.seed, repetition]))
+        normals = np.rint(random.standard_normal((plan.bits, texts.width)) * 2**COARSE)
+        signs = _signs(random, plan.projection, texts.width)
+        cells = (text << plan.bits) + (whole @ normals.T > 0) @ (1 << np.arange(plan.bits))
+        tokens = whole @ signs.T if plan.projection else whole
+        values = _blocks(tokens, cells, n, plan.bits, mean=documents).reshape(n, -1)
+        values = (
+            np.ldexp(values, exponents[:, None])
+            / (plan.repetitions * (plan.projection or 1)) ** 0.5
+        )
+        if plan.final:
+            found += _projected(values, plan.final, block, random)
+        else:
+            found[:, repetition * values.shape[1] :][:, : values.shape[1]] = values
+    return found
+
+
+def _whole(values: Any, starts: Int64) -> tuple[Float64, Int64]:
+    """Rows [t, d] as whole numbers below 2^GRID, and for each run of rows, beginning at `starts`,
+    the exponent of 2 that takes them back.
+    """
+    largest = np.maximum.reduceat(np.abs(values).max(axis=1), starts)
+    exponents = np.frexp(largest)[1].astype(np.int64) - GRID
+    each = np.repeat(exponents, np.diff(starts, append=len(values)))
+    return np.rint(np.ldexp(values.astype(np.float64), -each[:, None])), exponents
+
+
+def _signs(random: np.random.Generator, rows: int, columns: int) -> Float64:
+    """A matrix of +1 and -1."""
+    signs: Float64 = random.integers(0, 2, (rows, columns), np.int8) * 2.0 - 1
+    return signs
+
+
+def _blocks(tokens: Float64, cells: Int64, n: int, bits: int, *, mean: bool) -> Float64:
+    """Sums of the tokens [t, b] of every text's bucket [n << bits, b]; or means, and where a bucket
+    is empty the token with the fewest other bits. cells: [t], text << bits plus bucket.
+    """
+    from scipy.sparse import csc_matrix
+
+    t, size = len(tokens), n << bits
+    member = csc_matrix((np.ones(t), cells, np.arange(t + 1)), shape=(size, t))
+    sums: Float64 = member @ tokens
+    if not mean:
+        return sums
+    first = np.full(size, (bits + 1) * t)
+    first[cells[::-1]] = np.arange(t)[::-1]  # what is assigned last stays
+    near = first.reshape(n, *[2] * bits)
+    for axis in range(1, bits + 1):  # another bit costs more than any place in the text
+        near = np.minimum(near, np.flip(near, axis) + t)
+    counts = np.bincount(cells, minlength=size)
+    empty = counts == 0
+    sums[empty] = tokens[near.ravel()[empty] % t]
+    sums /= np.maximum(counts, 1)[:, None]
+    return sums
+
+
+def _projected(values: Float64, final: int, block: int, random: np.random.Generator) -> Float64:
+    """Rows [n, blocks x block] times random signs, to `final` dimensions."""
+    whole, exponents = _whole(values, np.arange(len(values)))
+    found = np.zeros((len(values), final))
+    for low in range(0, values.shape[1], block):
+        found += whole[:, low : low + block] @ _signs(random, block, final)
+    scaled: Float64 = np.ldexp(found, exponents[:, None]) / final**0.5
+    return scaled
+
+
+@INDEXES.register("muvera")
+def muvera(
+    target: str = "exact",
+    *,
+    repetitions: int = 20,
+    bits: int = 5,
+    projection: int = 16,
+    final: int = 0,
+    rescore: int = 100,
+    seed: int = 0,
+) -> Muvera:
+    """MaxSim by one vector a text (MUVERA), served by an index of dense vectors: muvera:hnsw.
+
+    repetitions, bits, projection, final, seed: of the encodings (R_reps, k_sim, d_proj, d_final),
+    2^bits x projection x repetitions dimensions or `final`. rescore: candidates that exact MaxSim
+    ranks, at least as many as results are wanted; 0 for none.
+
+    Raises InputError for numbers out of range and an index that takes no dense vectors.
+    """
+    at_least("muvera", 0, rescore=rescore)
+    inner = INDEXES.create(target)
+    if "dense" not in inner.takes:
+        raise InputError(
+            f"muvera:{target}: {target} takes {' or '.join(inner.takes)} vectors: expected dense"
+        )
+    return Muvera(inner, Plan(repetitions, bits, projection, final, seed), rescore)
+
+
+@dataclass(frozen=True)
+class Muvera:
+    """Encodings in another index; rescore: candidates ranked by MaxSim."""
+
+    inner: Index
+    plan: Plan
+    rescore: int
+
+    @property
+    def takes(self) -> tuple[Representation, ...]:
+        """A vector a token."""
+        return ("multi-vector",)
+
+    def require(self, makes: Representation) -> None:
+        """What the index of the encodings needs."""
+        self.inner.require("dense")
+
+    def describe(self) -> Mapping[str, object]:
+        """That of the index of the encodings, which is not exact for what they encode."""
+        return {**self.inner.describe(), "exact": False}
+
+    def build(self, documents: Embeddings) -> MuveraSearcher:
+        """Encode and index the documents. Raises InputError for NaN and what does not fit."""
+        assert isinstance(documents, MultiVector)
+        checked = maxsim.MaxSimSearcher.of(documents)
+        encodings = Dense(document_encodings(checked.documents, self.plan))
+        searcher = self.inner.build(encodings)
+        warnings = tuple(getattr(searcher, "warnings", ()))
+        if isinstance(self.inner, Structured) and self.rescore:
+            warnings += self.inner.warnings(self.rescore)
+        structure: int = getattr(searcher, "bytes", encodings.bytes)
+        return MuveraSearcher(
+            checked.documents,
+            checked.rows,
+            searcher,
+            self.plan,
+            self.rescore,
+            structure + (checked.documents.bytes if self.rescore else 0),
+            warnings,
+        )
+
+
+@dataclass
+class MuveraSearcher:
+    """documents: those that have tokens, which `rows` of all are; searcher: of their encodings.
+
+    bytes: what serves a search, tokens included where candidates are rescored.
+    """
+
+    documents: MultiVector
+    rows: Int64
+    searcher: Searcher
+    plan: Plan
+    rescore: int
+    bytes: int
+    warnings: tuple[str, ...] = ()
+    distances: int | None = None
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
+        """The k best documents found for each query [q, k], scored by MaxSim or its estimate."""
+        q = len(queries)
+        queries, _ = maxsim.checked(queries, self.documents.width)
+        asked, queries = maxsim.present(queries)
+        keys, counted = np.zeros((len(asked), k), np.uint64), list[int | None]()
+        for low in range(0, len(asked), QUERIES):
+            part = maxsim.taken(queries, low, min(low + QUERIES, len(asked)))
+            encodings = Dense(query_encodings(part, self.plan))
+            run = self.searcher.search(encodings, max(k, self.rescore), silent)
+            counted.append(getattr(self.searcher, "distances", None))
+            keys[low : low + QUERIES] = ranking.best(self._scored(part, run), k)
+            progress("search", low + len(part), len(asked), "queries")
+        known = [count for count in counted if count is not None]
+        self.distances = sum(known) if len(known) == len(counted) else None
+        return maxsim.restored(ranking.unpack(keys), asked, self.rows, q)
+
+    def _scored(self, queries: MultiVector, run: Run) -> ranking.Keys:
+        """Keys of candidates [q, m]."""
+        scores = run.scores.copy()
+        if self.rescore:
+            rows, ranks = np.nonzero(run.docs >= 0)
+            docs = run.docs[rows, ranks]
+            scores[rows, ranks] = maxsim.scores(queries, self.documents, rows, docs)
+        return ranking.pack(scores, run.docs)

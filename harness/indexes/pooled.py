@@ -1,0 +1,85 @@
+"""Token pooling: fewer vectors a document, searched exactly by MaxSim.
+
+Clavié et al. 2024 (Reducing the footprint of multi-vector retrieval): a document's vectors are
+clustered by Ward's method on their cosine distances, and each cluster is replaced by its mean. The
+first vector stays as it is: models begin a text with a token of the whole text ([CLS]), which
+would be mixed with a word. Queries are not pooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.indexes import INDEXES
+from harness.indexes.approximate import at_least
+from harness.indexes.maxsim import MaxSimSearcher
+from harness.types import Embeddings, Float32, MultiVector, Representation
+
+
+@INDEXES.register("pooled")
+@dataclass(frozen=True)
+class Pooled:
+    """MaxSim over documents whose token vectors are clustered and averaged: 1/factor of them stay.
+
+    Raises InputError for a factor below 1.
+    """
+
+    factor: int = 2
+
+    def __post_init__(self) -> None:
+        at_least("pooled", 1, factor=self.factor)
+
+    @property
+    def takes(self) -> tuple[Representation, ...]:
+        """A vector a token."""
+        return ("multi-vector",)
+
+    def require(self, makes: Representation) -> None:
+        """Nothing."""
+
+    def describe(self) -> Mapping[str, object]:
+        """The search is exact, what is searched is not all there was."""
+        return {"exact": False}
+
+    def build(self, documents: Embeddings) -> MaxSimSearcher:
+        """Pool the documents. Raises InputError for NaN or infinity."""
+        assert isinstance(documents, MultiVector)
+        MaxSimSearcher.of(documents)  # refuses what cannot be clustered
+        return MaxSimSearcher.of(pooled(documents, self.factor))
+
+
+def pooled(documents: MultiVector, factor: int) -> MultiVector:
+    """Documents of n vectors with 1 + max(1, (n - 1) // factor) of them, or fewer where distances
+    are equal; in the order of the first of each cluster.
+    """
+    texts = np.split(documents.values, documents.offsets[1:-1])
+    few = [_pooled(text, factor) for text in texts]
+    offsets = np.concatenate([[0], np.cumsum([len(text) for text in few])])
+    return MultiVector(np.concatenate(few), offsets)
+
+
+def _pooled(vectors: Float32, factor: int) -> Float32:
+    """Means of clusters of vectors [n, d] after the first, each as long as its members on average;
+    a function of these vectors alone.
+    """
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import pdist
+
+    rest = vectors[1:].astype(np.float64)
+    wanted = max(1, len(rest) // factor)
+    if wanted >= len(rest):
+        return vectors
+    norms = np.sqrt(np.einsum("nd,nd->n", rest, rest))
+    directions = rest / np.where(norms > 0, norms, 1)[:, None]
+    distances = pdist(directions, "sqeuclidean") / 2  # of unit vectors the cosine distance
+    labels = fcluster(linkage(distances, "ward"), wanted, "maxclust")
+    _, first, which = np.unique(labels, return_index=True, return_inverse=True)
+    sums = np.zeros((len(first), rest.shape[1]))
+    np.add.at(sums, which, directions)
+    size = np.sqrt(np.einsum("nd,nd->n", sums, sums))
+    mean = np.bincount(which, norms) / np.bincount(which)  # of the members' lengths
+    means = (sums * (mean / np.where(size > 0, size, 1))[:, None])[np.argsort(first)]
+    return np.concatenate([vectors[:1], means.astype(np.float32)])
