@@ -82,7 +82,6 @@ class Task:
         """Whether a query's own document is no result: as asked, else as the data's makers do."""
         return data.origin.exclude_self if self.exclude_self is None else self.exclude_self
 
-
     def split(self, name: str) -> Data:
         """The data of another split. Raises InputError where the source has no such one."""
         entry = next(each for each in SOURCES.entries() if each.name == self.source.name)

@@ -70,7 +70,7 @@ class Rerank:
             combined(spec, [(first.system, first.index), (second.system, "")]),
             details={
                 "parts": {self.first: dict(first.details)},
-                "bytes": first.details.get("bytes"),
+                "bytes": int(str(first.details.get("bytes") or 0)) + second.bytes,
                 "reranked": len(rows),
             },
             counts=together([first.counts, second.counts]),
@@ -87,7 +87,7 @@ class Rerank:
 @dataclass(frozen=True)
 class _Second:
     """What a second stage made of pairs: scores [p]. alone: those of one query's documents, asked
-    anew; None where they would be paid for or were kept.
+    anew; None where they would be paid for or were kept. bytes: of the vectors of all documents.
     """
 
     scores: Float32
@@ -96,6 +96,7 @@ class _Second:
     warnings: tuple[str, ...]
     spent: Mapping[str, float]
     alone: Callable[[int, Int32], Float32] | None
+    bytes: int = 0
 
 
 def _reranker(spec: str, request: Request) -> Reranker:
@@ -173,7 +174,8 @@ def _by_vectors(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
 
     warnings = tuple(vectors.warnings)
     paid = spent(encoder, before)
-    return _Second(scores, system, {"pairs": len(rows)}, warnings, paid, alone)
+    size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
+    return _Second(scores, system, {"pairs": len(rows)}, warnings, paid, alone, size)
 
 
 def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
