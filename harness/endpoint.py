@@ -22,7 +22,9 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
-from harness.types import EncodingError, HarnessError, InputError
+import numpy as np
+
+from harness.types import EncodingError, Float32, HarnessError, InputError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -33,6 +35,7 @@ Item = TypeVar("Item")
 PATIENCE_S = 120.0  # a server that asks to wait longer is not waited for
 AGAIN = {408, 424, 425, 429}  # 424: what serves the model failed behind the server
 TOO_MUCH = {400, 413, 422}  # what servers say to a text or a batch that is too long
+CUT = "long texts are cut by the endpoint, which does not tell which: none is counted"
 NONSENSE = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
 
 
@@ -124,7 +127,7 @@ class Endpoint:
 
         key = self.key()
         headers = {"Authorization": f"Bearer {key}"} if key else None
-        left, failure = iter(items), None
+        left = iter(items)
         running: dict[Future[None], list[T]] = {}
         with (
             PoolManager(maxsize=self.concurrency, headers=headers) as http,
@@ -133,7 +136,7 @@ class Endpoint:
             line = Line(self, http)
             try:
                 while True:
-                    if failure is None:  # twice as many, so that none waits for the caller
+                    if not line.failures:  # twice as many, so that none waits for the caller
                         for item in islice(left, 2 * self.concurrency - len(running)):
                             found: list[T] = []
                             running[pool.submit(_collect, line, ask, item, found)] = found
@@ -141,12 +144,11 @@ class Endpoint:
                         break
                     for future in wait(running, return_when=FIRST_COMPLETED).done:
                         yield from running.pop(future)
-                        failure = failure or future.exception()
             finally:
                 line.stop.set()
                 pool.shutdown(cancel_futures=True)
-        if failure is not None:
-            raise failure
+        if line.failures:
+            raise line.failures[0]
 
     def spend(self, **amounts: int | None) -> None:
         """Count what was spent, by name; tokens=None where a reply does not tell."""
@@ -185,6 +187,13 @@ class Endpoint:
             )
         return [item for _, item in sorted(zip(index, items, strict=True), key=lambda row: row[0])]
 
+    def all_finite(self, values: Float32, texts: Sequence[str]) -> None:
+        """Raise EncodingError where a reply's numbers for a text, [n] or [n, d], are not finite."""
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            text = texts[int(finite.argmin())]
+            raise EncodingError(f"{self.host} sent NaN, infinity or null for {named([text])}")
+
     def one_each(self, found: int, n: int, noun: str) -> None:
         """Raise EncodingError where a reply does not hold one item for each of n texts."""
         if found != n:
@@ -195,11 +204,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Line:
-    """Connections to an endpoint, in use. stop: set when no more shall be asked."""
+    """Connections to an endpoint, in use.
+
+    stop: set when no more shall be asked; failures: what made it so comes first.
+    """
 
     endpoint: Endpoint
     http: PoolManager
     stop: Event = field(default_factory=Event)
+    failures: list[BaseException] = field(default_factory=list)
 
     def ask(
         self, body: Mapping[str, Any], label: str, read: Callable[[Any, Mapping[str, str]], T]
@@ -317,7 +330,8 @@ def _collect(
         if not line.stop.is_set():
             for part in ask(line, item):
                 found.append(part)
-    except BaseException:
+    except BaseException as error:
+        line.failures.append(error)  # before others are stopped and fail for it
         line.stop.set()
         raise
 

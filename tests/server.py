@@ -6,12 +6,10 @@ harness.rerankers.api. Whoever asks is noted; `Server` writes the script and rea
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import sys
 import time
-from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -76,10 +74,7 @@ def good(path: str, body: dict[str, Any]) -> tuple[bytes, dict[str, str]]:
         return completion(body["messages"][0]["content"].upper()), {}
     if path.endswith("/embeddings"):
         texts, n = body["input"], tokens(body["input"])
-        found: list[Any] = [vector(text) for text in texts]
-        if body["encoding_format"] == "base64":
-            found = [base64.b64encode(array("f", row).tobytes()).decode() for row in found]
-        return embeddings(found, prompt_tokens=n, total_tokens=n), {}
+        return embeddings([vector(text) for text in texts], prompt_tokens=n, total_tokens=n), {}
     if path.endswith("/embed") and "inputs" in body:
         counted = {"x-compute-tokens": str(tokens(body["inputs"]))}
         return json.dumps([vector(text) for text in body["inputs"]]).encode(), counted

@@ -126,8 +126,21 @@ def test_where_one_fails_those_under_way_are_yielded_first(server):
     assert sorted(server.asked()) == ["bad", "good"]
 
 
+def test_the_error_that_stops_the_others_is_told_and_not_theirs():
+    def cause(line: Line, text: str) -> Iterator[str]:
+        if text == "waiting":
+            line.stop.wait()
+        raise HarnessError(text)
+        yield
+
+    for _ in range(20):
+        with pytest.raises(HarnessError, match="cause"):
+            list(Endpoint(TEST, "http://h", concurrency=2).each(["waiting", "cause"], cause))
+
+
 def test_a_caller_who_leaves_ends_the_asking(server):
     server.behave(otherwise=slow(0.05))
+    threads = threading.active_count()
     running = Endpoint(TEST, server.url, concurrency=2).each(map(str, range(1000)), ask)
     next(running)
     running.close()
@@ -135,7 +148,7 @@ def test_a_caller_who_leaves_ends_the_asking(server):
     assert before <= 6
     time.sleep(0.1)
     assert len(server.seen) == before
-    assert threading.active_count() == 1
+    assert threading.active_count() == threads
 
 
 def test_what_precedes_an_error_within_an_item_is_yielded(server):

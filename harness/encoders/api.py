@@ -1,13 +1,12 @@
 """Dense vectors of a model that is served over HTTP, asked for in three dialects.
 
-openai  POST url/embeddings   {model, input, encoding_format}  OpenAI, vLLM, Infinity, Voyage, Jina
-tei     POST url/embed        {inputs, truncate}                Text Embeddings Inference
-cohere  POST url/embed        {model, texts, input_type}        Cohere's v2
+openai  POST url/embeddings   {model, input}              OpenAI, vLLM, Infinity, Voyage, Jina
+tei     POST url/embed        {inputs, truncate}          Text Embeddings Inference
+cohere  POST url/embed        {model, texts, input_type}  Cohere's v2
 """
 
 from __future__ import annotations
 
-from base64 import b64decode
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -15,8 +14,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from harness.encoders import ENCODERS, Encoded
-from harness.encoders.sentence_transformers import PLACE
-from harness.endpoint import Endpoint, Line, RefusedError, Service, counted, named, within
+from harness.encoders.asking import Prompts, filled, whole_prompt
+from harness.endpoint import CUT, Endpoint, Line, RefusedError, Service, counted, named, within
 from harness.types import EncodingError, Float32, InputError, Representation, Role
 
 Style = Literal["openai", "tei", "cohere"]
@@ -24,7 +23,7 @@ Style = Literal["openai", "tei", "cohere"]
 PATHS: dict[Style, str] = {"openai": "/embeddings", "tei": "/embed", "cohere": "/embed"}
 TEXTS: dict[Style, str] = {"openai": "input", "tei": "inputs", "cohere": "texts"}
 OFFERED: dict[Style, set[str]] = {  # parameters that only some dialects have
-    "openai": {"dimensions", "encoding_format", "query_type", "document_type"},
+    "openai": {"dimensions", "query_type", "document_type"},
     "tei": {"truncate"},
     "cohere": {"dimensions", "truncate", "query_type", "document_type"},
 }
@@ -39,7 +38,6 @@ def api(
     style: Style = "openai",
     similarity: Literal["cosine", "dot"] = "cosine",
     dimensions: int | None = None,
-    encoding_format: Literal["float", "base64"] = "float",
     truncate: bool = False,
     query_prompt: str = "",
     document_prompt: str = "",
@@ -54,7 +52,7 @@ def api(
     retries: int = 5,
     backoff: float = 1.0,
 ) -> Served:
-    """A model behind an embeddings endpoint: api:MODEL,url=http://host:port/v1,style=openai
+    """Vectors of a model behind an endpoint, as api:MODEL,url=http://host:port/v1,style=openai.
 
     dimensions: asked of the model. truncate: long texts are cut there, not refused. query_type,
     document_type: sent as input_type. Prompts: put before texts here; {instruction} in one stands
@@ -68,7 +66,6 @@ def api(
     within("api", dimensions=(1 if dimensions is None else dimensions, 1, 65536))
     given = {
         "dimensions": dimensions,
-        "encoding_format": encoding_format != "float",
         "truncate": truncate,
         "query_type": query_type,
         "document_type": document_type,
@@ -80,21 +77,14 @@ def api(
     query, document = query_type or "", document_type or ""
     if style == "cohere":
         query, document = query or "search_query", document or "search_document"
+    service = Service("api", PATHS[style], "embeddings", LARGEST)
+    point = Endpoint(service, url, key_variable, concurrency, timeout, retries, backoff)
     return Served(
         target,
-        Endpoint(
-            Service("api", PATHS[style], "embeddings", LARGEST),
-            url,
-            key_variable,
-            concurrency=concurrency,
-            timeout=timeout,
-            retries=retries,
-            backoff=backoff,
-        ),
+        point,
         style,
         similarity,
         dimensions,
-        encoding_format,
         truncate,
         {"query": query_prompt, "document": document_prompt, "text": text_prompt},
         {"query": query, "document": document, "text": document},
@@ -112,9 +102,8 @@ class Served:
     style: Style
     similarity: Literal["cosine", "dot"]
     dimensions: int | None
-    encoding_format: str
     truncate: bool
-    prompts: Mapping[Role, str]
+    prompts: Prompts
     types: Mapping[Role, str]
     price: float | None
     batch: int
@@ -124,8 +113,7 @@ class Served:
     @property
     def warnings(self) -> tuple[str, ...]:
         """That texts may have been cut, where that was allowed."""
-        cut = "long texts are cut by the endpoint, which does not tell which: none is counted"
-        return (cut,) if self.truncate else ()
+        return (CUT,) if self.truncate else ()
 
     def fingerprint(self) -> Mapping[str, object]:
         """Model, url and what is asked of it: nobody tells if other weights are served there."""
@@ -144,11 +132,7 @@ class Served:
 
     def instructed(self, instructions: Mapping[str, str]) -> Served:
         """The same with a task's instructions, by role, in its prompts."""
-        filled: dict[Role, str] = {
-            role: prompt.replace(PLACE, instructions.get(role, PLACE))
-            for role, prompt in self.prompts.items()
-        }
-        return replace(self, prompts=filled)
+        return replace(self, prompts=filled(self.prompts, instructions))
 
     def load(self) -> None:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""
@@ -167,14 +151,10 @@ class Served:
     def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
         """Yield each reply: the texts that it is for, and their vectors.
 
-        Raises InputError where the endpoint refuses a text, EncodingError where it sends anything
-        but one finite vector for each, HarnessError where it does not answer.
+        Raises InputError where the endpoint refuses a text or a prompt wants an instruction that
+        the task does not have, EncodingError where anything but one finite vector for each is sent,
+        HarnessError where it does not answer.
         """
-        if PLACE in self.prompts[role]:
-            raise InputError(
-                f"{self.model}: its {role} prompt {self.prompts[role]!r} wants an instruction, and "
-                f"the task has none: give {role}_prompt, or the task one in TOML"
-            )
         width = self.dimensions
 
         def ask(line: Line, start: int) -> Iterator[tuple[slice, Encoded]]:
@@ -213,7 +193,8 @@ class Served:
 
     def _body(self, texts: Sequence[str], role: Role) -> dict[str, Any]:
         """What is sent, and no more: some servers refuse fields that they do not know."""
-        body: dict[str, Any] = {TEXTS[self.style]: [self.prompts[role] + text for text in texts]}
+        prompt = whole_prompt(self.prompts, role, self.model)
+        body: dict[str, Any] = {TEXTS[self.style]: [prompt + text for text in texts]}
         if self.style == "tei":
             return {**body, "truncate": self.truncate}
         body["model"] = self.model
@@ -221,7 +202,7 @@ class Served:
             body["input_type"] = self.types[role]
         asked: dict[str, Any]
         if self.style == "openai":
-            asked = {"encoding_format": self.encoding_format, "dimensions": self.dimensions}
+            asked = {"dimensions": self.dimensions}
         else:
             asked = {"embedding_types": ["float"], "output_dimension": self.dimensions}
             asked["truncate"] = "END" if self.truncate else "NONE"
@@ -247,12 +228,7 @@ class Served:
             found = found["embeddings"]["float"]
         self.endpoint.one_each(len(found), n, "vectors")
         with np.errstate(over="ignore"):  # infinity, which is refused below
-            rows = [
-                np.frombuffer(b64decode(row, validate=True), "<f4")
-                if isinstance(row, str)
-                else np.array(row, np.float32)  # null becomes NaN
-                for row in found
-            ]
+            rows = [np.array(row, np.float32) for row in found]  # null becomes NaN
         if any(row.ndim != 1 or not len(row) for row in rows):
             raise TypeError
         widths = {len(row) for row in rows}
@@ -262,9 +238,5 @@ class Served:
                 "expected one width"
             )
         values: Float32 = np.stack(rows)
-        broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if len(broken):
-            raise EncodingError(
-                f"{host} sent NaN, infinity or null for {named([texts[broken[0]]])}"
-            )
+        self.endpoint.all_finite(values, texts)
         return values

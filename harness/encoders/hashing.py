@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,21 +22,14 @@ WORD = re.compile(r"\w+")
 class Hashing:
     """Signed feature hashing of lower-case words (Weinberger et al. 2009); needs no model."""
 
+    makes: ClassVar[Representation] = "dense"
+    similarity: ClassVar[Similarity] = "cosine"
+
     dim: int = 256
 
     def __post_init__(self) -> None:
         if not 1 <= self.dim <= 65536:
             raise InputError(f"hashing: dim={self.dim}: expected 1 to 65536")
-
-    @property
-    def makes(self) -> Representation:
-        """Dense vectors."""
-        return "dense"
-
-    @property
-    def similarity(self) -> Similarity:
-        """Cosine."""
-        return "cosine"
 
     def fingerprint(self) -> Mapping[str, object]:
         """The algorithm's name and its dimension."""
@@ -53,12 +47,17 @@ class Hashing:
         values = np.zeros((len(texts), self.dim), np.float32)
         tokens = np.zeros(len(texts), np.int32)
         for i, text in enumerate(texts):
-            words = WORD.findall(text.lower())
-            tokens[i] = len(words)
-            for word in words:
+            found = words_of(text)
+            tokens[i] = len(found)
+            for word in found:
                 bucket, sign = _slot(word, self.dim)
                 values[i, bucket] += sign
         return Encoded(values, tokens, np.zeros(len(texts), np.bool_))
+
+
+def words_of(text: str) -> list[str]:
+    """Runs of letters and digits, in lower case."""
+    return WORD.findall(text.lower())
 
 
 @lru_cache(maxsize=1 << 18)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.weights import Checkpoint, Precision, checkpoint, count_tokens, role_prompts
+from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
+from harness.encoders.weights import Checkpoint, Precision, checkpoint
 from harness.types import InputError, MultiVector, Representation, Role
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
 
 PYLATE = ("pylate.models.Dense.Dense",)  # sentence-transformers reads it as its own Dense
+STANFORD = "HF_ColBERT"  # the architecture that Stanford's ColBERT names
 
 
 @ENCODERS.register("colbert")
@@ -33,7 +35,7 @@ def late_interaction(
     seed: int = 0,
     trust_remote_code: bool = False,
 ) -> LateInteractionEncoder:
-    """A late-interaction model, or any other by its token vectors: hub id, folder, packaged name.
+    """Token vectors of a late-interaction model, or of any other: hub id, folder, packaged name.
 
     Checkpoints of sentence-transformers, PyLate and Stanford's ColBERT. A model that was not made
     for late interaction gets a random projection of its token vectors to 128 dimensions, by `seed`,
@@ -54,18 +56,21 @@ def late_interaction(
     if seed < 0:
         raise InputError(f"{target}: seed={seed}: expected 0 or more")
     prompts = role_prompts(_own_prompts(found), query_prompt, document_prompt)
-    return LateInteractionEncoder(found, prompts, batch_size, None if _trained(found) else seed)
+    drawn = None if _trained(found) else seed
+    model = cache(lambda: _load(found, drawn))
+    return LateInteractionEncoder(found, model, prompts, batch_size, drawn)
 
 
 @dataclass(frozen=True)
 class LateInteractionEncoder:
-    """A model and what decides its vectors; its weights are loaded when a text needs them.
+    """A model and what decides its vectors. model: gives it, loaded when it is first wanted.
 
     seed: of the random projection; None where the model has its own.
     """
 
     checkpoint: Checkpoint
-    prompts: Mapping[Role, str]
+    model: Callable[[], MultiVectorEncoder]
+    prompts: Prompts
     batch_size: int
     seed: int | None
 
@@ -82,18 +87,6 @@ class LateInteractionEncoder:
             f"projected at random (seed {self.seed})",
         )
 
-    @cached_property
-    def model(self) -> MultiVectorEncoder:
-        """The loaded model."""
-        model: MultiVectorEncoder = self.checkpoint.load("MultiVectorEncoder")
-        if self.seed is not None:
-            _project(model, self.seed)
-        first: Any = model[0]
-        for name in ("query_length", "document_length"):
-            if self.checkpoint.max_length is not None and getattr(first, name, None) is not None:
-                setattr(first, name, self.checkpoint.max_length)
-        return model
-
     def fingerprint(self) -> Mapping[str, object]:
         """Weights (content or hub commit), dtype, maximal length, seed of the projection."""
         return {**self.checkpoint.identity, "makes": self.makes, "projection_seed": self.seed}
@@ -102,50 +95,59 @@ class LateInteractionEncoder:
         """The spec's prompt, else the model's own for the role with its marker, else none."""
         return self.prompts[role]
 
+    def instructed(self, instructions: Mapping[str, str]) -> LateInteractionEncoder:
+        """The same with a task's instructions, by role, in its prompts."""
+        return replace(self, prompts=filled(self.prompts, instructions))
+
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
-        assert self.model is not None
+        self.model()
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of every token that takes part in scoring, of a text without tokens
-        none. Raises what the model raises.
+        """Vectors of every token that takes part in scoring, of a text without tokens none. Raises
+        what the model raises, and InputError where a prompt wants an instruction that the task does
+        not have.
         """
-        options: dict[str, Any] = {} if role == "text" else {"task": role}
-        counts = count_tokens(self.model, texts, self.prompts[role], self._limit(role))
-        kept = np.flatnonzero(counts[0]).tolist()  # models fail where a whole batch has no tokens
+        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
+        limit, size = _limit(model, role), self.batch_size
+        rows, made, counts = ask(model, texts, role, prompt, limit, batch_size=size)
+        none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
+        arrays = [row.float().cpu().numpy() for row in made]
         offsets = np.zeros(len(texts) + 1, np.int64)
-        if not kept:
-            width = self.model.get_embedding_dimension()
-            return Encoded(MultiVector(np.zeros((0, width or 1), np.float32), offsets), *counts)
-        rows = self.model.encode(
-            [texts[row] for row in kept],
-            prompt=self.prompts[role],
-            batch_size=self.batch_size,
-            show_progress_bar=False,
-            **options,
-        )
-        arrays = [row.float().cpu().numpy() for row in rows]
-        offsets[1:][kept] = [len(array) for array in arrays]
-        return Encoded(MultiVector(np.concatenate(arrays), offsets.cumsum()), *counts)
+        offsets[1:][rows] = [len(array) for array in arrays]
+        values = np.concatenate(arrays or [none])
+        return Encoded(MultiVector(values, offsets.cumsum()), *counts)
 
-    def _limit(self, role: Role) -> int | None:
-        """Tokens that the model reads of a text in this role."""
-        first: Any = self.model[0]
-        limit: int | None = getattr(first, f"{role}_length", None) or self.model.max_seq_length
-        expansion = getattr(first, "query_expansion", None) if role == "query" else None
-        if expansion is None:
-            return limit
-        length: int = expansion["length"]
-        return length if expansion["strategy"] == "fixed" else max(limit or 0, length)
+
+def _load(found: Checkpoint, seed: int | None) -> MultiVectorEncoder:
+    """The model, its projection drawn by the seed, reading as much as the spec asks for."""
+    model: MultiVectorEncoder = found.load("MultiVectorEncoder")
+    if seed is not None:
+        _project(model, seed)
+    first: Any = model[0]
+    for name in ("query_length", "document_length"):
+        if found.max_length is not None and getattr(first, name, None) is not None:
+            setattr(first, name, found.max_length)
+    return model
+
+
+def _limit(model: MultiVectorEncoder, role: Role) -> int | None:
+    """Tokens that a model reads of a text in this role."""
+    first: Any = model[0]
+    limit: int | None = getattr(first, f"{role}_length", None) or model.max_seq_length
+    expansion = getattr(first, "query_expansion", None) if role == "query" else None
+    if expansion is None:
+        return limit
+    length: int = expansion["length"]
+    return length if expansion["strategy"] == "fixed" else max(limit or 0, length)
 
 
 def _trained(found: Checkpoint) -> bool:
     """Whether sentence-transformers finds a projection, by the rules it loads a folder by."""
-    architectures = found.settings("config.json").get("architectures") or []
-    if any(name == "HF_ColBERT" or name.endswith("ForRetrieval") for name in architectures):
+    if any(name.endswith((STANFORD, "ForRetrieval")) for name in found.architectures):
         return True
     modules = found.settings("modules.json") or []
-    kind = found.settings("config_sentence_transformers.json").get("model_type")
+    kind = found.config.get("model_type")
     if kind in ("MultiVectorEncoder", "ColBERT"):
         return bool(modules)
     projected = any(module["type"].endswith(".Dense") for module in modules)
@@ -168,9 +170,9 @@ def _project(model: MultiVectorEncoder, seed: int) -> None:
 
 def _own_prompts(found: Checkpoint) -> dict[str, str | None]:
     """A model's prompts; ColBERT's begin with a marker of the role, which is kept elsewhere."""
-    config = found.settings("config_sentence_transformers.json")
+    config = found.config
     own: dict[str, str | None] = {k: v for k, v in (config.get("prompts") or {}).items() if v}
-    if "HF_ColBERT" in (found.settings("config.json").get("architectures") or []):
+    if STANFORD in found.architectures:
         metadata = found.settings("artifact.metadata")
         marks = {
             "query": (metadata.get("query_token_id") or "[unused0]") + " ",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.weights import Checkpoint, Precision, checkpoint, count_tokens, role_prompts
+from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
+from harness.encoders.weights import Checkpoint, Precision, checkpoint
 from harness.types import InputError, Representation, Role, Sparse
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def learned_sparse(
     document_prompt: str | None = None,
     trust_remote_code: bool = False,
 ) -> LearnedSparseEncoder:
-    """A learned sparse model: hub id, local folder or packaged name.
+    """Learned sparse vectors (SPLADE) of a model: hub id, folder or packaged name.
 
     A SparseEncoder of sentence-transformers, or a masked language model, whose logits are pooled by
     maximum. Parameters as for st; a batch needs batch_size x tokens x vocabulary numbers. Raises
@@ -45,40 +46,35 @@ def learned_sparse(
         trust_remote_code=trust_remote_code,
         batch_size=batch_size,
     )
-    config = found.settings("config_sentence_transformers.json")
-    if (found.folder / "modules.json").is_file():
-        trained = config.get("model_type") == "SparseEncoder"
-    else:
-        architectures = found.settings("config.json").get("architectures") or []
-        trained = any(name.endswith("ForMaskedLM") for name in architectures)
-    if not trained:
+    if not found.is_a("SparseEncoder", "ForMaskedLM"):
         raise InputError(
             f"{target} has no weights for terms: expected a SparseEncoder of "
             "sentence-transformers or a masked language model"
         )
+    config = found.config
     if (similarity := config.get("similarity_fn_name") or "dot") != "dot":
         raise InputError(f"{target} compares sparse vectors by {similarity}: expected dot")
-    default = config.get("default_prompt_name") or ""
-    prompts = role_prompts(config.get("prompts") or {}, query_prompt, document_prompt, default)
-    return LearnedSparseEncoder(found, prompts, batch_size)
+    prompts = role_prompts(
+        config.get("prompts") or {},
+        query_prompt,
+        document_prompt,
+        default=config.get("default_prompt_name") or "",
+    )
+    model = cache(lambda: found.load("SparseEncoder"))
+    return LearnedSparseEncoder(found, model, prompts, batch_size)
 
 
 @dataclass(frozen=True)
 class LearnedSparseEncoder:
-    """A model and what decides its vectors; its weights are loaded when a text needs them."""
+    """A model and what decides its vectors. model: gives it, loaded when it is first wanted."""
 
     checkpoint: Checkpoint
-    prompts: Mapping[Role, str]
+    model: Callable[[], SparseEncoder]
+    prompts: Prompts
     batch_size: int
 
     makes: ClassVar[Representation] = "sparse"
     similarity: ClassVar[Similarity] = "dot"
-
-    @cached_property
-    def model(self) -> SparseEncoder:
-        """The loaded model."""
-        model: SparseEncoder = self.checkpoint.load("SparseEncoder")
-        return model
 
     def fingerprint(self) -> Mapping[str, object]:
         """Weights (content or hub commit), dtype, maximal length."""
@@ -88,38 +84,28 @@ class LearnedSparseEncoder:
         """The spec's prompt, else the model's own for the role, else none."""
         return self.prompts[role]
 
+    def instructed(self, instructions: Mapping[str, str]) -> LearnedSparseEncoder:
+        """The same with a task's instructions, by role, in its prompts."""
+        return replace(self, prompts=filled(self.prompts, instructions))
+
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
-        assert self.model is not None
+        self.model()
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Sparse vectors [n, v], of a text without tokens an empty one; only a batch of them is
-        ever dense. Raises what the model does.
+        """Sparse vectors [n, v], of a text without tokens an empty one. Raises what the model
+        raises, and InputError where a prompt wants an instruction that the task does not have.
         """
-        from scipy.sparse import csr_matrix, vstack
+        from scipy.sparse import csr_matrix
 
-        options: dict[str, Any] = {} if role == "text" else {"task": role}
-        counts = count_tokens(self.model, texts, self.prompts[role], self.model.max_seq_length)
-        kept = np.flatnonzero(counts[0]).tolist()  # models fail where a whole batch has no tokens
-        if not kept:
-            first: Any = self.model[0]  # the model itself knows its width after a text only
+        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
+        options = {"batch_size": self.batch_size, "save_to_cpu": True}
+        rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)
+        if not rows:
+            first: Any = model[0]  # the model itself knows its width after a text only
             width = first.auto_model.config.vocab_size
             return Encoded(Sparse(csr_matrix((len(texts), width), dtype=np.float32)), *counts)
-        parts = []
-        for low in range(0, len(kept), self.batch_size):
-            weights = self.model.encode(
-                [texts[row] for row in kept[low : low + self.batch_size]],
-                prompt=self.prompts[role],
-                batch_size=self.batch_size,
-                show_progress_bar=False,
-                convert_to_sparse_tensor=False,
-                save_to_cpu=True,
-                **options,
-            )
-            parts.append(csr_matrix(weights.float().numpy()))
-        found = vstack(parts, format="csr", dtype=np.float32)
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        offsets[1:][kept] = np.diff(found.indptr)
-        shape = (len(texts), found.shape[1])
-        matrix = csr_matrix((found.data, found.indices, offsets.cumsum()), shape=shape)
-        return Encoded(Sparse(matrix), *counts)
+        made = made.coalesce()  # by row, then by term
+        (row, term), weights = made.indices().numpy(), made.values().float().numpy()
+        shape = (len(texts), made.shape[1])
+        return Encoded(Sparse(csr_matrix((weights, (np.array(rows)[row], term)), shape)), *counts)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.weights import Checkpoint, Precision, checkpoint, count_tokens, role_prompts
-from harness.types import InputError, Representation, Role, reason
+from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
+from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
+from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.types import InputError, Representation, Role
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer
 
 OTHERS = {"SparseEncoder": "splade", "MultiVectorEncoder": "colbert", "ColBERT": "colbert"}
-
-PLACE = "{instruction}"  # in a prompt
 
 
 @ENCODERS.register("st")
@@ -37,7 +35,7 @@ def sentence_transformer(
     text_prompt: str | None = None,
     trust_remote_code: bool = False,
 ) -> SentenceTransformerEncoder:
-    """A sentence-transformers model, or a model2vec one: hub id, local folder or packaged name.
+    """Dense vectors of a sentence-transformers or model2vec model: hub id, folder, packaged name.
 
     revision: hub branch, tag or commit. query_prompt, document_prompt, text_prompt (sentences of
     pairs, labelled texts): in place of the model's own; {instruction} in one stands for what the
@@ -53,49 +51,37 @@ def sentence_transformer(
         truncate_dim=truncate_dim,
         batch_size=batch_size,
     )
-    config = found.settings("config_sentence_transformers.json")
-    if other := OTHERS.get(config.get("model_type")):
+    config = found.config
+    if other := OTHERS.get(config.get("model_type", "")):
         raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")
     similarity: Similarity = config.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "dot"):
         raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
     if max_length is not None and _static(found):
         raise InputError(f"{target}: max_length={max_length}: a static model reads all of a text")
-    default = config.get("default_prompt_name") or ""
-    prompts = role_prompts(config.get("prompts") or {}, query_prompt, document_prompt, default)
-    if text_prompt is not None:
-        prompts["text"] = text_prompt
-    return SentenceTransformerEncoder(found, truncate_dim, prompts, similarity, batch_size)
+    prompts = role_prompts(
+        config.get("prompts") or {},
+        query_prompt,
+        document_prompt,
+        text_prompt,
+        default=config.get("default_prompt_name") or "",
+    )
+    model = cache(lambda: _load(found, truncate_dim))
+    return SentenceTransformerEncoder(found, model, prompts, batch_size, similarity, truncate_dim)
 
 
 @dataclass(frozen=True)
 class SentenceTransformerEncoder:
-    """A model and what decides its vectors; its weights are loaded when a text needs them."""
+    """A model and what decides its vectors. model: gives it, loaded when it is first wanted."""
 
     checkpoint: Checkpoint
-    truncate_dim: int | None
-    prompts: Mapping[Role, str]
-    similarity: Similarity
+    model: Callable[[], SentenceTransformer]
+    prompts: Prompts
     batch_size: int
-    parent: SentenceTransformerEncoder | None = None
+    similarity: Similarity
+    truncate_dim: int | None
 
     makes: ClassVar[Representation] = "dense"
-
-    @cached_property
-    def model(self) -> SentenceTransformer:
-        """The loaded model, which an encoder for one task's instructions shares."""
-        if self.parent is not None:
-            return self.parent.model
-        if _model2vec(self.checkpoint):
-            return _load_model2vec(self.checkpoint, self.truncate_dim)
-        model: SentenceTransformer = self.checkpoint.load(
-            "SentenceTransformer", truncate_dim=self.truncate_dim
-        )
-        if _static(self.checkpoint):  # which ignores the dtype that it is loaded with
-            import torch
-
-            model.to(getattr(torch, self.checkpoint.dtype))
-        return model
 
     def fingerprint(self) -> Mapping[str, object]:
         """Weights (content or hub commit), dtype, maximal length, dimension kept."""
@@ -107,98 +93,39 @@ class SentenceTransformerEncoder:
 
     def instructed(self, instructions: Mapping[str, str]) -> SentenceTransformerEncoder:
         """The same with a task's instructions, by role, in its prompts."""
-        filled: dict[Role, str] = {
-            role: prompt.replace(PLACE, instructions.get(role, PLACE))
-            for role, prompt in self.prompts.items()
-        }
-        return self if filled == self.prompts else replace(self, prompts=filled, parent=self)
+        return replace(self, prompts=filled(self.prompts, instructions))
 
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
-        assert self.model is not None
+        self.model()
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
         """Vectors [n, d] as float32; of a text without tokens, zeros. Raises what the model raises,
         and InputError where a prompt wants an instruction that the task does not have.
         """
-        if PLACE in self.prompts[role]:
-            raise InputError(
-                f"{self.checkpoint.target}: its {role} prompt {self.prompts[role]!r} wants an "
-                f"instruction, and the task has none: give {role}_prompt, or the task one in TOML"
-            )
-        options: dict[str, Any] = {} if role == "text" else {"task": role}
-        counts = count_tokens(self.model, texts, self.prompts[role], self.model.max_seq_length)
-        kept = np.flatnonzero(counts[0]).tolist()  # models fail where a whole batch has no tokens
-        if not len(kept):
-            width = self.model.get_embedding_dimension()
-            return Encoded(np.zeros((len(texts), width or 1), np.float32), *counts)
-        found = self.model.encode(
-            [texts[row] for row in kept],
-            prompt=self.prompts[role],
-            batch_size=self.batch_size,
-            show_progress_bar=False,
-            convert_to_tensor=True,
-            **options,
-        )
-        values = np.zeros((len(texts), found.shape[1]), np.float32)
-        values[kept] = found.float().cpu().numpy()
+        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
+        options = {"batch_size": self.batch_size, "convert_to_tensor": True}
+        rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)
+        width = made.shape[1] if rows else model.get_embedding_dimension() or 1
+        values = np.zeros((len(texts), width), np.float32)
+        if rows:
+            values[rows] = made.float().cpu().numpy()
         return Encoded(values, *counts)
+
+
+def _load(found: Checkpoint, truncate_dim: int | None) -> SentenceTransformer:
+    """The model, in the checkpoint's dtype."""
+    if model2vec.fits(found):
+        return model2vec.load(found, truncate_dim)
+    model: SentenceTransformer = found.load("SentenceTransformer", truncate_dim=truncate_dim)
+    if _static(found):  # which ignores the dtype that it is loaded with
+        import torch
+
+        model.to(getattr(torch, found.dtype))
+    return model
 
 
 def _static(found: Checkpoint) -> bool:
     """Whether a model averages vectors of tokens, which nothing around them changes."""
     modules = found.settings("modules.json") or [{"type": ""}]
-    return _model2vec(found) or modules[0]["type"].endswith(".StaticEmbedding")
-
-
-def _model2vec(found: Checkpoint) -> bool:
-    """Whether a folder has model2vec's layout, with or without sentence-transformers' modules."""
-    from safetensors import SafetensorError, safe_open
-
-    path = found.folder / "model.safetensors"
-    try:
-        with safe_open(path, "np") as tensors:
-            return "embeddings" in tensors.keys()  # noqa: SIM118
-    except (OSError, SafetensorError):  # absent or broken: sentence-transformers will say
-        return False
-
-
-def _load_model2vec(found: Checkpoint, truncate_dim: int | None) -> SentenceTransformer:
-    """A static model as model2vec reads it: unknown tokens count for nothing, a quantised
-    vocabulary is spread, vectors are of unit length where config.json says so. Long texts are read
-    to their end. Raises InputError where the folder does not hold a usable one.
-    """
-    import torch
-    from safetensors.torch import load_file
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
-    from tokenizers import Tokenizer
-
-    try:
-        tensors = load_file(found.folder / "model.safetensors")
-        rows = tensors["embeddings"].float()
-        if "mapping" in tensors:
-            rows = rows[tensors["mapping"].long()]
-        if "weights" in tensors:
-            rows = rows * tensors["weights"].float()[:, None]
-        tokenizer = Tokenizer.from_file(str(found.folder / "tokenizer.json"))
-        tokenizer.no_truncation()
-        first = StaticEmbedding(tokenizer, rows.to(getattr(torch, found.dtype)))
-        first.embedding.padding_idx = _unknown_token(found, tokenizer)
-        modules: list[Any] = [first]
-        if found.settings("config.json").get("normalize"):
-            modules.append(Normalize())
-        device = None if found.device == "auto" else found.device
-        return SentenceTransformer(modules=modules, device=device, truncate_dim=truncate_dim)
-    except Exception as error:  # anything may be wrong with somebody's model folder
-        raise InputError(
-            f"{found.target}: cannot be loaded: {type(error).__name__}: {reason(error)}"
-        ) from error
-
-
-def _unknown_token(found: Checkpoint, tokenizer: Tokenizer) -> int | None:
-    """The number of the token that stands for what a tokenizer does not know, if it has one."""
-    model = found.settings("tokenizer.json")["model"]
-    name = model.get("unk_token")
-    number: int | None = model.get("unk_id") if name is None else tokenizer.token_to_id(name)
-    return number
+    return model2vec.fits(found) or modules[0]["type"].endswith(".StaticEmbedding")

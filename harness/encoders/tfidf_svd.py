@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from harness.encoders import ENCODERS, Collection, Similarity
-from harness.encoders.hashing import WORD
+from harness.encoders.hashing import words_of
 from harness.types import Dense, InputError, Int32, Representation
 
 
 @ENCODERS.register("tfidf-svd")
 @dataclass(frozen=True)
 class TfidfSvd:
-    """TF-IDF and truncated SVD of the documents by scikit-learn; queries are projected."""
+    """TF-IDF of the documents, reduced by truncated SVD (scikit-learn); queries are projected."""
 
     makes: ClassVar[Representation] = "dense"
     similarity: ClassVar[Similarity] = "cosine"
@@ -49,7 +49,7 @@ class TfidfSvd:
         if not lengths.any():  # no vocabulary
             nothing = [Dense(np.zeros((len(t), 1), np.float32)) for t in (documents, queries)]
             return Collection(nothing[0], nothing[1], lengths, query_lengths)
-        vectorizer = TfidfVectorizer(analyzer=_words, sublinear_tf=True)
+        vectorizer = TfidfVectorizer(analyzer=words_of, sublinear_tf=True)
         weights = vectorizer.fit_transform(documents)
         axes = self._axes(weights)
         found = axes.shape[1]
@@ -83,9 +83,5 @@ class TfidfSvd:
         return found.components_[kept].T
 
 
-def _words(text: str) -> list[str]:
-    return WORD.findall(text.lower())
-
-
 def _lengths(texts: Sequence[str]) -> Int32:
-    return np.fromiter((len(_words(text)) for text in texts), np.int32, len(texts))
+    return np.fromiter((len(words_of(text)) for text in texts), np.int32, len(texts))

@@ -8,23 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from harness import zoo
 from harness.encoders import ENCODERS
-from harness.types import InputError, Int32, Role, reason
+from harness.types import InputError, reason
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
 Precision = Literal["float32", "float16", "bfloat16"]
 
 IGNORED = ("onnx/*", "openvino/*", ".*")
-DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' own order
 
 for _model in zoo.models().values():
     ENCODERS.alias(_model.name, _model.spec)
@@ -51,6 +48,45 @@ class Checkpoint:
         """One of the folder's JSON files; {} where it is absent. Raises InputError."""
         return read_json(self.folder / name, {})
 
+    @property
+    def config(self) -> dict[str, Any]:
+        """What sentence-transformers wrote of the model; {} where it did not."""
+        found: dict[str, Any] = self.settings("config_sentence_transformers.json")
+        return found
+
+    @property
+    def architectures(self) -> list[str]:
+        """Classes of transformers that the weights are of."""
+        return self.settings("config.json").get("architectures") or []
+
+    def is_a(self, kind: str, *endings: str) -> bool:
+        """Whether sentence-transformers saved it as the class of that name or, where others did, an
+        architecture's name ends so.
+        """
+        if (self.folder / "modules.json").is_file():
+            return bool(self.config.get("model_type") == kind)
+        return any(name.endswith(endings) for name in self.architectures)
+
+    def torch_device(self) -> str | None:
+        """What torch calls the device; None lets it choose. Raises InputError for one not there."""
+        import torch
+
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError(
+                f"{self.target}: device={self.device}, but no CUDA device answers: use device=cpu"
+            )
+        return None if self.device == "auto" else self.device
+
+    @contextmanager
+    def loading(self) -> Iterator[None]:
+        """Raise InputError in place of whatever is raised within."""
+        try:
+            yield
+        except Exception as error:  # anything may be wrong with somebody's model folder
+            raise InputError(
+                f"{self.target}: cannot be loaded: {type(error).__name__}: {reason(error)}"
+            ) from error
+
     def load(self, kind: str, **options: Any) -> Any:
         """The model as sentence_transformers' class of that name.
 
@@ -63,23 +99,16 @@ class Checkpoint:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(
-                f"{self.target}: device={self.device}, but no CUDA device answers: use device=cpu"
-            )
-        try:
+        device = self.torch_device()
+        with self.loading():
             model = getattr(sentence_transformers, kind)(
                 str(self.folder),
-                device=None if self.device == "auto" else self.device,
+                device=device,
                 trust_remote_code=self.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": getattr(torch, self.dtype), "use_safetensors": True},
                 **options,
             )
-        except Exception as error:  # anything may be wrong with somebody's model folder
-            raise InputError(
-                f"{self.target}: cannot be loaded: {type(error).__name__}: {reason(error)}"
-            ) from error
         if self.max_length is not None:
             config = getattr(getattr(model[0], "auto_model", None), "config", None)
             positions = getattr(config, "max_position_embeddings", None) or self.max_length
@@ -116,46 +145,6 @@ def checkpoint(
     _refuse_unsafe(folder, target, None if trust_remote_code else foreign)
     source = source or {"folder_sha256": content_sha256(file_sums(folder))}
     return Checkpoint(target, folder, source, dtype, max_length, device, trust_remote_code)
-
-
-def role_prompts(
-    own: Mapping[str, str | None], query: str | None, document: str | None, text: str = ""
-) -> dict[Role, str]:
-    """What is put before a text in each role: the spec's, else the model's own, else nothing.
-
-    text: the name of the prompt for texts of neither role.
-    """
-
-    def chosen(names: Sequence[str], override: str | None) -> str:
-        if override is not None:
-            return override
-        return next((own[name] or "" for name in names if name in own), "")
-
-    return {
-        "query": chosen(("query",), query),
-        "document": chosen(DOCUMENT_PROMPTS, document),
-        "text": chosen((text,), None),
-    }
-
-
-def count_tokens(
-    model: Any, texts: Sequence[str], prompt: str, limit: int | None
-) -> tuple[Int32, NDArray[np.bool_]]:
-    """Tokens [n] of each text before truncation, and whether they pass the limit.
-
-    Counted by the model's own tokenizer; -1 where it has none.
-    """
-    prompted, tokenizer = [prompt + text for text in texts], model.tokenizer
-    if hasattr(tokenizer, "encode_batch"):  # a bare tokenizers.Tokenizer: static models
-        rows = [
-            encoding.ids for encoding in tokenizer.encode_batch(prompted, add_special_tokens=False)
-        ]
-    elif callable(tokenizer):
-        rows = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
-    else:
-        return np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.bool_)
-    tokens = np.fromiter(map(len, rows), np.int32, len(rows))
-    return tokens, tokens > limit if limit else np.zeros(len(texts), np.bool_)
 
 
 def read_json(path: Path, default: Any) -> Any:

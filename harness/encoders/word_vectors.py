@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,8 +13,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from harness import zoo
+from harness.disk import file_sha256
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.hashing import WORD
+from harness.encoders.hashing import words_of
 from harness.types import Float32, InputError, Representation, Role, reason
 
 Weighting = Literal["none", "sif"]
@@ -25,7 +25,7 @@ TEXT = (".txt", ".vec")
 
 @ENCODERS.register("words")
 def word_vectors(target: str, *, weighting: Weighting = "none") -> WordVectors:
-    """Averaged word vectors: a text file of GloVe or word2vec, a folder, or a packaged name.
+    """Averaged word vectors, such as GloVe's: text file, folder or packaged name.
 
     A file is .txt or .vec, plain or .gz, one word with its numbers a line; a folder holds one .npy
     [v, d] and its v words, one .parquet (first column) or .txt. Words of a text are runs of letters
@@ -72,11 +72,7 @@ class WordVectors:
     @cached_property
     def digests(self) -> list[str]:
         """SHA-256 of each file."""
-        found = []
-        for path in self.files:
-            with open(path, "rb") as file:
-                found.append(hashlib.file_digest(file, "sha256").hexdigest())
-        return found
+        return [file_sha256(path) for path in self.files]
 
     def fingerprint(self) -> Mapping[str, object]:
         """SHA-256 of the files, and the weighting."""
@@ -96,9 +92,9 @@ class WordVectors:
         values = np.zeros((len(texts), rows.shape[1]), np.float32)
         tokens = np.zeros(len(texts), np.int32)
         for i, text in enumerate(texts):
-            words = WORD.findall(text.lower())
-            tokens[i] = len(words)
-            known = [row_of[word] for word in words if word in row_of]
+            found = words_of(text)
+            tokens[i] = len(found)
+            known = [row_of[word] for word in found if word in row_of]
             if known:
                 values[i] = rows[known].mean(axis=0, dtype=np.float64)
         return Encoded(values, tokens, np.zeros(len(texts), np.bool_))

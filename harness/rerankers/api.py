@@ -20,9 +20,9 @@ import numpy as np
 
 from harness.answers import Answers
 from harness.disk import cache_root
-from harness.endpoint import Endpoint, Line, Service, counted, named, within
+from harness.endpoint import CUT, Endpoint, Line, Service, counted, named, within
 from harness.rerankers import RERANKERS, Scored
-from harness.types import TOO_LARGE, EncodingError, InputError, Progress
+from harness.types import InputError, Progress
 
 Style = Literal["cohere", "tei"]
 
@@ -45,7 +45,7 @@ def api(
     retries: int = 5,
     backoff: float = 1.0,
 ) -> Served:
-    """A reranker behind an endpoint: api:MODEL,url=http://host:port/v1,style=cohere
+    """Scores of a reranker behind an endpoint, as api:MODEL,url=http://host:port/v1,style=cohere.
 
     truncate: long texts are cut there, not refused (tei). price: USD for a million tokens. batch:
     documents in a request, 100 or, for tei, 32. key_variable: the environment variable whose value
@@ -57,15 +57,7 @@ def api(
     within("api", batch=(size, 1, 1000), price=(price or 0, 0, 1e6))
     if truncate and style != "tei":
         raise InputError(f"api: style={style} has no truncate: expected style=tei")
-    point = Endpoint(
-        SERVICE,
-        url,
-        key_variable,
-        concurrency=concurrency,
-        timeout=timeout,
-        retries=retries,
-        backoff=backoff,
-    )
+    point = Endpoint(SERVICE, url, key_variable, concurrency, timeout, retries, backoff)
     return Served(target, point, style, truncate, price, size)
 
 
@@ -83,8 +75,7 @@ class Served:
     @property
     def warnings(self) -> tuple[str, ...]:
         """That texts may have been cut, where that was allowed."""
-        cut = "long texts are cut by the endpoint, which does not tell which: none is counted"
-        return (cut,) if self.truncate else ()
+        return (CUT,) if self.truncate else ()
 
     def fingerprint(self) -> Mapping[str, object]:
         """Model, url and what is asked of it: nobody tells if other weights are served there."""
@@ -168,13 +159,9 @@ class Served:
                 self._spend(found)
                 items, name = found.get("results", found.get("data")), "relevance_score"
             ordered = self.endpoint.in_order(items, len(texts), "scores")
-            scores = np.array([item[name] for item in ordered], np.float64)  # null becomes NaN
-            broken = np.flatnonzero(~(np.abs(scores) < TOO_LARGE))
-            if len(broken):
-                raise EncodingError(
-                    f"{self.endpoint.host} sent NaN, infinity or null for "
-                    f"{named([texts[broken[0]]])}"
-                )
+            with np.errstate(over="ignore"):  # infinity, which is refused; null becomes NaN
+                scores = np.array([item[name] for item in ordered], np.float32)
+            self.endpoint.all_finite(scores, texts)
             return dict(zip(map(_digest, texts), scores.tolist(), strict=True))
 
         return line.ask(body, f"{named(texts)} and the query {query[:40]!r}", read)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,6 @@ from harness.types import EncodingError, InputError, Int64, Progress
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
 
-SCORING = ("ForSequenceClassification", "ForCausalLM")  # how names of architectures end
 COUNTED = 1024  # pairs whose tokens are counted at a time
 WHOLE = {"text": {"truncation": False, "padding": False}, "common": {"return_tensors": None}}
 
@@ -34,7 +33,7 @@ def cross_encoder(
     prompt: str | None = None,
     trust_remote_code: bool = False,
 ) -> CrossEncoderReranker:
-    """A cross-encoder of sentence-transformers: hub id or local folder.
+    """Scores of a cross-encoder of sentence-transformers: hub id or folder.
 
     Also a language model that is asked for yes or no, where sentence-transformers reads it. prompt:
     in place of the model's own; else as for st. Raises InputError where the model cannot be had, is
@@ -49,39 +48,25 @@ def cross_encoder(
         trust_remote_code=trust_remote_code,
         batch_size=batch_size,
     )
-    config = found.settings("config_sentence_transformers.json")
-    if (found.folder / "modules.json").is_file():
-        trained = config.get("model_type") == "CrossEncoder"
-    else:
-        architectures = found.settings("config.json").get("architectures") or []
-        trained = any(name.endswith(SCORING) for name in architectures)
-    if not trained:
+    if not found.is_a("CrossEncoder", "ForSequenceClassification", "ForCausalLM"):
         raise InputError(
             f"{target} does not score pairs: expected a CrossEncoder of sentence-transformers or "
             "a model for sequence classification"
         )
+    config = found.config
     own = (config.get("prompts") or {}).get(config.get("default_prompt_name")) or ""
-    return CrossEncoderReranker(found, own if prompt is None else prompt, batch_size)
+    model = cache(lambda: _load(found))
+    return CrossEncoderReranker(found, model, own if prompt is None else prompt, batch_size)
 
 
 @dataclass(frozen=True)
 class CrossEncoderReranker:
-    """A model and what decides its scores; its weights are loaded when a pair needs them."""
+    """A model and what decides its scores. model: gives it, loaded when it is first wanted."""
 
     checkpoint: Checkpoint
+    model: Callable[[], CrossEncoder]
     prompt: str
     batch_size: int
-
-    @cached_property
-    def model(self) -> CrossEncoder:
-        """The loaded model. Raises InputError where it gives a pair more than one number."""
-        model: CrossEncoder = self.checkpoint.load("CrossEncoder")
-        if model.num_labels != 1:
-            raise InputError(
-                f"{self.checkpoint.target} gives {model.num_labels} numbers for a pair, as a "
-                "classifier does: expected a model with one score"
-            )
-        return model
 
     def fingerprint(self) -> Mapping[str, object]:
         """Weights (content or hub commit), dtype, maximal length, prompt."""
@@ -89,7 +74,7 @@ class CrossEncoderReranker:
 
     def load(self) -> None:
         """Load the model. Raises InputError where it cannot be loaded or used."""
-        assert self.model is not None
+        self.model()
 
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
@@ -101,12 +86,12 @@ class CrossEncoderReranker:
         """
         from torch.nn import Identity
 
-        lengths = self._lengths(pairs, progress)
+        model, lengths = self.model(), self._lengths(pairs, progress)
         order = np.argsort(-lengths, kind="stable")
         scores = np.empty(len(pairs), np.float32)
         for low in range(0, len(pairs), self.batch_size):
             rows = order[low : low + self.batch_size]
-            scores[rows] = self.model.predict(
+            scores[rows] = model.predict(
                 [pairs[row] for row in rows],
                 prompt=self.prompt,
                 batch_size=self.batch_size,
@@ -121,7 +106,7 @@ class CrossEncoderReranker:
                 f"{len(pairs)} pairs, the first with query {pairs[broken[0]][0][:60]!r}: "
                 "try dtype=float32"
             )
-        read = np.minimum(lengths, self.model.max_seq_length or np.inf)
+        read = np.minimum(lengths, model.max_seq_length or np.inf)
         return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
 
     def _lengths(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Int64:
@@ -130,7 +115,18 @@ class CrossEncoderReranker:
         options: dict[str, Any] = {"prompt": self.prompt, "processing_kwargs": WHOLE}
         for low in range(0, len(pairs), COUNTED):
             part = list(pairs[low : low + COUNTED])
-            rows = self.model.preprocess(part, **options)["input_ids"]
+            rows = self.model().preprocess(part, **options)["input_ids"]
             found[low : low + len(part)] = [len(row) for row in rows]
             progress("count tokens", low + len(part), len(pairs), "pairs")
         return found
+
+
+def _load(found: Checkpoint) -> CrossEncoder:
+    """The model. Raises InputError where it gives a pair more than one number."""
+    model: CrossEncoder = found.load("CrossEncoder")
+    if model.num_labels != 1:
+        raise InputError(
+            f"{found.target} gives {model.num_labels} numbers for a pair, as a classifier does: "
+            "expected a model with one score"
+        )
+    return model

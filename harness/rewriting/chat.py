@@ -44,7 +44,7 @@ def chat(
     backoff: float = 1.0,
     offline: bool = False,
 ) -> Chat:
-    """A chat model's answer, document or reasoning for a query: chat:MODEL,url=http://host:port/v1
+    """A chat model's text after a query, or in its place, as chat:MODEL,url=http://host:port/v1.
 
     prompt: a text file with {query} in it, in place of the style's own. join: whether the model's
     text comes after the query's or in its place. key_variable: the environment variable whose
@@ -56,15 +56,7 @@ def chat(
     within("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
     return Chat(
         model=target,
-        endpoint=Endpoint(
-            COMPLETIONS,
-            url,
-            key_variable,
-            concurrency=concurrency,
-            timeout=timeout,
-            retries=retries,
-            backoff=backoff,
-        ),
+        endpoint=Endpoint(COMPLETIONS, url, key_variable, concurrency, timeout, retries, backoff),
         style="own" if prompt else style,
         template=_own(Path(prompt)) if prompt else _packaged(style),
         join=join,

@@ -84,7 +84,7 @@ def test_scores_are_the_same_to_the_bit_in_every_process():
             text=True,
             check=True,
         ).stdout
-        for seed in "123"
+        for seed in "12"
     }
     assert len(found) == 1
 

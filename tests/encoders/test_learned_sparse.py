@@ -15,6 +15,7 @@ from harness.phases import Clock
 from harness.represent import represent
 from harness.store import Store
 from harness.types import InputError, Sparse, silent
+from tests.encoders.refusals import refused
 
 TEXTS = ["one", "", "several words of one text", "two words"]
 
@@ -50,13 +51,6 @@ def create(folder: Path, options: str = "") -> Encoder:
     return ENCODERS.create(f"splade:{folder}{options}")
 
 
-def refused(spec: str) -> str:
-    with pytest.raises(InputError) as error:
-        ENCODERS.create(spec).load()
-    assert "\n" not in str(error.value)
-    return str(error.value)
-
-
 @pytest.mark.parametrize("options", ["", ",batch_size=1", ",batch_size=3"])
 def test_it_encodes_as_sentence_transformers_does(saved, options):
     from sentence_transformers import SparseEncoder
@@ -82,6 +76,23 @@ def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved)
     assert short.truncated.tolist() == [False, True]
 
 
+@pytest.mark.parametrize("name", ["st", "splade", "colbert"])
+def test_an_instruction_of_the_task_is_filled_in_whatever_a_text_becomes(saved, tiny, name):
+    folder = saved if name == "splade" else tiny
+    asking = ENCODERS.create(f"{name}:{folder},query_prompt={{instruction}}:%20")
+    told = asking.instructed({"query": "find"})
+    assert (told.prompt("query"), told.prompt("document")) == ("find: ", "")
+    plain = ENCODERS.create(f"{name}:{folder},query_prompt=find:%20")
+    assert told.encode(["cats"], "query").tokens == plain.encode(["cats"], "query").tokens
+    assert asking.model is told.model  # loaded once
+    with pytest.raises(InputError) as error:
+        asking.instructed({}).encode(["cats"], "query")
+    assert str(error.value) == (
+        f"{folder}: its query prompt '{{instruction}}: ' wants an instruction, and the task has "
+        "none: give query_prompt, or the task one in TOML"
+    )
+
+
 def test_a_masked_language_model_is_pooled_by_maximum(masked):
     import torch
     from transformers import AutoTokenizer, BertForMaskedLM
@@ -101,7 +112,7 @@ def test_vectors_come_back_from_the_store_as_they_were_made(saved, tmp_path):
     assert (first.counts["documents_encoded_now"], first.counts["documents_zero_vectors"]) == (4, 0)
     fresh = create(saved)
     second = represent("s", fresh, parts, store, Clock())
-    assert "model" not in vars(fresh)  # nothing was missing: the weights stayed on the disk
+    assert not fresh.model.cache_info().misses  # the weights stayed on the disk
     assert second.counts["documents_encoded_now"] == 0
     direct = encoder.encode(TEXTS, "document").values.matrix
     for vectors in (first, second):
@@ -185,7 +196,7 @@ def test_the_packaged_model_gives_its_known_weights():
     except InputError as error:
         pytest.skip(str(error))
     made = encoder.encode(["a dog chased a puppy", ""], "text").values.matrix
-    words = encoder.model.tokenizer.convert_ids_to_tokens(made[0].indices)
+    words = encoder.model().tokenizer.convert_ids_to_tokens(made[0].indices)
     weights = dict(zip(words, made[0].data.tolist(), strict=True))
     assert np.diff(made.indptr).tolist() == [17, 6]
     for word, weight in {"dog": 2.22014, "dogs": 2.12341, "chasing": 1.57563}.items():

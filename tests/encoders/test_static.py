@@ -16,7 +16,8 @@ from harness.encoders import ENCODERS
 from harness.kinds.pairs import judge, parts
 from harness.measures import Measure
 from harness.sources.pairs import pairs
-from harness.types import InputError, silent
+from harness.types import silent
+from tests.encoders.refusals import refused
 from tests.shared import shared
 
 WORDS = {"[UNK]": 0, "cat": 1, "dog": 2, "mat": 3}
@@ -33,13 +34,6 @@ def lay(folder: Path, tensors: dict, *, normalize: bool, **config: object) -> st
     save_file(tensors, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"normalize": normalize, **config}))
     return f"st:{folder}"
-
-
-def refused(spec: str) -> str:
-    with pytest.raises(InputError) as error:
-        ENCODERS.create(spec).load()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.int8])
@@ -83,8 +77,12 @@ def test_fewer_dimensions_and_half_precision(tmp_path):
     assert made.values.tolist() == [[1.5]]
 
 
-def test_what_cannot_be_is_one_clear_line(tmp_path):
+def test_what_cannot_be_is_one_clear_line(tmp_path, monkeypatch):
     spec = lay(tmp_path, {"embeddings": np.float32(ROWS)}, normalize=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert refused(f"{spec},device=cuda") == (
+        f"{tmp_path}: device=cuda, but no CUDA device answers: use device=cpu"
+    )
     assert refused(f"{spec},max_length=8") == (
         f"{tmp_path}: max_length=8: a static model reads all of a text"
     )
@@ -124,7 +122,7 @@ def test_wordllama_meets_the_value_of_its_makers(wordllama):
 
 def test_half_precision_weights_are_averaged_in_single_precision(wordllama):
     encoder = ENCODERS.create(f"st:{wordllama}")
-    assert encoder.model[0].embedding.weight.dtype == torch.float32
+    assert encoder.model()[0].embedding.weight.dtype == torch.float32
     made = encoder.encode(["a cat", "", "dogs"], "text").values
     rows = load_file(wordllama / "model.safetensors")["embedding.weight"].astype(np.float32)
     tokenizer = Tokenizer.from_file(str(wordllama / "tokenizer.json"))

@@ -50,6 +50,7 @@ def refused(folder: Path, **options: object) -> str:
 def test_a_folder_is_known_by_its_content(folder):
     first = found(folder).source
     (folder / "README.md").write_text("nothing that decides a vector")
+    write(folder / "onnx" / "config.json", {})
     assert found(folder).source == first
     (folder / "model.safetensors").write_bytes(b"others")
     assert found(folder).source != first
@@ -101,12 +102,13 @@ def test_pickled_weights_are_refused(folder, name):
     assert found(folder)
 
 
+def test_a_pickled_layer_is_refused_too(folder):
+    layer = folder / "2_Dense" / "pytorch_model.bin"
+    layer.parent.mkdir()
+    layer.write_bytes(b"pickle")
+    assert refused(folder).startswith(f"{layer}: weights are pickled")
+
+
 def test_a_folder_without_weights(folder):
     (folder / "model.safetensors").unlink()
     assert refused(folder) == f"{folder}: no *.safetensors in {folder}: expected a model's folder"
-
-
-def test_a_model_of_the_zoo_has_no_revision(packaged):
-    assert refused(Path("minilm"), revision="main") == (
-        "minilm is no model of the hub: it has no revision=main"
-    )

@@ -14,7 +14,7 @@ from pyarrow import parquet
 
 from harness.encoders import ENCODERS
 from harness.pipeline import evaluate
-from harness.types import InputError
+from tests.encoders.refusals import refused
 from tests.fakes import beir
 
 GLOVE = "the 1 0\ncat 0 2\n. . 5 5\n"
@@ -32,13 +32,6 @@ def glove(tmp_path: Path) -> Path:
 def held(path: Path) -> tuple[dict[str, int], list[list[float]]]:
     words, rows = ENCODERS.create(f"words:{path}").table
     return words, rows.tolist()
-
-
-def refused(spec: str) -> str:
-    with pytest.raises(InputError) as error:
-        ENCODERS.create(spec).load()
-    assert "\n" not in str(error.value)
-    return str(error.value)
 
 
 @pytest.mark.parametrize("name", ["v.txt", "v.vec", "v.txt.gz", "word2vec.vec", "word2vec.vec.gz"])

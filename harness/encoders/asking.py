@@ -1,0 +1,98 @@
+"""What models are asked: prompts before texts, tokens counted, texts without any left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.types import InputError, Int32, Role
+
+PLACE = "{instruction}"  # in a prompt: where what the task asks for goes
+DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' own order
+
+Prompts = Mapping[Role, str]
+
+
+def role_prompts(
+    own: Mapping[str, str | None],
+    query: str | None = None,
+    document: str | None = None,
+    text: str | None = None,
+    *,
+    default: str = "",
+) -> Prompts:
+    """What is put before a text in each role: what is given, else the model's own, else nothing.
+
+    default: the name of the model's own prompt for texts of neither role.
+    """
+
+    def chosen(given: str | None, *names: str) -> str:
+        if given is not None:
+            return given
+        return next((own[name] or "" for name in names if name in own), "")
+
+    return {
+        "query": chosen(query, "query"),
+        "document": chosen(document, *DOCUMENT_PROMPTS),
+        "text": chosen(text, default),
+    }
+
+
+def filled(prompts: Prompts, instructions: Mapping[str, str]) -> Prompts:
+    """Prompts with a task's instructions, by role, in their places."""
+    return {
+        role: prompt.replace(PLACE, instructions.get(role, PLACE))
+        for role, prompt in prompts.items()
+    }
+
+
+def whole_prompt(prompts: Prompts, role: Role, model: str) -> str:
+    """The prompt of a role. Raises InputError where its place for an instruction is not filled."""
+    prompt = prompts[role]
+    if PLACE in prompt:
+        raise InputError(
+            f"{model}: its {role} prompt {prompt!r} wants an instruction, and the task has none: "
+            f"give {role}_prompt, or the task one in TOML"
+        )
+    return prompt
+
+
+def ask(
+    model: Any, texts: Sequence[str], role: Role, prompt: str, limit: int | None, **options: Any
+) -> tuple[list[int], Any, tuple[Int32, NDArray[np.bool_]]]:
+    """What a model of sentence-transformers makes of texts, put to it in their order.
+
+    Gives the rows of the texts that have tokens, what is made of these, and for all texts how many
+    tokens each has and whether they pass the limit. Models fail where a whole batch has no tokens.
+    """
+    counts = count_tokens(model, texts, prompt, limit)
+    rows: list[int] = np.flatnonzero(counts[0]).tolist()
+    if not rows:
+        return rows, [], counts
+    if role != "text":
+        options["task"] = role
+    asked = [texts[row] for row in rows]
+    return rows, model.encode(asked, prompt=prompt, show_progress_bar=False, **options), counts
+
+
+def count_tokens(
+    model: Any, texts: Sequence[str], prompt: str, limit: int | None
+) -> tuple[Int32, NDArray[np.bool_]]:
+    """Tokens [n] of each text before truncation, and whether they pass the limit.
+
+    Counted by the model's own tokenizer; -1 where it has none.
+    """
+    prompted, tokenizer = [prompt + text for text in texts], model.tokenizer
+    if hasattr(tokenizer, "encode_batch"):  # a bare tokenizers.Tokenizer: static models
+        rows = [
+            encoding.ids for encoding in tokenizer.encode_batch(prompted, add_special_tokens=False)
+        ]
+    elif callable(tokenizer):
+        rows = tokenizer(prompted, truncation=False, verbose=False)["input_ids"]
+    else:
+        return np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.bool_)
+    tokens = np.fromiter(map(len, rows), np.int32, len(rows))
+    return tokens, tokens > limit if limit else np.zeros(len(texts), np.bool_)
