@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness import aggregate, records
+from harness import aggregate, phases, records
 from harness.exchange import mteb
 from harness.measures.pairs import compared_as
 from harness.records import Record
@@ -34,7 +34,6 @@ COSTS = (
     "latency_ms",
     "parameters",
 )
-SEARCHES = ("search", "fuse", "rerank")  # phases that a query waits for
 FEW = 10  # tasks below which resampling them is rough
 Order = Literal["borda", "mean"]
 
@@ -265,22 +264,17 @@ def _cost(record: Record) -> dict[str, float | None]:
     """By the names of COSTS. A dimension is one of dense vectors, one a text; the bytes of their
     exact index follow from it where the record does not tell.
     """
-    phases = [(phase.name.rpartition(": ")[2], phase) for phase in record.phases if phase.items]
-    encoded = [phase for name, phase in phases if name.startswith("encode")]
-    seconds = sum(phase.wall_s for phase in encoded)
-    searched = sum(phase.wall_s for name, phase in phases if name in SEARCHES)
     details = record.search.details if record.search else {}
     size, documents = details.get("bytes"), record.counts.get("documents")
     dimension = record.system.dimension if record.system.makes == "dense" else None
     if size is None and record.search and documents and dimension:
         size = 4 * documents * dimension
-    queries = record.counts.get("queries")
     return {
-        "texts_per_s": sum(phase.items for phase in encoded) / seconds if seconds else None,
+        "texts_per_s": phases.texts_per_s(record.phases),
         "dimension": dimension,
         "index_bytes": size,
         "document_bytes": size / documents if size and documents else None,
-        "search_ms": 1000 * searched / queries if searched and queries else None,
+        "search_ms": phases.search_ms(record.phases),
         "latency_ms": details.get("latency_ms", {}).get("p50"),
         "parameters": None,
     }

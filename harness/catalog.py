@@ -118,7 +118,11 @@ def add(path: Path) -> None:
 def _folder() -> Path:
     """Our own definitions: beside the package in a checkout, inside it when installed."""
     here = Path(__file__).parent
-    return next(path for path in (here / "_tasks", here.parent / "tasks") if path.is_dir())
+    places = here / "_tasks", here.parent / "tasks"
+    found = next((path for path in places if path.is_dir()), None)
+    if found is None:
+        raise InputError(f"{places[1]}: no such folder of tasks: install the package whole")
+    return found
 
 
 @cache

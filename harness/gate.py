@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness import compare, disk, records, stats
+from harness import compare, disk, phases, records, stats
 from harness.compare import Difference, IncomparableError, Side
 from harness.records import Record
 from harness.spec import unknown
@@ -341,13 +341,10 @@ def cost(record: Record) -> Mapping[str, float | None]:
 
     None for what a record does not tell: texts that came from the store were not encoded.
     """
-    encoded = [phase for phase in record.phases if phase.name.startswith("encode") and phase.items]
-    searched = [phase for phase in record.phases if phase.name == "search" and phase.items]
-    seconds = sum(phase.wall_s for phase in encoded)
     return {
-        "throughput": sum(phase.items for phase in encoded) / seconds if seconds else None,
+        "throughput": phases.texts_per_s(record.phases),
         "memory": max((phase.peak_mb for phase in record.phases), default=None),
-        "latency": 1000 * searched[0].wall_s / searched[0].items if searched else None,
+        "latency": phases.search_ms(record.phases),
         "dimension": record.system.dimension,
     }
 

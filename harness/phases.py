@@ -5,11 +5,14 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from harness.types import Progress, silent
+
+SEARCHES = ("search", "fuse", "rerank")  # phases that a query waits for
+TUNING = "tune on "  # a part by this name chose weights, before what is measured
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,39 @@ class Clock:
         yield
         took = time.perf_counter() - wall, time.process_time() - cpu
         self.phases.append(Phase(self.prefix + name, *took, peak_mb(), items, unit))
+
+
+def texts_per_s(phases: Sequence[Phase]) -> float | None:
+    """Texts encoded a second; by a system made of several, each text by all of them.
+
+    None where some part encoded nothing, as its vectors came from the store.
+    """
+    parts: dict[str, list[Phase]] = {}
+    for part, name, phase in _measured(phases):
+        if name.startswith("encode"):
+            parts.setdefault(part, []).append(phase)
+    texts = [sum(phase.items for phase in part) for part in parts.values()]
+    seconds = [sum(phase.wall_s for phase in part if phase.items) for part in parts.values()]
+    if not texts or not all(texts) or not all(seconds):
+        return None
+    return 1 / sum(took / count for took, count in zip(seconds, texts, strict=True))
+
+
+def search_ms(phases: Sequence[Phase]) -> float | None:
+    """Milliseconds of search a query, where all are asked together; None without a search."""
+    asked = [phase for _, name, phase in _measured(phases) if name in SEARCHES]
+    queries = max((phase.items for phase in asked if phase.unit == "queries"), default=0)
+    return 1000 * sum(phase.wall_s for phase in asked) / queries if queries else None
+
+
+def _measured(phases: Sequence[Phase]) -> list[tuple[str, str, Phase]]:
+    """Phases with the part that they are of and their own name."""
+    return [
+        (part, name, phase)
+        for phase in phases
+        if TUNING not in phase.name
+        for part, _, name in [phase.name.rpartition(": ")]
+    ]
 
 
 def peak_mb() -> float:

@@ -105,6 +105,8 @@ def evaluate(
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
+    if latency < 0:
+        raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
     named, opened = _named(model, {} if opened is None else opened)
     if named not in opened:
         named, its_own = served(named)
@@ -262,7 +264,7 @@ def _tuning(setting: _Setting, split: str) -> Tuning:
 def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     """Ask some queries one by one, encoding and all; what each took is a detail of the search."""
     if ranked.answer is None:
-        note = "latency is not measured: passages, candidates and rewritten queries"
+        note = "latency is not measured of passages, candidates, rewritten queries, paid scores"
         return replace(ranked, warnings=(*ranked.warnings, note))
     rows = np.linspace(0, queries - 1, min(asked, queries)).astype(int)
     for row in rows[:WARM]:

@@ -83,6 +83,12 @@ class Ranked:
     rewritten: bool = False
     answer: Callable[[int], Run] | None = None
 
+    @property
+    def bytes(self) -> int:
+        """Of what is searched; 0 where nothing is."""
+        size = self.details.get("bytes")
+        return size if isinstance(size, int) else 0
+
 
 def opened(spec: str, request: Request) -> Encoder:
     """The encoder that a spec names, for the task's instructions; created once."""

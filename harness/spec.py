@@ -29,7 +29,7 @@ from harness.types import InputError, reason
 T = TypeVar("T")
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
-LISTED = 16  # choices that an error names, at most
+LISTED = 20  # choices that an error names, at most
 
 
 @dataclass(frozen=True)
@@ -98,15 +98,20 @@ def split(text: str, separator: str) -> list[str]:
     return parts
 
 
+def bare(text: str) -> str:
+    """A spec without the brackets around it: "[bm25,k1=0.9]" -> "bm25,k1=0.9"."""
+    text = text.strip()
+    whole = len(_brackets(text)) == 3 and text[0] == "[" and text[-1] == "]"
+    return bare(text[1:-1]) if whole else text
+
+
 def parse(text: str | Spec) -> Spec:
     """Read a spec, with brackets around it or without. Raises InputError that quotes the text and
     names the part that is wrong.
     """
     if isinstance(text, Spec):
         return text
-    text = text.strip()
-    if len(_brackets(text)) == 3 and text[0] == "[" and text[-1] == "]":
-        text = text[1:-1]
+    text = bare(text)
     head, *rest = split(text, ",")
     name, colon, target = head.partition(":")
     if not name:

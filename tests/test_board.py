@@ -89,7 +89,7 @@ def test_an_index_stands_beside_the_exact_one():
 
 
 def test_a_cost_is_found_in_every_part_of_a_system():
-    found = board.of_record(real("rrf:bm25+[hashing,dim=64]").record).cost
+    found = board.of_record(real("rrf:bm25+[hashing,dim=57]").record).cost
     assert found["search_ms"] > 0
     assert found["texts_per_s"] > 0
     assert found["document_bytes"] == found["index_bytes"] / 40

@@ -12,7 +12,7 @@ from harness.catalog import Definition, Suite
 from harness.measures import Measure
 from harness.pipeline import evaluate
 from harness.sources import SOURCES
-from harness.spec import parse
+from harness.spec import LISTED, parse
 from harness.types import Pairs, Retrieval
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows
 
@@ -218,8 +218,8 @@ def test_unknown_task_lists_tasks_suites_and_sources() -> None:
     choices = sorted({*OWN, *catalog.suites(), *sources})
     assert {"folder:...", "hub:...", "irds:...", "mteb:...", "pairs:..."} <= sources
     listed, _, more = message.partition("Choices: ")[2].partition(" and ")
-    assert listed.split(", ") == choices[:16]  # none is near
-    assert more == f"{len(choices) - 16} more"
+    assert listed.split(", ") == choices[:LISTED]  # none is near
+    assert more == f"{len(choices) - LISTED} more"
     message = complaint(lambda: catalog.task("folder"))
     assert "folder:..." in message
 

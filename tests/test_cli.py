@@ -62,7 +62,7 @@ def test_a_process_of_its_own(tmp_path):
     wrong = child("eval", "-m", "hashin", "-t", TASK, cwd=tmp_path)
     assert wrong.returncode == 2
     assert wrong.stdout == ""
-    assert wrong.stderr.startswith("error: unknown encoder 'hashin'. Did you mean 'hashing'?")
+    assert wrong.stderr.startswith("error: unknown model 'hashin'. Did you mean 'hashing'?")
     assert len(wrong.stderr.splitlines()) == 1
 
     usage = child("eval", "--no-such-option", cwd=tmp_path)
@@ -139,7 +139,7 @@ def test_a_task_that_fails_stops_no_other(run, tmp_path):
     done = run("eval", "-m", "bm25", "-t", f"pairs:{tmp_path}", "-t", TASK, "--json")
     assert done.status == 1
     assert [r["task"]["spec"] for r in done.json] == [TASK]
-    assert f"bm25 makes sparse vectors and pairs:{tmp_path} is a task of pairs" in done.err
+    assert "bm25 weighs terms by a corpus, and the task has only pairs of sentences" in done.err
 
 
 def test_every_one_failing_gives_no_table(run):
@@ -157,7 +157,7 @@ def test_one_evaluation_that_cannot_be_is_wrong_usage(run):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["-m", "bm26"], "unknown encoder 'bm26'. Did you mean 'bm25'?"),
+        (["-m", "bm26"], "unknown model 'bm26'. Did you mean 'bm25'?"),
         (["-m", "bm25,methd=x"], "unknown parameter of bm25 'methd'. Did you mean 'method'?"),
         (["-m", "bm25,k1=much"], "bm25: k1=much: expected a number"),
         (["-t", "limit-smal"], "unknown task 'limit-smal'. Did you mean 'limit-small'?"),

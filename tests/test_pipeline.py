@@ -375,6 +375,11 @@ def test_misspelt_names_get_the_nearest_one(encoder, task, index, message):
     assert str(error.value).startswith(message)
 
 
+def test_a_number_of_queries_below_zero_is_refused():
+    with pytest.raises(InputError, match="latency=-1: expected a number of queries"):
+        evaluate("hashing", "limit-small", latency=-1)
+
+
 def test_an_encoder_that_returns_nan_is_an_encoding_error(small, tmp_path):
     class Broken(Counting):
         def vector(self, text, role):

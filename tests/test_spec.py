@@ -371,16 +371,16 @@ def test_the_nearest_name_is_found_whatever_its_case():
 
 
 def test_of_many_names_those_that_are_near_are_listed():
-    """Seventeen are more than an error lists: those alike, or, where none is, the first."""
-    many = [*(f"alpha{i}" for i in range(4)), *(letter * 9 for letter in "bcdefghijklmn")]
+    """Twenty-one are more than an error lists: those alike, or, where none is, the first."""
+    many = [*(f"alpha{i}" for i in range(4)), *(letter * 9 for letter in "bcdefghijklmnopqr")]
     assert str(unknown("task", "alpha", many)) == (
         "unknown task 'alpha'. Did you mean 'alpha3'? "
-        "Choices: alpha3, alpha2, alpha1, alpha0 and 13 more"
+        "Choices: alpha3, alpha2, alpha1, alpha0 and 17 more"
     )
     message = str(unknown("task", "?", many))
     assert "Did you mean" not in message
-    assert message.endswith(f"Choices: {', '.join(sorted(many)[:16])} and 1 more")
-    assert str(unknown("task", "?", many[:16])).endswith(f"Choices: {', '.join(many[:16])}")
+    assert message.endswith(f"Choices: {', '.join(sorted(many)[:20])} and 1 more")
+    assert str(unknown("task", "?", many[:20])).endswith(f"Choices: {', '.join(many[:20])}")
 
 
 def test_a_name_is_registered_once():

@@ -45,7 +45,7 @@ Failed = tuple[str, Exception]  # what of, and why
 def evaluate(
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Encoder spec, hub id or folder; repeat for more."),
+        typer.Option("--model", "-m", help="Model spec, hub id or folder; repeat for more."),
     ] = None,
     task: Annotated[
         list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
@@ -228,7 +228,7 @@ def _notes(done: Sequence[Done]) -> None:
     """Say what was noticed and tolerated."""
     for _, record in done:
         for warning in record.warnings:
-            say(f"note: {record.system.spec} on {record.task.spec}: {warning}")
+            say(f"note: {record.name} on {record.task.spec}: {warning}")
 
 
 def _summary(done: int, failed: Sequence[Failed]) -> None:

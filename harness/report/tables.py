@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import inf, isnan
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
-from harness.records import Record, Score
+from harness.records import Record, Score, System
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
+SAID = ("system", "index", "bytes", "counts", "parts")  # of a part, in columns or rows of its own
 
 
 TITLES = {
@@ -54,7 +55,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
     indexes = {record.search.spec for record in records if record.search}
-    show_index = len(indexes) > 1
+    show_index = bool(indexes - {"exact", "given"})
     header = ["task", "model", *(["index"] if show_index else [])]
     first_number = len(header)
     header += [main, "95 % interval", *others, "seconds"]
@@ -163,7 +164,7 @@ def details(record: Record) -> list[Table]:
         ["licence", record.task.licence],
         ["model", record.system.spec],
         ["in full", record.system.full],
-        ["makes", f"{record.system.makes} vectors, {record.system.dimension} dimensions"],
+        ["makes", _makes(record.system)],
         ["similarity", record.system.similarity],
         *([f"prompt ({role})", repr(text)] for role, text in record.system.prompts.items() if text),
         *([["index", search.full], ["depth", str(search.depth)]] if search else []),
@@ -196,7 +197,7 @@ def details(record: Record) -> list[Table]:
     machine += [
         [name.replace("_", " "), _flat(value)]
         for name, value in hashes.items()
-        if value is not None
+        if value not in (None, [], {})
     ]
     tables = [
         Table("Evaluation", ["", ""], about),
@@ -208,11 +209,55 @@ def details(record: Record) -> list[Table]:
             frozenset({1, 2, 3, 4}),
         ),
         Table("Counts", ["", ""], counted, frozenset({1})),
+        *_search(record),
         Table("Provenance", ["", ""], machine),
     ]
     if record.warnings:
         tables.insert(1, Table("Warnings", [""], [[warning] for warning in record.warnings]))
     return tables
+
+
+def _makes(system: System) -> str:
+    """What a system makes of texts, or of queries where it only ranks."""
+    if system.makes == "run":
+        return "rankings"
+    return f"{system.makes} vectors, {system.dimension} dimensions"
+
+
+def _search(record: Record) -> list[Table]:
+    """How documents were found: by what, by each part of a system, and what endpoints were paid."""
+    found = record.search.details if record.search else {}
+    rows = [[name.replace("_", " "), _flat(found[name])] for name in found if name != "parts"]
+    parts = [
+        [
+            name,
+            part.get("index", ""),
+            _count(part.get("bytes", 0)),
+            ", ".join(
+                f"{k.replace('_', ' ')} {v:,}" for k, v in part.get("counts", {}).items() if v
+            ),
+            _flat({key: value for key, value in part.items() if key not in SAID}),
+        ]
+        for name, part in _parts("", found)
+    ]
+    paid = [[name.replace("_", " "), f"{value:,g}"] for name, value in record.spent.items()]
+    tables = [
+        Table("Search", ["", ""], rows),
+        Table("Parts", ["part", "index", "bytes", "counted", "more"], parts, frozenset({2})),
+        Table("Spent at endpoints", ["", ""], paid, frozenset({1})),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def _parts(prefix: str, details: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Parts of a system and theirs, by the names that its phases have."""
+    return [
+        each
+        for part in details.get("parts", ())
+        if isinstance(part, dict) and "system" in part  # a plugin's may be anything
+        for name in [prefix + part["system"]]
+        for each in [(name, part), *_parts(f"{name}: ", part)]
+    ]
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -230,9 +275,20 @@ def _count(value: int | None) -> str:
 
 
 def _flat(value: object) -> str:
+    """A value of JSON as text; what is empty within it is left out."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {item}" for key, item in value.items())
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        found = {key: _inner(item) for key, item in value.items()}
+        return ", ".join(f"{key} {text}" for key, text in found.items() if text)
+    if isinstance(value, list):
+        return ", ".join(map(_inner, value))
+    if isinstance(value, float):
+        return f"{value:,.6g}"
+    return f"{value:,}" if type(value) is int else str(value)
+
+
+def _inner(value: object) -> str:
+    text = "" if value is None else _flat(value)
+    return f"({text})" if text and isinstance(value, dict | list) else text
 
 
 def write(tables: Sequence[Table], style: str) -> str:

@@ -13,15 +13,20 @@ from harness import single
 from harness.encoders import ENCODERS, encoder_spec
 from harness.indexes import INDEXES
 from harness.records import System
+from harness.rerankers import RERANKERS
 from harness.single import Ranked, Request
-from harness.spec import Registry, Spec, parse, split
-from harness.types import Retrieval
+from harness.spec import Registry, Spec, bare, parse, split, unknown
+from harness.types import InputError, Retrieval
 
 N = TypeVar("N", int | None, float)
 
 
 class Retriever(Protocol):
-    """Makes one ranking of those of other systems."""
+    """Makes one ranking of those of other systems. parts: their specs."""
+
+    @property
+    def parts(self) -> Sequence[str]:
+        """What it is made of."""
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Its ranking of the documents. spec: what it was asked by."""
@@ -32,25 +37,47 @@ RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.retrievers")
 
 def served(model: str) -> tuple[str, str | None]:
     """A model's spec and that of the index it names, if any: "minilm@int8" -> "minilm", "int8"."""
+    model = bare(model)
     *head, last = split(model, "@")
     if not head or parse(last).name not in INDEXES:
         return model, None
-    return "@".join(head), last
+    return bare("@".join(head)), last
 
 
 def resolve(model: str) -> Spec:
     """The full spec of an encoder or a retriever, without its index. Raises InputError with the
-    real choices.
+    real choices, also for what a retriever is made of.
     """
     named, index = served(model)
     if index is not None:
         INDEXES.resolve(index)
     spec = parse(named)
-    return (
-        RETRIEVERS.resolve(spec)
-        if spec.name in RETRIEVERS
-        else ENCODERS.resolve(encoder_spec(spec))
-    )
+    if spec.name in RETRIEVERS:
+        for part in _created(spec).parts:
+            resolve(part)
+        return RETRIEVERS.resolve(spec)
+    encoder = encoder_spec(spec)
+    if encoder.name in ENCODERS:
+        return ENCODERS.resolve(encoder)
+    if spec.name in RERANKERS:
+        inner = f"[{named}]" if "," in named else named
+        raise InputError(
+            f"{named} scores what another model finds: expected rerank:{inner},first=bm25"
+        )
+    if "@" in spec.name:
+        raise unknown("index", spec.name.rpartition("@")[2], INDEXES.names())
+    raise unknown("model", spec.name, [*ENCODERS.names(), *RETRIEVERS.names()])
+
+
+def _created(spec: Spec) -> Retriever:
+    """The retriever that a spec names. Raises InputError, with a hint where brackets may lack."""
+    try:
+        return RETRIEVERS.create(spec)
+    except InputError as error:
+        if not str(error).startswith(f"unknown parameter of {spec.name} "):
+            raise
+        hint = f"a part with commas stands in brackets, as {spec.name}:[bm25,k1=0.9]"
+        raise InputError(f"{error} ({hint})") from None
 
 
 def rank(model: str, data: Retrieval, request: Request) -> Ranked:
@@ -65,9 +92,15 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
             request = replace(request, index=index, lenient=False)
         spec = parse(model)
         if spec.name in RETRIEVERS:
-            return RETRIEVERS.create(spec).rank(str(spec), data, request)
+            return _created(spec).rank(str(spec), data, request)
         model = str(spec)
     return single.rank(model, data, request)
+
+
+def told(part: str, ranked: Ranked) -> dict[str, object]:
+    """What a record says of a part: its search, and what the part alone has counted and spent."""
+    about = {"system": part, "index": ranked.index, "counts": ranked.counts, "spent": ranked.spent}
+    return {**ranked.details, **{name: value for name, value in about.items() if value}}
 
 
 def combined(spec: str, parts: Sequence[tuple[System, str]], **decided: object) -> System:

@@ -14,10 +14,11 @@ from typing import Literal
 import numpy as np
 
 from harness import ranking
-from harness.retrievers import RETRIEVERS, combined, rank, together
+from harness.phases import TUNING
+from harness.retrievers import RETRIEVERS, combined, rank, together, told
 from harness.rewriting import REWRITERS, Feedback
 from harness.single import Ranked, Request
-from harness.spec import split
+from harness.spec import bare, split
 from harness.types import Float64, InputError, Int64, Retrieval, Run
 
 Norm = Literal["min-max", "z-score", "theoretical", "none"]
@@ -88,16 +89,16 @@ class Fusion:
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         k = min(request.depth, len(data.corpus.ranked))
         chosen = self._tuned(asked)
-        feedback = isinstance(REWRITERS.create(request.rewrite), Feedback)
+        feedback, names = isinstance(REWRITERS.create(request.rewrite), Feedback), self.parts
         if not feedback or self.interpolate == "after":
             found = self._each(data, asked)
         else:
-            found, chosen = self._around(data, asked, chosen)
+            names, found, chosen = self._around(data, asked, chosen)
         with request.clock.phase("fuse", len(data.queries), "queries"):
             run = self._fused(found, chosen, k)
         details: dict[str, object] = {
-            "bytes": sum(int(str(part.details.get("bytes", 0))) for part in found),
-            "parts": {part.system.spec: dict(part.details) for part in found},
+            "bytes": sum(part.bytes for part in found),
+            "parts": [told(name, part) for name, part in zip(names, found, strict=True)],
         }
         if chosen:
             details["weights"] = list(chosen)
@@ -126,8 +127,8 @@ class Fusion:
 
     def _around(
         self, data: Retrieval, request: Request, weights: tuple[float, ...]
-    ) -> tuple[list[Ranked], tuple[float, ...]]:
-        """Rankings to combine where feedback looks at what was combined before, and weights."""
+    ) -> tuple[tuple[str, ...], list[Ranked], tuple[float, ...]]:
+        """Parts, rankings and weights to combine, by feedback that looks at a combination."""
         if data.corpus.parents is not None:
             raise InputError(
                 f"interpolate={self.interpolate}: feedback looks at passages, and a combination "
@@ -137,13 +138,14 @@ class Fusion:
         first = self._fused(before, weights, request.depth)
         moved = self._each(data, replace(request, feedback=first))
         if self.interpolate == "both":
-            return moved, weights
+            return self.parts, moved, weights
         kept = [i for i, part in enumerate(moved) if part.rewritten]
         if not kept:
             raise InputError(f"no part of {'+'.join(self.parts)} takes {request.rewrite}")
         total = sum(weights[i] for i in kept) if weights else 0
         scaled = tuple(weights[i] / total if total else 1 / len(kept) for i in kept)
-        return [moved[i] for i in kept], scaled if weights else ()
+        names = tuple(self.parts[i] for i in kept)
+        return names, [moved[i] for i in kept], scaled if weights else ()
 
     def _tuned(self, request: Request) -> tuple[float, ...]:
         """The weights; chosen by the judgments of another split, where that is asked for."""
@@ -153,7 +155,7 @@ class Fusion:
             raise InputError(f"tune={self.tune}: there is no other split here: give weights")
         with request.clock.phase(f"load {self.tune}"):
             tuning = request.tuning(self.tune)
-        clock = request.clock.within(f"tune on {self.tune}")
+        clock = request.clock.within(f"{TUNING}{self.tune}")
         found = self._each(tuning.data, replace(request, clock=clock, rewrite="none"))
         steps, scored = STEPS[len(found)], list[tuple[float, float, tuple[float, ...]]]()
         for counts in product(range(steps + 1), repeat=len(found)):
@@ -237,10 +239,10 @@ def normalised(part: Ranked, norm: Norm) -> tuple[Float64, Float64]:
 
 
 def _parts(name: str, target: str) -> tuple[str, ...]:
-    parts = tuple(part.strip() for part in split(target, "+"))
+    parts = tuple(bare(part) for part in split(target, "+"))
     if len(parts) < 2 or not all(parts):
         raise InputError(f"{name}:{target}: expected retrievers with + between, as bm25+minilm")
-    repeated = {part for part in parts if parts.count(part) > 1}
+    repeated = [part for part in parts if parts.count(part) > 1]
     if repeated:
         raise InputError(f"{name}:{target}: {repeated.pop()} occurs twice: name it once")
     return parts

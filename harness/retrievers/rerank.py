@@ -14,9 +14,9 @@ from harness.kinds import Parts
 from harness.records import System
 from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
-from harness.retrievers import RETRIEVERS, combined, rank, together
+from harness.retrievers import RETRIEVERS, combined, rank, together, told
 from harness.single import Ranked, Request, spent
-from harness.spec import parse
+from harness.spec import bare, parse, unknown
 from harness.types import Float32, InputError, Int32, Int64, Retrieval, Run, silent
 
 Cells = tuple[Int64, Int32]
@@ -40,6 +40,15 @@ class Rerank:
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise InputError(f"rerank: depth={self.depth}: expected at least 1")
+        second, known = reranker_spec(self.target), {*RERANKERS.names(), *ENCODERS.names()}
+        if second.name not in known:
+            raise unknown("reranker or encoder", second.name, known)
+        (RERANKERS if second.name in RERANKERS else ENCODERS).resolve(second)
+
+    @property
+    def parts(self) -> tuple[str]:
+        """The first stage; what reads again finds nothing alone."""
+        return (bare(self.first),)
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by the first stage, score its best again, and put these first."""
@@ -50,10 +59,11 @@ class Rerank:
         if not encodes:
             _reranker(self.target, request)  # one that cannot be had fails before all else
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
-        first = rank(self.first, data, replace(asked, clock=request.clock.within(self.first)))
+        (part,), reads = self.parts, bare(self.target)
+        first = rank(part, data, replace(asked, clock=request.clock.within(part)))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
-        second = (_by_vectors if encodes else _by_reading)(self.target, data, cells, request)
+        second = (_by_vectors if encodes else _by_reading)(reads, data, cells, request)
         alone = second.alone
 
         def answer(row: int) -> Run:
@@ -69,9 +79,16 @@ class Rerank:
             self._reordered(first.run, cells, second.scores, request.depth),
             combined(spec, [(first.system, first.index), (second.system, "")]),
             details={
-                "parts": {self.first: dict(first.details)},
-                "bytes": int(str(first.details.get("bytes") or 0)) + second.bytes,
-                "reranked": len(rows),
+                "bytes": first.bytes + second.bytes,
+                "parts": [
+                    told(part, first),
+                    {
+                        "system": reads,
+                        "bytes": second.bytes,
+                        "counts": second.counts,
+                        "spent": second.spent,
+                    },
+                ],
             },
             counts=together([first.counts, second.counts]),
             warnings=(*first.warnings, *second.warnings),
@@ -175,7 +192,8 @@ def _by_vectors(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
     warnings = tuple(vectors.warnings)
     paid = spent(encoder, before)
     size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
-    return _Second(scores, system, {"pairs": len(rows)}, warnings, paid, alone, size)
+    counts = {**vectors.counts, "pairs": len(rows)}
+    return _Second(scores, system, counts, warnings, paid, alone, size)
 
 
 def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:

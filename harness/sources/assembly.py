@@ -55,7 +55,7 @@ def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
     ids, texts, parents, objects = [], [], [], []
     for where, row, id, text in _texts(rows, "document", place, columns):
         ids.append(id)
-        texts.append(text)
+        texts.append(text.strip())  # as MTEB does with documents, not with queries
         if columns.parent:
             parents.append(files.text(row, columns.parent, where))
         if columns.metadata:

@@ -35,7 +35,7 @@ from harness.measures.thresholds import (
     unanswerable,
 )
 from harness.phases import Clock
-from harness.retrievers import rank
+from harness.retrievers import rank, resolve
 from harness.single import Request
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval, per_query
@@ -153,6 +153,8 @@ def study(
     Raises InputError for a task of another kind or with fewer than two answerable queries, for a
     measure of groups, for a model that finds nothing relevant; else what `rank` raises.
     """
+    for model in models:
+        resolve(model)  # a wrong name is said before any is searched with
     clock = Clock(progress)
     with clock.phase("load data"):
         asked, data, chosen = collection(task, measure)

@@ -22,7 +22,7 @@ from harness.measures import RETRIEVAL, Measure
 from harness.measures.retrieval import GRADED, Found, find, place
 from harness.phases import Clock
 from harness.retrieve import without_own
-from harness.retrievers import rank
+from harness.retrievers import rank, resolve
 from harness.single import Request
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval
@@ -248,6 +248,9 @@ def _refuse(
 ) -> None:
     if len(names) < 2:
         raise InputError(f"{len(names)} systems: expected at least two, to be put in order")
+    for name in names:
+        if not Path(name).is_file():
+            resolve(name)  # a wrong one is said before any is searched with
     for share in shares:
         if not 0 < share < 1:
             raise InputError(f"a share of {share:g}: expected one between 0 and 1")

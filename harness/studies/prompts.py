@@ -20,7 +20,7 @@ import numpy as np
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
 from harness.measures import Measure
 from harness.phases import Clock
-from harness.retrievers import rank
+from harness.retrievers import rank, resolve
 from harness.single import Ranked, Request
 from harness.spec import Spec, unknown
 from harness.store import Store
@@ -156,6 +156,8 @@ def study(
     Raises InputError for a task of another kind or with a single judged query, a measure of groups,
     a prompt that wants an instruction that the task does not have; else what `rank` raises.
     """
+    for model in models:
+        resolve(model)  # a wrong name is said before any is searched with
     clock = Clock(progress)
     with clock.phase("load data"):
         asked, data, chosen = collection(task, measure)

@@ -21,7 +21,7 @@ from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.phases import Clock
 from harness.retrieve import without_own
-from harness.retrievers import rank
+from harness.retrievers import rank, resolve
 from harness.single import Request
 from harness.spec import unknown
 from harness.store import Store
@@ -215,6 +215,8 @@ def _refuse(
 ) -> None:
     if not models:
         raise InputError("no model is named: expected at least one")
+    for model in models:
+        resolve(model)  # a wrong name is said before any is searched with
     for name in perturbations:
         if name not in KNOWN:
             raise unknown("perturbation", name, KNOWN)

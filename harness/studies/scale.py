@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 
 from harness import catalog, ranking, stats
-from harness.encoders import ENCODERS, CollectionEncoder, TextEncoder, encoder_spec, instructed
+from harness.encoders import CollectionEncoder, TextEncoder, instructed
 from harness.indexes import INDEXES
 from harness.kinds import retrieval
 from harness.measures import Measure
@@ -26,7 +26,7 @@ from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.retrieve import without_own
 from harness.store import Store
-from harness.studies.subject import collection
+from harness.studies.subject import collection, created
 from harness.types import (
     Corpus,
     Dense,
@@ -182,11 +182,11 @@ def study(
     """
     clock = Clock(progress)
     nested, notes = _nested(task, sizes, distractors, seed, clock)
-    weighing = (m for m in models if isinstance(_encoder(m), CollectionEncoder))
+    weighing = (m for m in models if isinstance(created(m), CollectionEncoder))
     baseline = next(weighing, BASELINE)
     scored: list[_Scored] = []
     for model in dict.fromkeys([*models, baseline]):
-        encoder = _encoder(model)
+        encoder = created(model)
         if isinstance(encoder, CollectionEncoder):
             scored.append(_weighed(model, encoder, nested, seed, progress))
         else:
@@ -212,10 +212,6 @@ def study(
         seed,
         tuple(dict.fromkeys(notes)),
     )
-
-
-def _encoder(model: str) -> CollectionEncoder | TextEncoder:
-    return ENCODERS.create(encoder_spec(model))
 
 
 def _nested(

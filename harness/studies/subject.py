@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import catalog, stats
-from harness.encoders import ENCODERS, encoder_spec, instructed
+from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
 from harness.indexes import INDEXES, Index
 from harness.kinds import pairs, retrieval
 from harness.measures import GROUPED, Measure
 from harness.phases import Clock
 from harness.represent import represent
+from harness.retrievers import RETRIEVERS, served
+from harness.spec import parse
 from harness.store import Store
 from harness.types import (
     Data,
@@ -48,9 +50,19 @@ class Subject:
         return {name: part.values for name, part in parts if isinstance(part, Dense)}
 
 
+def created(encoder: str) -> Encoder:
+    """The encoder that a spec names. Raises InputError for what only ranks or has an index."""
+    named, index = served(encoder)
+    if index is not None or parse(named).name in RETRIEVERS:
+        raise InputError(
+            f"{encoder}: this study looks at the vectors of an encoder: name it alone, as minilm"
+        )
+    return ENCODERS.create(encoder_spec(named))
+
+
 def representation(encoder: str) -> Representation:
     """What a model makes of a text. encoder: a spec. Raises what the encoder raises."""
-    return ENCODERS.create(encoder_spec(encoder)).makes
+    return created(encoder).makes
 
 
 def embed(
@@ -67,7 +79,7 @@ def embed(
     neither retrieval nor pairs; else what encoder and store raise.
     """
     asked, clock = catalog.task(task), Clock(progress)
-    model = ENCODERS.create(encoder_spec(encoder))
+    model = created(encoder)
     if model.makes not in makes:
         needed = " or ".join(makes)
         raise InputError(f"{encoder} makes {model.makes} vectors: this study needs {needed} ones")

@@ -99,7 +99,7 @@ def test_a_wrong_name_lists_choices_and_the_nearest(text, nearest):
     assert found[1] == nearest
     listed = found[2].split(", ")
     assert nearest in listed
-    assert len(listed) <= 16
+    assert len(listed) <= 20
     assert len(listed) + int(found[3]) == len(RANKED) + len(PLAIN)
 
 

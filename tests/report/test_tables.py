@@ -63,6 +63,12 @@ def test_the_best_model_of_a_task_comes_first_and_tasks_keep_their_order():
     assert table.numeric == {2, 3, 4, 5}
 
 
+def test_an_index_is_named_where_it_is_not_exact():
+    assert scores([record("a", "t", {"R@2": 0.1}, "int8")])[0].header[2] == "index"
+    mixed = [record("a", "t", {"R@2": 0.1}), record("run:b", "t", {"R@2": 0.1}, "given")]
+    assert scores(mixed)[0].header[:3] == ["task", "model", "R@2"]
+
+
 def test_one_table_for_each_main_measure():
     tables = scores(
         [
@@ -215,7 +221,8 @@ def test_models_differ_by_rewriting_and_by_index():
 
 def test_details_show_everything_a_record_holds():
     by_title = {table.title: table for table in details(real())}
-    assert list(by_title) == ["Evaluation", "Scores", "Phases", "Counts", "Provenance"]
+    titles = ["Evaluation", "Scores", "Phases", "Counts", "Search", "Provenance"]
+    assert list(by_title) == titles
     about = dict(by_title["Evaluation"].rows)
     assert about["in full"] == "hashing,dim=64"
     assert about["makes"] == "dense vectors, 64 dimensions"
@@ -230,6 +237,34 @@ def test_details_show_everything_a_record_holds():
     assert tables[1].title == "Warnings"
     assert tables[1].rows == [["careful"]]
     assert tables[4].rows == [["tokens", "not known"]]
+
+
+def test_details_of_a_system_tell_of_each_part_alone():
+    """BM25 alone has no dimension; a part of a part is named after both, as its phases are."""
+    found = evaluate("rrf:[rrf:bm25+hashing]+[hashing@int8]", TASK, measures=["R@2"]).record
+    paid = found.model_copy(update={"spent": {"endpoint tokens": 1234.0}})
+    by_title = {table.title: table for table in details(paid)}
+    about, rows = dict(by_title["Evaluation"].rows), by_title["Parts"].rows
+    assert about["makes"] == "rankings"
+    assert [row[:2] for row in rows] == [
+        ["rrf:bm25+hashing", ""],
+        ["rrf:bm25+hashing: bm25", "exact,block=262144"],
+        ["rrf:bm25+hashing: hashing", "exact,block=262144"],
+        ["hashing@int8", "int8,rescore=0"],
+    ]
+    assert [row[2] for row in rows[2:]] == ["40,960", "10,240"]  # 40 documents, 256 dimensions
+    assert "documents 40" in rows[1][3]
+    assert "0" not in rows[1][3].split()
+    assert by_title["Spent at endpoints"].rows == [["endpoint tokens", "1,234"]]
+    assert "weights" not in dict(by_title["Provenance"].rows)
+    assert "(k1 1.5, " in dict(by_title["Provenance"].rows)["parts"]
+
+
+def test_a_record_of_a_plugin_has_parts_of_its_own():
+    search = real().search.model_copy(update={"details": {"parts": {"a": 1}, "weights": [0.5]}})
+    tables = details(real().model_copy(update={"search": search}))
+    assert [table.rows for table in tables if table.title == "Search"] == [[["weights", "0.5"]]]
+    assert "Parts" not in [table.title for table in tables]
 
 
 def test_numbers():

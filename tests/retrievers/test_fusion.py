@@ -124,7 +124,9 @@ def test_a_hybrid_is_recorded_with_its_parts(small, tmp_path):
     assert {"bm25: encode", "hashing: encode documents", "bm25: search", "fuse"} <= set(phases)
     details = record.search.details
     parts = details["parts"]
-    assert details["bytes"] == sum(part["bytes"] for part in parts.values())
+    assert [part["system"] for part in parts] == ["bm25", "hashing"]
+    assert [part["counts"]["documents"] for part in parts] == [5, 5]
+    assert details["bytes"] == sum(part["bytes"] for part in parts)
     assert details["latency_ms"]["queries"] == 2
     alone = evaluate("bm25", small, measures=["R@1"], store=store)
     assert found.run.docs[0, 0] == alone.run.docs[0, 0]
@@ -162,6 +164,37 @@ def test_a_wrong_combination_is_refused(spec, message):
 def test_an_unknown_part_is_named(small):
     with pytest.raises(InputError, match=r"unknown encoder 'bm52'. Did you mean 'bm25'"):
         evaluate("rrf:bm25+bm52", small)
+
+
+def test_parts_with_an_index_or_parameters_stand_in_brackets(small, tmp_path):
+    store = Store(tmp_path / "store")
+    record = evaluate("rrf:[hashing@int8]+[bm25,k1=0.9]+hashing", small, store=store).record
+    parts = [(part["system"], part["index"]) for part in record.search.details["parts"]]
+    exact = "exact,block=262144"
+    expected = [("hashing@int8", "int8,rescore=0"), ("bm25,k1=0.9", exact), ("hashing", exact)]
+    assert parts == expected
+    assert "bm25,k1=0.9: search" in [phase.name for phase in record.phases]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("rff:bm25+minilm", r"unknown model 'rff'. Did you mean 'rrf'\?"),
+        ("rrf:bm25+nothing", "unknown model 'nothing'"),
+        ("rrf:bm25+[minilm@int9]", r"unknown index 'int9'. Did you mean 'int8'\?"),
+        ("minilm@int8,step=2", "unknown parameter of int8 'step'"),
+        ("rrf:bm25,k1=0.9+minilm", r"'k1'.*a part with commas stands in brackets, as rrf:\[bm25"),
+        ("rrf:bm25+bm25", "bm25 occurs twice"),
+        ("rrf:bm25+[bm25]", "bm25 occurs twice"),
+        ("rerank:minilm,first=nothing", "unknown model 'nothing'"),
+        ("rerank:cross:x,first=[rrf:bm25]", r"expected retrievers with \+ between"),
+        ("rerank:[cross:x,length=3]", "unknown parameter of cross 'length'"),
+        ("cross:x,max_length=9", r"expected rerank:\[cross:x,max_length=9\],first=bm25"),
+    ],
+)
+def test_what_is_wrong_in_any_part_is_said_at_once(model, message):
+    with pytest.raises(InputError, match=message):
+        resolve(model)
 
 
 def test_both_registries_are_one_to_the_user():
@@ -265,7 +298,8 @@ def test_each_part_may_be_served_by_its_own_index(small, tmp_path):
     ("text", "expected"),
     [
         ("minilm@int8", ("minilm", "int8")),
-        ("[st:a,dtype=float16]@[binary,rescore=4]", ("[st:a,dtype=float16]", "[binary,rescore=4]")),
+        ("[st:a,dtype=float16]@[binary,rescore=4]", ("st:a,dtype=float16", "[binary,rescore=4]")),
+        ("[minilm@int8]", ("minilm", "int8")),
         ("st:me@home/model", ("st:me@home/model", None)),
         ("st:me@home/model@exact", ("st:me@home/model", "exact")),
         ("rrf:bm25+[minilm@hnsw]", ("rrf:bm25+[minilm@hnsw]", None)),

@@ -116,6 +116,6 @@ def test_stages_stand_on_stages(task, longest, tmp_path):
 def test_what_cannot_be_read_again_is_refused(task, tmp_path):
     with pytest.raises(InputError, match="depth=0: expected at least 1"):
         evaluate("rerank:hashing,depth=0", task)
-    with pytest.raises(InputError, match="unknown reranker 'nothing'"):
+    with pytest.raises(InputError, match="unknown reranker or encoder 'nothing'"):
         evaluate("rerank:nothing", task, store=Store(tmp_path / "store"))
     assert "hashing" in ENCODERS

@@ -107,9 +107,9 @@ def test_any_change_changes_the_fingerprint_of_its_part_alone(
     ("row", "text"),
     [
         ({"title": "A b", "text": "c"}, "A b c"),
-        ({"title": "", "text": " c "}, " c "),
-        ({"title": None, "text": " c "}, " c "),
-        ({"text": " c "}, " c "),
+        ({"title": "", "text": " c "}, "c"),
+        ({"title": None, "text": " c "}, "c"),
+        ({"text": " c "}, "c"),
         ({"title": "A", "text": ""}, "A"),
         ({"title": "", "text": ""}, ""),
     ],
@@ -448,3 +448,11 @@ def test_released_limit_small_is_two_of_46_for_every_query() -> None:
     assert np.diff(qrels.indptr).tolist() == [2] * 1000
     assert qrels.docs.min() == 0
     assert set(qrels.gains.tolist()) == {1}
+
+
+def test_a_document_is_stripped_and_a_query_is_not(tmp_path: Path) -> None:
+    corpus = [{**row, "text": f"{row['text']}\n"} for row in CORPUS]
+    queries = [{**row, "text": f" {row['text']}\n"} for row in QUERIES]
+    data = load(write_collection(tmp_path, corpus=corpus, queries=queries))
+    assert data.corpus.texts == load(write_collection(tmp_path / "plain")).corpus.texts
+    assert data.queries.texts == [row["text"] for row in queries]

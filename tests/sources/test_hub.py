@@ -121,11 +121,11 @@ def test_columns_by_other_names_and_whole_numbers_as_ids(tmp_path: Path) -> None
     names = {"id": "n", "title": "head", "text": "body", "query_id": "number"}
     names |= {"query_text": "question", "qrels_query": "q", "qrels_document": "d", "score": "gain"}
     data = load(root, **names)
-    assert (data.corpus.ids, data.corpus.texts) == (["10", "9"], ["A b", " c"])
+    assert (data.corpus.ids, data.corpus.texts) == (["10", "9"], ["A b", "c"])
     assert (data.queries.ids, data.queries.texts) == (["1"], ["d?"])
     assert data.qrels.docs.tolist() == [0, 1]
     assert data.qrels.gains.tolist() == [2, 0.5]
-    assert load(root, **{**names, "title": ""}).corpus.texts == ["b", " c"]
+    assert load(root, **{**names, "title": ""}).corpus.texts == ["b", "c"]
 
 
 # CRUMB's layout, hand-made

@@ -37,7 +37,7 @@ def numbers(monkeypatch) -> str:
             return np.array([text], np.float32)
 
     monkeypatch.setattr(ENCODERS, "create", lambda spec: Numbers())
-    return "numbers"
+    return "hashing"
 
 
 def store() -> Store:
@@ -155,6 +155,7 @@ def scored(data) -> tuple[np.ndarray, np.ndarray]:
         ([("x", "?", 1), ("y", "?", 1)], {}, "bm25 finds no relevant document: there is nothing"),
         (JUDGED, {"measure": "Robustness@10"}, "measured by Robustness@10, of groups"),
         (JUDGED, {"measure": "nDGC@10"}, "unknown measure 'nDGC'"),
+        (JUDGED, {"models": ["bm25", "rrf:bm25+bm26"]}, "unknown model 'bm26'"),
     ],
 )
 def test_what_is_refused(judged, options, message, tmp_path):
@@ -162,7 +163,7 @@ def test_what_is_refused(judged, options, message, tmp_path):
     asked = dict.fromkeys(QUERIES, "number")
     task = beir(tmp_path / "t", texts, asked, judged)
     with pytest.raises(InputError, match=message):
-        study(["bm25"], task, store=store(), **options)
+        study(**{"models": ["bm25"], "task": task, "store": store(), **options})
 
 
 def test_a_task_of_another_kind_is_refused(tmp_path):

@@ -224,7 +224,7 @@ def test_a_run_leaves_out_the_own_document_of_a_query(tmp_path):
         (None, {"draws": 0}, "0 draws: expected at least 1"),
         (None, {"pools": [0]}, "0 results in a pool: expected at least 1"),
         (None, {"measure": "nDCG"}, "measure 'nDCG': expected a cut-off of at least 1"),
-        (["bm25", "bm26"], {}, "unknown encoder 'bm26'"),
+        (["bm25", "bm26"], {}, "unknown model 'bm26'"),
     ],
 )
 def test_what_is_refused(systems, more, message, collection):

@@ -168,8 +168,8 @@ def test_the_own_prompt_is_filled_in_too(instruction, monkeypatch, tmp_path):
     assert row.cases[0].texts == ("Find it: ", "")
 
 
-def test_without_an_instruction_the_default_leaves_it_out(four):
-    [row] = study(["prompted"], four("own: ").task, store=Store(cache_root())).rows
+def test_without_an_instruction_the_default_leaves_it_out(four, tmp_path):
+    [row] = study(["prompted"], four("own: ").task, store=Store(tmp_path / "store")).rows
     assert [case.texts[0] for case in row.cases[1:]] == list(PROMPTS[:-1])
 
 
@@ -219,7 +219,7 @@ def test_what_is_refused(judged, prompts, measure, message, tmp_path):
 
 
 def test_unknown_models_and_other_tasks_are_refused(four, tmp_path):
-    with pytest.raises(InputError, match="unknown encoder 'nothing'"):
+    with pytest.raises(InputError, match="unknown model 'nothing'"):
         four("a", model="nothing")
     path = tmp_path / "pairs.jsonl"
     rows = [{"sentence1": "a", "sentence2": t, "score": i} for i, t in enumerate("abc")]

@@ -37,7 +37,7 @@ class Written(Counting):
 @pytest.fixture
 def written(monkeypatch, tmp_path):
     """Make a task of documents and queries, given as vectors."""
-    monkeypatch.setattr(ENCODERS, "create", lambda spec: Written())
+    monkeypatch.setattr(ENCODERS, "create", lambda spec: Written(name="written"))
 
     def make(documents: list[str], queries: list[str]) -> str:
         named = {str(i): text for i, text in enumerate(documents)}
@@ -133,7 +133,7 @@ def test_what_has_no_vectors(written):
 def test_models_and_tasks_that_do_not_fit(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="hashing makes dense vectors: this study needs multi-vec"):
         study("hashing", "limit-small", store=store())
-    monkeypatch.setattr(ENCODERS, "create", lambda spec: Written())
+    monkeypatch.setattr(ENCODERS, "create", lambda spec: Written(name="written"))
     path = tmp_path / "pairs.jsonl"
     rows = [{"sentence1": "1 0", "sentence2": "0 1", "score": score} for score in (1, 2, 3)]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")

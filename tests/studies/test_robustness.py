@@ -279,7 +279,7 @@ def test_a_collection_with_candidates_has_no_copies(monkeypatch):
         (["bm25"], {"severities": [0.0]}, "a severity of 0: expected a share above 0 and up to 1"),
         (["bm25"], {"severities": [1.5]}, "a severity of 1.5: expected"),
         (["bm25"], {"draws": 0}, "0 draws: expected at least 1"),
-        (["bm26"], {}, "unknown encoder 'bm26'"),
+        (["bm25", "rerank:minilm,first=bm26"], {}, "unknown model 'bm26'"),
     ],
 )
 def test_what_is_refused(models, more, message):

@@ -243,6 +243,8 @@ def test_progress_and_dimensions_of_sparse_models(task):
         ([MODEL], {"dims": (0,)}, "0 dimensions: expected 1 to 64"),
         ([MODEL], {"distractors": "randon"}, "unknown task 'randon'"),
         (["nothing"], {}, "unknown encoder 'nothing'"),
+        (["rrf:bm25+hashing"], {}, "rrf:bm25+hashing: this study looks at the vectors of an enc"),
+        (["hashing@int8"], {}, "hashing@int8: this study looks at the vectors of an encoder: name"),
     ],
 )
 def test_what_is_refused(task, models, more, message):
