@@ -31,7 +31,7 @@ check: setup  ## hold MODEL to BASELINE, a folder of harness baseline freeze: 0 
 	@$(VENV)/bin/harness gate --model '$(MODEL)' --baseline '$(BASELINE)' $(ARGS)
 
 test: $(VENV)/ready-dev  ## run the tests
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/ready-dev  ## check style and types
 	$(VENV)/bin/ruff check .

@@ -110,7 +110,10 @@ def scores(board: Board, standings: Standings, most: int | None = None) -> Table
     row = {system: i for i, system in enumerate(board.systems)}
     matrix = board.scores[:, column]
     best = np.nanmax(np.where(np.isnan(matrix), -np.inf, matrix), axis=0)
-    measures = {entry.task: entry.measure for entry in board.entries.values()}
+    named: dict[str, Counter[str]] = {}
+    for entry in board.entries.values():
+        named.setdefault(entry.task, Counter())[entry.measure] += 1
+    measures = {task: counted.most_common(1)[0][0] for task, counted in named.items()}
     rows = [
         [
             standing.system,
