@@ -216,6 +216,14 @@ class Registry(Generic[T]):
         """Every name that `create` takes."""
         return sorted([entry.name for entry in self.entries()] + list(self.aliases()))
 
+    def named(self, text: str | Spec, kind: str) -> Spec:
+        """A spec as given, or kind:... for a bare hub id or folder."""
+        spec = parse(text)
+        unknown_here = spec.target is None and spec.name not in self
+        if unknown_here and ("/" in spec.name or Path(spec.name).is_dir()):
+            return Spec(kind, spec.name, spec.params)
+        return spec
+
     def __contains__(self, name: str) -> bool:
         return name in self.names()
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.spec import Registry, Spec, parse
+from harness.spec import Registry, Spec
 from harness.types import Embeddings, Float32, Int32, MultiVector, Representation, Role, Sparse
 
 Similarity = Literal["cosine", "dot", "maxsim"]
@@ -121,11 +120,7 @@ ENCODERS: Registry[Encoder] = Registry("encoder", "harness.encoders")
 
 def encoder_spec(text: str | Spec) -> Spec:
     """A spec as given, or st:... for a bare hub id or folder."""
-    spec = parse(text)
-    bare = spec.target is None and spec.name not in ENCODERS
-    if bare and ("/" in spec.name or Path(spec.name).is_dir()):
-        return Spec("st", spec.name, spec.params)
-    return spec
+    return ENCODERS.named(text, "st")
 
 
 def instructed(encoder: Encoder, instructions: Mapping[str, str]) -> Encoder:

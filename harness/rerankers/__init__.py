@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from harness.spec import Registry, Spec, parse
+from harness.spec import Registry, Spec
 from harness.types import Float32, Progress
 
 
@@ -47,8 +47,4 @@ RERANKERS: Registry[Reranker] = Registry("reranker", "harness.rerankers")
 
 def reranker_spec(text: str | Spec) -> Spec:
     """A spec as given, or cross:... for a bare hub id or folder."""
-    spec = parse(text)
-    bare = spec.target is None and spec.name not in RERANKERS
-    if bare and ("/" in spec.name or Path(spec.name).is_dir()):
-        return Spec("cross", spec.name, spec.params)
-    return spec
+    return RERANKERS.named(text, "cross")

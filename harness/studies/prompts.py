@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
+from harness.encoders.asking import PLACE
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.retrievers import rank, resolve
@@ -27,7 +28,6 @@ from harness.store import Store
 from harness.studies.subject import Interval, collection, interval, per_query
 from harness.types import Float64, InputError, Progress, Retrieval, reason, silent
 
-PLACE = "{instruction}"  # in a prompt: what the task asks for
 PROMPTS = (
     "",
     "Find documents about: ",
