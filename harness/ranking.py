@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from harness.types import Float32, Int32, Int64, Run
 
 Keys = NDArray[np.uint64]
+Cells = tuple[Int64, Int32]  # rows of queries, ascending, and of documents [p]
 SIGN = np.uint32(0x8000_0000)
 ROW_BITS = np.uint64(32)
 
@@ -85,3 +86,18 @@ def of_cells(rows: Int64, docs: Int32, scores: Float32, *, q: int, k: int) -> Ru
     table = np.zeros((q, max(k, count.max(initial=0))), np.uint64)
     table[np.arange(table.shape[1]) < count[:, None]] = pack(scores, docs)
     return unpack(best(table, k))
+
+
+def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
+    """The k best of a run [q, m] whose first `depth` results, the cells [p], have new scores: these
+    first, by the ranking rule; the others follow in their order, each scored 1 lower.
+    """
+    rows, docs = cells
+    q, width = run.docs.shape
+    head = of_cells(rows, docs, scores, q=q, k=min(depth, width))
+    left = run.docs[:, depth:]
+    lowest = np.where(head.docs >= 0, head.scores, np.inf).min(axis=1, initial=np.inf)
+    lower = lowest[:, None] - 1 - np.arange(left.shape[1])
+    below = np.where(left >= 0, lower, 0).astype(np.float32)
+    both = np.hstack([head.docs, left])[:, :k], np.hstack([head.scores, below])[:, :k]
+    return Run(*both)

@@ -190,8 +190,8 @@ def muvera(
     """MaxSim by one vector a text (MUVERA), served by an index of dense vectors: muvera:hnsw.
 
     repetitions, bits, projection, final, seed: of the encodings (R_reps, k_sim, d_proj, d_final),
-    2^bits x projection x repetitions dimensions or `final`. rescore: candidates that exact MaxSim
-    ranks, at least as many as results are wanted; 0 for none.
+    2^bits x projection x repetitions dimensions or `final`. rescore: the first so many are
+    ranked by exact MaxSim, whatever is wanted follows them in the encodings' order; 0 for none.
 
     Raises InputError for numbers out of range and an index that takes no dense vectors.
     """
@@ -206,7 +206,7 @@ def muvera(
 
 @dataclass(frozen=True)
 class Muvera:
-    """Encodings in another index; rescore: candidates ranked by MaxSim."""
+    """Encodings in another index; rescore: its first results that MaxSim ranks."""
 
     inner: Index
     plan: Plan
@@ -263,27 +263,31 @@ class MuveraSearcher:
     distances: int | None = None
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents found for each query [q, k], scored by MaxSim or its estimate."""
+        """The k best documents found for each query [q, k]: by MaxSim, then by its estimate, which
+        is scored below it; all by their estimates where nothing is rescored.
+        """
         q = len(queries)
         queries, _ = maxsim.checked(queries, self.documents.width)
         asked, queries = maxsim.present(queries)
-        keys, counted = np.zeros((len(asked), k), np.uint64), list[int | None]()
+        docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
+        counted = list[int | None]()
         for low in range(0, len(asked), QUERIES):
             part = maxsim.taken(queries, low, min(low + QUERIES, len(asked)))
             encodings = Dense(query_encodings(part, self.plan))
             run = self.searcher.search(encodings, max(k, self.rescore), silent)
             counted.append(getattr(self.searcher, "distances", None))
-            keys[low : low + QUERIES] = ranking.best(self._scored(part, run), k)
+            run = self._scored(part, run, k)
+            docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
         known = [count for count in counted if count is not None]
         self.distances = sum(known) if len(known) == len(counted) else None
-        return maxsim.restored(ranking.unpack(keys), asked, self.rows, q)
+        return maxsim.restored(Run(docs, scores), asked, self.rows, q)
 
-    def _scored(self, queries: MultiVector, run: Run) -> ranking.Keys:
-        """Keys of candidates [q, m]."""
-        scores = run.scores.copy()
-        if self.rescore:
-            rows, ranks = np.nonzero(run.docs >= 0)
-            docs = run.docs[rows, ranks]
-            scores[rows, ranks] = maxsim.scores(queries, self.documents, rows, docs)
-        return ranking.pack(scores, run.docs)
+    def _scored(self, queries: MultiVector, run: Run, k: int) -> Run:
+        """The k best of candidates [q, m]."""
+        if not self.rescore:
+            return Run(run.docs[:, :k], run.scores[:, :k])
+        rows, ranks = np.nonzero(run.docs[:, : self.rescore] >= 0)
+        cells = rows, run.docs[rows, ranks]
+        exact = maxsim.scores(queries, self.documents, *cells)
+        return ranking.reordered(run, cells, exact, depth=self.rescore, k=k)

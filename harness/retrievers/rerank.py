@@ -19,9 +19,6 @@ from harness.single import Ranked, Request, spent
 from harness.spec import bare, parse, unknown
 from harness.types import Float32, InputError, Int32, Int64, Retrieval, Run, silent
 
-Cells = tuple[Int64, Int32]
-"""Rows of queries, ascending, and of documents [p]."""
-
 
 @RETRIEVERS.register("rerank")
 @dataclass(frozen=True)
@@ -97,8 +94,8 @@ class Rerank:
             answer=answer if first.answer and alone else None,
         )
 
-    def _reordered(self, run: Run, cells: Cells, scores: Float32, k: int) -> Run:
-        return reordered(run, cells, scores, depth=self.depth, k=k)
+    def _reordered(self, run: Run, cells: ranking.Cells, scores: Float32, k: int) -> Run:
+        return ranking.reordered(run, cells, scores, depth=self.depth, k=k)
 
 
 @dataclass(frozen=True)
@@ -127,7 +124,7 @@ def _reranker(spec: str, request: Request) -> Reranker:
     return found
 
 
-def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _Second:
+def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Request) -> _Second:
     """Scores of a reranker, which reads query and document together."""
     reranker = _reranker(spec, request)
     before = spent(reranker)
@@ -163,7 +160,7 @@ def _by_reading(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
     )
 
 
-def _by_vectors(spec: str, data: Retrieval, cells: Cells, request: Request) -> _Second:
+def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Request) -> _Second:
     """Scores of an encoder's vectors. Only documents that are scored are encoded, unless terms are
     weighed by the whole corpus.
     """
@@ -194,18 +191,3 @@ def _by_vectors(spec: str, data: Retrieval, cells: Cells, request: Request) -> _
     size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
     counts = {**vectors.counts, "pairs": len(rows)}
     return _Second(scores, system, counts, warnings, paid, alone, size)
-
-
-def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
-    """The k best of a run [q, m] whose first `depth` results, the cells [p], have new scores: these
-    first, by the ranking rule; the others follow in their order, each scored 1 lower.
-    """
-    rows, docs = cells
-    q, width = run.docs.shape
-    head = ranking.of_cells(rows, docs, scores, q=q, k=min(depth, width))
-    left = run.docs[:, depth:]
-    lowest = np.where(head.docs >= 0, head.scores, np.inf).min(axis=1, initial=np.inf)
-    lower = lowest[:, None] - 1 - np.arange(left.shape[1])
-    below = np.where(left >= 0, lower, 0).astype(np.float32)
-    both = np.hstack([head.docs, left])[:, :k], np.hstack([head.scores, below])[:, :k]
-    return Run(*both)

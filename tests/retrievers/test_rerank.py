@@ -12,10 +12,9 @@ import pytest
 from harness.encoders import ENCODERS
 from harness.pipeline import evaluate
 from harness.rerankers import RERANKERS, Scored
-from harness.retrievers.rerank import reordered
 from harness.spec import Entry
 from harness.store import Store
-from harness.types import InputError, Progress, Run
+from harness.types import InputError, Progress
 from tests.fakes import Counting, beir
 
 DOCUMENTS = {"a": "apple", "b": "apple banana", "c": "apple cherry fig", "d": "apple date egg fig"}
@@ -52,21 +51,6 @@ def longest(monkeypatch) -> Longest:
 def task(tmp_path) -> str:
     judgments = [("q", "d", 1), ("z", "a", 1)]
     return beir(tmp_path / "x", DOCUMENTS, {"q": "apple", "z": "zebra"}, judgments)
-
-
-def test_the_best_are_ordered_anew_and_the_others_follow():
-    run = Run(np.int32([[3, 1, 0, 2], [2, 0, -1, -1]]), np.float32([[9, 8, 7, 6], [5, 4, 0, 0]]))
-    cells = np.array([0, 0, 1, 1]), np.int32([3, 1, 2, 0])
-    found = reordered(run, cells, np.float32([0.1, 0.4, -3, -2]), depth=2, k=4)
-    assert found.docs.tolist() == [[1, 3, 0, 2], [0, 2, -1, -1]]
-    assert found.scores[0] == pytest.approx([0.4, 0.1, -0.9, -1.9])
-    assert found.scores[1].tolist() == [-2, -3, 0, 0]
-
-
-def test_equal_scores_rank_by_document():
-    run = Run(np.int32([[0, 1, 2]]), np.float32([[3, 2, 1]]))
-    cells = np.zeros(3, np.int64), np.int32([0, 1, 2])
-    assert reordered(run, cells, np.float32([1, 1, 1]), depth=3, k=2).docs.tolist() == [[2, 1]]
 
 
 def test_bm25_then_a_reader_of_pairs(task, longest, tmp_path):
