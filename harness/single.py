@@ -67,9 +67,9 @@ class Ranked:
     """A system's ranking [q, k], what the system is, and what was counted on the way.
 
     index: the full spec of the one that served it, empty where there are several. details: of the
-    search, for the record. spent: at endpoints, by name. least: the lowest score
-    that is possible, None where there is none. rewritten: whether queries were rewritten. answer:
-    asks one query, by its row, alone and anew; None where that cannot be.
+    search, for the record. spent: at endpoints, by name. least: the lowest score that is possible,
+    None where there is none. rewritten: whether queries were rewritten. answer: asks one query, by
+    its row, alone and anew, a run [1, k]; None where that cannot be.
     """
 
     run: Run
@@ -85,7 +85,7 @@ class Ranked:
 
     @property
     def bytes(self) -> int:
-        """Of what is searched; 0 where nothing is."""
+        """Memory of what is searched, in bytes; 0 where nothing is."""
         size = self.details.get("bytes")
         return size if isinstance(size, int) else 0
 
@@ -167,7 +167,7 @@ def described(spec: str, encoder: Encoder, vectors: Embeddings) -> System:
         full=str(ENCODERS.resolve(named)) if named.name in ENCODERS else spec,
         fingerprint=dict(encoder.fingerprint()),
         makes=encoder.makes,
-        similarity=getattr(encoder, "similarity", "dot"),
+        similarity=encoder.similarity,
         dimension=vectors.width,
         prompts=prompts,
     )

@@ -108,3 +108,19 @@ def run(capsys, monkeypatch, tmp_path):
         return Done(status, out, err)
 
     return command
+
+
+@pytest.fixture(scope="module")
+def process():
+    """A service in a process of its own, which misbehaves as it is told."""
+    from tests.server import serving
+
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def server(process):
+    """The service, behaving again."""
+    process.behave()
+    return process

@@ -18,21 +18,9 @@ from urllib3 import PoolManager
 from harness import endpoint
 from harness.endpoint import Endpoint, Line, RefusedError, Service, counted, named, within
 from harness.types import EncodingError, HarnessError, InputError
-from tests.server import reply, serving, slow, where
+from tests.server import reply, slow, where
 
 TEST = Service("test", "/embed", "vectors")
-
-
-@pytest.fixture(scope="module")
-def process():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process):
-    process.behave()
-    return process
 
 
 def ask(line: Line, text: str) -> Iterator[list[float]]:

@@ -48,7 +48,7 @@ def geometry(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-small",
     sample: Annotated[int, typer.Option(min=4, help="Vectors of a set looked at.")] = 10_000,
-    seed: Annotated[int, typer.Option(min=0, help="Of what is drawn.")] = 0,
+    seed: Seed = 0,
     out: StudyOut = STUDIES,
     cache: Cache = None,
     plugin: Plugins = None,

@@ -1,6 +1,8 @@
 """Systems made of others: each module registers retrievers that a spec can name as a model.
 
-rerank:MODEL,first=bm25        rrf:bm25+minilm        convex:[bm25,k1=0.9]+minilm
+    rerank:MODEL,first=bm25        rrf:bm25+minilm        convex:[bm25,k1=0.9]+minilm@int8
+
+A model that another index than the one asked for is to serve names its own: MODEL@INDEX.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
 from harness.retrievers import RETRIEVERS, combined, rank, together, told
 from harness.single import Ranked, Request, spent
-from harness.spec import bare, parse, unknown
+from harness.spec import bare, unknown
 from harness.types import Float32, InputError, Int32, Int64, Retrieval, Run, silent
 
 
@@ -51,8 +51,7 @@ class Rerank:
         """Rank by the first stage, score its best again, and put these first."""
         if data.corpus.parents is not None:
             raise InputError(f"{spec}: documents are ranked by their passages here: not reranked")
-        named = parse(self.target)
-        encodes = named.name not in RERANKERS and named.name in ENCODERS
+        encodes = reranker_spec(self.target).name not in RERANKERS
         if not encodes:
             _reranker(self.target, request)  # one that cannot be had fails before all else
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)

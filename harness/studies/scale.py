@@ -25,6 +25,7 @@ from harness.measures import Measure
 from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.retrieve import without_own
+from harness.single import units
 from harness.store import Store
 from harness.studies.subject import collection, created
 from harness.types import (
@@ -308,9 +309,7 @@ def _weighed(
         texts = [data.corpus.texts[row] for row in rows]
         made = encoder.encode_collection(texts, data.queries.texts)
         if encoder.similarity == "cosine":
-            for part in (made.documents, made.queries):
-                assert isinstance(part, Dense)
-                unit(part.values)
+            units(made.documents, made.queries)
         runs.append(ranking.unpack(ranked(made.queries, made.documents, rows, nested.depth)))
     points, values = _judged(runs, nested, None, seed)
     return Curve(model, None, None, points), values

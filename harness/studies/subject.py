@@ -95,8 +95,7 @@ def embed(
     else:
         raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
     made = represent(encoder, model, parts, store, clock)
-    similarity = getattr(model, "similarity", "dot")  # of what weighs terms by a corpus
-    return Subject(asked, data, similarity, made.parts, (*data.warnings, *made.warnings))
+    return Subject(asked, data, model.similarity, made.parts, (*data.warnings, *made.warnings))
 
 
 def searched(subject: Subject) -> tuple[Retrieval, Measure]:

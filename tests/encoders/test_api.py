@@ -26,7 +26,6 @@ from tests.server import (
     HANG,
     embeddings,
     reply,
-    serving,
     slow,
     vector,
     where,
@@ -34,18 +33,6 @@ from tests.server import (
 
 KEY = "sk-verySecret/0123"
 STYLES = ("openai", "tei", "cohere")
-
-
-@pytest.fixture(scope="module")
-def process():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process):
-    process.behave()
-    return process
 
 
 @pytest.fixture

@@ -15,23 +15,11 @@ from harness.rerankers import RERANKERS
 from harness.rerankers.api import Served
 from harness.spec import Spec
 from harness.types import EncodingError, HarnessError, InputError, silent
-from tests.server import ANSWER, CLOSE, HALFWAY, HANG, overlap, reply, serving, slow, where
+from tests.server import ANSWER, CLOSE, HALFWAY, HANG, overlap, reply, slow, where
 
 STYLES = ("cohere", "tei")
 DOCUMENTS = ["red apple", "a green apple", "pear", "red and red"]
 PAIRS = [(query, text) for query in ("red apple", "green pear") for text in DOCUMENTS]
-
-
-@pytest.fixture(scope="module")
-def process():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process):
-    process.behave()
-    return process
 
 
 @pytest.fixture

@@ -32,18 +32,6 @@ KEY = "sk-verySecret/0123"
 GOOD = reply(completion("fine"))
 
 
-@pytest.fixture(scope="module")
-def process():
-    with serving() as found:
-        yield found
-
-
-@pytest.fixture
-def server(process):
-    process.behave()
-    return process
-
-
 @pytest.fixture
 def asking(server, tmp_path):
     """Make a rewriter for the server, with no prompt around the query and next to no waiting."""
