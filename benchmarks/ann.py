@@ -15,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Float32
 from harness.indexes.exact import Exact, load_faiss
 from harness.indexes.hnsw import Hnsw
-from harness.types import Dense, Float32, silent
+from harness.progress import silent
+from harness.vectors import Dense
 
 
 def main() -> None:

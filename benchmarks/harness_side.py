@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.data import Corpus, Qrels, Queries
 from harness.indexes import INDEXES
 from harness.measures import RETRIEVAL
 from harness.measures.retrieval import find
@@ -27,7 +28,7 @@ from harness.phases import Clock, peak_mb
 from harness.pipeline import evaluate
 from harness.sources import files
 from harness.store import Store
-from harness.types import Corpus, Dense, Qrels, Queries
+from harness.vectors import Dense
 
 MEASURES = ("nDCG", "AP", "R", "P", "RR", "Success")  # at each of MTEB's cut-offs
 CUTOFFS = (1, 3, 5, 10, 20, 100, 1000)

@@ -20,9 +20,10 @@ from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.kinds import retrieval
 from harness.phases import Clock
+from harness.progress import silent
 from harness.represent import represent, unit
 from harness.store import Store
-from harness.types import MultiVector, silent
+from harness.vectors import MultiVector
 
 Ways = dict[str, Callable[[], torch.Tensor]]
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from harness.indexes import INDEXES
 from harness.indexes.exact import load_faiss
-from harness.types import Dense, silent
+from harness.progress import silent
+from harness.vectors import Dense
 
 
 def main() -> None:

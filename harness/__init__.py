@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.encoders.own import register as model
+    from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.pipeline import Evaluation, evaluate, evaluate_run
-    from harness.types import EncodingError, HarnessError, InputError, StoreError
 
 __all__ = [
     "EncodingError",
@@ -39,5 +39,5 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
 
-    module, _, own = _HOME.get(name, f"types.{name}").rpartition(".")
+    module, _, own = _HOME.get(name, f"errors.{name}").rpartition(".")
     return getattr(import_module(f"harness.{module}"), own)

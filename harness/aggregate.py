@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.types import Float64, Int64, Progress, silent
+from harness.arrays import Float64, Int64
+from harness.progress import Progress, silent
 
 Bool = NDArray[np.bool_]
 

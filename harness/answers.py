@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import disk
-from harness.types import StoreError, reason
+from harness.errors import StoreError, reason
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,12 @@ from typing import Any, Literal
 import numpy as np
 
 from harness import aggregate, phases, records
+from harness.arrays import Float64, Int64
+from harness.errors import InputError, reason
 from harness.exchange import mteb
 from harness.measures.pairs import compared_as
+from harness.progress import Progress, silent
 from harness.records import Record
-from harness.types import Float64, InputError, Int64, Progress, reason, silent
 
 LARGEST = 64 * 2**20  # bytes of a file that is read
 COSTS = (

@@ -15,10 +15,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from harness.data import Data
+from harness.errors import InputError, reason
 from harness.measures import DEFAULTS, Measure
 from harness.sources import SOURCES
 from harness.spec import Spec, parse, unknown
-from harness.types import Data, InputError, reason
 
 GROUP = "harness.tasks"
 KINDS = {

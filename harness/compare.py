@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from harness import records, stats
+from harness.arrays import Float64, Int64
+from harness.errors import InputError
+from harness.progress import Progress, silent
 from harness.records import Record
 from harness.stats import PValues
-from harness.types import Float64, InputError, Int64, Progress, silent
 
 SHOWN = 10  # queries named for each task
 TESTED = 1.959964  # half the width of a 95 % interval in standard errors

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.types import Float32
+from harness.arrays import Float32
 
 
 def cache_root() -> Path:

@@ -24,7 +24,8 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from harness.types import EncodingError, Float32, HarnessError, InputError
+from harness.arrays import Float32
+from harness.errors import EncodingError, HarnessError, InputError
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager

@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import compare, disk, phases, records, stats
 from harness.compare import Difference, IncomparableError, Side
+from harness.errors import HarnessError, InputError, reason
+from harness.progress import Progress, silent
 from harness.records import Record
 from harness.spec import unknown
-from harness.types import HarnessError, InputError, Progress, reason, silent
 
 SUMS = "SHA256SUMS"
 Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]

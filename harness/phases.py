@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from harness.types import Progress, silent
+from harness.progress import Progress, silent
 
 SEARCHES = ("search", "fuse", "rerank")  # phases that a query waits for
 TUNING = "tune on "  # a part by this name chose weights, before what is measured

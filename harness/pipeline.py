@@ -11,20 +11,23 @@ from typing import Any
 import numpy as np
 
 from harness import catalog, records, stats, trec
+from harness.data import Data, Pairs, Retrieval
 from harness.disk import cache_root, file_sha256
 from harness.encoders import own
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
 from harness.measures import Measure
 from harness.phases import Clock
+from harness.progress import Progress, silent
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
 from harness.retrieve import without_own
-from harness.retrievers import RETRIEVERS, rank, served
 from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
 from harness.spec import parse
 from harness.store import Store
-from harness.types import Data, Dense, InputError, Pairs, Progress, Retrieval, Run, silent
+from harness.systems import RETRIEVERS, rank, served
+from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
 

@@ -25,8 +25,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import disk
+from harness.errors import HarnessError, InputError, reason
 from harness.phases import Phase
-from harness.types import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
     import pyarrow as pa

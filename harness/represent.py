@@ -9,10 +9,13 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from harness.arrays import Float32, Int32
+from harness.data import Role
 from harness.encoders import CollectionEncoder, Encoder, TextEncoder
+from harness.errors import InputError
 from harness.phases import Clock
 from harness.store import Store
-from harness.types import Dense, Embeddings, Float32, InputError, Int32, MultiVector, Role, Sparse
+from harness.vectors import Dense, Embeddings, MultiVector, Sparse
 
 BLOCK = 1 << 16  # rows worked on at a time
 

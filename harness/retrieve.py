@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import ranking
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.indexes import Searcher, pairwise
+from harness.progress import Progress
 from harness.rewriting import Feedback
-from harness.types import Embeddings, InputError, Progress, Retrieval, Run
+from harness.vectors import Embeddings, Run, ranking
 
 
 @dataclass(frozen=True)

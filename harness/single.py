@@ -7,27 +7,19 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import records
+from harness.data import Retrieval, Role
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
+from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, Structured, saved
 from harness.kinds import retrieval
 from harness.phases import Clock
+from harness.progress import silent
 from harness.records import System
 from harness.represent import Counts, represent, unit
 from harness.retrieve import Collection, retrieve
 from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
 from harness.store import Store
-from harness.types import (
-    Dense,
-    Embeddings,
-    InputError,
-    MultiVector,
-    Retrieval,
-    Role,
-    Run,
-    Sparse,
-    alone,
-    silent,
-)
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, alone
 
 
 @dataclass(frozen=True)

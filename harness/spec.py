@@ -24,7 +24,7 @@ from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import quote, unquote
 
-from harness.types import InputError, reason
+from harness.errors import InputError, reason
 
 T = TypeVar("T")
 SAFE = "/:@+"

@@ -10,9 +10,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from harness.arrays import Float64, Int64
 from harness.measures.binary import resampled
 from harness.measures.pairs import correlation
-from harness.types import Float64, Int64, Progress, silent
+from harness.progress import Progress, silent
 
 RESAMPLES = 1000
 PERMUTATIONS = 10_000

@@ -32,20 +32,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.arrays import Float32, Int64, spans
+from harness.data import Role
 from harness.encoders import Encoded, StreamingEncoder, TextEncoder
-from harness.types import (
-    EncodingError,
-    Float32,
-    Int64,
-    MultiVector,
-    Progress,
-    Role,
-    Sparse,
-    StoreError,
-    reason,
-    silent,
-    spans,
-)
+from harness.errors import EncodingError, StoreError, reason
+from harness.progress import Progress, silent
+from harness.vectors import MultiVector, Sparse
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
 COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector; or these, and

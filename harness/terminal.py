@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from harness.types import Progress, silent
+from harness.progress import Progress, silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars

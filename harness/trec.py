@@ -13,9 +13,11 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import TOO_LARGE
+from harness.data import Corpus, Qrels, Queries
+from harness.errors import InputError
 from harness.sources import files
-from harness.types import TOO_LARGE, Corpus, InputError, Qrels, Queries, Run
+from harness.vectors import Run, ranking
 
 PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data import Role
 from harness.encoders import Encoded, Similarity
-from harness.types import Representation, Role
+from harness.vectors import Representation
 
 
 @dataclass(frozen=True)

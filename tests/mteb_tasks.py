@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data import Role
 from harness.encoders import Encoded, Similarity
 from harness.encoders.hashing import Hashing
-from harness.types import Representation, Role
+from harness.vectors import Representation
 
 COUNTER = count(1)
 

@@ -12,8 +12,8 @@ import pytest
 
 from harness import board, records
 from harness.board import Entry, of_entries, standings
+from harness.errors import InputError
 from harness.pipeline import Evaluation, evaluate
-from harness.types import InputError
 from tests.shared import shared
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"

@@ -9,11 +9,11 @@ import pytest
 
 from harness import catalog
 from harness.catalog import Definition, Suite
+from harness.data import Pairs, Retrieval
 from harness.measures import Measure
 from harness.pipeline import evaluate
 from harness.sources import SOURCES
 from harness.spec import LISTED, parse
-from harness.types import Pairs, Retrieval
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows
 
 OWN = frozenset(catalog.definitions())

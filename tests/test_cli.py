@@ -18,11 +18,11 @@ import pytest
 from harness import catalog, cli, records
 from harness.cli import common
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.studies import capacity
 from harness.studies.capacity import critical
 from harness.studies.capacity.critical import Trials
 from harness.studies.capacity.free import PAPER
-from harness.types import InputError
 from tests.fakes import Counting, beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"

@@ -9,10 +9,10 @@ import pytest
 
 from harness import compare, records, stats
 from harness.compare import IncomparableError, Item, difference, side
+from harness.errors import InputError
 from harness.measures.pairs import correlation
 from harness.pipeline import evaluate
 from harness.records import Rewriting, Score, Search
-from harness.types import InputError
 from tests.comparable import record, saved
 
 A = [1.0, 1.0, 0.5, 0.0, 0.5]

@@ -17,7 +17,7 @@ from urllib3 import PoolManager
 
 from harness import endpoint
 from harness.endpoint import Endpoint, Line, RefusedError, Service, counted, named, within
-from harness.types import EncodingError, HarnessError, InputError
+from harness.errors import EncodingError, HarnessError, InputError
 from tests.server import reply, slow, where
 
 TEST = Service("test", "/embed", "vectors")

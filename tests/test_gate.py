@@ -13,10 +13,10 @@ import yaml
 
 from harness import gate, records
 from harness.compare import side
+from harness.errors import HarnessError, InputError
 from harness.gate import CostPolicy, Policy, TaskPolicy, judge
 from harness.phases import Phase
 from harness.records import Score
-from harness.types import HarnessError, InputError
 from tests.comparable import PHASES, record, saved
 
 BASE = np.linspace(0.2, 0.8, 400)

@@ -16,11 +16,11 @@ import harness
 from harness import catalog, records
 from harness.encoders import ENCODERS
 from harness.encoders.hashing import Hashing
+from harness.errors import EncodingError, InputError
 from harness.phases import Clock, peak_mb
 from harness.pipeline import evaluate, evaluate_run
 from harness.rewriting import REWRITERS
 from harness.store import Store
-from harness.types import EncodingError, InputError
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

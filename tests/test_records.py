@@ -10,8 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from harness import disk, records
+from harness.errors import HarnessError, InputError
 from harness.pipeline import Evaluation, evaluate
-from harness.types import HarnessError, InputError
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 

@@ -8,10 +8,10 @@ import pytest
 from harness.encoders.bm25 import BM25
 from harness.encoders.hashing import Hashing
 from harness.encoders.tfidf_svd import TfidfSvd
+from harness.errors import InputError
 from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.store import Store
-from harness.types import InputError
 from tests.fakes import Counting
 
 PARTS = {

@@ -12,24 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from harness.data import Candidates, Corpus, Qrels, Queries, Retrieval
+from harness.errors import InputError
 from harness.indexes.exact import Exact
+from harness.progress import silent
 from harness.retrieve import Collection, retrieve
 from harness.rewriting.rm3 import RM3
 from harness.rewriting.vector_prf import Average
-from harness.types import (
-    Candidates,
-    Corpus,
-    Dense,
-    Embeddings,
-    InputError,
-    Qrels,
-    Queries,
-    Representation,
-    Retrieval,
-    Run,
-    Sparse,
-    silent,
-)
+from harness.vectors import Dense, Embeddings, Representation, Run, Sparse
 
 
 @dataclass

@@ -18,8 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness import spec as module
+from harness.errors import InputError
 from harness.spec import Registry, Spec, load_plugin, parse, split, unknown
-from harness.types import InputError
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 

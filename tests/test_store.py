@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness import disk
+from harness.data import Role
 from harness.disk import cache_root
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
+from harness.errors import EncodingError, StoreError
 from harness.pipeline import evaluate
 from harness.store import Embedded, Store
-from harness.types import EncodingError, MultiVector, Representation, Role, Sparse, StoreError
+from harness.vectors import MultiVector, Representation, Sparse
 from tests.fakes import Counting, beir
 
 TEXTS = ["one", "two words", "three words here", "", "one"]
@@ -383,7 +385,7 @@ def test_a_write_that_the_system_cuts_short_leaves_no_shard(tmp_path):
         from pathlib import Path
         from harness.encoders.hashing import Hashing
         from harness.store import Store
-        from harness.types import StoreError
+        from harness.errors import StoreError
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
         store = Store(Path(sys.argv[1]), shard=8)

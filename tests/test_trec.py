@@ -9,8 +9,10 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from harness import ranking, trec
-from harness.types import Corpus, InputError, Qrels, Queries, Run
+from harness import trec
+from harness.data import Corpus, Qrels, Queries
+from harness.errors import InputError
+from harness.vectors import Run, ranking
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True)
 ODD = (

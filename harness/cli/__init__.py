@@ -13,7 +13,7 @@ import typer
 
 from harness.cli import board, evaluate, listing, models, store, studies, systems
 from harness.cli.common import one_line, say
-from harness.types import InputError
+from harness.errors import InputError
 
 app = typer.Typer(
     help="Measure text-embedding and retrieval models.\n\n"

@@ -26,7 +26,7 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.cli.evaluate import DEFAULT_TASKS, end, measured
-from harness.types import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -152,7 +152,7 @@ def leaderboard(
 def _texts(task: str) -> Mapping[str, str]:
     """Query texts by id of a task that can be loaded without a network; else none."""
     from harness import catalog
-    from harness.types import Retrieval
+    from harness.data import Retrieval
 
     try:
         asked = catalog.task(task)

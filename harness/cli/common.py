@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness import terminal
-from harness.types import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
     from harness.report.tables import Table

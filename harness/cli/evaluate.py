@@ -28,7 +28,9 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.types import HarnessError, InputError, Progress, Retrieval, reason
+from harness.data import Retrieval
+from harness.errors import HarnessError, InputError, reason
+from harness.progress import Progress
 
 if TYPE_CHECKING:
     from harness.pipeline import Evaluation
@@ -155,8 +157,8 @@ def _checked(
     from harness import catalog
     from harness.indexes import INDEXES
     from harness.measures import Measure
-    from harness.retrievers import resolve
     from harness.rewriting import REWRITERS
+    from harness.systems import resolve
 
     for system in systems:
         if isinstance(system, str):

@@ -38,7 +38,7 @@ def models(
     from harness.encoders import ENCODERS
     from harness.report import listings
     from harness.rerankers import RERANKERS
-    from harness.retrievers import RETRIEVERS
+    from harness.systems import RETRIEVERS
 
     found = [
         listings.registry("Encoders", ENCODERS),

@@ -21,7 +21,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.types import InputError
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.report.tables import Table

@@ -18,7 +18,7 @@ from harness.cli.common import (
     open_store,
 )
 from harness.cli.studies import STUDIES, Seed, StudyModels, StudyOut, StudyTask, page
-from harness.types import InputError
+from harness.errors import InputError
 
 StudyMeasure = Annotated[str, typer.Option(help="Measure with a value a query.")]
 

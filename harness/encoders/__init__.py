@@ -9,8 +9,10 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Float32, Int32
+from harness.data import Role
 from harness.spec import Registry, Spec
-from harness.types import Embeddings, Float32, Int32, MultiVector, Representation, Role, Sparse
+from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
 Similarity = Literal["cosine", "dot", "maxsim"]
 

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import InputError, Int32, Role
+from harness.arrays import Int32
+from harness.data import Role
+from harness.errors import InputError
 
 PLACE = "{instruction}"  # in a prompt: where what the task asks for goes
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' own order

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.encoders import ENCODERS, Collection, Similarity
-from harness.types import InputError, Representation, Sparse
+from harness.errors import InputError
+from harness.vectors import Representation, Sparse
 
 
 @ENCODERS.register("bm25")

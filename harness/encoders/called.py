@@ -11,17 +11,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Float32, Float64
+from harness.data import Role
 from harness.encoders import Encoded, Similarity
 from harness.encoders.mteb import OfMteb
-from harness.types import (
-    EncodingError,
-    Float32,
-    Float64,
-    InputError,
-    Representation,
-    Role,
-    reason,
-)
+from harness.errors import EncodingError, InputError, reason
+from harness.vectors import Representation
 
 Call = Callable[[list[str], Role], object]
 

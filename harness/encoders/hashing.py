@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.types import InputError, Representation, Role
+from harness.errors import InputError
+from harness.vectors import Representation
 
 WORD = re.compile(r"\w+")
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
 from harness.encoders.weights import Checkpoint, Precision, checkpoint
-from harness.types import InputError, MultiVector, Representation, Role
+from harness.errors import InputError
+from harness.vectors import MultiVector, Representation
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.types import Role
+from harness.data import Role
 
 BATCH = 32  # texts that a model is given at a time
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
+from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Encoder, Similarity, TextEncoder, instructed
 from harness.encoders.asking import Prompts, role_prompts
 from harness.encoders.called import Called, as_array, call_of, similarity_of
@@ -28,7 +29,8 @@ from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
 from harness.encoders.weights import Checkpoint
-from harness.types import InputError, Representation, Role, reason
+from harness.errors import InputError, reason
+from harness.vectors import Representation
 
 Made = TypeVar("Made", bound=Callable[..., object])
 

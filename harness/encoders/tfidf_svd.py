@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from harness.arrays import Int32
 from harness.encoders import ENCODERS, Collection, Similarity
 from harness.encoders.hashing import words_of
-from harness.types import Dense, InputError, Int32, Representation
+from harness.errors import InputError
+from harness.vectors import Dense, Representation
 
 
 @ENCODERS.register("tfidf-svd")

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from harness import zoo
 from harness.encoders import ENCODERS
-from harness.types import InputError, reason
+from harness.errors import InputError, reason
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
 Precision = Literal["float32", "float16", "bfloat16"]

@@ -13,10 +13,13 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from harness import zoo
+from harness.arrays import Float32
+from harness.data import Role
 from harness.disk import file_sha256
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.hashing import words_of
-from harness.types import Float32, InputError, Representation, Role, reason
+from harness.errors import InputError, reason
+from harness.vectors import Representation
 
 Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it

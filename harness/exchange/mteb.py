@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.errors import HarnessError, InputError, reason
 from harness.records import Record
 from harness.spec import parse
-from harness.types import HarnessError, InputError, reason
 
 META = "model_meta.json"
 UNKNOWN_LANGUAGE = "und-Zyyy"  # ISO 639 and ISO 15924: not determined

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.errors import HarnessError, InputError, reason
 from harness.records import Record
-from harness.types import HarnessError, InputError, reason
 
 RECORD = "record.json"
 RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"

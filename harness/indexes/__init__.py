@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from harness.progress import Progress
 from harness.spec import Registry
-from harness.types import Embeddings, Progress, Representation, Run
+from harness.vectors import Embeddings, Representation, Run
 
 
 class Searcher(Protocol):

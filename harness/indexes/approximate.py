@@ -9,11 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from harness import disk, ranking
+from harness import disk
+from harness.arrays import Float32, Int64
+from harness.errors import InputError
 from harness.indexes import pairwise
 from harness.indexes.exact import checked
 from harness.indexes.pairwise import Metric
-from harness.types import Embeddings, Float32, InputError, Int64, Progress, Run
+from harness.progress import Progress
+from harness.vectors import Embeddings, Run, ranking
 
 QUERIES = 1024  # searched with at a time
 

@@ -12,21 +12,14 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
 from harness.indexes import INDEXES, CountingSearcher
 from harness.indexes.approximate import Approximate, Nearest, at_least
 from harness.indexes.exact import Exact, load_faiss, longest
 from harness.indexes.factory import TRAINING, Factory
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Int64,
-    Representation,
-    silent,
-)
+from harness.progress import silent
+from harness.vectors import Dense, Embeddings, Representation, ranking
 
 Kept = Literal["float32", "int8", "bits"]
 BLOCK = 1 << 14  # rows widened to float64 at a time

@@ -20,21 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import ranking
+from harness.arrays import Float32
+from harness.errors import InputError
 from harness.indexes import INDEXES, Searcher
 from harness.indexes.maxsim import MaxSimSearcher
 from harness.indexes.sparse import SparseSearcher
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    InputError,
-    MultiVector,
-    Progress,
-    Representation,
-    Run,
-    Sparse,
-)
+from harness.progress import Progress
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, Sparse, ranking
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache

@@ -11,21 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Float32, Int64
+from harness.errors import InputError, reason
 from harness.indexes import INDEXES, CountingSearcher, Searcher
 from harness.indexes.approximate import Approximate, at_least, refuse_too_large, too_narrow
 from harness.indexes.exact import load_faiss, longest
 from harness.indexes.pairwise import Metric
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    InputError,
-    Int64,
-    Progress,
-    Representation,
-    reason,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, Representation
 
 BLOCK = 1 << 16  # vectors added at a time
 TRAINING = 1 << 17  # vectors trained on, or POINTS for each centroid if that is more

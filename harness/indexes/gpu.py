@@ -20,25 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
 from harness.indexes import INDEXES, CountingSearcher, Index, Searcher, maxsim, pairwise
 from harness.indexes.approximate import Approximate, at_least
 from harness.indexes.exact import DenseSearcher, Exact, checked, load_faiss, longest, rounding
 from harness.indexes.factory import Factory, holds_vectors, metric_number, said
 from harness.indexes.pairwise import Metric
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Int64,
-    MultiVector,
-    Progress,
-    Representation,
-    Run,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, ranking
 
 if TYPE_CHECKING:
     import torch

@@ -15,21 +15,15 @@ from typing import Any
 
 import numpy as np
 
+from harness.arrays import Float32, Int64
 from harness.indexes import INDEXES, CountingSearcher, Searcher
 from harness.indexes import factory as faiss_index
 from harness.indexes.approximate import Approximate, at_least, refuse_too_large, too_narrow
 from harness.indexes.exact import load_faiss, longest
 from harness.indexes.pairwise import Metric
+from harness.progress import Progress, silent
 from harness.spec import unknown
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    Int64,
-    Progress,
-    Representation,
-    silent,
-)
+from harness.vectors import Dense, Embeddings, Representation
 
 
 @dataclass(frozen=True)

@@ -10,21 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from harness.arrays import Float32, Int64
+from harness.errors import InputError, reason
 from harness.indexes import INDEXES, CountingSearcher, Searcher
 from harness.indexes.approximate import Approximate, at_least, load, refuse_too_large, too_narrow
 from harness.indexes.exact import load_faiss, longest
 from harness.indexes.pairwise import Metric
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    InputError,
-    Int64,
-    Progress,
-    Representation,
-    reason,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, Representation
 
 BLOCK = 1 << 12  # documents inserted between two reports of progress
 

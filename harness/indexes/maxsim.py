@@ -19,18 +19,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import ranking
-from harness.types import (
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Int64,
-    MultiVector,
-    Progress,
-    Run,
-    spans,
-)
+from harness.arrays import Float32, Float64, Int64, spans
+from harness.errors import InputError
+from harness.progress import Progress
+from harness.vectors import Embeddings, MultiVector, Run, ranking
 
 TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplied with
 ROWS = 1 << 8  # tokens of queries, if it is not one query: products stay in the cache

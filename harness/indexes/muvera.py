@@ -22,22 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, Structured, maxsim
 from harness.indexes.approximate import at_least, refuse_too_large
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Int64,
-    MultiVector,
-    Progress,
-    Representation,
-    Run,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, ranking
 
 MOST_BITS = 16
 TOKENS = 1 << 14  # encoded at a time, if it is not one text

@@ -9,20 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import ranking
+from harness.arrays import Float32
+from harness.data import Candidates
 from harness.indexes import maxsim
 from harness.indexes.exact import load_faiss
-from harness.types import (
-    Candidates,
-    Dense,
-    Embeddings,
-    Float32,
-    MultiVector,
-    Progress,
-    Run,
-    Sparse,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
 
 Metric = Literal["ip", "l2"]
 CELLS = 1 << 16  # pairs scored at a time

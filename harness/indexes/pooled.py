@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.arrays import Float32
 from harness.indexes import INDEXES
 from harness.indexes.approximate import at_least
 from harness.indexes.maxsim import MaxSimSearcher
-from harness.types import Embeddings, Float32, MultiVector, Representation
+from harness.vectors import Embeddings, MultiVector, Representation
 
 
 @INDEXES.register("pooled")

@@ -21,16 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.errors import InputError, StoreError, reason
 from harness.indexes import CountingSearcher, Structured
-from harness.types import (
-    Embeddings,
-    InputError,
-    MultiVector,
-    Progress,
-    Sparse,
-    StoreError,
-    reason,
-)
+from harness.progress import Progress
+from harness.vectors import Embeddings, MultiVector, Sparse
 
 BLOCK = 1 << 14  # rows hashed at a time
 DAMAGED = "a damaged index in the store was set aside and built anew"

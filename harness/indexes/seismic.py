@@ -22,22 +22,14 @@ from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from harness import ranking
+from harness.data import Candidates
+from harness.errors import InputError, reason
 from harness.indexes import INDEXES, CountingSearcher, Searcher, pairwise
 from harness.indexes.approximate import at_least, load
 from harness.indexes.exact import load_faiss
 from harness.indexes.sparse import checked
-from harness.types import (
-    Candidates,
-    Embeddings,
-    InputError,
-    Progress,
-    Representation,
-    Run,
-    Sparse,
-    reason,
-    silent,
-)
+from harness.progress import Progress, silent
+from harness.vectors import Embeddings, Representation, Run, Sparse, ranking
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

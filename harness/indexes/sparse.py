@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness import ranking
-from harness.types import Embeddings, InputError, Progress, Run, Sparse
+from harness.errors import InputError
+from harness.progress import Progress
+from harness.vectors import Embeddings, Run, Sparse, ranking
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

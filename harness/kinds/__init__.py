@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness import records, stats
+from harness.arrays import Float64
+from harness.data import Role
 from harness.records import Score
-from harness.types import Float64, Role
 
 Parts = Mapping[str, tuple[Role, Sequence[str]]]
 """Texts to encode by the name of their part, with the role that they are encoded in."""

@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.arrays import Float32, Int64
+from harness.data import Classification
+from harness.errors import InputError
 from harness.kinds import Parts, Verdict, intervals
 from harness.measures import Measure
 from harness.measures.probe import probe, undersample
-from harness.types import Classification, Float32, InputError, Int64, Progress
+from harness.progress import Progress
 
 
 def parts(data: Classification) -> Parts:

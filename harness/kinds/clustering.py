@@ -7,10 +7,12 @@ from random import Random
 
 import numpy as np
 
+from harness.arrays import Float32
+from harness.data import Clustering
 from harness.kinds import Parts, Verdict, intervals
 from harness.measures import Measure
 from harness.measures.clusters import set_v_measures, v_measures
-from harness.types import Clustering, Float32, Progress
+from harness.progress import Progress
 
 SEED = 42  # MTEB's
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from harness import records, stats
+from harness.arrays import Float32, Float64
+from harness.data import Pairs
+from harness.errors import InputError
 from harness.indexes import maxsim
 from harness.kinds import Parts, Verdict
 from harness.measures import Measure
 from harness.measures.binary import pair_classification
 from harness.measures.pairs import INSTEAD, correlation, similarities, token_similarities
+from harness.progress import Progress
 from harness.records import Score
-from harness.types import Float32, Float64, InputError, MultiVector, Pairs, Progress, Sparse
+from harness.vectors import MultiVector, Sparse
 
 Vectors = Float32 | Sparse | MultiVector
 CORRELATIONS = ("_spearman", "_pearson")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from harness.arrays import Float64
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.kinds import Parts, Verdict, intervals
 from harness.measures import GROUPED, RETRIEVAL, Measure
 from harness.measures.groups import group_minimum, p_mrr, together
 from harness.measures.retrieval import GRADED, Found, find
-from harness.types import Float64, InputError, Retrieval, Run
+from harness.vectors import Run
 
 NOTED = (
     "queries_unjudged",

@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness.arrays import Float32
+from harness.data import Summaries
 from harness.kinds import Parts, Verdict, intervals
 from harness.measures import Measure
 from harness.measures.summaries import summary_correlations
-from harness.types import Float32, Progress, Summaries
+from harness.progress import Progress
 
 
 def parts(data: Summaries) -> Parts:

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float64, InputError, Int64
+from harness.arrays import Float64, Int64
+from harness.errors import InputError
 
 QUALITIES = ("ap", "accuracy", "f1", "precision", "recall")
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float32, Float64, InputError, Int64, Progress, silent
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
+from harness.progress import Progress, silent
 
 Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 

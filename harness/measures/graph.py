@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.types import Progress, Qrels, silent
+from harness.data import Qrels
+from harness.progress import Progress, silent
 
 BLOCK = 2**22  # shared documents counted at a time, beside those of one row: bounds memory
 

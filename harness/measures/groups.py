@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness import ranking
-from harness.types import Changes, Float64, InputError, Int32, Int64, Qrels, Run, spans
+from harness.arrays import Float64, Int32, Int64, spans
+from harness.data import Changes, Qrels
+from harness.errors import InputError
+from harness.vectors import Run, ranking
 
 
 def p_mrr(run: Run, changes: Changes) -> Float64:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.errors import InputError
 from harness.measures.pairs import BINARY_MEASURES, PAIR_MEASURES, TOKEN_MEASURES
 from harness.measures.retrieval import RETRIEVAL
 from harness.spec import unknown
-from harness.types import InputError
 
 GROUPED = ("Robustness", "MergedAP", "p-MRR")  # one value a group of queries
 RANKED = (*RETRIEVAL, "Robustness", "MergedAP")  # with a cut-off

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.types import Float64, InputError, Run
+from harness.arrays import Float64
+from harness.errors import InputError
+from harness.vectors import Run
 
 EPSILON = 1e-6
 """Scores of vectors of length 1 that differ by no more are equal but for rounding."""

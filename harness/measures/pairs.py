@@ -18,7 +18,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float32, Float64, Int64, Sparse
+from harness.arrays import Float32, Float64, Int64
+from harness.vectors import Sparse
 
 CELLS = 1 << 21  # numbers of a block of pairs that are widened to float64 at a time
 

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
 from harness.measures.binary import average_precision
-from harness.types import Float32, Float64, InputError, Int64, Progress, silent
+from harness.progress import Progress, silent
 
 ITERATIONS = 100  # of the solver, as in MTEB
 Labels = Sequence[str] | Sequence[int] | NDArray[Any]

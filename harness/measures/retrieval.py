@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float64, Int64, Qrels, Run
+from harness.arrays import Float64, Int64
+from harness.data import Qrels
+from harness.vectors import Run
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from itertools import product
 
 import numpy as np
 
+from harness.arrays import Float32, Float64
 from harness.measures.pairs import correlation
-from harness.types import Float32, Float64
 
 KINDS = ("cosine", "dot")
 SUMMARY_MEASURES = tuple("_".join(pair) for pair in product(KINDS, ("spearman", "pearson")))

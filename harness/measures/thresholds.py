@@ -14,9 +14,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import ranking
+from harness.arrays import Float64, Int64
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.measures.retrieval import find, place, ratio
-from harness.types import Float64, InputError, Int64, Retrieval, Run
+from harness.vectors import Run, ranking
 
 Bools = NDArray[np.bool_]
 Objective = Literal["f1", "mean_f1"]

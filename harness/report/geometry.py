@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.errors import InputError
 from harness.report.tables import Table, number
 from harness.studies.geometry import SHARES, Geometry, Hubness, Space
 from harness.studies.truncation import Point
-from harness.types import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from harness import catalog
+from harness.data import Classification, Clustering, Data, Pairs, Retrieval, Summaries
 from harness.indexes import hnsw
 from harness.measures.graph import qrel_graph
 from harness.report.tables import Table
 from harness.sources import SOURCES
 from harness.spec import Registry
 from harness.store import Store
-from harness.types import (
-    Classification,
-    Clustering,
-    Data,
-    Pairs,
-    Retrieval,
-    Summaries,
-)
 from harness.zoo import models
 
 SAMPLES = 3

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import disk
+from harness.errors import HarnessError, reason
 from harness.report.tables import Table, write
-from harness.types import HarnessError, reason
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from harness.arrays import Float32
+from harness.progress import Progress
 from harness.spec import Registry, Spec
-from harness.types import Float32, Progress
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ import numpy as np
 from harness.answers import Answers
 from harness.disk import cache_root
 from harness.endpoint import CUT, Endpoint, Line, Service, counted, named, within
+from harness.errors import InputError
+from harness.progress import Progress
 from harness.rerankers import RERANKERS, Scored
-from harness.types import InputError, Progress
 
 Style = Literal["cohere", "tei"]
 

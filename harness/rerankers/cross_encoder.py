@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.arrays import Int64
 from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.errors import EncodingError, InputError
+from harness.progress import Progress
 from harness.rerankers import RERANKERS, Scored
-from harness.types import EncodingError, InputError, Int64, Progress
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder

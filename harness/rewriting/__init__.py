@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from harness.progress import Progress
 from harness.spec import Registry
-from harness.types import Embeddings, Progress, Representation, Run
+from harness.vectors import Embeddings, Representation, Run
 
 
 @runtime_checkable

@@ -17,8 +17,9 @@ from typing import Any, Literal
 from harness.answers import Answers
 from harness.disk import cache_root
 from harness.endpoint import Endpoint, Line, Service, UnansweredError, within
+from harness.errors import InputError, reason
+from harness.progress import Progress
 from harness.rewriting import REWRITERS
-from harness.types import InputError, Progress, reason
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.progress import Progress
 from harness.rewriting import REWRITERS
-from harness.types import Progress
 
 
 @REWRITERS.register("none")

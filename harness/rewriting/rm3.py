@@ -19,17 +19,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from harness.arrays import Float32, Int32
+from harness.errors import InputError
+from harness.progress import Progress
 from harness.rewriting import REWRITERS
-from harness.types import (
-    Embeddings,
-    Float32,
-    InputError,
-    Int32,
-    Progress,
-    Representation,
-    Run,
-    Sparse,
-)
+from harness.vectors import Embeddings, Representation, Run, Sparse
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix

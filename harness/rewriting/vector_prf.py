@@ -11,17 +11,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from harness.arrays import Float64, Int32
+from harness.errors import InputError
+from harness.progress import Progress
 from harness.rewriting import REWRITERS
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float64,
-    InputError,
-    Int32,
-    Progress,
-    Representation,
-    Run,
-)
+from harness.vectors import Dense, Embeddings, Representation, Run
 
 
 @REWRITERS.register("average")

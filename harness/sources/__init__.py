@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
+from harness.data import Data
 from harness.spec import Registry
-from harness.types import Data
 
 SOURCES: Registry[Data] = Registry("source", "harness.sources")

@@ -13,19 +13,19 @@ from itertools import zip_longest
 
 import numpy as np
 
-from harness.sources import files
-from harness.sources.files import Row
-from harness.types import (
+from harness.data import (
     Classification,
     Clustering,
     Corpus,
-    InputError,
     Labelled,
     Pairs,
     Qrels,
     Queries,
     Retrieval,
 )
+from harness.errors import InputError
+from harness.sources import files
+from harness.sources.files import Row
 
 Rows = Iterable[tuple[str, Row]]
 Judgments = Iterable[tuple[str, str, float]]

@@ -21,8 +21,10 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Int64
+from harness.data import Corpus, Qrels, Queries, Retrieval
+from harness.errors import InputError
 from harness.sources import SOURCES
-from harness.types import Corpus, InputError, Int64, Qrels, Queries, Retrieval
 
 T = TypeVar("T")
 Below = Callable[[int], int]  # a random whole number from 0 to n - 1

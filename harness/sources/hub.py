@@ -15,20 +15,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels, Retrieval
+from harness.errors import InputError
 from harness.sources import SOURCES, assembly
 from harness.sources.assembly import Columns, Judgments
 from harness.sources.files import Row
 from harness.spec import unknown
-from harness.types import (
-    Classification,
-    Clustering,
-    Data,
-    InputError,
-    Origin,
-    Pairs,
-    Qrels,
-    Retrieval,
-)
 
 BATCH = 8192  # rows that are Python objects at a time
 COMMIT = re.compile("[0-9a-f]{40}")

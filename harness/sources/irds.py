@@ -9,10 +9,11 @@ from dataclasses import replace
 from io import StringIO
 from typing import Any
 
+from harness.data import Origin, Retrieval
+from harness.errors import InputError
 from harness.sources import SOURCES, assembly
 from harness.sources.files import Row
 from harness.spec import unknown
-from harness.types import InputError, Origin, Retrieval
 
 PARTS = ("docs", "queries", "qrels")
 FIELDS = ("text", "body", "contents")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from harness.data import Classification, Clustering, Labelled
+from harness.errors import InputError
 from harness.sources import SOURCES, assembly, files
-from harness.types import Classification, Clustering, InputError, Labelled
 
 
 @SOURCES.register("classification")

@@ -19,8 +19,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data import Corpus, Qrels, Queries, Retrieval
+from harness.errors import InputError
 from harness.sources import SOURCES
-from harness.types import Corpus, InputError, Qrels, Queries, Retrieval
 
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
 BLOCK = 4096  # documents filled at a time: bounds memory to BLOCK x vocabulary

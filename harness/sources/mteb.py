@@ -15,17 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from harness.sources import SOURCES
-from harness.spec import unknown
-from harness.types import (
+from harness.arrays import Int64
+from harness.data import (
     Candidates,
     Changes,
     Classification,
     Clustering,
     Corpus,
     Data,
-    InputError,
-    Int64,
     Labelled,
     Origin,
     Pairs,
@@ -33,8 +30,10 @@ from harness.types import (
     Queries,
     Retrieval,
     Summaries,
-    reason,
 )
+from harness.errors import InputError, reason
+from harness.sources import SOURCES
+from harness.spec import unknown
 
 RANKED = {
     "ndcg": "nDCG",

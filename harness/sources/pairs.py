@@ -5,8 +5,8 @@ The score is a similarity (STS), or 1 and 0 for pairs that belong together or no
 
 from __future__ import annotations
 
+from harness.data import Pairs
 from harness.sources import SOURCES, assembly, files
-from harness.types import Pairs
 
 
 @SOURCES.register("pairs")

@@ -21,10 +21,14 @@ from typing import Literal
 
 import numpy as np
 
+from harness.arrays import Float64, Int32, Int64
+from harness.data import Candidates, Retrieval
+from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, Structured, pairwise, saved
 from harness.indexes.exact import load_faiss
 from harness.measures import Measure
 from harness.measures.neighbours import EPSILON, neighbour_overlap, neighbour_recall
+from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.retrieve import Collection, retrieve
 from harness.spec import parse
@@ -38,20 +42,7 @@ from harness.studies.subject import (
     representation,
     searched,
 )
-from harness.types import (
-    Candidates,
-    Embeddings,
-    Float64,
-    InputError,
-    Int32,
-    Int64,
-    Progress,
-    Retrieval,
-    Run,
-    Sparse,
-    alone,
-    silent,
-)
+from harness.vectors import Embeddings, Run, Sparse, alone
 
 NEAR = 10  # neighbours that recall is of, beside the task's cut-off
 TIMED = 500  # queries whose latency is taken, at most

@@ -18,6 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.arrays import Float64
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.measures.thresholds import (
     WAYS,
     Bools,
@@ -35,11 +38,12 @@ from harness.measures.thresholds import (
     unanswerable,
 )
 from harness.phases import Clock
-from harness.retrievers import rank, resolve
+from harness.progress import Progress, silent
 from harness.single import Request
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval, per_query
-from harness.types import Float64, InputError, Progress, Retrieval, Run, silent
+from harness.systems import rank, resolve
+from harness.vectors import Run
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
 PAIRS = 5_000_000

@@ -22,26 +22,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import ranking, stats
+from harness import stats
+from harness.arrays import Int64
+from harness.data import Corpus, Retrieval
+from harness.errors import InputError
 from harness.indexes import INDEXES, Structured, pairwise
 from harness.indexes.exact import load_faiss
 from harness.indexes.hnsw import Hnsw
 from harness.measures.neighbours import EPSILON, neighbour_recall
+from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.spec import unknown
 from harness.store import Store
 from harness.studies.scale import BLOCK, ranked
 from harness.studies.subject import dense_index, embed
-from harness.types import (
-    Corpus,
-    Dense,
-    InputError,
-    Int64,
-    Progress,
-    Retrieval,
-    Run,
-    silent,
-)
+from harness.vectors import Dense, Run, ranking
 
 Bools = NDArray[np.bool_]
 Search = Callable[[Int64], Run]

@@ -16,16 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64
+from harness.data import Retrieval
 from harness.indexes import INDEXES, Index, Searcher, Structured
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.measures.retrieval import GRADED
+from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.retrieve import Collection, retrieve, without_own
 from harness.store import Store
 from harness.studies.subject import Interval, dense_index, embed, interval, per_query, searched
-from harness.types import Dense, Float32, Float64, Progress, Retrieval, Run, silent
+from harness.vectors import Dense, Run, ranking
 
 NEAR = 10  # neighbours that exact and other searches are compared by
 BEST = "best possible"

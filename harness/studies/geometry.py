@@ -18,22 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64, Int32, Int64
+from harness.data import Pairs
+from harness.errors import InputError
 from harness.indexes import INDEXES
+from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.store import Store
 from harness.studies.subject import Subject, embed
-from harness.types import (
-    Dense,
-    Float32,
-    Float64,
-    InputError,
-    Int32,
-    Int64,
-    Pairs,
-    Progress,
-    silent,
-)
+from harness.vectors import Dense, ranking
 
 SAMPLE = 10_000  # vectors of a set that are looked at, as many as Tsukagoshi and Sasano 2025 took
 CELLS = 1 << 22  # numbers of a block

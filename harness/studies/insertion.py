@@ -19,27 +19,19 @@ from typing import Any
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float32, Float64, Int64
+from harness.errors import InputError
 from harness.indexes import INDEXES, Searcher, Structured
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.measures.pairs import correlation
+from harness.progress import Progress, silent
 from harness.spec import parse
 from harness.stats import bootstrap_correlation
 from harness.store import Store
 from harness.studies import geometry, synthetic
 from harness.studies.funnel import Case, case
 from harness.studies.subject import Interval, interval
-from harness.types import (
-    Dense,
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Int64,
-    Progress,
-    Run,
-    silent,
-)
+from harness.vectors import Dense, Embeddings, Run, ranking
 
 INDEX = "hnswlib"
 RANKS = (8, 16, 32, 64, 128)  # of synthetic vectors

@@ -18,15 +18,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats, trec
+from harness.arrays import Float64, Int64
+from harness.data import Qrels, Retrieval
+from harness.errors import InputError
 from harness.measures import RETRIEVAL, Measure
 from harness.measures.retrieval import GRADED, Found, find, place
 from harness.phases import Clock
+from harness.progress import Progress, silent
 from harness.retrieve import without_own
-from harness.retrievers import rank, resolve
 from harness.single import Request
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval
-from harness.types import Float64, InputError, Int64, Progress, Qrels, Retrieval, Run, silent
+from harness.systems import rank, resolve
+from harness.vectors import Run
 
 Bool = NDArray[np.bool_]
 

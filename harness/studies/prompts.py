@@ -17,16 +17,19 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.arrays import Float64
+from harness.data import Retrieval
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
 from harness.encoders.asking import PLACE
+from harness.errors import InputError, reason
 from harness.measures import Measure
 from harness.phases import Clock
-from harness.retrievers import rank, resolve
+from harness.progress import Progress, silent
 from harness.single import Ranked, Request
 from harness.spec import Spec, unknown
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval, per_query
-from harness.types import Float64, InputError, Progress, Retrieval, reason, silent
+from harness.systems import rank, resolve
 
 PROMPTS = (
     "",

@@ -20,12 +20,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.arrays import Int64, spans
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.indexes import INDEXES, maxsim
 from harness.indexes.muvera import Muvera
 from harness.measures.neighbours import neighbour_recall
+from harness.progress import Progress, silent
 from harness.store import Store
 from harness.studies.subject import Interval, embed, interval
-from harness.types import InputError, Int64, MultiVector, Progress, Retrieval, Run, silent, spans
+from harness.vectors import MultiVector, Run
 
 SETTINGS = tuple(
     f"muvera,repetitions=20,bits={bits},projection={projection}"

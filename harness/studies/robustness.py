@@ -15,19 +15,23 @@ from itertools import combinations
 
 import numpy as np
 
-from harness import ranking, stats
+from harness import stats
+from harness.arrays import Float64
+from harness.data import Corpus, Retrieval
 from harness.encoders import Encoder
+from harness.errors import InputError
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.phases import Clock
+from harness.progress import Progress, silent
 from harness.retrieve import without_own
-from harness.retrievers import rank, resolve
 from harness.single import Request
 from harness.spec import unknown
 from harness.store import Store
 from harness.studies import perturb
 from harness.studies.subject import Interval, collection, interval, per_query
-from harness.types import Corpus, Float64, InputError, Progress, Retrieval, Run, silent
+from harness.systems import rank, resolve
+from harness.vectors import Run, ranking
 
 NEAR = 10  # results whose overlap is told
 COPY_TYPOS = 0.1  # share of a copy's words that are mistyped

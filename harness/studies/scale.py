@@ -17,33 +17,22 @@ from typing import TypeAlias
 
 import numpy as np
 
-from harness import catalog, ranking, stats
+from harness import catalog, stats
+from harness.arrays import Float64, Int64, spans
+from harness.data import Corpus, Qrels, Retrieval
 from harness.encoders import CollectionEncoder, TextEncoder, instructed
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import retrieval
 from harness.measures import Measure
 from harness.phases import Clock
+from harness.progress import Progress, silent
 from harness.represent import represent, unit
 from harness.retrieve import without_own
 from harness.single import units
 from harness.store import Store
 from harness.studies.subject import collection, created
-from harness.types import (
-    Corpus,
-    Dense,
-    Embeddings,
-    Float64,
-    InputError,
-    Int64,
-    MultiVector,
-    Progress,
-    Qrels,
-    Retrieval,
-    Run,
-    Sparse,
-    silent,
-    spans,
-)
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
 
 BASELINE = "bm25"
 SMALLEST = 1000

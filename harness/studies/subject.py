@@ -8,29 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness import catalog, stats
+from harness.arrays import Float32, Float64
+from harness.data import Data, Pairs, Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
+from harness.errors import InputError
 from harness.indexes import INDEXES, Index
 from harness.kinds import pairs, retrieval
 from harness.measures import GROUPED, Measure
 from harness.phases import Clock
+from harness.progress import Progress, silent
 from harness.represent import represent
-from harness.retrievers import RETRIEVERS, served
 from harness.spec import parse
 from harness.store import Store
-from harness.types import (
-    Data,
-    Dense,
-    Embeddings,
-    Float32,
-    Float64,
-    InputError,
-    Pairs,
-    Progress,
-    Representation,
-    Retrieval,
-    Run,
-    silent,
-)
+from harness.systems import RETRIEVERS, served
+from harness.vectors import Dense, Embeddings, Representation, Run
 
 
 @dataclass(frozen=True)

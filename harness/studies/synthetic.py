@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from harness.arrays import Float32
+from harness.errors import InputError
 from harness.represent import unit
-from harness.types import Float32, InputError
 
 SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
 

@@ -8,22 +8,18 @@ from typing import Literal
 
 import numpy as np
 
+from harness.arrays import Float32, Float64
+from harness.data import Pairs
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import pairs, retrieval
 from harness.measures import Measure
+from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.retrieve import Collection, retrieve
 from harness.store import Store
 from harness.studies.subject import Subject, embed
-from harness.types import (
-    Dense,
-    Float32,
-    Float64,
-    InputError,
-    Pairs,
-    Progress,
-    silent,
-)
+from harness.vectors import Dense
 
 How = Literal["truncate", "truncate-raw", "pca"]
 BLOCK = 1 << 14  # rows widened to float64 at a time

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.disk import cache_root
+from harness.errors import InputError
 from harness.spec import unknown
-from harness.types import InputError
 from harness.zoo.content import content_sha256, file_sums
 
 Where = Literal["installed", "pulled", "not here"]

@@ -23,7 +23,8 @@ from zipfile import ZipFile
 
 from harness import zoo
 from harness.disk import file_sha256
-from harness.types import HarnessError, InputError, Progress, StoreError, silent
+from harness.errors import HarnessError, InputError, StoreError
+from harness.progress import Progress, silent
 
 POLL_S = 0.5
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")

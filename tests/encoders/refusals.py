@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.encoders import ENCODERS, encoder_spec
-from harness.types import InputError
+from harness.errors import InputError
 
 
 def refused(spec: str) -> str:

@@ -13,10 +13,10 @@ import pytest
 
 from harness.encoders import ENCODERS
 from harness.encoders.api import Served
+from harness.errors import EncodingError, HarnessError, InputError
 from harness.pipeline import evaluate
 from harness.spec import Spec
 from harness.store import Store
-from harness.types import EncodingError, HarnessError, InputError
 from tests.server import (
     ANSWER,
     CHUNKS,

@@ -14,7 +14,7 @@ import Stemmer
 
 from harness.encoders import ENCODERS
 from harness.encoders.bm25 import BM25
-from harness.types import InputError
+from harness.errors import InputError
 
 WORDS = [
     "running", "runs", "apple", "apples", "the", "and", "green", "red", "car", "Cars",

@@ -7,7 +7,7 @@ import pytest
 
 from harness.encoders import ENCODERS, CollectionEncoder
 from harness.encoders.hashing import Hashing
-from harness.types import InputError
+from harness.errors import InputError
 
 
 def test_literal_values():

@@ -12,10 +12,11 @@ import pytest
 from harness.encoders import ENCODERS, Encoder
 from harness.indexes.exact import Exact
 from harness.phases import Clock
+from harness.progress import silent
 from harness.represent import represent
 from harness.sources import SOURCES
 from harness.store import Store
-from harness.types import MultiVector, silent
+from harness.vectors import MultiVector
 from tests.encoders.refusals import refused
 from tests.shared import shared
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from harness.encoders import ENCODERS, Encoder
+from harness.errors import InputError
 from harness.indexes.exact import Exact
 from harness.phases import Clock
+from harness.progress import silent
 from harness.represent import represent
 from harness.store import Store
-from harness.types import InputError, Sparse, silent
+from harness.vectors import Sparse
 from tests.encoders.refusals import refused
 
 TEXTS = ["one", "", "several words of one text", "two words"]

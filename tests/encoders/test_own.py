@@ -14,11 +14,12 @@ import pytest
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.hashing import Hashing
 from harness.encoders.own import adapt, register
+from harness.errors import EncodingError, InputError
 from harness.phases import Clock
 from harness.represent import represent, unit
 from harness.spec import load_plugin
 from harness.store import Store
-from harness.types import EncodingError, InputError, MultiVector, Sparse
+from harness.vectors import MultiVector, Sparse
 from tests.mteb_tasks import package
 
 TEXTS = [

@@ -15,8 +15,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from harness.encoders import ENCODERS
 from harness.kinds.pairs import judge, parts
 from harness.measures import Measure
+from harness.progress import silent
 from harness.sources.pairs import pairs
-from harness.types import silent
 from tests.encoders.refusals import refused
 from tests.shared import shared
 

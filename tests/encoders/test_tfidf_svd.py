@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from harness.encoders import ENCODERS, CollectionEncoder
 from harness.encoders.tfidf_svd import TfidfSvd
+from harness.errors import InputError
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
-from harness.types import InputError
 from tests.shared import shared
 
 DOCUMENTS = ["red apple", "red red car", "a car and a road", "apple pie"]

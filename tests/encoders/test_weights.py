@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.encoders.weights import Checkpoint, checkpoint
-from harness.types import InputError
+from harness.errors import InputError
 
 MODULES = "sentence_transformers.models"
 KINDS = {

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness import records
+from harness.errors import InputError
 from harness.exchange import mteb
 from harness.pipeline import evaluate
 from harness.records import Record
-from harness.types import InputError
 from tests.shared import shared
 
 PART = {"main_score": 0.5, "ndcg_at_10": 0.5, "hf_subset": "default", "languages": ["eng-Latn"]}

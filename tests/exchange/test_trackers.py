@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from harness import records
+from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
 from harness.phases import Phase
 from harness.pipeline import evaluate
 from harness.records import Record, Rewriting
-from harness.types import HarnessError, InputError
 
 
 @cache

@@ -10,11 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.indexes import INDEXES, Structured, approximate
 from harness.indexes.exact import Exact, load_faiss
 from harness.indexes.factory import footprint
 from harness.indexes.hnsw import presets
-from harness.types import Dense, InputError, Run, silent
+from harness.progress import silent
+from harness.vectors import Dense, Run
 
 pytest.importorskip("hnswlib")
 pytest.importorskip("usearch")

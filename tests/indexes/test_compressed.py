@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.compressed import principal
 from harness.indexes.exact import Exact
-from harness.types import Dense, InputError, Run, silent
+from harness.progress import silent
+from harness.vectors import Dense, Run
 
 ALL = ["truncate,dimensions=8", "pca,dimensions=8", "int8", "binary,rescore=0"]
 

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import ranking
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.exact import Exact, load_faiss
-from harness.types import Dense, InputError, Run, silent
+from harness.progress import silent
+from harness.vectors import Dense, Run, ranking
 
 
 def pair_scores(queries: np.ndarray, documents: np.ndarray) -> np.ndarray:
@@ -165,7 +166,8 @@ CHILD = """
     import hashlib
     import numpy as np
     from harness.indexes.exact import Exact
-    from harness.types import Dense, silent
+    from harness.progress import silent
+    from harness.vectors import Dense
     random = np.random.default_rng(7)
     documents = random.standard_normal((6000, 48)).astype(np.float32)
     documents[3000:] = documents[:3000]

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.indexes import INDEXES, Structured, gpu, maxsim
 from harness.indexes.exact import Exact, load_faiss
-from harness.types import Dense, InputError, Run, silent
+from harness.progress import silent
+from harness.vectors import Dense, Run
 from tests.indexes.test_maxsim import made as several
 
 PRECISIONS = ["float32", "float16", "bfloat16"]

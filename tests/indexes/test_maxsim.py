@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.arrays import spans
+from harness.errors import InputError
 from harness.indexes import maxsim
 from harness.indexes.exact import Exact
-from harness.types import InputError, MultiVector, Run, silent, spans
+from harness.progress import silent
+from harness.vectors import MultiVector, Run
 
 
 def multi(*texts: Sequence[Sequence[float]], width: int = 2) -> MultiVector:

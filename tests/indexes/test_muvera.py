@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.indexes import INDEXES, muvera
 from harness.indexes.exact import Exact
 from harness.indexes.muvera import Muvera, Plan, document_encodings, query_encodings
-from harness.types import Dense, InputError, MultiVector, silent
+from harness.progress import silent
+from harness.vectors import Dense, MultiVector
 from tests.indexes.test_maxsim import assert_same, made, multi, texts
 
 

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from harness.data import Candidates
 from harness.indexes import pairwise
 from harness.indexes.exact import Exact
-from harness.types import Candidates, Dense, Embeddings, MultiVector, Run, Sparse, silent
+from harness.progress import silent
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse
 
 QUERIES, KINDS = 4, ("dense", "sparse", "multi-vector")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.exact import Exact
 from harness.indexes.pooled import pooled
-from harness.types import InputError, MultiVector, silent
+from harness.progress import silent
+from harness.vectors import MultiVector
 from tests.indexes.test_maxsim import assert_same, made, multi, texts
 
 

@@ -12,9 +12,11 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from harness import disk
+from harness.errors import InputError, StoreError
 from harness.indexes import INDEXES, saved
+from harness.progress import silent
 from harness.store import Store
-from harness.types import Dense, InputError, MultiVector, Run, Sparse, StoreError, silent
+from harness.vectors import Dense, MultiVector, Run, Sparse
 
 pytest.importorskip("hnswlib")
 pytest.importorskip("usearch")

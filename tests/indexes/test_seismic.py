@@ -11,10 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from harness.errors import InputError
 from harness.indexes import INDEXES, Structured, saved
 from harness.indexes.exact import load_faiss
 from harness.measures.neighbours import neighbour_overlap
-from harness.types import InputError, Run, Sparse, silent
+from harness.progress import silent
+from harness.vectors import Run, Sparse
 
 pytest.importorskip("seismic")
 

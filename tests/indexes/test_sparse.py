@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from harness.errors import InputError
 from harness.indexes import sparse
 from harness.indexes.exact import Exact
-from harness.types import InputError, Run, Sparse, silent
+from harness.progress import silent
+from harness.vectors import Run, Sparse
 
 
 def search(queries: np.ndarray, documents: np.ndarray, k: int) -> Run:

@@ -3,11 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.data import Classification, Labelled
+from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.classification import judge, parts
 from harness.measures import Measure
 from harness.measures import probe as probing
-from harness.types import Classification, InputError, Labelled, silent
+from harness.progress import silent
 
 # a text is where it lies on a line; the third test text lies on the wrong side
 TRAIN = Labelled(["-2", "-1", "1", "2"], ["0", "0", "1", "1"])

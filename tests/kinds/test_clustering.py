@@ -5,10 +5,12 @@ from random import Random
 import numpy as np
 import pytest
 
+from harness.data import Clustering
+from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.clustering import judge, parts
 from harness.measures import Measure
-from harness.types import Clustering, InputError, silent
+from harness.progress import silent
 
 # four far corners, ten texts in each; a text says where it lies
 CORNERS = [(0, 0), (0, 9), (50, 0), (50, 9)]

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from harness.data import Pairs
+from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.pairs import judge, parts
 from harness.measures import Measure
-from harness.types import InputError, MultiVector, Pairs, Sparse, silent
+from harness.progress import silent
+from harness.vectors import MultiVector, Sparse
 
 # cosines 1, 0.8, 0.6, 0
 VECTORS = {

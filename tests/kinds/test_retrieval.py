@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from harness.data import Candidates, Changes, Corpus, Qrels, Queries, Retrieval
+from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.retrieval import judge, parts
 from harness.measures import Measure
-from harness.types import Candidates, Changes, Corpus, InputError, Qrels, Queries, Retrieval, Run
+from harness.vectors import Run
 
 CORPUS = Corpus.of(["a", "b", "c", "d"], ["of a", "of b", "of c", "of d"])
 QUERIES = Queries(["q1", "q2", "q3"], ["one", "two", "three"])

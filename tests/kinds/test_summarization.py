@@ -3,10 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.data import Summaries
 from harness.kinds import Verdict
 from harness.kinds.summarization import judge, parts
 from harness.measures import Measure
-from harness.types import Summaries, silent
+from harness.progress import silent
 
 # a text is its vector; one text with two human summaries, one with one
 HUMAN = [["1 0", "0 2"], ["1 0"]]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
+from harness.errors import InputError
 from harness.measures.binary import average_precision, pair_classification, resampled, separation
-from harness.types import InputError
 
 SIMILARITY = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.2])
 GOLD = np.array([1, 1, 0, 1, 0, 0])

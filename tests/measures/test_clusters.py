@@ -5,8 +5,8 @@ from random import Random
 import numpy as np
 import pytest
 
+from harness.errors import InputError
 from harness.measures.clusters import set_v_measures, v_measures
-from harness.types import InputError
 
 # four far corners, ten points in each
 CORNERS = np.float32([[0, 0], [0, 9], [50, 0], [50, 9]])

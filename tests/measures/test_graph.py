@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harness.data import Qrels
 from harness.measures import graph
 from harness.measures.graph import QrelGraph, qrel_graph
 from harness.sources.files import rows
 from harness.sources.folder import folder
 from harness.sources.limit import limit
-from harness.types import Qrels
 from tests.shared import shared
 
 

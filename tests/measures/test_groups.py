@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.data import Changes, Qrels
+from harness.errors import InputError
 from harness.measures.groups import group_minimum, p_mrr, rank_change, ranks, together
-from harness.types import Changes, InputError, Qrels, Run
+from harness.vectors import Run
 
 # two queries with both instructions; the last row has but two results
 RUN = Run(

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.measures import RETRIEVAL, Measure
 from harness.measures.binary import QUALITIES
 from harness.measures.measure import DEFAULTS, KINDS, RANKED
 from harness.measures.pairs import BINARY_MEASURES
 from harness.measures.summaries import SUMMARY_MEASURES
-from harness.types import InputError
 
 PLAIN = sorted({name for names in KINDS.values() for name in names} - set(RANKED))
 

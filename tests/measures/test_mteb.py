@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data import Changes
 from harness.measures.binary import pair_classification
 from harness.measures.clusters import set_v_measures, v_measures
 from harness.measures.groups import group_minimum, p_mrr
 from harness.measures.pairs import similarities
 from harness.measures.probe import probe, undersample
 from harness.measures.summaries import summary_correlations
-from harness.types import Changes, Run
+from harness.vectors import Run
 
 Evaluate = Callable[..., dict[str, Any]]
 SUBSETS = ("one", "two")

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import ranking
+from harness.errors import InputError
 from harness.measures.neighbours import EPSILON, neighbour_overlap, neighbour_recall
-from harness.types import InputError, Run
+from harness.vectors import Run, ranking
 
 
 def run(*rows: list[tuple[int, float]]) -> Run:

@@ -15,7 +15,7 @@ from harness.measures.pairs import (
     similarities,
     token_similarities,
 )
-from harness.types import Sparse
+from harness.vectors import Sparse
 
 KINDS = ("pearson", "spearman")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
 
+from harness.errors import InputError
 from harness.measures import probe as module
 from harness.measures.probe import probe, undersample
-from harness.types import InputError
 
 
 def test_draws_are_those_of_mteb():

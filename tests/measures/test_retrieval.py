@@ -12,10 +12,11 @@ import pytrec_eval
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import ranking, trec
+from harness import trec
+from harness.data import Corpus, Qrels, Queries
 from harness.measures import RETRIEVAL, Measure
 from harness.measures.retrieval import find
-from harness.types import Corpus, Qrels, Queries, Run
+from harness.vectors import Run, ranking
 from tests.shared import shared
 
 Scores = Mapping[str, Mapping[str, float]]  # by query, by document

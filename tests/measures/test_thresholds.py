@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from harness.data import Corpus, Qrels, Queries, Retrieval
+from harness.errors import InputError
 from harness.measures.binary import average_precision
 from harness.measures.thresholds import (
     WAYS,
@@ -26,7 +28,7 @@ from harness.measures.thresholds import (
     told_apart,
     unanswerable,
 )
-from harness.types import Corpus, InputError, Qrels, Queries, Retrieval, Run
+from harness.vectors import Run
 
 DATA = Retrieval(
     corpus := Corpus.of(["d0", "d1", "d2"], ["", "", ""]),

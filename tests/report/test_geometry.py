@@ -11,12 +11,12 @@ from functools import cache
 import pytest
 
 from harness.disk import cache_root
+from harness.errors import InputError
 from harness.report.geometry import figure, page
 from harness.report.tables import write
 from harness.store import Store
 from harness.studies.geometry import Geometry, study
 from harness.studies.truncation import Point
-from harness.types import InputError
 
 CURVES = {
     "truncate": [Point(2, {"R@2": 0.1}), Point(8, {"R@2": 0.3}), Point(32, {"R@2": 0.4})],

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 
 from harness import catalog
-from harness.encoders import ENCODERS
-from harness.pipeline import evaluate
-from harness.report import listings
-from harness.report.tables import Table
-from harness.rewriting import REWRITERS
-from harness.store import Store
-from harness.types import (
+from harness.data import (
     Classification,
     Clustering,
     Corpus,
@@ -27,6 +21,12 @@ from harness.types import (
     Retrieval,
     Summaries,
 )
+from harness.encoders import ENCODERS
+from harness.pipeline import evaluate
+from harness.report import listings
+from harness.report.tables import Table
+from harness.rewriting import REWRITERS
+from harness.store import Store
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.board import of_entries, standings
+from harness.errors import HarnessError, InputError
 from harness.pipeline import evaluate
 from harness.records import save
 from harness.report import page
 from harness.report.page.content import _most_apart, _runs, pack
-from harness.types import HarnessError, InputError
 from tests.report.boards import HOSTILE, entry, small
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'

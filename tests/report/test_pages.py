@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import disk
+from harness.errors import HarnessError
 from harness.report.pages import save
 from harness.report.tables import Table
-from harness.types import HarnessError
 
 NAMES = ["numbers.json", "page.md", "figure.png", "figure.svg"]
 

@@ -11,10 +11,11 @@ import time
 import numpy as np
 import pytest
 
+from harness.errors import EncodingError, HarnessError, InputError
+from harness.progress import silent
 from harness.rerankers import RERANKERS
 from harness.rerankers.api import Served
 from harness.spec import Spec
-from harness.types import EncodingError, HarnessError, InputError, silent
 from tests.server import ANSWER, CLOSE, HALFWAY, HANG, overlap, reply, slow, where
 
 STYLES = ("cohere", "tei")
@@ -161,7 +162,7 @@ CLIENT = """
 import sys
 from pathlib import Path
 from harness.rerankers import RERANKERS
-from harness.types import silent
+from harness.progress import silent
 
 reranker = RERANKERS.create(f"api:m,url={sys.argv[1]},batch=2,concurrency=2")
 pairs = [(f"query {i // 6}", f"text {i}") for i in range(60)]

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.errors import EncodingError, InputError
+from harness.progress import silent
 from harness.rerankers import RERANKERS, reranker_spec
 from harness.rerankers.cross_encoder import CrossEncoderReranker
 from harness.spec import Spec
-from harness.types import EncodingError, InputError, silent
 
 PAIRS = [
     ("cats", "a cat sat on the mat"),

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError, InputError, StoreError
+from harness.progress import silent
 from harness.rewriting import REWRITERS, TextRewriter, chat
-from harness.types import HarnessError, InputError, StoreError, silent
 from tests.server import (
     ANSWER,
     CHUNKS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from harness.progress import silent
 from harness.rewriting import REWRITERS, Feedback, TextRewriter
-from harness.types import silent
 
 
 def test_what_is_registered():

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness.encoders.bm25 import BM25
+from harness.errors import InputError
 from harness.indexes.exact import Exact
+from harness.progress import silent
 from harness.rewriting import REWRITERS, rm3
 from harness.rewriting.rm3 import RM3
-from harness.types import InputError, Run, Sparse, silent
+from harness.vectors import Run, Sparse
 
 
 def expanded(model: RM3, queries, documents, docs, scores) -> np.ndarray:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
+from harness.progress import silent
 from harness.rewriting import REWRITERS, Feedback
 from harness.rewriting.vector_prf import Average, Rocchio
-from harness.types import Dense, InputError, Run, silent
+from harness.vectors import Dense, Run
 
 QUERY = [[1.0, 0.0]]
 DOCUMENTS = [[0.0, 1.0], [1.0, 1.0], [0.0, 2.0], [50.0, 50.0]]

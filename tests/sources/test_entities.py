@@ -19,9 +19,9 @@ import pytest
 import Stemmer
 
 from harness import catalog
+from harness.data import Retrieval
 from harness.sources import SOURCES
 from harness.sources.entities import entities
-from harness.types import Retrieval
 from tests.sources.writing import complaint
 
 

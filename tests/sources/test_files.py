@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.sources import files
-from harness.types import InputError
 from tests.sources.writing import complaint, write_bytes, write_rows
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True)

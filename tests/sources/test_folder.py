@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.data import Retrieval, text_digest
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
-from harness.types import Retrieval, text_digest
 from tests.shared import shared
 from tests.sources.writing import (
     CORPUS,

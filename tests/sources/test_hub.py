@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from harness import catalog
+from harness.data import Classification, Clustering, Pairs, Retrieval
 from harness.pipeline import evaluate
 from harness.sources import files
 from harness.sources.folder import folder
 from harness.sources.hub import hub
-from harness.types import Classification, Clustering, Pairs, Retrieval
 from tests.shared import shared
 from tests.sources.writing import (
     CORPUS,

@@ -22,11 +22,11 @@ from bm25s.tokenization import STOPWORDS_EN
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from harness.data import Retrieval, text_digest
 from harness.sources import SOURCES
 from harness.sources.files import rows
 from harness.sources.folder import folder
 from harness.sources.limit import limit
-from harness.types import Retrieval, text_digest
 from tests.shared import shared
 from tests.sources.writing import complaint
 

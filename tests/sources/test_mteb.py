@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data import Origin
+from harness.errors import InputError
 from harness.measures import Measure
 from harness.sources import SOURCES
 from harness.sources import mteb as module
-from harness.types import InputError, Origin
 from tests.mteb_tasks import declare, package, searched, table
 from tests.sources.writing import complaint
 

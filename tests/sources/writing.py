@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from harness.types import InputError
+from harness.errors import InputError
 
 Rows = Sequence[dict[str, Any]]
 

@@ -16,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import catalog
+from harness.data import Corpus, Qrels, Queries
+from harness.errors import HarnessError, InputError
 from harness.store import Store
 from harness.studies import capacity
 from harness.studies.capacity import critical, exact, free, relevance, study
@@ -25,7 +27,6 @@ from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
 from harness.studies.capacity.relevance import Relevance, judged, subsets
 from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
 from harness.studies.truncation import Point
-from harness.types import Corpus, HarnessError, InputError, Qrels, Queries
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SHORT = Protocol(iterations=50)

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from harness import catalog, ranking
+from harness import catalog
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.pipeline import evaluate
 from harness.spec import Entry
 from harness.store import Store
 from harness.studies.comparison import Comparison, study, sweep
 from harness.studies.subject import Interval
-from harness.types import Embeddings, InputError, MultiVector, Sparse
+from harness.vectors import Embeddings, MultiVector, Sparse, ranking
 from tests.fakes import Counting, beir
 
 SECOND, FOURTH = 0.6309298, 0.4306766  # 1 / log2(3), 1 / log2(5): nDCG of the one relevant there

@@ -11,11 +11,11 @@ import pytest
 from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.measures.binary import average_precision
 from harness.store import Store
 from harness.studies import cutoff
 from harness.studies.cutoff import study
-from harness.types import InputError
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

@@ -11,10 +11,11 @@ import pytest
 
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.store import Store
 from harness.studies.filters import FACTORS, SELECTIVITIES, Filters, study
-from harness.types import InputError, Run
+from harness.vectors import Run
 from tests.fakes import Counting, beir
 
 MODEL = "hashing,dim=32"

@@ -11,12 +11,13 @@ import pytest
 
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.hnswlib_graph import Hnswlib
 from harness.store import Store
 from harness.studies.funnel import study
 from harness.studies.subject import Interval
-from harness.types import Dense, InputError
+from harness.vectors import Dense
 from tests.fakes import Counting, beir
 
 TASK = "limit,docs=60,queries=30,k=3,attributes=5"

@@ -14,6 +14,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist, pdist
 
 from harness.disk import cache_root
+from harness.errors import InputError
 from harness.store import Store
 from harness.studies import geometry
 from harness.studies.geometry import (
@@ -35,7 +36,6 @@ from harness.studies.geometry import (
     uniform_uniformity,
     uniformity,
 )
-from harness.types import InputError
 from tests.fakes import beir
 from tests.shared import shared
 

@@ -12,13 +12,14 @@ import pytest
 
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.spec import parse
 from harness.store import Store
 from harness.studies import insertion
 from harness.studies.insertion import Graph, Order, query_lid, ranks, study, sweep
 from harness.studies.subject import Interval
-from harness.types import Dense, InputError, Run
+from harness.vectors import Dense, Run
 from tests.fakes import Counting, beir
 
 TASK = "limit,docs=60,queries=30,k=2,attributes=5"

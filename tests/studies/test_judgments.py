@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from harness.disk import cache_root
+from harness.errors import InputError
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from harness.store import Store
 from harness.studies.judgments import SELECTIONS, study
-from harness.types import InputError
 from tests.fakes import beir
 
 # a, b and c are relevant, x is judged and is not; nobody judged y and z

@@ -11,10 +11,10 @@ import pytest
 from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.spec import Entry
 from harness.store import Store
 from harness.studies.prompts import PROMPTS, Prompt, read, study
-from harness.types import InputError
 from tests.fakes import Counting, beir
 
 RIGHT = {  # queries that find their document first, by what stands before them

@@ -11,11 +11,13 @@ import pytest
 
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, Encoded
+from harness.errors import InputError
 from harness.indexes import INDEXES
+from harness.progress import silent
 from harness.store import Store
 from harness.studies import proxy
 from harness.studies.proxy import NEVER, ONCE, REPEATS, study
-from harness.types import InputError, MultiVector, Run, silent
+from harness.vectors import MultiVector, Run
 from tests.fakes import Counting, beir
 
 SMALL = "muvera,repetitions=3,bits=2,projection=0"

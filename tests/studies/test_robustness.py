@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import catalog
+from harness.data import Candidates
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.store import Store
 from harness.studies import perturb, robustness, subject
 from harness.studies.robustness import KNOWN, spread, study
 from harness.studies.subject import Interval
-from harness.types import Candidates, InputError
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.disk import cache_root
+from harness.errors import InputError
 from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from harness.store import Store
 from harness.studies.scale import any_of, cap, places, study
-from harness.types import InputError
 from tests.fakes import beir
 
 MODEL = "hashing,dim=64"

@@ -11,10 +11,10 @@ import pytest
 from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.pipeline import evaluate
 from harness.store import Store
 from harness.studies.truncation import Point, curve
-from harness.types import InputError
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

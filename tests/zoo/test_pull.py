@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness import zoo
-from harness.types import InputError, StoreError
+from harness.errors import InputError, StoreError
 from harness.zoo import pull as module
 from harness.zoo.pull import pull, remove
 from tests.zoo.wheels import FILES, entry, write_wheel

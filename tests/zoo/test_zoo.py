@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import zoo
-from harness.types import InputError
+from harness.errors import InputError
 from tests.zoo.wheels import FILES, entry, write_wheel
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

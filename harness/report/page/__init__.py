@@ -20,8 +20,9 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from harness import disk
+from harness.errors import HarnessError, InputError, reason
+from harness.progress import Progress, silent
 from harness.report.page.content import content
-from harness.types import HarnessError, InputError, Progress, reason, silent
 
 if TYPE_CHECKING:
     from harness.board import Board, Standings

@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness import records
+from harness.arrays import Float64
+from harness.errors import InputError
+from harness.progress import Progress
 from harness.report import tables
-from harness.types import Float64, InputError, Progress
 
 if TYPE_CHECKING:
     from harness.board import Board, Entry, Standing, Standings

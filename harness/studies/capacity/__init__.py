@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import catalog
+from harness.data import Retrieval
+from harness.errors import InputError
+from harness.progress import Progress, silent
 from harness.store import Store
 from harness.studies import truncation
 from harness.studies.capacity.critical import Critical, Trials, critical_n
@@ -14,7 +17,6 @@ from harness.studies.capacity.exact import PRECISIONS, Exact, oracle
 from harness.studies.capacity.free import Trial
 from harness.studies.capacity.relevance import Relevance, judged
 from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
-from harness.types import InputError, Progress, Retrieval, silent
 
 ENOUGH = 8  # critical numbers for a cubic: twice its coefficients
 FREE_DIMS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

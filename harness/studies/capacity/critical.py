@@ -10,9 +10,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from harness.disk import write_whole
+from harness.errors import HarnessError, InputError, reason
+from harness.progress import Progress, silent
 from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
 from harness.studies.capacity.relevance import Relevance, subsets
-from harness.types import HarnessError, InputError, Progress, reason, silent
 
 MOST = 1024  # documents
 

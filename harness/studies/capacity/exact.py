@@ -13,9 +13,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from harness.arrays import Float64
 from harness.disk import available_memory
+from harness.errors import InputError
 from harness.studies.capacity.relevance import Relevance, require_room
-from harness.types import Float64, InputError
 
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)

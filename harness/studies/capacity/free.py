@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.disk import available_memory
+from harness.errors import InputError
+from harness.progress import Progress, silent
 from harness.studies.capacity.relevance import Relevance, require_room
-from harness.types import InputError, Progress, silent
 
 if TYPE_CHECKING:
     import torch

@@ -9,8 +9,10 @@ from math import comb
 
 import numpy as np
 
+from harness.arrays import Int64
+from harness.data import Qrels
 from harness.disk import available_memory
-from harness.types import InputError, Int64, Qrels
+from harness.errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from math import ceil, lgamma, log1p
 
 import numpy as np
 
-from harness.types import InputError
+from harness.errors import InputError
 
 # Weller et al. 2025 (arXiv 2508.21038), Table 6: the largest number of documents whose every pair
 # free vectors of d dimensions returned, for d = 4, 5, ... 45

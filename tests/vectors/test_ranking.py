@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import ranking
-from harness.types import Run
+from harness.vectors import Run, ranking
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 HUGE, TINY = 3.4028234663852886e38, 1.401298464324817e-45  # FLT_MAX and the smallest denormal

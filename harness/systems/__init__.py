@@ -12,13 +12,14 @@ from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from harness import single
+from harness.data import Retrieval
 from harness.encoders import ENCODERS, encoder_spec
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.records import System
 from harness.rerankers import RERANKERS
 from harness.single import Ranked, Request
 from harness.spec import Registry, Spec, bare, parse, split, unknown
-from harness.types import InputError, Retrieval
 
 N = TypeVar("N", int | None, float)
 
@@ -34,7 +35,7 @@ class Retriever(Protocol):
         """Its ranking of the documents. spec: what it was asked by."""
 
 
-RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.retrievers")
+RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems")
 
 
 def served(model: str) -> tuple[str, str | None]:

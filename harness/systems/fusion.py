@@ -13,13 +13,15 @@ from typing import Literal
 
 import numpy as np
 
-from harness import ranking
+from harness.arrays import Float64, Int64
+from harness.data import Retrieval
+from harness.errors import InputError
 from harness.phases import TUNING
-from harness.retrievers import RETRIEVERS, combined, rank, together, told
 from harness.rewriting import REWRITERS, Feedback
 from harness.single import Ranked, Request
 from harness.spec import bare, split
-from harness.types import Float64, InputError, Int64, Retrieval, Run
+from harness.systems import RETRIEVERS, combined, rank, together, told
+from harness.vectors import Run, ranking
 
 Norm = Literal["min-max", "z-score", "theoretical", "none"]
 Interpolate = Literal["after", "before", "both"]

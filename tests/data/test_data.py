@@ -9,29 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.types import (
-    TOO_LARGE,
+from harness.arrays import TOO_LARGE
+from harness.data import (
     Candidates,
     Changes,
     Classification,
     Clustering,
     Corpus,
-    Dense,
-    EncodingError,
-    HarnessError,
-    InputError,
     Labelled,
     Origin,
     Pairs,
     Qrels,
     Queries,
     Retrieval,
-    StoreError,
     Summaries,
-    reason,
-    silent,
     text_digest,
 )
+from harness.errors import EncodingError, HarnessError, InputError, StoreError, reason
+from harness.progress import silent
+from harness.vectors import Dense
 
 QUICK = settings(max_examples=100, deadline=None, derandomize=True)
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.pipeline import evaluate
+from harness.progress import Progress
 from harness.rerankers import RERANKERS, Scored
 from harness.spec import Entry
 from harness.store import Store
-from harness.types import InputError, Progress
 from tests.fakes import Counting, beir
 
 DOCUMENTS = {"a": "apple", "b": "apple banana", "c": "apple cherry fig", "d": "apple date egg fig"}

@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.errors import InputError
 from harness.pipeline import evaluate
 from harness.records import System
-from harness.retrievers import RETRIEVERS, resolve, served
-from harness.retrievers.fusion import by_rank, by_score, normalised
 from harness.single import Ranked
 from harness.store import Store
-from harness.types import InputError, Run
+from harness.systems import RETRIEVERS, resolve, served
+from harness.systems.fusion import by_rank, by_score, normalised
+from harness.vectors import Run
 from tests.fakes import beir
 from tests.shared import shared
 

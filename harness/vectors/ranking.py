@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.types import Float32, Int32, Int64, Run
+from harness.arrays import Float32, Int32, Int64
+from harness.vectors import Run
 
 Keys = NDArray[np.uint64]
 Cells = tuple[Int64, Int32]  # rows of queries, ascending, and of documents [p]

@@ -7,17 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness import ranking, single
+from harness import single
+from harness.arrays import Float32, Int32, Int64
+from harness.data import Retrieval
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder
+from harness.errors import InputError
 from harness.indexes import pairwise
 from harness.kinds import Parts
+from harness.progress import silent
 from harness.records import System
 from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
-from harness.retrievers import RETRIEVERS, combined, rank, together, told
 from harness.single import Ranked, Request, spent
 from harness.spec import bare, unknown
-from harness.types import Float32, InputError, Int32, Int64, Retrieval, Run, silent
+from harness.systems import RETRIEVERS, combined, rank, together, told
+from harness.vectors import Run, ranking
 
 
 @RETRIEVERS.register("rerank")

@@ -1,0 +1,110 @@
+"""What texts become: one vector each, sparse or dense, or one a token; and a run, a ranking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from harness.arrays import Float32, Int32, Int64
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
+
+Representation = Literal["dense", "sparse", "multi-vector"]
+
+
+@dataclass(frozen=True)
+class Dense:
+    """One vector a text: values float32 [n, d], which may be a memory map."""
+
+    values: Float32
+
+    @property
+    def width(self) -> int:
+        """Dimensions."""
+        return int(self.values.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        return int(self.values.nbytes)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """One sparse vector a text: matrix float32 CSR [n, v]."""
+
+    matrix: csr_matrix
+
+    @property
+    def width(self) -> int:
+        """Terms that a vector can weigh."""
+        return int(self.matrix.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        matrix = self.matrix
+        return int(matrix.data.nbytes + matrix.indices.nbytes + matrix.indptr.nbytes)
+
+    def __len__(self) -> int:
+        return int(self.matrix.shape[0])
+
+
+@dataclass(frozen=True)
+class MultiVector:
+    """One vector for each token of a text (late interaction).
+
+    values: float32 [t, d], the tokens of all texts in a row, which may be a memory map; offsets:
+    int64 [n+1], text i has the tokens from offsets[i] up to offsets[i+1].
+    """
+
+    values: Float32
+    offsets: Int64
+
+    @property
+    def lengths(self) -> Int64:
+        """[n]: vectors of each text."""
+        return np.diff(self.offsets)
+
+    @property
+    def width(self) -> int:
+        """Dimensions."""
+        return int(self.values.shape[1])
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the vectors take."""
+        return int(self.values.nbytes + self.offsets.nbytes)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+Embeddings = Dense | Sparse | MultiVector
+
+
+def alone(vectors: Embeddings, row: int) -> Embeddings:
+    """One text's vectors, as a set of one."""
+    if isinstance(vectors, Sparse):
+        return Sparse(vectors.matrix[row : row + 1])
+    if isinstance(vectors, MultiVector):
+        low, high = vectors.offsets[row : row + 2]
+        return MultiVector(vectors.values[low:high], np.array([0, high - low]))
+    return Dense(vectors.values[row : row + 1])
+
+
+@dataclass(frozen=True)
+class Run:
+    """A ranking for every query: docs int32 [q, k], scores float32 [q, k].
+
+    Score descending, ties by row descending; -1 pads a row with fewer than k results.
+    """
+
+    docs: Int32
+    scores: Float32
