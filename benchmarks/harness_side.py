@@ -20,12 +20,12 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.api import evaluate
 from harness.data import Corpus, Qrels, Queries
 from harness.indexes import INDEXES
 from harness.measures import RETRIEVAL
 from harness.measures.retrieval import find
 from harness.phases import Clock, peak_mb
-from harness.pipeline import evaluate
 from harness.sources import files
 from harness.store import Store
 from harness.vectors import Dense

@@ -10,9 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.api import evaluate, evaluate_run
     from harness.encoders.own import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
-    from harness.pipeline import Evaluation, evaluate, evaluate_run
+    from harness.evaluation import Evaluation
 
 __all__ = [
     "EncodingError",
@@ -26,9 +27,9 @@ __all__ = [
 ]
 
 _HOME = {
-    "Evaluation": "pipeline.Evaluation",
-    "evaluate": "pipeline.evaluate",
-    "evaluate_run": "pipeline.evaluate_run",
+    "Evaluation": "evaluation.Evaluation",
+    "evaluate": "api.evaluate",
+    "evaluate_run": "api.evaluate_run",
     "model": "encoders.own.register",
 }
 

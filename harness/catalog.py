@@ -8,7 +8,7 @@ Where a suite has the name of a task, suite:NAME stands for the suite.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import entry_points
@@ -54,14 +54,26 @@ class Definition:
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is asked. spec: as given; source: the full spec of its data, defaults filled in."""
+class TaskEntry:
+    """What is asked, without its data.
+
+    Attributes:
+        spec: As given.
+        source: The full spec of its data, defaults filled in.
+        definition: Its table in a TOML file, or one made up for a source.
+        exclude_self: As asked; None for what the data's makers do.
+        reads: What its data are read by: the source as it was asked for.
+    """
 
     spec: str
     source: Spec
     definition: Definition
     exclude_self: bool | None
-    load: Callable[[], Data] = field(repr=False)
+    reads: Spec
+
+    def load(self) -> Data:
+        """Read the data. Raises InputError for data that are absent or wrong."""
+        return SOURCES.create(self.reads)
 
     def instructions(self, data: Data) -> Mapping[str, str]:
         """What the task asks for, by role: the definition's, or its source's."""
@@ -193,7 +205,7 @@ def expand(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def task(text: str) -> Task:
+def task(text: str) -> TaskEntry:
     """Look a task spec up, without loading its data.
 
     Raises InputError for an unknown name, with the choices and the nearest one.
@@ -218,10 +230,10 @@ def task(text: str) -> Task:
         sources = [f"{entry.name}:..." for entry in SOURCES.entries() if entry.target is not None]
         raise unknown("task", full_name, {*known, *suites(), *sources})
     source = SOURCES.resolve(asked)
-    return Task(
+    return TaskEntry(
         str(spec),
         source,
         definition,
         definition.exclude_self if exclude is None else exclude == "true",
-        lambda: SOURCES.create(asked),
+        asked,
     )

@@ -20,6 +20,29 @@ PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over queries, or a correlation, and its bootstrap interval; None: not defined."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+
+def estimate(values: Float64, seed: int = 0) -> Estimate:
+    """The mean of values [q] with its 95 % bootstrap interval.
+
+    Equal seeds draw equal queries, so that differences are paired.
+    """
+    low, high = bootstrap_means(values[None, :], seed)
+    return Estimate(float(values.mean()), float(low[0]), float(high[0]))
+
+
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
     """Percentile bootstrap interval of each row's mean (Efron and Tibshirani 1993, ch. 13).
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from harness import board, records
+from harness.api import evaluate
 from harness.board import Entry, of_entries, standings
 from harness.errors import InputError
-from harness.pipeline import Evaluation, evaluate
+from harness.evaluation import Evaluation
 from tests.shared import shared
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"

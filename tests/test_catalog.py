@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from harness import catalog
+from harness.api import evaluate
 from harness.catalog import Definition, Suite
 from harness.data import Pairs, Retrieval
 from harness.measures import Measure
-from harness.pipeline import evaluate
 from harness.sources import SOURCES
 from harness.spec import LISTED, parse
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows

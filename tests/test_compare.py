@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness import compare, records, stats
+from harness.api import evaluate
 from harness.compare import IncomparableError, Item, difference, side
 from harness.errors import InputError
 from harness.measures.pairs import correlation
-from harness.pipeline import evaluate
 from harness.records import Rewriting, Score, Search
 from tests.comparable import record, saved
 

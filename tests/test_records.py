@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 
 from harness import disk, records
+from harness.api import evaluate
 from harness.errors import HarnessError, InputError
-from harness.pipeline import Evaluation, evaluate
+from harness.evaluation import Evaluation
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness import disk
+from harness.api import evaluate
 from harness.data import Role
 from harness.disk import cache_root
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, StoreError
-from harness.pipeline import evaluate
 from harness.store import Embedded, Store
 from harness.vectors import MultiVector, Representation, Sparse
 from tests.fakes import Counting, beir
@@ -83,10 +83,10 @@ def test_two_tasks_that_share_documents_encode_them_once(tmp_path):
     store, encoder = Store(tmp_path / "store"), Counting()
     for task in (one, two):
         # the record names an encoder that specs know; the one that is loaded counts
-        evaluate("hashing,dim=4", task, store=store, opened={"hashing,dim=4": encoder})
+        evaluate(encoder, task, store=store)
     assert sorted(encoder.seen) == sorted([*more.values(), "number 1", "number 2"])
     assert len(encoder.loads) == 2
-    evaluate("hashing,dim=4", two, store=store, opened={"hashing,dim=4": encoder})
+    evaluate(encoder, two, store=store)
     assert len(encoder.loads) == 2  # nothing was missing: the weights stayed on the disk
 
 

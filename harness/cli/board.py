@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -279,17 +279,19 @@ def _evaluated(
 ) -> list[Path]:
     """Records of a model on a baseline's tasks, searched and measured as there."""
     from harness import records
-    from harness.pipeline import evaluate
+    from harness.session import Session
 
-    store, opened, made = open_store(cache), dict[str, Any](), []
+    session, made = Session(open_store(cache), seed), []
     for task, (_, record) in held.tasks.items():
         with terminal.showing(f"{model} on {task}", quiet) as progress:
-            found = evaluate(
-                model, record.task.spec, record.search.spec if record.search else "exact",
+            session.progress = progress
+            found = session.evaluate(
+                model,
+                record.task.spec,
+                index=record.search.spec if record.search else "exact",
                 rewrite=record.rewriting.spec if record.rewriting else "none",
-                measures=list(record.scores), store=store, seed=seed, opened=opened,
-                progress=progress,
-            )  # fmt: skip
+                measures=list(record.scores),
+            )
         made.append(records.save(found.record, found.per_query, out))
     return made
 

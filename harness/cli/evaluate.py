@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,11 +29,11 @@ from harness.cli.common import (
 )
 from harness.data import Retrieval
 from harness.errors import HarnessError, InputError, reason
-from harness.progress import Progress
 
 if TYPE_CHECKING:
-    from harness.pipeline import Evaluation
+    from harness.evaluation import Evaluation
     from harness.records import Record
+    from harness.session import Session
     from harness.store import Store
 
 DEFAULT_MODELS = ["minilm", "bm25"]
@@ -119,17 +118,18 @@ def measured(
 ) -> tuple[list[Done], list[Failed]]:
     """Measure every system on every task, and write the records; one that fails stops no other."""
     tasks = _checked(systems, tasks, index, rewrite, measures)
-    done, failed = list[Done](), list[Failed]()
+    from harness.session import Session
+
+    session, done, failed = Session(store, seed), list[Done](), list[Failed]()
+    asked = {"index": index, "rewrite": rewrite, "measures": measures, "latency": latency}
     for system in systems:
-        one = partial(
-            _one, system, index=index, rewrite=rewrite, measures=measures, seed=seed,
-            store=store, latency=latency, opened={},
-        )  # fmt: skip
+        session.release()
         for name in tasks:
             pair = f"{system} on {name}"
             try:
                 with terminal.showing(pair, quiet) as progress:
-                    found = one(name, progress=progress)
+                    session.progress = progress
+                    found = _one(session, system, name, asked)
                     done.append((_kept(found, out, trec), found.record))
             except Exception as error:
                 if os.environ.get("HARNESS_DEBUG"):
@@ -173,28 +173,11 @@ def _checked(
     return expanded
 
 
-def _one(
-    system: str | Path,
-    task: str,
-    *,
-    index: str,
-    rewrite: str,
-    measures: Sequence[str],
-    seed: int,
-    store: Store,
-    latency: int,
-    opened: dict[str, Any],
-    progress: Progress,
-) -> Evaluation:
-    """Measure one model or run file; a model is opened once and kept in `opened`."""
-    from harness.pipeline import evaluate, evaluate_run
-
+def _one(session: Session, system: str | Path, task: str, asked: Mapping[str, Any]) -> Evaluation:
+    """Measure one system or run file."""
     if isinstance(system, Path):
-        return evaluate_run(system, task, measures=measures, seed=seed, progress=progress)
-    return evaluate(
-        system, task, index, rewrite=rewrite, measures=measures, store=store, seed=seed,
-        latency=latency, opened=opened, progress=progress,
-    )  # fmt: skip
+        return session.evaluate_run(system, task, measures=asked["measures"])
+    return session.evaluate(system, task, **asked)
 
 
 def _kept(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:

@@ -50,7 +50,7 @@ def _size(definition: catalog.Definition) -> str:
     return ", ".join(f"{count:,} {noun}" for noun, count in parts.items() if count is not None)
 
 
-def task(asked: catalog.Task) -> list[Table]:
+def task(asked: catalog.TaskEntry) -> list[Table]:
     """One task: what it is, counted from its data, and samples of it."""
     data = asked.load()
     definition = asked.definition

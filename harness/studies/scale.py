@@ -119,7 +119,7 @@ class _Nested:
     they come in; so a corpus of m documents are those below m.
     """
 
-    task: catalog.Task
+    task: catalog.TaskEntry
     data: Retrieval
     measure: Measure
     exclude_self: bool

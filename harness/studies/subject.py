@@ -28,7 +28,7 @@ from harness.vectors import Dense, Embeddings, Representation, Run
 class Subject:
     """A task with the vectors of its texts as the model returned them, by part."""
 
-    task: catalog.Task
+    task: catalog.TaskEntry
     data: Retrieval | Pairs
     similarity: str
     vectors: Mapping[str, Embeddings]
@@ -94,7 +94,7 @@ def searched(subject: Subject) -> tuple[Retrieval, Measure]:
     return _collection(subject.task, subject.data, ())
 
 
-def collection(task: str, measure: str = "") -> tuple[catalog.Task, Retrieval, Measure]:
+def collection(task: str, measure: str = "") -> tuple[catalog.TaskEntry, Retrieval, Measure]:
     """A task that is searched, its data, and the measure asked for or its main one.
 
     Raises InputError for a task of another kind, or a measure of groups of queries.
@@ -104,7 +104,7 @@ def collection(task: str, measure: str = "") -> tuple[catalog.Task, Retrieval, M
 
 
 def _collection(
-    task: catalog.Task, data: Data, measures: Sequence[str]
+    task: catalog.TaskEntry, data: Data, measures: Sequence[str]
 ) -> tuple[Retrieval, Measure]:
     if not isinstance(data, Retrieval):
         raise InputError(f"{task.spec} is a task of {data.kind}: expected retrieval")

@@ -18,6 +18,7 @@ from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.records import System
 from harness.rerankers import RERANKERS
+from harness.rewriting import REWRITERS
 from harness.single import Ranked, Request
 from harness.spec import Registry, Spec, bare, parse, split, unknown
 
@@ -30,6 +31,10 @@ class Retriever(Protocol):
     @property
     def parts(self) -> Sequence[str]:
         """What it is made of."""
+
+    @property
+    def readers(self) -> Sequence[Mapping[str, object]]:
+        """Fingerprints of models that score what the parts find."""
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Its ranking of the documents. spec: what it was asked by."""
@@ -81,6 +86,32 @@ def _created(spec: Spec) -> Retriever:
             raise
         hint = f"a part with commas stands in brackets, as {spec.name}:[bm25,k1=0.9]"
         raise InputError(f"{error} ({hint})") from None
+
+
+def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[str, object]:
+    """All that decides a system's rankings, known before anything is encoded: full specs, and
+    fingerprints of every model in it.
+
+    Raises:
+        InputError: A name is unknown, or a model cannot be had.
+    """
+    named, its_own = served(model)
+    index, spec = its_own or index, parse(named)
+    if spec.name in RETRIEVERS:
+        retriever = _created(spec)
+        parts = [identity(part, index, rewrite) for part in retriever.parts]
+        return {
+            "full": str(RETRIEVERS.resolve(spec)),
+            "parts": parts,
+            "readers": [dict(reader) for reader in retriever.readers],
+        }
+    encoder = encoder_spec(spec)
+    return {
+        "full": str(ENCODERS.resolve(encoder)),
+        "fingerprint": dict(ENCODERS.create(encoder).fingerprint()),
+        "index": str(INDEXES.resolve(index)),
+        "rewrite": str(REWRITERS.resolve(rewrite)),
+    }
 
 
 def rank(model: str, data: Retrieval, request: Request) -> Ranked:

@@ -86,6 +86,11 @@ class Fusion:
         if self.depth < 1:
             raise InputError(f"fusion: depth={self.depth}: expected at least 1")
 
+    @property
+    def readers(self) -> tuple[()]:
+        """None: scores are those of the parts."""
+        return ()
+
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by each, and combine; around feedback as `interpolate` says."""
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)

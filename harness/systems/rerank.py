@@ -51,6 +51,13 @@ class Rerank:
         """The first stage; what reads again finds nothing alone."""
         return (bare(self.first),)
 
+    @property
+    def readers(self) -> tuple[Mapping[str, object]]:
+        """The fingerprint of what reads again."""
+        second = reranker_spec(self.target)
+        known = RERANKERS if second.name in RERANKERS else ENCODERS
+        return (known.create(second).fingerprint(),)
+
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by the first stage, score its best again, and put these first."""
         if data.corpus.parents is not None:

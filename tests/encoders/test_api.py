@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pytest
 
+from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.encoders.api import Served
 from harness.errors import EncodingError, HarnessError, InputError
-from harness.pipeline import evaluate
 from harness.spec import Spec
 from harness.store import Store
 from tests.server import (

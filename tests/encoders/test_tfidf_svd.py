@@ -10,10 +10,10 @@ from sklearn.metrics.pairwise import cosine_similarity
 from sklearn.pipeline import make_pipeline
 from threadpoolctl import threadpool_limits
 
+from harness.api import evaluate
 from harness.encoders import ENCODERS, CollectionEncoder
 from harness.encoders.tfidf_svd import TfidfSvd
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from tests.shared import shared
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from harness.api import evaluate
 from harness.encoders import ENCODERS
-from harness.pipeline import evaluate
 from tests.encoders.refusals import refused
 from tests.fakes import beir
 

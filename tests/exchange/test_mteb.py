@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness import records
+from harness.api import evaluate
 from harness.errors import InputError
 from harness.exchange import mteb
-from harness.pipeline import evaluate
 from harness.records import Record
 from tests.shared import shared
 

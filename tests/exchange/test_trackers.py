@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from harness import records
+from harness.api import evaluate
 from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
 from harness.phases import Phase
-from harness.pipeline import evaluate
 from harness.records import Record, Rewriting
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from harness import catalog
+from harness.api import evaluate
 from harness.data import (
     Classification,
     Clustering,
@@ -22,7 +23,6 @@ from harness.data import (
     Summaries,
 )
 from harness.encoders import ENCODERS
-from harness.pipeline import evaluate
 from harness.report import listings
 from harness.report.tables import Table
 from harness.rewriting import REWRITERS

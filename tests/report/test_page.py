@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.api import evaluate
 from harness.board import of_entries, standings
 from harness.errors import HarnessError, InputError
-from harness.pipeline import evaluate
 from harness.records import save
 from harness.report import page
 from harness.report.page.content import _most_apart, _runs, pack

@@ -7,7 +7,7 @@ import io
 import json
 from functools import cache
 
-from harness.pipeline import evaluate
+from harness.api import evaluate
 from harness.records import Record, Rewriting, Score
 from harness.report.tables import (
     Table,

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from harness.api import evaluate
 from harness.data import Retrieval, text_digest
-from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from tests.shared import shared
 from tests.sources.writing import (

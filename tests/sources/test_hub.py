@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from harness import catalog
+from harness.api import evaluate
 from harness.data import Classification, Clustering, Pairs, Retrieval
-from harness.pipeline import evaluate
 from harness.sources import files
 from harness.sources.folder import folder
 from harness.sources.hub import hub

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from harness.pipeline import evaluate
+from harness.api import evaluate
 from harness.sources.folder import folder
 from harness.sources.irds import irds
 from tests.sources.writing import CORPUS, complaint, write_bytes, write_collection

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.pipeline import evaluate
+from harness.api import evaluate
 from harness.sources.labels import classification, clustering
 from tests.sources.writing import Rows, complaint, write_bytes, write_rows
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.pipeline import evaluate
+from harness.api import evaluate
 from harness.sources.pairs import pairs
 from tests.shared import shared
 from tests.sources.writing import complaint, write_bytes, write_rows

@@ -10,10 +10,10 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from harness import catalog
+from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.pipeline import evaluate
 from harness.spec import Entry
 from harness.store import Store
 from harness.studies.comparison import Comparison, study, sweep

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.api import evaluate
 from harness.disk import cache_root
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from harness.store import Store
 from harness.studies.judgments import SELECTIONS, study

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.api import evaluate
 from harness.disk import cache_root
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.sources.folder import folder
 from harness.store import Store
 from harness.studies.scale import any_of, cap, places, study

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from harness import catalog
+from harness.api import evaluate
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.store import Store
 from harness.studies.truncation import Point, curve
 from tests.fakes import Counting, beir

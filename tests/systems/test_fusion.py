@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.api import evaluate
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.records import System
 from harness.single import Ranked
 from harness.store import Store

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.pipeline import evaluate
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Scored
 from harness.spec import Entry
@@ -70,13 +70,15 @@ def test_bm25_then_a_reader_of_pairs(task, longest, tmp_path):
 
 
 def test_only_documents_that_are_scored_are_encoded(task, tmp_path, monkeypatch):
-    seen = Counting()
+    seen, create = Counting(), ENCODERS.create
+    monkeypatch.setattr(
+        ENCODERS, "create", lambda spec: seen if str(spec) == "hashing" else create(spec)
+    )
     found = evaluate(
         "rerank:hashing,first=bm25,depth=2",
         task,
         measures=["RR@10"],
         store=Store(tmp_path / "store"),
-        opened={"hashing": seen},
     )
     assert sorted(seen.seen) == ["apple", "apple", "apple banana", "zebra"]
     assert sorted(found.run.docs[0, :2].tolist()) == [0, 1]

@@ -14,11 +14,11 @@ import pytest
 
 import harness
 from harness import catalog, records
+from harness.api import evaluate, evaluate_run
 from harness.encoders import ENCODERS
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
 from harness.phases import Clock, peak_mb
-from harness.pipeline import evaluate, evaluate_run
 from harness.rewriting import REWRITERS
 from harness.store import Store
 from tests.fakes import Counting, beir
@@ -220,9 +220,7 @@ def shouting():
 @pytest.mark.usefixtures("shouting")
 def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     encoder = Counting()
-    found = evaluate(
-        "hashing", small, rewrite="shouting", opened={"hashing": encoder}, measures=["R@2"]
-    )
+    found = evaluate(encoder, small, rewrite="shouting", measures=["R@2"])
     assert set(encoder.seen) - set(DOCUMENTS.values()) == {
         "loud car",
         "loud red apple",
@@ -232,7 +230,7 @@ def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     assert found.record.rewriting.details == {"by": "hand"}
     assert "rewrite" in [phase.name for phase in found.record.phases]
     assert found.data.queries.texts[0] == "red apple"  # the task stays what it is
-    plain = evaluate("hashing", small, opened={"hashing": Counting()}, measures=["R@2"]).record
+    plain = evaluate(Counting(), small, measures=["R@2"]).record
     assert found.record.task.fingerprint == plain.task.fingerprint
 
 
@@ -386,7 +384,7 @@ def test_an_encoder_that_returns_nan_is_an_encoding_error(small, tmp_path):
             return np.full(4, np.nan, np.float32)
 
     with pytest.raises(EncodingError, match="returned NaN or infinity for 4 of 4 texts"):
-        evaluate("hashing", small, store=Store(tmp_path / "store"), opened={"hashing": Broken()})
+        evaluate(Broken(), small, store=Store(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("encoder", ["hashing,dim=64", "bm25,k1=0.9,b=0.4", "hashing"])
@@ -483,7 +481,7 @@ def test_dot_product_models_are_not_normalised(tmp_path):
             return {"algorithm": "dot"}
 
     cosine = evaluate("hashing", task, measures=["P@1"])
-    dot = evaluate("hashing", task, measures=["P@1"], opened={"hashing": Dot()})
+    dot = evaluate(Dot(), task, measures=["P@1"])
     assert cosine.record.main.mean == 0.0
     assert dot.record.main.mean == 1.0
     assert dot.run.scores[0].tolist() == [3.0]
@@ -495,7 +493,7 @@ def test_the_public_names_are_functions_however_they_are_reached():
         import harness
         assert callable(harness.evaluate), harness.evaluate
         assert callable(harness.evaluate), "the second time it is the module"
-        import harness.pipeline
+        import harness.api
         assert callable(harness.evaluate), "after importing the module behind it"
         import harness.cli
         from harness import Evaluation, HarnessError, InputError, evaluate, evaluate_run
@@ -579,9 +577,9 @@ def test_what_an_endpoint_was_paid_is_in_the_record(small, tmp_path):
         def spent(self) -> dict[str, float]:
             return {"tokens": 7.0 * len(self.seen)}
 
-    model = {"hashing": Paid()}
+    model = Paid()
     store = Store(tmp_path / "store")
-    first = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
-    again = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
+    first = evaluate(model, small, measures=["RR@10"], store=store).record
+    again = evaluate(model, small, measures=["RR@10"], store=store).record
     assert first.spent == {"tokens": 49}  # of 4 documents and 3 queries
     assert again.spent == {"tokens": 0}

@@ -1,4 +1,4 @@
-"""One evaluation from top to bottom: load, rank or encode, judge, record."""
+"""The steps of one evaluation: rank or encode, judge, record."""
 
 from __future__ import annotations
 
@@ -10,23 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from harness import catalog, records, stats, trec
+from harness import records, stats, trec
 from harness.data import Data, Pairs, Retrieval
-from harness.disk import cache_root, file_sha256
-from harness.encoders import own
+from harness.disk import file_sha256
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
-from harness.measures import Measure
 from harness.phases import Clock
-from harness.progress import Progress, silent
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
 from harness.retrieve import without_own
-from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
+from harness.single import Ranked, Request, Tuning, described, opened, spent
 from harness.spec import parse
-from harness.store import Store
-from harness.systems import RETRIEVERS, rank, served
+from harness.systems import RETRIEVERS, rank
+from harness.tasks import Task
 from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
@@ -54,20 +51,13 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """What every step of one evaluation needs."""
 
-    task: catalog.Task
-    data: Data
-    measures: tuple[Measure, ...]
-    exclude_self: bool
+    task: Task
     seed: int
     clock: Clock
-
-    @property
-    def depth(self) -> int:
-        """Results that the deepest measure looks at."""
-        return max(measure.depth for measure in self.measures)
+    depth: int
 
 
 @dataclass(frozen=True)
@@ -84,92 +74,37 @@ class _Outcome:
     run: Run | None = None
 
 
-def evaluate(
-    model: object,
-    task: str,
-    index: str = "exact",
-    *,
-    rewrite: str = "none",
-    measures: Sequence[str] = (),
-    store: Store | None = None,
-    seed: int = 0,
-    latency: int = 0,
-    opened: dict[str, Any] | None = None,
-    progress: Progress = silent,
+def of_system(
+    model: str,
+    request: Request,
+    setting: Setting,
+    rewritten: records.Rewriting | None,
+    latency: int,
 ) -> Evaluation:
-    """Measure a model on a task: harness.evaluate("minilm", "limit-small").record.main.mean
-
-    model: a spec, or a model of your own: a function of texts, an object with encode(texts), a
-    model of sentence-transformers or mteb. task, index, rewrite: specs; an index that the model
-    names is the one. measures: in place of the task's own; the first is the main one. seed: of the
-    bootstrap. latency: queries that are asked one by one besides, to time them. opened: models by
-    spec, which stay loaded between evaluations.
-
-    Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
-    returns no embeddings, StoreError for a store that cannot be used.
-    """
-    if latency < 0:
-        raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
-    named, opened = _named(model, {} if opened is None else opened)
-    if named not in opened:
-        named, its_own = served(named)
-        index = its_own or index
-    INDEXES.resolve(index)
-    rewritten = rewriting(rewrite)
-    setting = _setting(task, measures, seed, progress)
-    data = setting.data
-    request = Request(
-        setting.depth,
-        store or Store(cache_root()),
-        setting.clock,
-        index=index,
-        rewrite=rewrite,
-        exclude_self=setting.exclude_self,
-        instructions=setting.task.instructions(data),
-        opened=opened,
-        tuning=lambda split: _tuning(setting, split),
-    )
-    if not isinstance(data, Retrieval):
-        return _recorded(_vectors(named, setting, request), setting)
-    ranked = rank(named, data, request)
+    """Measure a system. model: a spec, or the name of one that was handed over."""
+    task = setting.task
+    request = replace(request, tuning=lambda split: _tuning(setting, split))
+    if not isinstance(task.data, Retrieval):
+        return _recorded(_vectors(model, setting, request), setting)
+    ranked = rank(model, task.data, request)
     if rewritten and not ranked.rewritten:
-        raise InputError(f"{named} has no part that {rewrite} fits: choose another rewriting")
-    if latency:
-        ranked = _timed(ranked, len(data.queries), latency, setting.clock)
-    return _recorded(_judged(ranked, index, setting, rewritten), setting)
-
-
-def _named(model: object, opened: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A model's spec, or the name of one that was handed over, which then is among the opened."""
-    if isinstance(model, str):
-        return model, opened
-    encoder = own.adapt(model)
-    name = getattr(encoder, "name", type(encoder).__name__)
-    return name, {**opened, name: encoder}
-
-
-def evaluate_run(
-    path: Path,
-    task: str,
-    *,
-    measures: Sequence[str] = (),
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Evaluation:
-    """Measure a ranking that another program wrote as a TREC run file.
-
-    Raises InputError for a file or a task that cannot be read, or a task that ranks nothing.
-    """
-    setting = _setting(task, measures, seed, progress)
-    data = setting.data
-    if not isinstance(data, Retrieval):
         raise InputError(
-            f"{setting.task.spec} is a task of {data.kind}: a run file ranks documents"
+            f"{model} has no part that {rewritten.spec} fits: choose another rewriting"
         )
+    if latency:
+        ranked = _timed(ranked, len(task.data.queries), latency, setting.clock)
+    return _recorded(_judged(ranked, request.index, setting, rewritten), setting)
+
+
+def of_run(path: Path, setting: Setting) -> Evaluation:
+    """Measure a ranking that another program wrote as a TREC run file."""
+    task, data = setting.task, setting.task.data
+    if not isinstance(data, Retrieval):
+        raise InputError(f"{task.name} is a task of {data.kind}: a run file ranks documents")
     with setting.clock.phase("read run"):
-        deep = setting.depth + setting.exclude_self
+        deep = setting.depth + task.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
-        if setting.exclude_self:
+        if task.exclude_self:
             run = without_own(run, data, data.corpus.ranked)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
     system = System(
@@ -184,23 +119,13 @@ def evaluate_run(
     return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), "given", setting), setting)
 
 
-def _setting(task: str, measures: Sequence[str], seed: int, progress: Progress) -> _Setting:
-    """Load a task's data, and say how it is judged."""
-    asked, clock = catalog.task(task), Clock(progress)
-    with clock.phase("load data"):
-        data = asked.load()
-    chosen = asked.measures(data, measures)
-    return _Setting(asked, data, chosen, asked.excludes(data), seed, clock)
-
-
 def _judged(
-    ranked: Ranked, index: str, setting: _Setting, rewritten: records.Rewriting | None = None
+    ranked: Ranked, index: str, setting: Setting, rewritten: records.Rewriting | None = None
 ) -> _Outcome:
     """Judge a ranking."""
-    data = setting.data
-    assert isinstance(data, Retrieval)
+    task, data = setting.task, setting.task.collection
     with setting.clock.phase("score", len(data.queries), "queries"):
-        verdict = retrieval.judge(ranked.run, data, setting.measures, setting.seed)
+        verdict = retrieval.judge(ranked.run, data, task.measures, setting.seed)
     full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
     search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
     return _Outcome(
@@ -209,9 +134,9 @@ def _judged(
     )  # fmt: skip
 
 
-def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
+def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     """Encode the texts of a task that searches nothing, and judge their vectors."""
-    task, data, clock = setting.task.spec, setting.data, setting.clock
+    task, data, clock = setting.task.name, setting.task.data, setting.clock
     assert not isinstance(data, Retrieval)
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
@@ -231,19 +156,18 @@ def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
     }
     with clock.phase("score"):
         verdict = kind.judge(
-            parts, data, setting.measures, seed=setting.seed, progress=clock.progress
+            parts, data, setting.task.measures, seed=setting.seed, progress=clock.progress
         )
     system = described(model, encoder, next(iter(vectors.parts.values())))
     return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
 
 
-def _tuning(setting: _Setting, split: str) -> Tuning:
+def _tuning(setting: Setting, split: str) -> Tuning:
     """Judged queries of another split of the task's collection, to choose weights by.
 
     Raises InputError for the split that is measured, by whatever name, and the test split.
     """
-    task, data = setting.task, setting.data
-    assert isinstance(data, Retrieval)
+    task, data = setting.task, setting.task.collection
     other = task.split(split)
     assert isinstance(other, Retrieval)
     judged = [
@@ -252,10 +176,10 @@ def _tuning(setting: _Setting, split: str) -> Tuning:
     ]
     if split == "test" or judged[0] & judged[1]:
         raise InputError(
-            f"{task.spec}: tune={split}: these queries are measured with, or are the test split: "
+            f"{task.name}: tune={split}: these queries are measured with, or are the test split: "
             "weights chosen by them prove nothing; name another split"
         )
-    main = setting.measures[0]
+    main = task.main
 
     def score(run: Run) -> float:
         mean = retrieval.judge(run, other, [main], setting.seed).scores[str(main)].mean
@@ -284,17 +208,17 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     return replace(ranked, details={**ranked.details, "latency_ms": found})
 
 
-def _recorded(outcome: _Outcome, setting: _Setting) -> Evaluation:
+def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
     """Everything together as a record."""
-    asked, data, verdict = setting.task, setting.data, outcome.verdict
+    asked, data, verdict = setting.task.entry, setting.task.data, outcome.verdict
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task = Asked(
-        spec=asked.spec,
+        spec=setting.task.name,
         source=str(asked.source),
         kind=data.kind,
         family=asked.definition.family or data.kind,
         fingerprint=data.fingerprint(),
-        exclude_self=setting.exclude_self,
+        exclude_self=setting.task.exclude_self,
         licence=asked.definition.licence or data.origin.licence or "not stated",
         reference=asked.definition.reference or data.origin.reference,
     )

@@ -1,0 +1,120 @@
+"""Systems x variants of a task: a grid of evaluations, whose cells are records and are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from harness import disk, records
+from harness.arrays import Float64
+from harness.errors import HarnessError, InputError, reason
+from harness.measures import Measure
+from harness.records import Record
+from harness.tasks import Task
+from harness.vectors import Run
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One system on one variant.
+
+    Attributes:
+        record: The evaluation, as any other.
+        values: The measure, float64 [q], of the judged queries.
+        run: The ranking [q, k] of all queries.
+    """
+
+    record: Record
+    values: Float64
+    run: Run
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was noticed and tolerated, a sentence each."""
+        return self.record.warnings
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What systems score on the variants of a task, query by query.
+
+    Attributes:
+        systems: Their specs, one a row.
+        variants: One a column; all have the same judged queries in the same order.
+        measure: What the values are of.
+        cells: [systems][variants].
+    """
+
+    systems: tuple[str, ...]
+    variants: tuple[Task, ...]
+    measure: Measure
+    cells: tuple[tuple[Cell, ...], ...]
+
+    @property
+    def values(self) -> Float64:
+        """The measure [systems, variants, queries]."""
+        return np.stack([np.stack([cell.values for cell in row]) for row in self.cells])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed, each once, with the system and the variant that it is of."""
+        return tuple(
+            dict.fromkeys(
+                f"{system}, {variant.label or 'as it is'}: {note}"
+                for system, row in zip(self.systems, self.cells, strict=True)
+                for variant, cell in zip(self.variants, row, strict=True)
+                for note in cell.notes
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Cells in a folder, each whole or absent, so that a killed study goes on where it was.
+
+    FOLDER/KEY.npz     the values and the run
+          /KEY.json    the record; written last
+    """
+
+    folder: Path
+
+    def get(self, key: str, measure: Measure) -> Cell | None:
+        """The cell that is kept by a key; None where there is none, or none that can be read."""
+        with suppress(InputError, OSError, ValueError, KeyError, BadZipFile):
+            record = records.load(self.folder / f"{key}.json")
+            with open(self.folder / f"{key}.npz", "rb") as file:
+                kept = np.load(file, allow_pickle=False)
+                return Cell(record, kept[str(measure)], Run(kept["docs"], kept["scores"]))
+        return None
+
+    def put(self, key: str, measure: Measure, cell: Cell) -> None:
+        """Keep a cell. Raises HarnessError where the folder cannot be written."""
+        buffer = BytesIO()
+        arrays = {str(measure): cell.values, "docs": cell.run.docs, "scores": cell.run.scores}
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            disk.write_whole(self.folder / f"{key}.npz", buffer.getbuffer())
+            text = cell.record.model_dump_json(indent=2) + "\n"
+            disk.write_whole(self.folder / f"{key}.json", text.encode())
+        except OSError as error:
+            what = error.strerror or reason(error)
+            raise HarnessError(f"{self.folder}: cannot be written: {what}") from error
+
+
+def key(about: Mapping[str, object]) -> str:
+    """The name of a cell: equal for all that must give the same values.
+
+    Args:
+        about: All that decides them, as JSON: fingerprints, full specs, versions.
+    """
+    text = json.dumps(about, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
