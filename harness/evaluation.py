@@ -19,7 +19,7 @@ from harness.kinds import Verdict, classification, clustering, pairs, retrieval,
 from harness.phases import Clock
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
-from harness.retrieve import without_own
+from harness.retrieve import drop_self
 from harness.single import Ranked, Request, Tuning, described, opened, spent
 from harness.spec import parse
 from harness.systems import RETRIEVERS, rank
@@ -105,7 +105,7 @@ def of_run(path: Path, setting: Setting) -> Evaluation:
         deep = setting.depth + task.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
         if task.exclude_self:
-            run = without_own(run, data, data.corpus.ranked)
+            run = drop_self(run, data)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
     system = System(
         spec=name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,13 +61,12 @@ def retrieve(
     if run.docs.shape[1] < deeper:  # all there is: what is not its own stays
         room = ((0, 0), (0, 1))
         run = Run(np.pad(run.docs, room, constant_values=-1), np.pad(run.scores, room))
-    return without_own(run, data, data.corpus.ranked)
+    return drop_self(run, data)
 
 
-def without_own(run: Run, data: Retrieval, ids: Sequence[str]) -> Run:
-    """A run [q, k] one shorter: without the document that has the query's id. ids: of its rows."""
-    rows = {id: row for row, id in enumerate(ids)}
-    own = [rows.get(id, -1) for id in data.queries.ids]
+def drop_self(run: Run, data: Retrieval) -> Run:
+    """A run [q, k] one shorter: without the document that has the query's id."""
+    own = [data.corpus.row(id) for id in data.queries.ids]
     return ranking.without(run, np.asarray(own, np.int32))
 
 
@@ -81,7 +79,7 @@ def _first(
         return _passages(queries, collection, depth, progress)
     corpus = collection.data.corpus
     of = np.arange(len(corpus)) if corpus.parents is None else corpus.parents
-    own = np.array([corpus.rows.get(id, -1) for id in collection.data.queries.ids])
+    own = np.array([corpus.row(id) for id in collection.data.queries.ids])
     run = _passages(queries, collection, depth + int(np.bincount(of).max()), progress)
     kept = np.where(of[run.docs] == own[:, None], -1, run.docs)
     return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))

@@ -31,7 +31,7 @@ def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[tuple[s
         if len(columns) < 4:
             raise InputError(f"{where}: {len(columns)} columns: expected 'qid 0 docid gain'")
         gain = files.number({"gain": columns[3]}, "gain", where)
-        yield _id(columns[0], queries.rows), _id(columns[2], corpus.rows), gain
+        yield _id(columns[0], queries.rows), _document(columns[2], corpus), gain
 
 
 def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> None:
@@ -62,10 +62,10 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
             )
         score = _score(columns[4], where)
         query = queries.rows.get(_id(columns[0], queries.rows))
-        doc = corpus.rows.get(_id(columns[2], corpus.rows))
+        doc = _row(columns[2], corpus)
         strange_queries += query is None
-        strange_documents += doc is None
-        if query is None or doc is None:
+        strange_documents += doc < 0
+        if query is None or doc < 0:
             continue
         if doc in found[query]:
             raise InputError(f"{where}: document {columns[2]!r} is ranked twice for {columns[0]!r}")
@@ -97,6 +97,16 @@ def _score(column: str, where: str) -> float:
     if abs(score) >= TOO_LARGE:
         raise InputError(f"{where}: 'score' is {column!r}: expected a number that float32 holds")
     return score
+
+
+def _row(column: str, corpus: Corpus) -> int:
+    row = corpus.row(column)
+    return row if row >= 0 or "%" not in column else corpus.row(unquote(column))
+
+
+def _document(column: str, corpus: Corpus) -> str:
+    row = _row(column, corpus)
+    return corpus.ranked[row] if row >= 0 else unquote(column)
 
 
 def _id(column: str, known: Mapping[str, int]) -> str:

@@ -69,7 +69,7 @@ class Qrels:
         docs = np.empty(indptr[-1], np.int32)
         gains = np.empty(indptr[-1], np.float32)
         for i, row in enumerate(rows):
-            found = sorted((corpus.rows.get(id, -1), gain) for id, gain in row.items())
+            found = sorted((corpus.row(id), gain) for id, gain in row.items())
             docs[indptr[i] : indptr[i + 1]] = [doc for doc, _ in found]
             gains[indptr[i] : indptr[i + 1]] = [gain for _, gain in found]
         return cls(indptr, docs, gains, unknown_queries, repeated)
@@ -107,7 +107,7 @@ class Candidates:
         """Build from document ids by query id; what the corpus does not hold is left out."""
         rows, unknown = [], 0
         for id in queries.ids:
-            found = {corpus.rows.get(document, -1) for document in named.get(id, ())}
+            found = {corpus.row(document) for document in named.get(id, ())}
             unknown += -1 in found
             rows.append(sorted(found - {-1}))
         indptr = np.zeros(len(rows) + 1, np.int64)

@@ -7,6 +7,7 @@ descending" (trec_eval's tie rule) is "row number descending" from here on.
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,10 +76,10 @@ class Corpus:
         """Ids of what is ranked and judged: documents, or the parents of passages."""
         return self.ids if self.parents is None else self.parent_ids
 
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """Row number by id of what is ranked."""
-        return {id: row for row, id in enumerate(self.ranked)}
+    def row(self, id: str) -> int:
+        """The row of what is ranked that has this id, found by bisection; -1 where none has."""
+        at = bisect_left(self.ranked, id)
+        return at if at < len(self.ranked) and self.ranked[at] == id else -1
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -333,7 +333,7 @@ def _changes(part: _Part, queries: Queries, corpus: Corpus) -> Changes:
     for id, documents in _lost(part).items():
         before, after = queries.rows.get(f"{id}-og"), queries.rows.get(f"{id}-changed")
         if before is not None and after is not None:
-            rows += [(before, after, corpus.rows.get(doc, -1)) for doc in documents]
+            rows += [(before, after, corpus.row(doc)) for doc in documents]
     if not rows:
         raise InputError(f"{part.name}: no queries ID-og and ID-changed for a changed judgment")
     before, after, docs = np.array(rows, np.int64).T

@@ -24,7 +24,7 @@ from harness.measures.neighbours import neighbour_overlap
 from harness.measures.retrieval import GRADED
 from harness.progress import Progress, silent
 from harness.represent import unit
-from harness.retrieve import Collection, retrieve, without_own
+from harness.retrieve import Collection, drop_self, retrieve
 from harness.store import Store
 from harness.studies.subject import Interval, dense_index, embed, interval, per_query, searched
 from harness.vectors import Dense, Run, ranking
@@ -194,7 +194,7 @@ def _ideal(found: Case) -> Run:
     depth = measure.depth + found.exclude_self
     q = len(data.queries)
     run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)
-    return without_own(run, data, data.corpus.ranked) if found.exclude_self else run
+    return drop_self(run, data) if found.exclude_self else run
 
 
 def _misused(found: Case) -> Iterator[tuple[str, tuple[Float32, Float32]]]:

@@ -25,7 +25,7 @@ from harness.measures import RETRIEVAL, Measure
 from harness.measures.retrieval import GRADED, Found, find, place
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.retrieve import without_own
+from harness.retrieve import drop_self
 from harness.single import Request
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval
@@ -271,7 +271,7 @@ def _run(name: str, data: Retrieval, request: Request) -> tuple[Run, Sequence[st
         return ranked.run, ranked.warnings
     own = request.exclude_self
     run, notes = trec.read_run(path, data.queries, data.corpus, request.depth + own)
-    return without_own(run, data, data.corpus.ranked) if own else run, notes
+    return drop_self(run, data) if own else run, notes
 
 
 def _runs(

@@ -24,7 +24,7 @@ from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.retrieve import without_own
+from harness.retrieve import drop_self
 from harness.single import Request
 from harness.spec import unknown
 from harness.store import Store
@@ -273,7 +273,7 @@ def _copies(data: Retrieval, seed: int, request: Request) -> _Shift:
 
     def merged(run: Run) -> Run:
         found = ranking.by_parent(run, source, depth + own)[0]
-        return without_own(found, data, corpus.ids) if own else found
+        return drop_self(found, data) if own else found
 
     readings: dict[str, Callable[[Run], Run]] = {
         "copies, not relevant": lambda run: Run(run.docs[:, :depth], run.scores[:, :depth]),

@@ -28,7 +28,7 @@ from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.represent import represent, unit
-from harness.retrieve import without_own
+from harness.retrieve import drop_self
 from harness.single import units
 from harness.store import Store
 from harness.studies.subject import collection, created
@@ -222,7 +222,7 @@ def _nested(
     whole = Corpus.of(list(order), [text for _, text in [*kept, *added]])
     enters = np.array([order[id] for id in whole.ids])
     enters[enters < len(judged)] = 0  # all at once
-    row = {at: whole.rows[ids[at]] for at in judged.tolist()}
+    row = {at: whole.row(ids[at]) for at in judged.tolist()}
     moved = replace(
         data,
         corpus=whole,
@@ -373,7 +373,7 @@ def _judged(
     main, first = map(str, measures)
     points, values = [], []
     for at, (size, found) in enumerate(zip(nested.sizes, runs, strict=True)):
-        run = without_own(found, data, data.corpus.ids) if nested.exclude_self else found
+        run = drop_self(found, data) if nested.exclude_self else found
         verdict = retrieval.judge(run, data, measures, seed)
         values.append(np.asarray(verdict.per_query[main]))
         low, high = verdict.scores[main].low, verdict.scores[main].high

@@ -46,7 +46,7 @@ def test_a_corpus_is_sorted_by_id_and_its_texts_move_along():
     corpus = Corpus.of(["b", "a10", "a9"], ["of b", "of a10", "of a9"])
     assert list(corpus.ids) == ["a10", "a9", "b"]
     assert list(corpus.texts) == ["of a10", "of a9", "of b"]
-    assert corpus.rows == {"a10": 0, "a9": 1, "b": 2}
+    assert [corpus.row(id) for id in ("a10", "a9", "b", "c")] == [0, 1, 2, -1]
     assert len(corpus) == 3
 
 
@@ -201,7 +201,7 @@ def test_passages_name_their_documents():
     assert corpus.parents.tolist() == [0, 1, 1]
     assert corpus.parents.dtype == np.int32
     assert list(corpus.ranked) == list(corpus.parent_ids) == ["x", "y"]
-    assert corpus.rows == {"x": 0, "y": 1}
+    assert [corpus.row(id) for id in ("x", "y", "p1")] == [0, 1, -1]
     assert len(corpus) == 3
     queries = Queries(["q"], ["?"])
     assert Qrels.of([("q", "y", 1), ("q", "p1", 1)], queries, corpus).docs.tolist() == [-1, 1]

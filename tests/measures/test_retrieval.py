@@ -49,7 +49,7 @@ def case(results: Scores, judgments: Scores, documents: Iterable[str], k: int = 
     rows = np.full(scores.shape, -1)
     for query, found in enumerate(results.values()):
         for document, score in found.items():
-            row = corpus.rows[document]
+            row = corpus.row(document)
             scores[query, row], rows[query, row] = score, row
     run = ranking.unpack(ranking.best(ranking.pack(scores, rows), k))
     triples = [(q, d, gain) for q, row in judgments.items() for d, gain in row.items()]
