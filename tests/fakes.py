@@ -10,7 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.data import Role
+from harness import catalog
+from harness.catalog import TaskEntry
+from harness.data import Data, Role
 from harness.encoders import Encoded, Similarity
 from harness.vectors import Representation
 
@@ -54,6 +56,22 @@ class Counting:
         values = np.stack([self.vector(text, role) for text in texts])
         tokens = np.array([len(text.split()) for text in texts], np.int32)
         return Encoded(values, tokens, tokens > 5)
+
+
+@dataclass(frozen=True)
+class GivenEntry(TaskEntry):
+    """A task of the catalog with other data than its source's."""
+
+    data: Data | None = None
+
+    def load(self) -> Data:
+        assert self.data is not None
+        return self.data
+
+
+def with_data(spec: str, data: Data, **changed: object) -> TaskEntry:
+    """A task of the catalog with these data."""
+    return GivenEntry(**{**vars(catalog.task(spec)), **changed}, data=data)
 
 
 def beir(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -27,15 +25,16 @@ from harness.report import listings
 from harness.report.tables import Table
 from harness.rewriting import REWRITERS
 from harness.store import Store
+from tests.fakes import with_data
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 
 
 def card(data: Data, definition: catalog.Definition | None = None) -> tuple[dict[str, str], Table]:
     """The card of a task with these data: rows by name, and its samples."""
-    asked = replace(catalog.task("limit-small"), spec="mine", load=lambda: data)
     given = definition or catalog.Definition("mine", "limit")
-    about, samples = listings.task(replace(asked, definition=given))
+    asked = with_data("limit-small", data, spec="mine", definition=given)
+    about, samples = listings.task(asked)
     assert about.title == "mine"
     assert samples.title == "Samples"
     return dict(about.rows), samples

@@ -21,7 +21,7 @@ from harness.store import Store
 from harness.studies import perturb, robustness, subject
 from harness.studies.robustness import KNOWN, spread, study
 from harness.studies.subject import Interval
-from tests.fakes import Counting, beir
+from tests.fakes import Counting, beir, with_data
 from tests.shared import shared
 
 SECOND = 1 / log2(3)  # nDCG of the only relevant document at rank 2
@@ -259,7 +259,7 @@ def test_a_collection_with_candidates_has_no_copies(monkeypatch):
     data = task.load()
     q, n = len(data.queries), len(data.corpus)
     every = Candidates(np.arange(q + 1) * n, np.tile(np.arange(n, dtype=np.int32), q))
-    given = replace(task, load=lambda: replace(data, candidates=every))
+    given = with_data(TASK, replace(data, candidates=every))
     monkeypatch.setattr(catalog, "task", lambda spec: given)
     found = study([MODEL], TASK, draws=1, store=store())
     assert "no copies: the collection has passages or candidates" in found.warnings
