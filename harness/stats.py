@@ -20,6 +20,31 @@ PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; without bounds where none can be drawn."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return (self.low or 0) > 0 or (self.high or 0) < 0
+
+
+def estimate(values: Float64, seed: int = 0) -> Estimate:
+    """Estimate the mean of values [q] by the bootstrap.
+
+    Args:
+        values: One value a query, [q].
+        seed: Equal seeds draw equal queries, so that differences are paired.
+    """
+    low, high = bootstrap_means(values[None, :], seed)
+    return Estimate(float(values.mean()), float(low[0]), float(high[0]))
+
+
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
     """Percentile bootstrap interval of each row's mean (Efron and Tibshirani 1993, ch. 13).
 

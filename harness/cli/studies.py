@@ -24,7 +24,7 @@ from harness.cli.common import (
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.report.tables import Table
+    from harness.frames import Table
 
 STUDIES = Path("results/studies")
 SWEEP = "ef_search=8,16,32,64,128,256"

@@ -6,9 +6,10 @@ import textwrap
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from harness.frames import Table
 from harness.report.differences import probability
 from harness.report.scale import COLOURS
-from harness.report.tables import Table, number
+from harness.report.tables import number
 from harness.studies.robustness import COPIES, KNOWN, NEAR, Effect, Robustness, Spread, System
 from harness.studies.subject import Interval
 

@@ -22,9 +22,9 @@ from harness.data import (
     Summaries,
 )
 from harness.encoders import ENCODERS
+from harness.frames import Table
 from harness.pipeline import evaluate
 from harness.report import listings
-from harness.report.tables import Table
 from harness.rewriting import REWRITERS
 from harness.store import Store
 
