@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from harness.encoders.own import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.pipeline import Evaluation, evaluate, evaluate_run
+    from harness.studies import study
 
 __all__ = [
     "EncodingError",
@@ -23,6 +24,7 @@ __all__ = [
     "evaluate",
     "evaluate_run",
     "model",
+    "study",
 ]
 
 _HOME = {
@@ -30,6 +32,7 @@ _HOME = {
     "evaluate": "pipeline.evaluate",
     "evaluate_run": "pipeline.evaluate_run",
     "model": "encoders.own.register",
+    "study": "studies.study",
 }
 
 

@@ -20,6 +20,7 @@ from harness.frames import Cell, Column, Frame
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -288,9 +289,9 @@ def _bounds(rows: Frame, name: str) -> tuple[list[float], list[float]]:
     """Ends of intervals; the value itself where there is none."""
     low, high = list[float](), list[float]()
     for cell, mean in zip(rows[name], rows.numbers(name), strict=True):
-        known = isinstance(cell, Estimate)
-        low.append(cell.low if known and cell.low is not None else mean)
-        high.append(cell.high if known and cell.high is not None else mean)
+        ends = (cell.low, cell.high) if isinstance(cell, Estimate) else (None, None)
+        low.append(mean if ends[0] is None else ends[0])
+        high.append(mean if ends[1] is None else ends[1])
     return low, high
 
 
@@ -366,11 +367,11 @@ def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) 
 
 def _legend(figure: Figure, colours: Colours) -> None:
     """One legend for all panels, of the colours that have a name."""
-    named: dict[str, object] = {}
+    named: dict[str, Artist] = {}
     for axes in figure.axes:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
-    if len(colours) > 0 and named:
+    if colours and named:
         figure.legend(
             list(named.values()), list(named), loc="outside lower left",
             ncols=min(len(named), 4), frameon=False,

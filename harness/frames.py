@@ -12,13 +12,15 @@ from __future__ import annotations
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from harness import formats
 from harness.errors import InputError, reason
+from harness.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
@@ -28,18 +30,6 @@ if TYPE_CHECKING:
 SCHEMA = 1
 METADATA = b"harness.frame"  # in a Parquet file's schema
 
-Unit = Literal[
-    "text", "flag", "count", "bytes", "number", "score", "difference", "share", "relative",
-    "estimate", "change", "p", "ms", "seconds", "rate",
-]  # fmt: skip
-"""What a column's values are: `score` in [0, 1]; `difference` of scores, signed; `share` of a whole
-and `relative` change, both written as percent; `estimate` and `change` (signed), Estimates; `p` of
-a test; `rate` a second."""
-
-UNITS: tuple[str, ...] = get_args(Unit)
-WORDS = ("text", "flag")  # set flush left
-WHOLE = ("count", "bytes")
-INTERVALS = ("estimate", "change")
 Better = Literal["", "high", "low"]
 Cell = str | bool | int | float | Estimate | None
 
@@ -80,13 +70,9 @@ class Column:
         """Write a value as a page shows it: a dash for a number that is not there."""
         if cell is None:
             return "" if self.unit in WORDS else "–"
-        if isinstance(cell, Estimate):
-            return interval(cell, signed=self.unit == "change", digits=self.digits or 4)
         if isinstance(cell, str):
             return cell
-        if self.unit == "flag":
-            return "yes" if cell else "no"
-        return _WRITTEN[self.unit](cell, self.digits)
+        return formats.write(cell, self.unit, self.digits)
 
     def read(self, cell: Any) -> Cell:
         """Take a value as what the column holds: a NumPy number as a number.
@@ -116,52 +102,6 @@ class Column:
         return float(value)
 
 
-def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
-    """Write an estimate: mean [low, high]."""
-    form = f"{'+' if signed else ''}.{digits}f"
-    if value.low is None or value.high is None:
-        return format(value.mean, form)
-    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a score; a dash where it is not defined."""
-    return "–" if value is None else f"{value:.{digits}f}"
-
-
-def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:
-    """Write a share as percent."""
-    return f"{value:{'+' if signed else ''}.{digits}%}"
-
-
-def probability(value: float) -> str:
-    """Write a p-value."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _fixed(usual: int, sign: str = "") -> Callable[[float, int | None], str]:
-    return lambda value, digits: f"{value:{sign},.{usual if digits is None else digits}f}"
-
-
-def _percentage(sign: str = "") -> Callable[[float, int | None], str]:
-    return lambda value, digits: f"{value:{sign}.{1 if digits is None else digits}%}"
-
-
-_WRITTEN: dict[str, Callable[[float, int | None], str]] = {
-    "count": _fixed(0),
-    "bytes": _fixed(0),
-    "number": lambda value, digits: f"{value:,.4g}" if digits is None else f"{value:,.{digits}f}",
-    "score": _fixed(4),
-    "difference": _fixed(4, "+"),
-    "share": _percentage(),
-    "relative": _percentage("+"),
-    "p": lambda value, _: probability(value),
-    "ms": _fixed(2),
-    "seconds": _fixed(1),
-    "rate": _fixed(0),
-}
-
-
 @dataclass(frozen=True, init=False)
 class Frame:
     """Rows of cells under typed columns.
@@ -173,6 +113,7 @@ class Frame:
         name: Short and unique in a study: the name of its Parquet file.
         turned: Laid out with a row a column, for few rows of many unlike values; the first column
             names the rows.
+        shown: Whether pages and terminals show it; else it is kept, and may be drawn.
     """
 
     title: str
@@ -180,6 +121,7 @@ class Frame:
     rows: tuple[tuple[Cell, ...], ...]
     name: str
     turned: bool
+    shown: bool
 
     def __init__(
         self,
@@ -189,6 +131,7 @@ class Frame:
         *,
         name: str,
         turned: bool = False,
+        shown: bool = True,
     ) -> None:
         names = [column.name for column in columns]
         if len(set(names)) < len(names):
@@ -202,7 +145,7 @@ class Frame:
         )
         for field, value in {
             "title": title, "columns": tuple(columns), "rows": cells, "name": name,
-            "turned": turned,
+            "turned": turned, "shown": shown,
         }.items():  # fmt: skip
             object.__setattr__(self, field, value)
 
@@ -344,14 +287,17 @@ class Frame:
         return pa.table(self.flat(), schema=schema)
 
     def _about(self) -> dict[str, Any]:
-        about = {"schema": SCHEMA, "name": self.name, "title": self.title, "turned": self.turned}
-        return {**about, "columns": [asdict(column) for column in self.columns]}
+        return {
+            "schema": SCHEMA,
+            **{key: vars(self)[key] for key in ("name", "title", "turned", "shown")},
+            "columns": [asdict(column) for column in self.columns],
+        }
 
     def _with(
         self, columns: Sequence[Column] | None = None, rows: Sequence[Sequence[Any]] = ()
     ) -> Frame:
-        made = self.columns if columns is None else columns
-        return Frame(self.title, made, rows, name=self.name, turned=self.turned)
+        made = self.columns if columns is None else tuple(columns)
+        return replace(self, columns=made, rows=tuple(map(tuple, rows)))
 
     def _place(self, name: str) -> int:
         names = [column.name for column in self.columns]
@@ -391,7 +337,8 @@ def from_plain(plain: Mapping[str, Any]) -> Frame:
             [Estimate(**cell) if isinstance(cell, dict) else cell for cell in row]
             for row in plain["rows"]
         ]
-        return Frame(plain["title"], columns, rows, name=plain["name"], turned=plain["turned"])
+        flags = {key: plain[key] for key in ("name", "turned", "shown")}
+        return Frame(plain["title"], columns, rows, **flags)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"not a frame: {reason(error)}") from error
 

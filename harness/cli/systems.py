@@ -100,49 +100,6 @@ def cutoff(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-def robust(
-    model: StudyModels = None,
-    task: StudyTask = "limit-small",
-    perturbation: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--perturbation",
-            "-p",
-            help="typos, upper-case, lower-case, word-order, templates, document-typos, "
-            "sentence-before, sentence-after or copies; repeat for more. All, if none is named.",
-        ),
-    ] = None,
-    severity: Annotated[
-        list[float] | None,
-        typer.Option(help="Share of words with a typing error; repeat for more. [default: 0.3]"),
-    ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Of what is random in queries.")] = 3,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What typing errors, case, word order, phrases, noise and copies cost.
-
-    Example: harness study robust -m bm25 -m minilm -t folder:my/collection -p typos
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import robustness as report
-    from harness.studies.robustness import study
-
-    models = model or ["bm25", "minilm"]
-    with terminal.showing(f"{', '.join(models)} on {task}", quiet) as progress:
-        found = study(
-            models, task, perturbations=perturbation or (), severities=severity or (0.3,),
-            draws=draws, store=open_store(cache), seed=seed, progress=progress,
-        )  # fmt: skip
-    name = f"robust-{'-'.join(models)}-{task}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def judgments(
     model: Annotated[
         list[str] | None,
