@@ -306,16 +306,19 @@ def _arms(rows: Frame, name: str) -> list[list[float]] | None:
 
 def _references(axes: Axes, references: Sequence[Reference]) -> None:
     for one in references:
-        across = axes.axvline if one.axis == "x" else axes.axhline
+        upright = one.axis == "x"
+        across = axes.axvline if upright else axes.axhline
         across(one.at, color=GREY, lw=1, ls=":" if one.label else "-", zorder=0.5)
-        if one.label:
-            place = (one.at, 0.99) if one.axis == "x" else (0.99, one.at)
-            where = axes.get_xaxis_transform() if one.axis == "x" else axes.get_yaxis_transform()
-            axes.annotate(
-                one.label, place, (3, 2), xycoords=where, textcoords="offset points", fontsize=8,
-                color=GREY, ha="left" if one.axis == "x" else "right",
-                va="top" if one.axis == "x" else "bottom",
-            )  # fmt: skip
+        if not one.label:
+            continue
+        left, right = axes.get_xlim()
+        behind = not upright or one.at > (left + right) / 2  # so that the label stays inside
+        axes.annotate(
+            one.label, (one.at, 0.99) if upright else (0.99, one.at), (-3 if behind else 3, 2),
+            xycoords=axes.get_xaxis_transform() if upright else axes.get_yaxis_transform(),
+            textcoords="offset points", fontsize=8, color=GREY, ha="right" if behind else "left",
+            va="top" if upright else "bottom",
+        )  # fmt: skip
 
 
 def _finish(axes: Axes, chart: Chart) -> None:

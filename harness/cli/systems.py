@@ -66,40 +66,6 @@ def prompts(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-def cutoff(
-    model: StudyModels = None,
-    task: StudyTask = "limit-small",
-    depth: Annotated[
-        int | None,
-        typer.Option(min=1, help="Documents of a query scored; all, or 1,000 of many."),
-    ] = None,
-    measure: StudyMeasure = "nDCG@10",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What one threshold on scores returns, and whether a model knows when to return nothing.
-
-    Example: harness study cutoff --model minilm --model bm25 --task folder:my/collection
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import cutoff as report
-    from harness.studies.cutoff import study
-
-    models = model or ["minilm"]
-    with terminal.showing(f"{', '.join(models)} on {task}", quiet) as progress:
-        found = study(
-            models, task, depth=depth, measure=measure, store=open_store(cache), seed=seed,
-            progress=progress,
-        )  # fmt: skip
-    name = f"cutoff-{'-'.join(models)}-{task}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def judgments(
     model: Annotated[
         list[str] | None,

@@ -72,7 +72,7 @@ def _meanings(frame: Frame) -> list[str]:
     said = [
         f"* **{column.name}**: {'; '.join(filter(None, (column.about, better[column.better])))}"
         for column in frame.columns
-        if (column.about and not frame.turned) or column.better
+        if column.about and not frame.turned
     ]
     return ["\n".join(said)] if said else []
 

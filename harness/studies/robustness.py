@@ -1,14 +1,12 @@
 """What systems lose when queries or documents are not as clean as those of the collection.
 
-Every change of the texts is searched by every system, whatever its kind, and judged by the
-collection's own judgments, query by query beside the clean texts. Drop rate and the variance of
-normalised values are those of Wu et al. 2021, "Are Neural Ranking Models Robust?"
-(arXiv 2108.05018).
+Every change is searched by every system and judged by the collection's own judgments, query by
+query beside the clean texts. Drop rate and the variance of normalised values are those of Wu et al.
+2021, "Are Neural Ranking Models Robust?" (arXiv 2108.05018).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
@@ -18,6 +16,7 @@ import numpy as np
 
 from harness import stats
 from harness.arrays import Float64
+from harness.charts import Dots, Reference
 from harness.data import Retrieval
 from harness.encoders import Encoder
 from harness.errors import InputError
@@ -29,7 +28,6 @@ from harness.phases import Clock
 from harness.session import Session
 from harness.single import Request
 from harness.spec import unknown
-from harness.stats import estimate
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
 from harness.studies.subject import collection, per_query
@@ -54,8 +52,8 @@ EFFECTS = [
     Column("change", "change", "high", "from the clean texts, paired by query"),
     Column("drop rate", "relative", "high", "change of the clean score"),
     *SPREAD,
-    Column("worse", "share", "low", "queries", digits=0),
-    Column("better", "share", "high", "queries", digits=0),
+    Column("worse", "share", "low", "of queries and versions", digits=0),
+    Column("better", "share", "high", "of queries and versions", digits=0),
     Column("overlap", "share", "high", f"of the {NEAR} first results that stay", digits=0),
 ]
 CONTRASTS = [
@@ -71,10 +69,7 @@ CONTRASTS = [
 
 @dataclass(frozen=True)
 class _Search:
-    """One system's searches of the clean collection and of each shift. request: for the clean one.
-
-    notes: filled with what the searches warn of.
-    """
+    """One system's searches of a collection, clean (`request`) and shifted; `notes` grow."""
 
     system: str
     data: Retrieval
@@ -110,7 +105,7 @@ class _Search:
             for name, read in shift.readings.items():
                 row, changes[name] = self._effect(shift, clean, [read(run) for run in runs])
                 rows.append((self.system, name, *row))
-        return (self.system, estimate(before, self.seed), *spread(before)), rows, changes
+        return (self.system, stats.estimate(before, self.seed), *spread(before)), rows, changes
 
     def _effect(self, shift: Shift, clean: Run, runs: Sequence[Run]) -> tuple[list[Any], Float64]:
         """What is left of a clean run in those of the versions; and the change of each query."""
@@ -122,7 +117,7 @@ class _Search:
         mean, lost = float(before.mean()), float(change.mean())
         overlaps = [neighbour_overlap(run, clean, NEAR)[judged].mean() for run in runs]
         row = [len(runs), shift.changed, mean + lost, moved.mean(axis=1).std()]
-        row += [estimate(change, self.seed), lost / mean if mean else None]
+        row += [stats.estimate(change, self.seed), lost / mean if mean else None]
         row += [None if None in values else np.mean(values) for values in spreads]
         return [*row, (moved < 0).mean(), (moved > 0).mean(), np.mean(overlaps)], change
 
@@ -180,9 +175,8 @@ class Robustness(Study):
         effects = Frame(f"What is left of {measure}", EFFECTS, rows, name="effects")
         apart = contrasts({row[0]: changes for row, _, changes in searches}, session.seed)
         frames = [clean, drops(effects, str(measure)), effects, *([apart] if len(apart) else [])]
-        return Findings(
-            f"{task}: {headline(effects, str(measure))}", frames, charts(effects), notes
-        )
+        chart = Dots(effects, "change", "perturbation", "system", references=(Reference(0),))
+        return Findings(f"{task}: {headline(effects, str(measure))}", frames, [chart], notes)
 
     def _shifts(
         self, data: Retrieval, task: str, seed: int, request: Request
@@ -206,7 +200,7 @@ def spread(values: Float64) -> tuple[float, float | None, float]:
     its variance over queries; None where the mean is 0.
     """
     mean, variance = float(values.mean()), float(values.var())
-    lowest = np.sort(values)[: math.ceil(len(values) / 10)]
+    lowest = np.sort(values)[: -(-len(values) // 10)]
     return variance, variance / mean**2 if mean else None, float(lowest.mean())
 
 
@@ -224,7 +218,7 @@ def contrasts(changes: Mapping[str, Mapping[str, Float64]], seed: int) -> Frame:
     ]
     tests = [stats.randomisation(apart, seed).two_sided for *_, apart in pairs]
     rows = [
-        (name, one, other, estimate(apart, seed), p, holm,
+        (name, one, other, stats.estimate(apart, seed), p, holm,
          (one if apart.mean() > 0 else other) if holm < ALPHA else "–")
         for (name, one, other, apart), p, holm in zip(pairs, tests, stats.holm(tests), strict=True)
     ]  # fmt: skip
