@@ -32,8 +32,8 @@ from harness.session import Session
 from harness.single import Request
 from harness.stats import Estimate, estimate
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.subject import collection, per_query
-from harness.systems import rank, resolve
+from harness.studies.subject import collection, distinct, per_query
+from harness.systems import rank
 from harness.vectors import Run
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
@@ -110,8 +110,7 @@ class Cutoff(Study):
             InputError: for a task of another kind or with fewer than two answerable queries, for a
                 measure of groups, for a system that finds nothing relevant; as `rank`.
         """
-        for system in systems:
-            resolve(system)  # a wrong name is said before any is searched with
+        systems = distinct(systems)
         clock = Clock(session.progress)
         with clock.phase("load data"):
             asked, data, measure = collection(task, self.measure)
@@ -121,7 +120,7 @@ class Cutoff(Study):
             instructions=asked.instructions(data),
         )  # fmt: skip
         cuts, notes = _Cuts(data, session.seed), list(data.warnings)
-        for system in dict.fromkeys(systems):
+        for system in systems:
             ranked = rank(system, data, request)
             notes += ranked.warnings
             values = per_query(ranked.run, data, measure)

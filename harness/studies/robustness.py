@@ -30,8 +30,8 @@ from harness.single import Request
 from harness.spec import unknown
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
-from harness.studies.subject import collection, per_query
-from harness.systems import rank, resolve
+from harness.studies.subject import collection, distinct, per_query
+from harness.systems import rank
 from harness.vectors import Run
 
 NEAR = 10  # results whose overlap is told
@@ -152,8 +152,7 @@ class Robustness(Study):
         Raises:
             InputError: for copies of passages or candidates; as `collection`; what systems raise.
         """
-        for system in systems:
-            resolve(system)  # a wrong name is said before any is searched with
+        systems = distinct(systems)
         clock = Clock(session.progress)
         with clock.phase("load data"):
             asked, data, measure = collection(task)
@@ -164,7 +163,7 @@ class Robustness(Study):
         made, notes = self._shifts(data, task, session.seed, request)
         searches = [
             _Search(system, data, measure, made, request, session.seed, notes).effects()
-            for system in dict.fromkeys(systems)
+            for system in systems
         ]
         title = (
             f"{measure} on {task}: {int(data.qrels.judged.sum()):,} queries, "
