@@ -296,7 +296,7 @@ def ann(
 ) -> None:
     """What users lose when a model is served from an approximate index.
 
-    Example: harness ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
+    Example: harness study ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
     """
     check_format(style)
     load_plugins(plugin)

@@ -74,8 +74,9 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def studies(ctx: typer.Context) -> None:
+def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
     """List the studies where none is named."""
+    load_plugins(plugin)
     if ctx.invoked_subcommand is not None:
         return
     from harness.frames import Column, Frame
@@ -89,11 +90,10 @@ def studies(ctx: typer.Context) -> None:
 
 
 def ann(ctx: typer.Context) -> None:
-    """What users lose when a system is served from an approximate index: harness study ann.
-
-    Example: harness ann -m minilm -t folder:my/collection
-    """
-    typer.main.get_command(app).main(["ann", *ctx.args], prog_name="harness study")
+    """What users lose when a model is served from an approximate index: harness study ann."""
+    typer.main.get_command(app).main(
+        ["ann", *ctx.args], prog_name="harness study", help_option_names=["-h", "--help"]
+    )
 
 
 def _command(text: str) -> Any:
