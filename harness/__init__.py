@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.encoders.own import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
+    from harness.studies import study
 
 __all__ = [
     "EncodingError",
@@ -24,6 +25,7 @@ __all__ = [
     "evaluate",
     "evaluate_run",
     "model",
+    "study",
 ]
 
 _HOME = {
@@ -31,6 +33,7 @@ _HOME = {
     "evaluate": "api.evaluate",
     "evaluate_run": "api.evaluate_run",
     "model": "encoders.own.register",
+    "study": "studies.study",
 }
 
 

@@ -296,7 +296,32 @@ def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
     return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(listed)}{more}")
 
 
+def join(values: Iterable[object]) -> str:
+    """Write a list as a parameter has it: 0.1+0.3, [hnsw,M=8]+exact.
+
+    A plus sign that is no part of a spec is percent-encoded.
+    """
+    return "+".join(_item(_written(value)) for value in values)
+
+
+def _item(text: str) -> str:
+    if set(text) & {",", "+"} and BRACKETED.fullmatch(f"[{text}]"):
+        return f"[{text}]"
+    return text.replace("%", "%25").replace("+", "%2B")
+
+
+def listed(text: str) -> list[str]:
+    """Read what `join` writes; a value in brackets comes without them, no text is an empty list.
+
+    listed("0.1+0.3") -> ["0.1", "0.3"]; listed("[hnsw,M=8]+exact") -> ["hnsw,M=8", "exact"]
+    """
+    parts = split(text, "+") if text else []
+    return [bare(part) if bare(part) != part.strip() else _unquoted(part) for part in parts]
+
+
 def _written(value: object) -> str:
+    if isinstance(value, tuple):
+        return join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -304,6 +329,8 @@ def _read(text: str, kind: Any, where: str) -> Any:
     """A parameter's text as the type that its factory declares."""
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
+    if get_origin(kind) is tuple:
+        return tuple(_read(part, get_args(kind)[0], where) for part in listed(text))
     if get_origin(kind) is Literal:
         choices = {_written(choice): choice for choice in get_args(kind)}
         if text not in choices:

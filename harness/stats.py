@@ -25,8 +25,8 @@ class Estimate:
     """A mean over queries, or a correlation, and its bootstrap interval; None: not defined."""
 
     mean: float | None
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
     @property
     def significant(self) -> bool:

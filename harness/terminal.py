@@ -14,7 +14,7 @@ from harness.progress import Progress, silent
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
-    from harness.report.tables import Table
+    from harness.frames import Table
 
 PATIENCE_S = 10.0  # between two lines of progress where there is no terminal
 

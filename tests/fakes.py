@@ -69,9 +69,9 @@ class GivenEntry(TaskEntry):
         return self.data
 
 
-def with_data(spec: str, data: Data, **changed: object) -> TaskEntry:
+def with_data(name: str, data: Data, **changed: object) -> TaskEntry:
     """A task of the catalog with these data."""
-    return GivenEntry(**{**vars(catalog.task(spec)), **changed}, data=data)
+    return GivenEntry(**{**vars(catalog.task(name)), **changed}, data=data)
 
 
 def beir(

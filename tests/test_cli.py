@@ -19,7 +19,7 @@ from harness import catalog, cli, records
 from harness.cli import common
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.studies import capacity
+from harness.studies import STUDIES, capacity
 from harness.studies.capacity import critical
 from harness.studies.capacity.critical import Trials
 from harness.studies.capacity.free import PAPER
@@ -608,6 +608,7 @@ COMMANDS = [
     ("export", "mlflow"),
     ("export", "mteb"),
     ("export", "wandb"),
+    ("study", "ann"),
     ("study", "geometry"),
     ("study", "capacity"),
     ("study", "order"),
@@ -617,7 +618,7 @@ COMMANDS = [
     ("study", "proxy"),
     ("study", "prompts"),
     ("study", "cutoff"),
-    ("study", "robust"),
+    ("study", "robustness"),
     ("study", "judgments"),
     ("store", "list"),
     ("store", "verify"),
@@ -629,7 +630,8 @@ COMMANDS = [
 def test_the_help_of_each_command_has_an_example(run, command):
     done = run(*command, "--help")
     assert done.status == 0
-    assert f"Example: harness {' '.join(command)}".rstrip() in " ".join(done.out.split())
+    named = ("study", "ann") if command == ("ann",) else command  # which is short for it
+    assert f"Example: harness {' '.join(named)}".rstrip() in " ".join(done.out.split())
 
 
 def test_every_command_is_held_by_these_tests():
@@ -639,4 +641,5 @@ def test_every_command_is_held_by_these_tests():
         for group, app in {(): cli.app, **groups}.items()
         for command in app.registered_commands
     }
+    named |= {("study", entry.name) for entry in STUDIES.entries()}
     assert named == set(COMMANDS)

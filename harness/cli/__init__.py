@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, models, store, studies, systems
+from harness.cli import board, evaluate, listing, models, store, studies, study, systems
 from harness.cli.common import one_line, say
 from harness.errors import InputError
 
@@ -26,17 +26,24 @@ app = typer.Typer(
 )
 app.command("eval")(evaluate.evaluate)
 app.command()(evaluate.show)
-app.command()(studies.ann)
+app.command(context_settings=study.PASSED)(study.ann)
 app.command()(board.leaderboard)
 app.command()(board.compare)
 app.command()(board.gate)
 app.add_typer(board.baseline_app, name="baseline")
 app.add_typer(board.export_app, name="export")
-studies.app.command()(systems.prompts)
-studies.app.command()(systems.cutoff)
-studies.app.command()(systems.robust)
-studies.app.command()(systems.judgments)
-app.add_typer(studies.app, name="study")
+# studies that are not registered yet
+study.app.command()(studies.ann)
+study.app.command()(studies.geometry)
+study.app.command()(studies.capacity)
+study.app.command()(studies.order)
+study.app.command()(studies.funnel)
+study.app.command()(studies.scale)
+study.app.command("filter")(studies.filter_)
+study.app.command()(studies.proxy)
+study.app.command()(systems.prompts)
+study.app.command()(systems.judgments)
+app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.indexes, listing.rewritings):
     app.command()(_command)
 app.add_typer(models.app, name="models")

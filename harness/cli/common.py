@@ -14,7 +14,7 @@ from harness import terminal
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
-    from harness.report.tables import Table
+    from harness.frames import Table
     from harness.store import Store
 
 OUT = Path("results/local")

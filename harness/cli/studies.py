@@ -15,7 +15,6 @@ from harness.cli.common import (
     Plugins,
     Quiet,
     check_format,
-    group,
     load_plugins,
     open_store,
     say,
@@ -24,15 +23,10 @@ from harness.cli.common import (
 from harness.errors import InputError
 
 if TYPE_CHECKING:
-    from harness.report.tables import Table
+    from harness.frames import Table
 
 STUDIES = Path("results/studies")
 SWEEP = "ef_search=8,16,32,64,128,256"
-
-app = group(
-    "Experiments on a model: a page of numbers and a figure.\n\n"
-    "Example: harness study geometry --model minilm --task limit-small"
-)
 
 StudyModel = Annotated[str, typer.Option("--model", "-m", help="Encoder spec.")]
 StudyTask = Annotated[str, typer.Option("--task", "-t", help="Task spec.")]
@@ -43,7 +37,6 @@ StudyModels = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
 
-@app.command()
 def geometry(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-small",
@@ -77,7 +70,6 @@ def geometry(
     page(out, f"geometry-{model}-{task}", found, tables, figure, style, curves=plain)
 
 
-@app.command()
 def capacity(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-small",
@@ -114,7 +106,6 @@ def capacity(
     page(out, f"capacity-{model}-{task}", found, tables, figure, style)
 
 
-@app.command()
 def order(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-1k",
@@ -157,7 +148,6 @@ def order(
     page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
-@app.command()
 def funnel(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-1k",
@@ -184,7 +174,6 @@ def funnel(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-@app.command()
 def scale(
     model: StudyModels = None,
     task: StudyTask = "limit-1k",
@@ -224,7 +213,6 @@ def scale(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-@app.command("filter")
 def filter_(
     model: StudyModel = "minilm",
     task: StudyTask = "complex-and",
@@ -258,7 +246,6 @@ def filter_(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-@app.command()
 def proxy(
     model: StudyModel = "colbert:minilm",
     task: StudyTask = "limit-small",
@@ -309,7 +296,7 @@ def ann(
 ) -> None:
     """What users lose when a model is served from an approximate index.
 
-    Example: harness ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
+    Example: harness study ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
     """
     check_format(style)
     load_plugins(plugin)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.report.tables import Table
+from harness.frames import Table
 from harness.studies.capacity import Capacity
 from harness.studies.capacity.theory import TABLE_6
 

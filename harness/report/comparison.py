@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import cycle, pairwise
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.spec import parse
 from harness.studies.comparison import (
     BUDGETS,

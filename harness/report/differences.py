@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from harness.compare import Comparison, Difference, Item
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 
 
 def page(found: Comparison) -> list[Table]:

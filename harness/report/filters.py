@@ -7,7 +7,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.studies.filters import FACTORS, Answer, Filters
 
 if TYPE_CHECKING:

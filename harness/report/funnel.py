@@ -5,7 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.studies.funnel import NEAR, Funnel, Stage
 from harness.studies.subject import Interval
 

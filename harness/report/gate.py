@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
+from harness.frames import Table
 from harness.gate import FAILED, Cost, Gate, Verdict
 from harness.report.differences import probability
-from harness.report.tables import Table, number, write
+from harness.report.tables import number, write
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import InputError
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.studies.geometry import SHARES, Geometry, Hubness, Space
 from harness.studies.truncation import Point
 

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.studies.insertion import (
     NEAR,
     RANDOM,

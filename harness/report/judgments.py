@@ -6,8 +6,9 @@ import textwrap
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from harness.frames import Table
 from harness.report.scale import COLOURS
-from harness.report.tables import Table, number
+from harness.report.tables import number
 from harness.studies.judgments import (
     BUCKETS,
     ENOUGH,

@@ -11,7 +11,8 @@ import numpy as np
 from harness.aggregate import pareto
 from harness.arrays import Float64
 from harness.board import Board, Standing, Standings
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 
 MOST = 12  # systems whose wins over each other are shown
 AXES = {  # how a cost is called, how it is written, and whether less of it is better

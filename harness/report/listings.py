@@ -11,9 +11,9 @@ import numpy as np
 
 from harness import catalog
 from harness.data import Classification, Clustering, Data, Pairs, Retrieval, Summaries
+from harness.frames import Table
 from harness.indexes import hnsw
 from harness.measures.graph import qrel_graph
-from harness.report.tables import Table
 from harness.sources import SOURCES
 from harness.spec import Registry
 from harness.store import Store

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import disk
 from harness.errors import HarnessError, reason
-from harness.report.tables import Table, write
+from harness.frames import Table
+from harness.report.tables import write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,8 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from harness.report.tables import Table, number
+from harness.frames import Table
+from harness.report.tables import number
 from harness.studies.prompts import SPLITS, Case, Prompts, Row
 from harness.studies.subject import Interval
 

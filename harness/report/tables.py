@@ -6,11 +6,11 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from math import inf, isnan
 from typing import Any, Literal, get_args
 
+from harness.frames import Table
 from harness.records import Record, Score, System
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -25,16 +25,6 @@ TITLES = {
     "clustering": "Clustering",
     "summarization": "Summaries",
 }
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, a header and rows of text; `numeric` columns are set flush right."""
-
-    title: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    numeric: frozenset[int] = frozenset()
 
 
 def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:

@@ -1,1 +1,158 @@
-"""Studies of models built on the pipeline."""
+"""Studies: experiments on systems, each one file that registers a frozen dataclass.
+
+How a study is written. Its fields are its options, each with a default and a line of help; its
+docstring's first line is what `harness study` lists, the rest is told by `harness study NAME
+--help`; `run` asks the session for numbers and returns Findings. Nothing else is needed: command,
+help, page, figure, JSON and Parquet follow.
+
+    @STUDIES.register("letters")
+    @dataclass(frozen=True)
+    class Letters(Study):
+        "How scores change with the number of queries."
+
+        default_task: ClassVar[str] = "limit-small"
+        counts: Annotated[tuple[int, ...], "Queries asked, as 10+20."] = (10, 20)
+
+        def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+            rows = [(s, n, stats.estimate(..., session.seed)) for s in systems for n in self.counts]
+            columns = [Column("system"), Column("queries", "count"),
+                       Column("score", "estimate", "high", "nDCG@10 of the first queries")]
+            frame = Frame(f"Scores on {task}", columns, rows, name="scores")
+            return Findings(f"{task}: what is found in one sentence", [frame],
+                            [Lines(frame, "queries", "score", by="system")])
+
+Then `harness study letters,counts=5+10 -m bm25 -t limit-small`. The module, the name, the command
+and the folder of the page are called alike. Numbers go into frames as they are, never as text: a
+column's unit decides how they are written, `about` is printed below the table. A figure is drawn
+from frames that are kept, so a chart that needs other rows gets a frame of its own
+(`Frame(..., shown=False)` leaves it out of the page). Formulas that others may use stand in modules
+beside (perturb.py, measures/thresholds.py). Options are refused with InputError in `__post_init__`
+or `run`, before anything is searched. Old names: `STUDIES.alias("robust", "robustness")`; old
+options of the command, `old_options`. Tests call `Study(...).run(session, systems, task)` and read
+`findings["scores"].where("system", "bm25")["score"]`. A plugin does the same with `@harness.study`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+from harness.charts import Chart
+from harness.frames import Frame
+from harness.session import Session
+from harness.spec import Registry
+
+
+@dataclass(frozen=True, init=False)
+class Findings:
+    """What a study has found.
+
+    Args:
+        headline: One sentence, the title of the figure and the first line of the page.
+        frames: Its numbers, by unique names, in the order of the page.
+        charts: What is drawn of them, a panel each.
+        notes: Sentences to know when reading: what was left out, what systems warned of.
+    """
+
+    headline: str
+    frames: tuple[Frame, ...]
+    charts: tuple[Chart, ...]
+    notes: tuple[str, ...]
+
+    def __init__(
+        self,
+        headline: str,
+        frames: Sequence[Frame],
+        charts: Sequence[Chart] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        names = [frame.name for frame in frames]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two frames have one name: {names}")
+        object.__setattr__(self, "headline", headline)
+        object.__setattr__(self, "frames", tuple(frames))
+        object.__setattr__(self, "charts", tuple(charts))
+        object.__setattr__(self, "notes", tuple(dict.fromkeys(notes)))
+
+    def __getitem__(self, name: str) -> Frame:
+        """The frame of a name."""
+        found = {frame.name: frame for frame in self.frames}
+        if name not in found:
+            raise KeyError(f"no frame {name!r}: {', '.join(found)}")
+        return found[name]
+
+
+class Study(ABC):
+    """A study: a frozen dataclass whose fields are its options.
+
+    Class attributes say what `run` is given: `takes` one system or many; `tasks` one, or many as
+    `harness.spec.join` writes them; what stands in where nothing is said; and `old_options`: the
+    fields that options of the command became, as {"--draw": "draws"}.
+    """
+
+    takes: ClassVar[Literal["one", "many"]] = "many"
+    tasks: ClassVar[Literal["one", "many"]] = "one"
+    default_systems: ClassVar[tuple[str, ...]] = ("minilm",)
+    default_task: ClassVar[str] = "limit-small"
+    default_seed: ClassVar[int] = 0
+    old_options: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Study systems on a task.
+
+        Args:
+            session: Where vectors are kept, the seed, and progress.
+            systems: Specs, each once; one of them where the study takes one.
+            task: A spec; several joined where the study takes many.
+
+        Raises:
+            InputError: for what the study cannot use.
+        """
+
+
+STUDIES: Registry[Study] = Registry("study", "harness.studies")
+
+
+def study(name: str) -> Callable[[Callable[..., Study]], Callable[..., Study]]:
+    """Decorate a frozen dataclass that is a Study with the name that commands call it by."""
+    return STUDIES.register(name)
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a study: its type as people say it, its default as a spec has it, its help."""
+
+    name: str
+    kind: str
+    default: str
+    about: str
+
+
+def options(name: str) -> list[Option]:
+    """The options of a study that is registered, from its fields."""
+    kind, written = type(STUDIES.create(name)), dict(STUDIES.resolve(name).params)
+    hints = get_type_hints(kind, include_extras=True)
+    found = []
+    for parameter in inspect.signature(kind).parameters:
+        hint, about = hints[parameter], ""
+        if get_origin(hint) is Annotated:
+            hint, about, *_ = get_args(hint)
+        found.append(Option(parameter, _kind(hint), written.get(parameter, ""), about))
+    return found
+
+
+def _kind(hint: Any) -> str:
+    """A type in words."""
+    parts = [part for part in get_args(hint) if part not in (type(None), Ellipsis)]
+    if get_origin(hint) is tuple:
+        return f"{_kind(parts[0])}s, as A+B"
+    if get_origin(hint) is Literal:
+        return ", ".join(map(str, parts))
+    if parts:
+        return _kind(parts[0])
+    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+    return names.get(hint, str(hint))

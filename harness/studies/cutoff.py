@@ -7,42 +7,33 @@ made comparable in several ways (a model that learns such a map: Cosine Adapter,
 one of which returns equally many documents for every query, and beside the best that a threshold
 of each query's own could reach.
 
-When to return nothing is asked twice: of the queries as they are, whose rankings are better or
-worse (MTEB's abstention), and of queries whose relevant documents have been taken away.
+When to return nothing is asked of the queries as they are, whose rankings are better or worse
+(MTEB's abstention), and of queries whose relevant documents have been taken away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 import numpy as np
 
 from harness.arrays import Float64
+from harness.charts import Dots, Lines, Reference
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.measures.thresholds import (
-    WAYS,
-    Bools,
-    Curve,
-    Pool,
-    confidences,
-    curve,
-    halves,
-    held_out,
-    nauc,
-    own_best,
-    pool,
-    returned,
-    told_apart,
-    unanswerable,
-)
+from harness.formats import percent
+from harness.frames import Column, Frame
+from harness.measures import thresholds
+from harness.measures.thresholds import Curve, Pool, confidences, pool, returned, unanswerable
 from harness.phases import Clock
-from harness.progress import Progress, silent
+from harness.session import Session
 from harness.single import Request
-from harness.store import Store
-from harness.studies.subject import Interval, collection, interval, per_query
-from harness.systems import rank, resolve
+from harness.stats import Estimate, estimate
+from harness.studies import STUDIES, Findings, Study
+from harness.studies.subject import collection, distinct, per_query
+from harness.systems import rank
 from harness.vectors import Run
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
@@ -50,216 +41,210 @@ PAIRS = 5_000_000
 DEPTH = 1000  # documents scored otherwise
 RECALLS = (0.5, 0.8, 0.9, 0.95)
 POINTS = 100  # of a curve, kept for its figure
+CONFIDENCES = {
+    "max": "highest score", "std": "deviation of scores", "diff1": "first less second",
+    "z": "first's z-score",
+}  # fmt: skip
+WAY = [Column("system"), Column("compared by", about="how scores of queries are made alike")]
+SYSTEMS = [
+    Column("system"),
+    Column("score", "estimate", "high", "mean of the measure"),
+    Column("own best", "estimate", "high", "mean F1 if each query had its own best threshold"),
+]
+THRESHOLDS = [
+    *WAY,
+    Column("PR-AUC", "score", "high", "under precision and recall over all pairs"),
+    Column("threshold", "number", about="of the highest F1 over all pairs"),
+    Column("F1 of pairs", "score", "high", "chosen on the queries that it is measured on"),
+    Column("held out", "score", "high", "the same, chosen on the other half of the queries"),
+    Column("mean F1", "estimate", "high", "of queries, held out"),
+    Column("gain", "change", "high", "mean F1 beside that on scores as they are, paired"),
+]
+RETURNED = [
+    *WAY,
+    Column("documents", "number", about="a query", digits=1),
+    Column("nothing", "share", about="queries that get no document"),
+    Column("nothing relevant", "share", "low", "queries that get documents, none of it relevant"),
+    Column("refused", "share", "high", "queries that get none when nothing relevant is there"),
+]
+AT_RECALL = [*WAY, *(Column(f"recall {recall:g}", "score", "high") for recall in RECALLS)]
+ABSTENTION = [
+    Column("system"),
+    Column("confidence"),
+    Column("nAUC", "score", "high", "0 by chance, 1 for an oracle"),
+    Column("nAUC, half", "score", "high", "the same, half of the queries unanswerable"),
+    Column("AUROC", "estimate", "high", "answerable against unanswerable; 0.5 by chance"),
+]
+CURVES = [
+    *WAY,
+    Column("threshold", "number"),
+    *(Column(name, "score") for name in ("recall", "precision")),
+    Column("documents", "number"),
+]
+FRAMES = {
+    "systems": ("", SYSTEMS),
+    "thresholds": ("One threshold for all queries", THRESHOLDS),
+    "returned": ("What queries get at the threshold of the best mean F1, held out", RETURNED),
+    "recall": ("Precision over all pairs at a recall of at least", AT_RECALL),
+    "abstention": ("When to return nothing: does the measure, or an answer, follow?", ABSTENTION),
+    "curves": ("Precision and recall of every threshold", CURVES),
+}
+
+
+@STUDIES.register("cutoff")
+@dataclass(frozen=True)
+class Cutoff(Study):
+    """What one threshold on scores returns, and whether a model knows when to return nothing."""
+
+    depth: Annotated[int | None, "documents of a query scored; all, or 1,000 of many"] = None
+    measure: Annotated[str, "what abstention is to improve, with a value a query"] = "nDCG@10"
+
+    def __post_init__(self) -> None:
+        if self.depth is not None and self.depth < 1:
+            raise InputError(f"depth={self.depth}: expected at least 1")
+
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Cut the rankings of systems off by thresholds.
+
+        Raises:
+            InputError: for a task of another kind or with fewer than two answerable queries, for a
+                measure of groups, for a system that finds nothing relevant; as `rank`.
+        """
+        systems = distinct(systems)
+        clock = Clock(session.progress)
+        with clock.phase("load data"):
+            asked, data, measure = collection(task, self.measure)
+        depth, counts = self._depth(data)
+        request = Request(
+            max(depth, measure.depth), session.store, clock, exclude_self=asked.excludes(data),
+            instructions=asked.instructions(data),
+        )  # fmt: skip
+        cuts, notes = _Cuts(data, session.seed), list(data.warnings)
+        for system in systems:
+            ranked = rank(system, data, request)
+            notes += ranked.warnings
+            values = per_query(ranked.run, data, measure)
+            run = Run(ranked.run.docs[:, :depth], ranked.run.scores[:, :depth])
+            with clock.phase(f"cut off {system}"):
+                cuts.add(system, run, values)
+        titles = {"systems": f"{measure} on {task}: {counts}"}
+        frames = [
+            Frame(titles.get(n, said), columns, cuts.rows[n], name=n, shown=n != "curves")
+            for n, (said, columns) in FRAMES.items()
+        ]
+        return Findings(headline(task, *frames[:3]), frames, charts(frames), notes)
+
+    def _depth(self, data: Retrieval) -> tuple[int, str]:
+        """Documents of a query that are scored; and what is scored, in words."""
+        documents, queries = len(data.corpus.ranked), int(data.qrels.judged.sum())
+        whole = documents <= WHOLE and documents * queries <= PAIRS
+        depth = min(self.depth or (documents if whole else DEPTH), documents)
+        relevant = int(((data.qrels if data.binary is None else data.binary).gains > 0).sum())
+        scored = "all" if depth == documents else f"the first {depth:,}"
+        return depth, (
+            f"{queries:,} queries, {scored} of {documents:,} documents scored, {relevant:,} pairs "
+            f"relevant, {percent(relevant / (queries * documents), 2)}"
+        )
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one threshold returns over all queries: precision and recall over all pairs, and
-    documents that a query gets, mean.
-    """
+class _Cuts:
+    """Rankings of a collection cut off; rows of FRAMES grow, system after system."""
 
-    threshold: float
-    recall: float
-    precision: float
-    size: float
-
-
-@dataclass(frozen=True)
-class Way:
-    """One threshold for all queries on scores compared in one way of `WAYS`.
-
-    area: under precision and recall over all pairs. at_recall: the best precision at a recall of at
-    least RECALLS, None where it is not reached. threshold: of the highest F1 over all pairs, and
-    `seen` that F1, chosen on the queries that it is measured on; f1: the same held out.
-
-    mean_f1: F1 of each query, its threshold held out and chosen for this mean; gain: that less the
-    mean of the scores as they are, paired. size, empty, wrong: at that threshold the documents that
-    a query gets, the share of queries that get none, and of those that get some and none of it
-    relevant. refused: share of queries that get none when the corpus has nothing relevant.
-    """
-
-    name: str
-    area: float
-    at_recall: tuple[float | None, ...]
-    threshold: float
-    seen: float
-    f1: float
-    mean_f1: Interval
-    gain: Interval
-    size: float
-    empty: float
-    wrong: float
-    refused: float
-    points: tuple[Point, ...]
-
-
-@dataclass(frozen=True)
-class Confidence:
-    """What a measure of confidence tells, by its name in `confidences`.
-
-    nauc: MTEB's, of the task's queries; None where all score alike. nauc_half: the same when a
-    drawn half of the queries has nothing relevant, and so scores 0. auroc: the probability that a
-    query with relevant documents looks surer than another one without.
-    """
-
-    name: str
-    nauc: float | None
-    nauc_half: float | None
-    auroc: Interval
-
-
-@dataclass(frozen=True)
-class System:
-    """A model. score: the mean measure; own: mean F1 if each query had the best threshold of its
-    own.
-    """
-
-    model: str
-    score: Interval
-    own: Interval
-    ways: tuple[Way, ...]
-    confidences: tuple[Confidence, ...]
-
-
-@dataclass(frozen=True)
-class Cutoff:
-    """A task's queries cut off by models' scores. depth: documents of a query that are scored;
-    relevant: pairs of a judged query and a relevant document.
-    """
-
-    task: str
-    measure: str
-    queries: int
-    documents: int
-    depth: int
-    relevant: int
-    systems: tuple[System, ...]
+    data: Retrieval
     seed: int
-    warnings: tuple[str, ...]
+    rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=lambda: {n: [] for n in FRAMES})
+
+    def add(self, system: str, run: Run, values: Float64) -> None:
+        """Cut off one system's ranking [q, k]. values: its measure, one a judged query."""
+        pairs, without = pool(run, self.data), unanswerable(run, self.data)
+        if not pairs.relevant.any():
+            raise InputError(f"{system} finds no relevant document: there is nothing to cut off")
+        lacking, plain = pool(without, self.data), None
+        for name in thresholds.WAYS:
+            cut = self._cut((system, name), pairs.compared(name), lacking.compared(name), plain)
+            plain = cut if plain is None else plain
+        judged = np.flatnonzero(self.data.qrels.judged)
+        sure, unsure = ({n: c[judged] for n, c in confidences(r).items()} for r in (run, without))
+        told = abstention(sure, unsure, pairs.wanted > 0, values, self.seed)
+        self.rows["abstention"] += [(system, *row) for row in told]
+        own = estimate(thresholds.own_best(pairs), self.seed)
+        self.rows["systems"].append((system, estimate(values, self.seed), own))
+
+    def _cut(
+        self,
+        names: tuple[str, str],
+        pairs: Pool,
+        lacking: Pool,
+        plain: Float64 | None,
+    ) -> Float64:
+        """Cut off by scores compared in one way; F1 of each query [q].
+
+        plain: that of scores as they are. lacking: the pairs of the queries without their relevant
+        documents.
+        """
+        whole = thresholds.curve(pairs)
+        over_pairs, over_queries = thresholds.held_out(pairs, ("f1", "mean_f1"), self.seed)
+        got, none = (
+            returned(pairs, over_queries),
+            returned(lacking, over_queries),
+        )
+        each = got.each_f1
+        f1 = (whole.best("f1"), whole.f1.max(), returned(pairs, over_pairs).f1)
+        gain = None if plain is None else estimate(each - plain, self.seed)
+        for name, row in {
+            "thresholds": (whole.average_precision, *f1, estimate(each, self.seed), gain),
+            "returned": (got.documents.mean(), got.empty, got.wrong, none.empty),
+            "recall": tuple(whole.precision_at(recall) for recall in RECALLS),
+        }.items():
+            self.rows[name].append((*names, *row))
+        self.rows["curves"] += [(*names, *point) for point in _points(whole)]
+        return each
 
 
-def study(
-    models: Sequence[str],
-    task: str,
-    *,
-    depth: int | None = None,
-    measure: str = "nDCG@10",
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Cutoff:
-    """Cut the rankings of models off by thresholds. models, task: specs.
-
-    depth: documents of a query that are scored; None for all of a corpus of up to 10,000, while
-    the pairs are no more than 5 million, else 1,000. measure: what abstention is to improve. seed:
-    of the halves of the queries and of the bootstrap.
-
-    Raises InputError for a task of another kind or with fewer than two answerable queries, for a
-    measure of groups, for a model that finds nothing relevant; else what `rank` raises.
-    """
-    for model in models:
-        resolve(model)  # a wrong name is said before any is searched with
-    clock = Clock(progress)
-    with clock.phase("load data"):
-        asked, data, chosen = collection(task, measure)
-    documents, scored = len(data.corpus.ranked), int(data.qrels.judged.sum())
-    whole = documents <= WHOLE and documents * scored <= PAIRS
-    depth = min(depth or (documents if whole else DEPTH), documents)
-    request = Request(
-        depth=max(depth, chosen.depth),
-        store=store,
-        clock=clock,
-        exclude_self=asked.excludes(data),
-        instructions=asked.instructions(data),
-    )
-    systems, notes = [], [*data.warnings]
-    for model in dict.fromkeys(models):
-        ranked = rank(model, data, request)
-        notes += ranked.warnings
-        values = per_query(ranked.run, data, chosen)
-        run = Run(ranked.run.docs[:, :depth], ranked.run.scores[:, :depth])
-        with clock.phase(f"cut off {model}"):
-            systems.append(_system(model, run, data, values, seed))
-    return Cutoff(
-        task,
-        measure,
-        scored,
-        documents,
-        depth,
-        int(np.count_nonzero((data.qrels if data.binary is None else data.binary).gains > 0)),
-        tuple(systems),
-        seed,
-        tuple(dict.fromkeys(notes)),
-    )
-
-
-def _system(model: str, run: Run, data: Retrieval, values: Float64, seed: int) -> System:
-    """Everything about one ranking [q, k]. values: its measure, one a judged query."""
-    pairs, without = pool(run, data), unanswerable(run, data)
-    if not pairs.relevant.any():
-        raise InputError(f"{model} finds no relevant document: there is nothing to cut off")
-    lacking, ways, plain = pool(without, data), list[Way](), None
-    for name in WAYS:
-        way, each = _way(name, pairs.compared(name), lacking.compared(name), plain, seed)
-        plain = each if plain is None else plain
-        ways.append(way)
-    rows = np.flatnonzero(data.qrels.judged)
-    sure, unsure = ({n: c[rows] for n, c in confidences(r).items()} for r in (run, without))
-    told = _told(sure, unsure, pairs.wanted > 0, values, seed)
-    best = interval(own_best(pairs), seed)
-    return System(model, interval(values, seed), best, tuple(ways), told)
-
-
-def _way(
-    name: str, pairs: Pool, lacking: Pool, plain: Float64 | None, seed: int
-) -> tuple[Way, Float64]:
-    """One way to compare scores, and its F1 of each query [q]; plain: that of scores as they are.
-
-    lacking: the pairs of the queries without their relevant documents.
-    """
-    whole, (over_pairs, over_queries) = curve(pairs), held_out(pairs, ("f1", "mean_f1"), seed)
-    got, none = returned(pairs, over_queries), returned(lacking, over_queries)
-    best = whole.best("f1")
-    each = got.each_f1
-    found = Way(
-        name=name,
-        area=whole.average_precision,
-        at_recall=tuple(whole.precision_at(recall) for recall in RECALLS),
-        threshold=best,
-        seen=float(whole.f1.max()),
-        f1=returned(pairs, over_pairs).f1,
-        mean_f1=interval(each, seed),
-        gain=interval(each - (each if plain is None else plain), seed),
-        size=float(got.documents.mean()),
-        empty=got.empty,
-        wrong=got.wrong,
-        refused=none.empty,
-        points=_points(whole),
-    )
-    return found, each
-
-
-def _points(whole: Curve) -> tuple[Point, ...]:
+def _points(whole: Curve) -> list[tuple[float, ...]]:
     """About POINTS of a curve, evenly along its recall, with both ends."""
     wanted = np.linspace(whole.recall[0], whole.recall[-1], POINTS)
     rows = np.unique(np.searchsorted(whole.recall, wanted))
     columns = (whole.threshold, whole.recall, whole.precision, whole.size)
-    return tuple(Point(*map(float, row)) for row in zip(*(c[rows] for c in columns), strict=True))
+    return list(zip(*(column[rows] for column in columns), strict=True))
 
 
-def _told(
-    sure: Mapping[str, Float64],
-    unsure: Mapping[str, Float64],
-    answerable: Bools,
-    values: Float64,
-    seed: int,
-) -> tuple[Confidence, ...]:
+def abstention(
+    sure: Mapping[str, Float64], unsure: Mapping[str, Float64], answerable: thresholds.Bools,
+    values: Float64, seed: int,
+) -> list[tuple[Any, ...]]:  # fmt: skip
     """What confidences [q] by name tell: with the relevant documents and without them."""
-    drawn, found = halves(len(values), seed), []
-    for name, with_them in sure.items():
+    drawn, rows = thresholds.halves(len(values), seed), list[tuple[Any, ...]]()
+    for name, confidence in sure.items():
         without = unsure[name]
-        half = nauc(np.where(drawn, without, with_them), np.where(drawn, 0, values))
-        told = interval(told_apart(with_them[answerable], without[answerable]), seed)
-        auroc = Interval(told.mean, max(told.low, 0.0), min(told.high, 1.0))
-        found.append(Confidence(name, nauc(with_them, values), half, auroc))
-    return tuple(found)
+        half = thresholds.nauc(np.where(drawn, without, confidence), np.where(drawn, 0, values))
+        apart = estimate(thresholds.told_apart(confidence[answerable], without[answerable]), seed)
+        auroc = Estimate(apart.mean, max(apart.low or 0, 0.0), min(apart.high or 0, 1.0))
+        rows.append((CONFIDENCES[name], thresholds.nauc(confidence, values), half, auroc))
+    return rows
+
+
+def charts(frames: Sequence[Frame]) -> list[Lines | Dots]:
+    """Precision and recall of every threshold; F1 of the held-out one by way to compare scores."""
+    systems, found, curves = frames[0], frames[1], frames[-1]
+    best = [one.mean for one in systems.estimates("own best") if one.mean is not None]
+    own = [Reference(mean, "each query's own best") for mean in best]
+    shown = curves.where("compared by", "score", "rank")
+    return [
+        Lines(shown, "recall", "precision", "system", "compared by", points=False),
+        Dots(found, "mean F1", "compared by", "system", references=tuple(own[:1])),
+    ]
+
+
+def headline(task: str, systems: Frame, found: Frame, got: Frame) -> str:
+    """What one threshold reaches for the first system, by the best way, and at best."""
+    name = systems["system"][0]
+    plain, *others = found.where("system", name).records()
+    best = max(others, key=lambda row: row["mean F1"].mean)
+    own, refused = systems.numbers("own best")[0], got.numbers("refused")[0]
+    return (
+        f"{name} on {task}: one threshold reaches mean F1 {plain['mean F1'].mean:.2f} on scores, "
+        f"{best['mean F1'].mean:.2f} by {best['compared by']}, {own:.2f} if each query had its "
+        f"own; {percent(refused, 0)} of unanswerable queries get nothing"
+    )

@@ -1,4 +1,4 @@
-"""Texts changed as users and corpora change them: typing errors, case, word order, phrases, noise.
+"""Texts and collections changed as users and corpora change them: errors, case, phrases, copies.
 
 What is drawn is drawn from a seed alone, text after text; a word that is mistyped at a low share is
 mistyped in the same way at a higher one.
@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.data import Corpus, Retrieval
+from harness.retrieve import drop_self
+from harness.single import Request
+from harness.vectors import Run, ranking
+
+COPY_TYPOS = 0.1  # share of a copy's words that are mistyped
+DEEPER = 4  # times the depth is searched, so that results are left where copies are taken out
 KEYS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
 OFFSETS = (0.0, 0.25, 0.75)  # of the rows of a keyboard, in widths of a key
 WORD = re.compile(r"[^\W\d_]{4,}")  # shorter words are seldom mistyped, and lost by one error
@@ -151,3 +158,83 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     ),
 }
 """What can be done to texts, by name."""
+
+COPIES = "copies"
+KNOWN = {name: one.about for name, one in PERTURBATIONS.items()} | {
+    COPIES: "a copy of each relevant document beside it, with a typing error in "
+    f"{COPY_TYPOS:.0%} of its words"
+}
+"""What may be done to a collection, by name."""
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A perturbation of a collection, in one version or more.
+
+    readings: the names under which a run of a version is judged, with what makes of it a run of
+    the clean collection's documents.
+    """
+
+    versions: tuple[Retrieval, ...]
+    changed: float
+    readings: Mapping[str, Callable[[Run], Run]]
+    deeper: int = 1
+
+
+def shifts(
+    name: str, data: Retrieval, severities: Sequence[float], seeds: range, request: Request
+) -> list[Shift]:
+    """A perturbation of a collection by name, at each severity where that matters.
+
+    Args:
+        name: One of KNOWN.
+        data: The collection.
+        severities: Shares of words.
+        seeds: One for each version of what is random in queries.
+        request: For the depth of the clean run, and whether a query's own document is left out.
+    """
+    if name == COPIES:
+        return [_copies(data, seeds[0], request)]
+    asked, found = PERTURBATIONS[name], list[Shift]()
+    before = data.queries.texts if asked.of_queries else data.corpus.texts
+    for share in dict.fromkeys(severities) if asked.severe else (0.0,):
+        texts = asked.versions(before, share, seeds)
+        changed = np.mean([x != y for after in texts for x, y in zip(before, after, strict=True)])
+        versions = [
+            replace(data, queries=replace(data.queries, texts=after))
+            if asked.of_queries
+            else replace(data, corpus=replace(data.corpus, texts=after))
+            for after in texts
+        ]
+        label = f"{name} {100 * share:g} %" if asked.severe else name
+        found.append(Shift(tuple(versions), float(changed), {label: lambda run: run}))
+    return found
+
+
+def _copies(data: Retrieval, seed: int, request: Request) -> Shift:
+    """Relevant documents with a copy each, which nobody has judged; and three ways to count them.
+
+    Copies have ids, and so rows, behind all others, so that the judgments hold as they are.
+    """
+    corpus, n, depth, own = data.corpus, len(data.corpus), request.depth, request.exclude_self
+    qrels = data.qrels if data.binary is None else data.binary
+    originals = np.unique(qrels.docs[(qrels.docs >= 0) & (qrels.gains > 0)])
+    texts = typos([corpus.texts[row] for row in originals], COPY_TYPOS, seed)
+    ids = [f"{corpus.ids[-1]} {corpus.ids[row]}" for row in originals]
+    more = Corpus([*corpus.ids, *ids], [*corpus.texts, *texts])
+    source = np.concatenate([np.arange(n), originals]).astype(np.int32)
+
+    def removed(run: Run) -> Run:
+        kept = np.where(run.docs < n, run.docs, np.int32(-1))
+        return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
+
+    def merged(run: Run) -> Run:
+        found = ranking.by_parent(run, source, depth + own)[0]
+        return drop_self(found, data) if own else found
+
+    readings: dict[str, Callable[[Run], Run]] = {
+        "copies, not relevant": lambda run: Run(run.docs[:, :depth], run.scores[:, :depth]),
+        "copies, taken out": removed,
+        "copies, as their original": merged,
+    }
+    return Shift((replace(data, corpus=more),), len(originals) / n, readings, deeper=DEEPER)

@@ -1,375 +1,249 @@
 """What systems lose when queries or documents are not as clean as those of the collection.
 
-Every change of the texts is searched by every system, whatever its kind, and judged by the
-collection's own judgments, query by query beside the clean texts. Drop rate and the variance of
-normalised values are those of Wu et al. 2021, "Are Neural Ranking Models Robust?"
-(arXiv 2108.05018).
+Every change is searched by every system and judged by the collection's own judgments, query by
+query beside the clean texts. Drop rate and the variance of normalised values are those of Wu et al.
+2021, "Are Neural Ranking Models Robust?" (arXiv 2108.05018).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from harness import stats
 from harness.arrays import Float64
-from harness.data import Corpus, Retrieval
+from harness.charts import Dots, Reference
+from harness.data import Retrieval
 from harness.encoders import Encoder
 from harness.errors import InputError
+from harness.formats import percent
+from harness.frames import Column, Frame
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.phases import Clock
-from harness.progress import Progress, silent
-from harness.retrieve import drop_self
+from harness.session import Session
 from harness.single import Request
 from harness.spec import unknown
-from harness.store import Store
-from harness.studies import perturb
-from harness.studies.subject import Interval, collection, interval, per_query
-from harness.systems import rank, resolve
-from harness.vectors import Run, ranking
+from harness.studies import STUDIES, Findings, Study
+from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
+from harness.studies.subject import collection, distinct, per_query
+from harness.systems import rank
+from harness.vectors import Run
 
 NEAR = 10  # results whose overlap is told
-COPY_TYPOS = 0.1  # share of a copy's words that are mistyped
-DEEPER = 4  # times the depth is searched, so that results are left where copies are taken out
-
-COPIES = "copies"
-KNOWN = {name: one.about for name, one in perturb.PERTURBATIONS.items()} | {
-    COPIES: "a copy of each relevant document beside it, with a typing error in "
-    f"{COPY_TYPOS:.0%} of its words"
-}
-"""What may be done to a collection, by name."""
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How the queries of one run differ.
-
-    variance: of the measure over queries. normalised: the variance of value / mean, which is VNAP
-    where the measure is AP; None where the mean is 0. worst: the mean of the lowest tenth.
-    """
-
-    variance: float
-    normalised: float | None
-    worst: float
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What one perturbation does to one system.
-
-    versions: draws or templates, over which all else is the mean. changed: the share of texts that
-    are not as before; of copies, their number for each document. change: shifted less clean score,
-    paired by query. drop_rate: change / clean score, None where that is 0. between: standard
-    deviation of the score over versions. worse, better: share of queries. overlap: share of the 10
-    first results that stay.
-    """
-
-    perturbation: str
-    versions: int
-    changed: float
-    score: float
-    change: Interval
-    drop_rate: float | None
-    between: float
-    spread: Spread
-    worse: float
-    better: float
-    overlap: float
+ALPHA = 0.05
+SPREAD = [
+    Column("variance", "number", about="over queries", digits=4),
+    Column("normalised variance", "number", "low", "of value / mean: VNAP of an AP", digits=3),
+    Column("worst tenth", "score", "high", "mean of the lowest tenth of queries", digits=3),
+]
+SYSTEMS = [Column("system"), Column("score", "estimate", "high", "clean texts"), *SPREAD]
+EFFECTS = [
+    Column("system"),
+    Column("perturbation"),
+    Column("versions", "count", about="draws or templates, over which all else is the mean"),
+    Column("changed", "share", about="texts that are not as before; copies a document", digits=0),
+    Column("score", "score", "high"),
+    Column("between", "number", about="standard deviation of the score over versions", digits=4),
+    Column("change", "change", "high", "from the clean texts, paired by query"),
+    Column("drop rate", "relative", "high", "change of the clean score"),
+    *SPREAD,
+    Column("worse", "share", "low", "of queries and versions", digits=0),
+    Column("better", "share", "high", "of queries and versions", digits=0),
+    Column("overlap", "share", "high", f"of the {NEAR} first results that stay", digits=0),
+]
+CONTRASTS = [
+    Column("perturbation"),
+    Column("system"),
+    Column("other"),
+    Column("loses less by", "change", about="change of the one less that of the other, paired"),
+    Column("p", "p", about="paired randomisation test, two-sided"),
+    Column("p, Holm", "p", about="corrected for all contrasts"),
+    Column("more robust"),
+]
 
 
 @dataclass(frozen=True)
-class System:
-    """A system with the clean texts, and with each perturbation."""
+class _Search:
+    """One system's searches of a collection, clean (`request`) and shifted; `notes` grow."""
 
-    name: str
-    score: Interval
-    spread: Spread
-    effects: tuple[Effect, ...]
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """Whether one system loses less than another by a perturbation.
-
-    difference: change of one less change of the other, paired by query; above 0 where one is the
-    more robust. p: of the paired randomisation test, two-sided; holm: corrected for all contrasts.
-    """
-
-    perturbation: str
-    one: str
-    other: str
-    difference: Interval
-    p: float
-    holm: float
-
-
-@dataclass(frozen=True)
-class Robustness:
-    """Systems on one task, clean and perturbed, by the task's main measure."""
-
-    task: str
-    measure: str
-    documents: int
-    queries: int
-    draws: int
-    systems: tuple[System, ...]
-    contrasts: tuple[Contrast, ...]
-    seed: int
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Shift:
-    """A perturbation of a collection, in one version or more.
-
-    readings: the names under which a run of a version is judged, with what makes of it a run of
-    the clean collection's documents.
-    """
-
-    versions: tuple[Retrieval, ...]
-    changed: float
-    readings: Mapping[str, Callable[[Run], Run]]
-    deeper: int = 1
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What all systems share. request: for the depth of the clean run."""
-
+    system: str
     data: Retrieval
     measure: Measure
-    shifts: tuple[_Shift, ...]
+    shifts: Sequence[Shift]
     request: Request
     seed: int
+    notes: list[str]
+    models: dict[str, Encoder] = field(default_factory=dict)
 
     def values(self, run: Run) -> Float64:
         """The measure of a run, one value a judged query."""
         return per_query(run, self.data, self.measure)
 
+    def run(self, data: Retrieval, what: str, deeper: int = 1) -> Run:
+        """Rank a version of the collection."""
+        asked = replace(self.request, depth=deeper * self.request.depth, opened=self.models)
+        ranked = rank(self.system, data, asked)
+        self.notes.extend(f"{self.system}, {what}: {warning}" for warning in ranked.warnings)
+        return ranked.run
 
-def study(
-    models: Sequence[str],
-    task: str,
-    *,
-    perturbations: Sequence[str] = (),
-    severities: Sequence[float] = (0.3,),
-    draws: int = 3,
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Robustness:
-    """Score systems on clean and on perturbed texts. models, task: specs; systems of any kind.
+    def effects(self) -> tuple[tuple[Any, ...], list[tuple[Any, ...]], dict[str, Float64]]:
+        """A row of SYSTEMS, rows of EFFECTS, and the change of each query by perturbation [q]."""
+        total, done = 1 + sum(len(shift.versions) for shift in self.shifts), 1
+        clean = self.run(self.data, "clean")
+        before = self.values(clean)
+        rows, changes = list[tuple[Any, ...]](), dict[str, Float64]()
+        for shift in self.shifts:
+            self.request.clock.progress(f"search with {self.system}", done, total, "versions")
+            what = next(iter(shift.readings))
+            runs = [self.run(version, what, shift.deeper) for version in shift.versions]
+            done += len(runs)
+            for name, read in shift.readings.items():
+                row, changes[name] = self._effect(shift, clean, [read(run) for run in runs])
+                rows.append((self.system, name, *row))
+        return (self.system, stats.estimate(before, self.seed), *spread(before)), rows, changes
 
-    perturbations: names of KNOWN, all where none is named. severities: shares of words with a
-    typing error. draws: of what is random in queries; documents, being many, are drawn once. seed:
-    of the first draw, of bootstrap and tests.
-
-    Raises InputError for what is out of range and for copies of passages or candidates; as
-    `collection`; and what the systems raise.
-    """
-    _refuse(models, perturbations, severities, draws)
-    clock = Clock(progress)
-    with clock.phase("load data"):
-        asked, data, measure = collection(task)
-    names, notes = list(dict.fromkeys(perturbations or KNOWN)), [*data.warnings]
-    if COPIES in names and (data.corpus.parents is not None or data.candidates is not None):
-        if COPIES in perturbations:
-            raise InputError(f"{task} has passages or candidates: copies need neither")
-        names.remove(COPIES)
-        notes.append("no copies: the collection has passages or candidates")
-    request = Request(
-        max(measure.depth, NEAR),
-        store,
-        clock,
-        exclude_self=asked.excludes(data),
-        instructions=asked.instructions(data),
-    )
-    shifts = [
-        shift
-        for name in names
-        for shift in _shifts(name, data, severities, range(seed, seed + draws), request)
-    ]
-    setting = _Setting(data, measure, tuple(shifts), request, seed)
-    systems, changes = list[System](), list[dict[str, Float64]]()
-    for model in dict.fromkeys(models):
-        system, change, noticed = _system(model, setting)
-        systems.append(system)
-        changes.append(change)
-        notes += noticed
-    return Robustness(
-        task,
-        str(measure),
-        len(data.corpus),
-        int(data.qrels.judged.sum()),
-        draws,
-        tuple(systems),
-        _contrasts([system.name for system in systems], changes, seed),
-        seed,
-        tuple(dict.fromkeys(notes)),
-    )
+    def _effect(self, shift: Shift, clean: Run, runs: Sequence[Run]) -> tuple[list[Any], Float64]:
+        """What is left of a clean run in those of the versions; and the change of each query."""
+        before, judged = self.values(clean), self.data.qrels.judged
+        after = np.stack([self.values(run) for run in runs])
+        moved = after - before
+        change = moved.mean(axis=0)  # of differences, so that no difference is exactly 0
+        spreads = list(zip(*map(spread, after), strict=True))
+        mean, lost = float(before.mean()), float(change.mean())
+        overlaps = [neighbour_overlap(run, clean, NEAR)[judged].mean() for run in runs]
+        row = [len(runs), shift.changed, mean + lost, moved.mean(axis=1).std()]
+        row += [stats.estimate(change, self.seed), lost / mean if mean else None]
+        row += [None if None in values else np.mean(values) for values in spreads]
+        return [*row, (moved < 0).mean(), (moved > 0).mean(), np.mean(overlaps)], change
 
 
-def _refuse(
-    models: Sequence[str], perturbations: Sequence[str], severities: Sequence[float], draws: int
-) -> None:
-    if not models:
-        raise InputError("no model is named: expected at least one")
-    for model in models:
-        resolve(model)  # a wrong name is said before any is searched with
-    for name in perturbations:
-        if name not in KNOWN:
-            raise unknown("perturbation", name, KNOWN)
-    for share in severities:
-        if not 0 < share <= 1:
-            raise InputError(f"a severity of {share:g}: expected a share above 0 and up to 1")
-    if draws < 1:
-        raise InputError(f"{draws} draws: expected at least 1")
+@STUDIES.register("robustness")
+@dataclass(frozen=True)
+class Robustness(Study):
+    """What typing errors, case, word order, phrases, noise and copies cost."""
 
+    default_systems: ClassVar[tuple[str, ...]] = ("bm25", "minilm")
+    old_options: ClassVar[Mapping[str, str]] = {
+        "--perturbation": "perturbations", "-p": "perturbations", "--severity": "severities"
+    }  # fmt: skip
 
-def _shifts(
-    name: str, data: Retrieval, severities: Sequence[float], seeds: range, request: Request
-) -> list[_Shift]:
-    """A perturbation, at each severity where that matters."""
-    if name == COPIES:
-        return [_copies(data, seeds[0], request)]
-    asked = perturb.PERTURBATIONS[name]
-    before = data.queries.texts if asked.of_queries else data.corpus.texts
-    shifts = []
-    for share in dict.fromkeys(severities) if asked.severe else (0.0,):
-        texts = asked.versions(before, share, seeds)
-        changed = np.mean([x != y for after in texts for x, y in zip(before, after, strict=True)])
-        versions = [
-            replace(data, queries=replace(data.queries, texts=after))
-            if asked.of_queries
-            else replace(data, corpus=replace(data.corpus, texts=after))
-            for after in texts
+    perturbations: Annotated[tuple[str, ...], f"all, or some of {', '.join(KNOWN)}"] = ()
+    severities: Annotated[tuple[float, ...], "shares of words with a typing error"] = (0.3,)
+    draws: Annotated[int, "of what is random in queries; documents are drawn once"] = 3
+
+    def __post_init__(self) -> None:
+        for name in self.perturbations:
+            if name not in KNOWN:
+                raise unknown("perturbation", name, KNOWN)
+        for share in self.severities:
+            if not 0 < share <= 1:
+                raise InputError(f"a severity of {share:g}: expected a share above 0 and up to 1")
+        if self.draws < 1:
+            raise InputError(f"{self.draws} draws: expected at least 1")
+
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Score systems of any kind on clean and on perturbed texts.
+
+        Raises:
+            InputError: for copies of passages or candidates; as `collection`; what systems raise.
+        """
+        systems = distinct(systems)
+        clock = Clock(session.progress)
+        with clock.phase("load data"):
+            asked, data, measure = collection(task)
+        request = Request(
+            max(measure.depth, NEAR), session.store, clock, exclude_self=asked.excludes(data),
+            instructions=asked.instructions(data),
+        )  # fmt: skip
+        made, notes = self._shifts(data, task, session.seed, request)
+        searches = [
+            _Search(system, data, measure, made, request, session.seed, notes).effects()
+            for system in systems
         ]
-        label = f"{name} {100 * share:g} %" if asked.severe else name
-        shifts.append(_Shift(tuple(versions), float(changed), {label: lambda run: run}))
-    return shifts
+        title = (
+            f"{measure} on {task}: {int(data.qrels.judged.sum()):,} queries, "
+            f"{len(data.corpus):,} documents, {self.draws} draws of what is random in queries"
+        )
+        clean = Frame(title, SYSTEMS, [row for row, _, _ in searches], name="systems")
+        rows = [row for _, rows, _ in searches for row in rows]
+        effects = Frame(f"What is left of {measure}", EFFECTS, rows, name="effects")
+        apart = contrasts({row[0]: changes for row, _, changes in searches}, session.seed)
+        frames = [clean, drops(effects, str(measure)), effects, *([apart] if len(apart) else [])]
+        chart = Dots(effects, "change", "perturbation", "system", references=(Reference(0),))
+        return Findings(f"{task}: {headline(effects, str(measure))}", frames, [chart], notes)
+
+    def _shifts(
+        self, data: Retrieval, task: str, seed: int, request: Request
+    ) -> tuple[list[Shift], list[str]]:
+        """The perturbations to search with, each once, and notes."""
+        names, notes = list(dict.fromkeys(self.perturbations or KNOWN)), [*data.warnings]
+        if COPIES in names and (data.corpus.parents is not None or data.candidates is not None):
+            if COPIES in self.perturbations:
+                raise InputError(f"{task} has passages or candidates: copies need neither")
+            names.remove(COPIES)
+            notes.append("no copies: the collection has passages or candidates")
+        seeds = range(seed, seed + self.draws)
+        made = [shifts(name, data, self.severities, seeds, request) for name in names]
+        return [shift for each in made for shift in each], notes
 
 
-def _copies(data: Retrieval, seed: int, request: Request) -> _Shift:
-    """Relevant documents with a copy each, which nobody has judged; and three ways to count them.
+def spread(values: Float64) -> tuple[float, float | None, float]:
+    """How the values of queries [q] differ: variance, variance of value / mean, worst tenth.
 
-    Copies have ids, and so rows, behind all others, so that the judgments hold as they are.
-    """
-    corpus, n, depth, own = data.corpus, len(data.corpus), request.depth, request.exclude_self
-    qrels = data.qrels if data.binary is None else data.binary
-    originals = np.unique(qrels.docs[(qrels.docs >= 0) & (qrels.gains > 0)])
-    texts = perturb.typos([corpus.texts[row] for row in originals], COPY_TYPOS, seed)
-    ids = [f"{corpus.ids[-1]} {corpus.ids[row]}" for row in originals]
-    more = Corpus([*corpus.ids, *ids], [*corpus.texts, *texts])
-    source = np.concatenate([np.arange(n), originals]).astype(np.int32)
-
-    def removed(run: Run) -> Run:
-        kept = np.where(run.docs < n, run.docs, np.int32(-1))
-        return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
-
-    def merged(run: Run) -> Run:
-        found = ranking.by_parent(run, source, depth + own)[0]
-        return drop_self(found, data) if own else found
-
-    readings: dict[str, Callable[[Run], Run]] = {
-        "copies, not relevant": lambda run: Run(run.docs[:, :depth], run.scores[:, :depth]),
-        "copies, taken out": removed,
-        "copies, as their original": merged,
-    }
-    return _Shift((replace(data, corpus=more),), len(originals) / n, readings, deeper=DEEPER)
-
-
-def _system(model: str, setting: _Setting) -> tuple[System, dict[str, Float64], list[str]]:
-    """A system's effects, the change of each query by perturbation [q], and warnings."""
-    notes, request, opened = list[str](), setting.request, dict[str, Encoder]()
-    total = 1 + sum(len(shift.versions) for shift in setting.shifts)
-    searched = 0
-
-    def search(data: Retrieval, what: str, deeper: int = 1) -> Run:
-        nonlocal searched
-        request.clock.progress(f"search with {model}", searched, total, "versions")
-        searched += 1
-        asked = replace(request, depth=deeper * request.depth, opened=opened)
-        found = rank(model, data, asked)
-        notes.extend(f"{model}, {what}: {warning}" for warning in found.warnings)
-        return found.run
-
-    clean = search(setting.data, "clean")
-    before, effects, changes = setting.values(clean), list[Effect](), dict[str, Float64]()
-    for shift in setting.shifts:
-        what = next(iter(shift.readings))
-        found = [search(version, what, shift.deeper) for version in shift.versions]
-        for name, read in shift.readings.items():
-            runs = [read(run) for run in found]
-            effect, changes[name] = _effect(name, shift.changed, clean, runs, setting)
-            effects.append(effect)
-    score = interval(before, setting.seed)
-    return System(model, score, spread(before), tuple(effects)), changes, notes
-
-
-def _effect(
-    name: str, changed: float, clean: Run, runs: Sequence[Run], setting: _Setting
-) -> tuple[Effect, Float64]:
-    """What is left of a clean run in those of the versions; and the change of each query [q]."""
-    before, judged = setting.values(clean), setting.data.qrels.judged
-    after = np.stack([setting.values(run) for run in runs])
-    moved = after - before
-    change = moved.mean(axis=0)  # of differences, so that no difference is exactly 0
-    spreads = [spread(values) for values in after]
-    normalised = [one.normalised for one in spreads if one.normalised is not None]
-    mean = float(before.mean())
-    overlaps = [neighbour_overlap(run, clean, NEAR)[judged].mean() for run in runs]
-    effect = Effect(
-        perturbation=name,
-        versions=len(runs),
-        changed=changed,
-        score=mean + float(change.mean()),
-        change=interval(change, setting.seed),
-        drop_rate=float(change.mean()) / mean if mean else None,
-        between=float(moved.mean(axis=1).std()),
-        spread=Spread(
-            float(np.mean([one.variance for one in spreads])),
-            float(np.mean(normalised)) if len(normalised) == len(spreads) else None,
-            float(np.mean([one.worst for one in spreads])),
-        ),
-        worse=float((moved < 0).mean()),
-        better=float((moved > 0).mean()),
-        overlap=float(np.mean(overlaps)),
-    )
-    return effect, change
-
-
-def spread(values: Float64) -> Spread:
-    """How the values of queries [q] differ.
-
-    The variance of value / mean is, for average precision, VNAP (Wu et al. 2021): NAP(q) = AP(q) /
-    mean AP, and VNAP its variance over queries.
+    The second is, for average precision, VNAP (Wu et al. 2021): NAP(q) = AP(q) / mean AP, and VNAP
+    its variance over queries; None where the mean is 0.
     """
     mean, variance = float(values.mean()), float(values.var())
-    lowest = np.sort(values)[: math.ceil(len(values) / 10)]
-    return Spread(variance, variance / mean**2 if mean else None, float(lowest.mean()))
+    lowest = np.sort(values)[: -(-len(values) // 10)]
+    return variance, variance / mean**2 if mean else None, float(lowest.mean())
 
 
-def _contrasts(
-    names: Sequence[str], changes: Sequence[dict[str, Float64]], seed: int
-) -> tuple[Contrast, ...]:
-    """Every two systems by every perturbation, corrected together (Holm 1979)."""
-    found = [
-        Contrast(
-            perturbation,
-            one,
-            other,
-            interval(apart, seed),
-            stats.randomisation(apart, seed).two_sided,
-            holm=1.0,
-        )
-        for (one, a), (other, b) in combinations(zip(names, changes, strict=True), 2)
-        for perturbation in a
-        for apart in [a[perturbation] - b[perturbation]]
+def contrasts(changes: Mapping[str, Mapping[str, Float64]], seed: int) -> Frame:
+    """Every two systems by every perturbation, corrected together (Holm 1979).
+
+    Args:
+        changes: Change of each query [q] by system, then perturbation.
+        seed: Of bootstrap and tests.
+    """
+    pairs = [
+        (name, one, other, changes[one][name] - changes[other][name])
+        for one, other in combinations(changes, 2)
+        for name in changes[one]
     ]
-    adjusted = stats.holm([contrast.p for contrast in found])
-    return tuple(replace(one, holm=p) for one, p in zip(found, adjusted, strict=True))
+    tests = [stats.randomisation(apart, seed).two_sided for *_, apart in pairs]
+    rows = [
+        (name, one, other, stats.estimate(apart, seed), p, holm,
+         (one if apart.mean() > 0 else other) if holm < ALPHA else "–")
+        for (name, one, other, apart), p, holm in zip(pairs, tests, stats.holm(tests), strict=True)
+    ]  # fmt: skip
+    return Frame("Which system loses less", CONTRASTS, rows, name="contrasts")
+
+
+def drops(effects: Frame, measure: str) -> Frame:
+    """Drop rates beside each other."""
+    title = f"Drop rates of {measure}"
+    found = effects.pivot("perturbation", "system", "drop rate", title=title, name="drops")
+    what = [KNOWN[str(name).split(",")[0].split()[0]] for name in found["perturbation"]]
+    return found.with_column(Column("what it is"), what)
+
+
+def headline(effects: Frame, measure: str) -> str:
+    """The perturbation that costs most, but for copies, whose cost lies in the judgments."""
+    rows = effects.records()
+    own = [row for row in rows if not row["perturbation"].startswith(COPIES)]
+    least = min(own or rows, key=lambda row: row["drop rate"] or 0)
+    if not (least["drop rate"] or 0) < 0:
+        return f"nothing that was tried lowers {measure}"
+    lost = [
+        f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}".replace("-", "−")
+        for row in effects.where("perturbation", least["perturbation"]).records()
+    ]
+    return f"{least['perturbation']} costs most of {measure}: {', '.join(lost)}"
+
+
+STUDIES.alias("robust", "robustness")

@@ -20,7 +20,7 @@ from harness.progress import Progress, silent
 from harness.represent import represent
 from harness.spec import parse
 from harness.store import Store
-from harness.systems import RETRIEVERS, served
+from harness.systems import RETRIEVERS, resolve, served
 from harness.vectors import Dense, Embeddings, Representation, Run
 
 
@@ -114,6 +114,19 @@ def _collection(
             f"{task.spec} is measured by {measure}, of groups: expected one of queries"
         )
     return data, measure
+
+
+def distinct(systems: Sequence[str]) -> list[str]:
+    """Name each system once; a wrong name is said here, before any is searched with.
+
+    Raises:
+        InputError: for no system, or one that is not known.
+    """
+    if not systems:
+        raise InputError("no system is named: expected at least one")
+    for system in systems:
+        resolve(system)
+    return list(dict.fromkeys(systems))
 
 
 def per_query(run: Run, data: Retrieval, measure: Measure) -> Float64:

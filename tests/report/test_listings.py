@@ -21,8 +21,8 @@ from harness.data import (
     Summaries,
 )
 from harness.encoders import ENCODERS
+from harness.frames import Table
 from harness.report import listings
-from harness.report.tables import Table
 from harness.rewriting import REWRITERS
 from harness.store import Store
 from tests.fakes import with_data

@@ -11,8 +11,8 @@ import pytest
 
 from harness import disk
 from harness.errors import HarnessError
+from harness.frames import Table
 from harness.report.pages import save
-from harness.report.tables import Table
 
 NAMES = ["numbers.json", "page.md", "figure.png", "figure.svg"]
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import log2
 
 import numpy as np
@@ -17,10 +16,13 @@ from harness.data import Candidates
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
+from harness.frames import Frame
+from harness.session import Session
+from harness.stats import Estimate
 from harness.store import Store
-from harness.studies import perturb, robustness, subject
-from harness.studies.robustness import KNOWN, spread, study
-from harness.studies.subject import Interval
+from harness.studies import perturb, subject
+from harness.studies.perturb import KNOWN
+from harness.studies.robustness import EFFECTS, Robustness, drops, headline, spread
 from tests.fakes import Counting, beir, with_data
 from tests.shared import shared
 
@@ -30,8 +32,8 @@ MODEL = "hashing,dim=64"
 WORD = st.text(st.characters(categories=["L"]), min_size=1, max_size=12)
 
 
-def store() -> Store:
-    return Store(cache_root())
+def study(systems, task, *, store=None, seed=0, **options):
+    return Robustness(**options).run(Session(store or Store(cache_root()), seed), systems, task)
 
 
 @pytest.fixture
@@ -51,7 +53,17 @@ def vectors(monkeypatch, tmp_path):
 
 
 def effects(found, system=0):
-    return {effect.perturbation: effect for effect in found.systems[system].effects}
+    """Rows of one system by perturbation."""
+    rows = found["effects"].where("system", found["systems"]["system"][system]).records()
+    return {row["perturbation"]: row for row in rows}
+
+
+def spreads(row):
+    return row["variance"], row["normalised variance"], row["worst tenth"]
+
+
+def moved(row):
+    return row["worse"], row["better"], row["overlap"]
 
 
 def test_keys_that_touch():
@@ -136,21 +148,27 @@ def test_an_effect_by_hand(vectors):
         rows, {"a": "x", "b": "y"}, {"q": "red", "r": "up"}, [("q", "a", 1), ("r", "a", 1)],
         perturbations=["upper-case"],
     )  # fmt: skip
-    (system,) = found.systems
-    assert (found.queries, found.documents, found.contrasts) == (2, 2, ())
+    (system,) = found["systems"].records()
+    assert ": 2 queries, 2 documents," in found["systems"].title
+    assert [frame.name for frame in found.frames] == ["systems", "drops", "effects"]
     clean, lost = (1 + SECOND) / 2, SECOND - 1
-    assert system.score.mean == pytest.approx(clean)
+    assert system["score"].mean == pytest.approx(clean)
     deviation = (1 - SECOND) / 2
-    assert system.spread.variance == pytest.approx(deviation**2)
-    assert system.spread.normalised == pytest.approx((deviation / clean) ** 2)
-    assert system.spread.worst == pytest.approx(SECOND)
-    (effect,) = system.effects
-    assert (effect.perturbation, effect.versions, effect.changed) == ("upper-case", 1, 1)
-    assert effect.score == pytest.approx(SECOND)
-    assert effect.change.mean == pytest.approx(lost / 2)
-    assert effect.drop_rate == pytest.approx(lost / 2 / clean)
-    assert (effect.worse, effect.better, effect.overlap, effect.between) == (0.5, 0, 1, 0)
-    assert effect.spread == robustness.Spread(0, 0, SECOND)
+    assert system["variance"] == pytest.approx(deviation**2)
+    assert system["normalised variance"] == pytest.approx((deviation / clean) ** 2)
+    assert system["worst tenth"] == pytest.approx(SECOND)
+    (effect,) = effects(found).values()
+    assert (effect["perturbation"], effect["versions"], effect["changed"]) == ("upper-case", 1, 1)
+    assert effect["score"] == pytest.approx(SECOND)
+    assert effect["change"].mean == pytest.approx(lost / 2)
+    assert effect["drop rate"] == pytest.approx(lost / 2 / clean)
+    assert (effect["worse"], effect["better"], effect["overlap"], effect["between"]) == (
+        0.5,
+        0,
+        1,
+        0,
+    )
+    assert spreads(effect) == (0, 0, SECOND)
 
 
 def test_versions_are_averaged(vectors):
@@ -161,18 +179,18 @@ def test_versions_are_averaged(vectors):
     found = vectors(
         rows, {"a": "x", "b": "y"}, {"q": "red"}, [("q", "a", 1)], perturbations=["templates"]
     )
-    (effect,) = found.systems[0].effects
-    assert effect.versions == 4
-    assert effect.score == pytest.approx((3 + SECOND) / 4)
-    assert effect.between == pytest.approx((1 - SECOND) * 3**0.5 / 4)
-    assert (effect.worse, effect.better, effect.spread.variance) == (0.25, 0, 0)
+    (effect,) = effects(found).values()
+    assert effect["versions"] == 4
+    assert effect["score"] == pytest.approx((3 + SECOND) / 4)
+    assert effect["between"] == pytest.approx((1 - SECOND) * 3**0.5 / 4)
+    assert (effect["worse"], effect["better"], effect["variance"]) == (0.25, 0, 0)
 
 
 def test_vnap_of_average_precision():
     # NAP: 0.4, 0.8, 1.8; their mean is 1, their variance (0.36 + 0.04 + 0.64) / 3
-    assert spread(np.array([0.2, 0.4, 0.9])).normalised == pytest.approx(1.04 / 3)
-    assert spread(np.zeros(3)) == robustness.Spread(0, None, 0)
-    assert spread(np.arange(21) / 20).worst == pytest.approx(0.05)  # 3 of 21
+    assert spread(np.array([0.2, 0.4, 0.9]))[1] == pytest.approx(1.04 / 3)
+    assert spread(np.zeros(3)) == (0, None, 0)
+    assert spread(np.arange(21) / 20)[2] == pytest.approx(0.05)  # 3 of 21
 
 
 COPIES = ["copies, not relevant", "copies, taken out", "copies, as their original"]
@@ -187,10 +205,10 @@ def test_copies_by_hand(vectors):
     )  # fmt: skip
     made = effects(found)
     assert list(made) == COPIES
-    assert [effect.score for effect in made.values()] == pytest.approx([SECOND, 1, 1])
-    assert [effect.change.mean for effect in made.values()] == [pytest.approx(SECOND - 1), 0, 0]
-    assert [effect.changed for effect in made.values()] == [1 / 2] * 3
-    assert [effect.overlap for effect in made.values()] == [1] * 3
+    assert [effect["score"] for effect in made.values()] == pytest.approx([SECOND, 1, 1])
+    assert [effect["change"].mean for effect in made.values()] == [pytest.approx(SECOND - 1), 0, 0]
+    assert [effect["changed"] for effect in made.values()] == [1 / 2] * 3
+    assert [effect["overlap"] for effect in made.values()] == [1] * 3
 
 
 def test_a_copy_of_the_own_document_of_a_query_is_no_result_either(vectors):
@@ -201,57 +219,61 @@ def test_a_copy_of_the_own_document_of_a_query_is_no_result_either(vectors):
         rows, documents, {"q": "q q q", "r": "q q q"}, [("q", "a", 1), ("r", "q", 1)],
         perturbations=["copies"], suffix=",exclude_self=true",
     )  # fmt: skip
-    assert found.systems[0].score.mean == 1
-    scores = [effect.score for effect in effects(found).values()]
+    assert found["systems"].numbers("score") == [1]
+    scores = [effect["score"] for effect in effects(found).values()]
     # of q, behind its own copy and that of a: rank 3; of r, behind its copy: rank 2
     assert scores == pytest.approx([(0.5 + SECOND) / 2, 1, 1])
 
 
 def test_what_a_model_cannot_see_changes_nothing():
     names = ["upper-case", "lower-case", "word-order"]  # of a bag of small letters
-    found = study(["bm25", MODEL], TASK, perturbations=names, store=store())
+    found = study(["bm25", MODEL], TASK, perturbations=names)
     for system in (0, 1):
         for effect in effects(found, system).values():
-            assert effect.change == Interval(0, 0, 0)
-            assert (effect.drop_rate, effect.worse, effect.better, effect.overlap) == (0, 0, 0, 1)
-            assert effect.between == 0
-    assert effects(found)["upper-case"].changed == 1
-    assert [contrast.p for contrast in found.contrasts] == [1] * 3
+            assert effect["change"] == Estimate(0, 0, 0)
+            assert (effect["drop rate"], effect["worse"], effect["better"], effect["overlap"]) == (
+                0,
+                0,
+                0,
+                1,
+            )
+            assert effect["between"] == 0
+    assert effects(found)["upper-case"]["changed"] == 1
+    assert found["contrasts"]["p"] == (1, 1, 1)
 
 
 def test_every_perturbation_of_two_systems():
-    found = study(["bm25", MODEL, "bm25"], TASK, severities=(0.2, 1), draws=2, store=store())
-    assert [system.name for system in found.systems] == ["bm25", MODEL]
+    found = study(["bm25", MODEL, "bm25"], TASK, severities=(0.2, 1), draws=2)
+    assert found["systems"].values("system") == ["bm25", MODEL]
     made = effects(found)
     assert list(made) == [
         "typos 20 %", "typos 100 %", "upper-case", "lower-case", "word-order", "templates",
         "document-typos 20 %", "document-typos 100 %", "sentence-before", "sentence-after", *COPIES,
     ]  # fmt: skip
-    assert [effect.versions for effect in made.values()] == [2, 2, 1, 1, 2, 4, *[1] * 7]
-    assert made["typos 100 %"].change.mean < made["typos 20 %"].change.mean < 0
-    assert effects(found, 1)["typos 20 %"].between > 0
+    assert [effect["versions"] for effect in made.values()] == [2, 2, 1, 1, 2, 4, *[1] * 7]
+    assert made["typos 100 %"]["change"].mean < made["typos 20 %"]["change"].mean < 0
+    assert effects(found, 1)["typos 20 %"]["between"] > 0
     # a hashed vector does not depend on the corpus: without the copies nothing has changed
-    assert effects(found, 1)["copies, taken out"].change == Interval(0, 0, 0)
+    assert effects(found, 1)["copies, taken out"]["change"] == Estimate(0, 0, 0)
     for effect in (*made.values(), *effects(found, 1).values()):
-        clean = effect.score - effect.change.mean
-        assert effect.drop_rate == pytest.approx(effect.score / clean - 1)
-    said = [warning for warning in found.warnings if "have the zero vector" in warning]
+        clean = effect["score"] - effect["change"].mean
+        assert effect["drop rate"] == pytest.approx(effect["score"] / clean - 1)
+    said = [warning for warning in found.notes if "have the zero vector" in warning]
     assert any(warning.startswith("bm25, typos 100 %: ") for warning in said)
-    assert len(found.contrasts) == len(made)
-    for contrast in found.contrasts:
-        apart = [effects(found, i)[contrast.perturbation].change.mean for i in (0, 1)]
-        assert contrast.difference.mean == pytest.approx(apart[0] - apart[1])
-        assert contrast.holm >= contrast.p
-    assert json.loads(json.dumps(asdict(found), allow_nan=False))["queries"] == 30
+    assert len(found["contrasts"]) == len(made)
+    for contrast in found["contrasts"].records():
+        apart = [effects(found, i)[contrast["perturbation"]]["change"].mean for i in (0, 1)]
+        assert contrast["loses less by"].mean == pytest.approx(apart[0] - apart[1])
+        assert contrast["p, Holm"] >= contrast["p"]
+    assert ": 30 queries, 40 documents, 2 draws" in found["systems"].title
 
 
 def test_what_is_drawn_is_drawn_from_the_seed():
     one, same, other = (
-        study(["bm25"], TASK, perturbations=["typos"], draws=2, seed=seed, store=store())
-        for seed in (0, 0, 1)
+        study(["bm25"], TASK, perturbations=["typos"], draws=2, seed=seed) for seed in (0, 0, 1)
     )
     assert one == same
-    assert one.systems[0].effects != other.systems[0].effects
+    assert effects(one) != effects(other)
 
 
 def test_a_collection_with_candidates_has_no_copies(monkeypatch):
@@ -261,17 +283,17 @@ def test_a_collection_with_candidates_has_no_copies(monkeypatch):
     every = Candidates(np.arange(q + 1) * n, np.tile(np.arange(n, dtype=np.int32), q))
     given = with_data(TASK, replace(data, candidates=every))
     monkeypatch.setattr(catalog, "task", lambda spec: given)
-    found = study([MODEL], TASK, draws=1, store=store())
-    assert "no copies: the collection has passages or candidates" in found.warnings
+    found = study([MODEL], TASK, draws=1)
+    assert "no copies: the collection has passages or candidates" in found.notes
     assert not [name for name in effects(found) if name.startswith("copies")]
     with pytest.raises(InputError, match=r"has passages or candidates: copies need neither"):
-        study(["bm25"], TASK, perturbations=["copies"], store=store())
+        study(["bm25"], TASK, perturbations=["copies"])
 
 
 @pytest.mark.parametrize(
     ("models", "more", "message"),
     [
-        ([], {}, "no model is named: expected at least one"),
+        ([], {}, "no system is named: expected at least one"),
         (
             ["bm25"],
             {"perturbations": ["typo"]},
@@ -285,23 +307,70 @@ def test_a_collection_with_candidates_has_no_copies(monkeypatch):
 )
 def test_what_is_refused(models, more, message):
     with pytest.raises(InputError, match=re.escape(message)):
-        study(models, TASK, store=store(), **more)
+        study(models, TASK, **more)
 
 
 def test_tasks_of_another_kind_and_measures_of_groups_are_refused(tmp_path):
     pairs = tmp_path / "pairs.csv"
     pairs.write_text("sentence1,sentence2,score\na,b,1\nc,d,2\n")
     with pytest.raises(InputError, match="is a task of pairs: expected retrieval"):
-        study(["bm25"], f"pairs:{pairs}", store=store())
+        study(["bm25"], f"pairs:{pairs}")
     with pytest.raises(InputError, match="measured by Robustness@10, of groups: expected one of"):
         subject.collection(TASK, "Robustness@10")
 
 
 def test_bm25_on_real_queries():
-    found = study(
-        ["bm25"], f"folder:{shared('adi')}", perturbations=["typos", "upper-case"], store=store()
-    )
+    found = study(["bm25"], f"folder:{shared('adi')}", perturbations=["typos", "upper-case"])
     made = effects(found)
-    assert made["upper-case"].change == Interval(0, 0, 0)
-    assert made["typos 30 %"].drop_rate < -0.05
+    assert made["upper-case"]["change"] == Estimate(0, 0, 0)
+    assert made["typos 30 %"]["drop rate"] < -0.05
     assert set(KNOWN) == {*perturb.PERTURBATIONS, "copies"}
+
+
+def effect(system: str, name: str, change: float) -> tuple:
+    score, spread = Estimate(change, change - 0.01, change + 0.01), (0.04, 0.0625, 0.25)
+    return (
+        system,
+        name,
+        1,
+        0.5,
+        0.8 + change,
+        0.0125,
+        score,
+        change / 0.8,
+        *spread,
+        0.4,
+        0.1,
+        0.75,
+    )
+
+
+NAMES = ("typos 30 %", "upper-case", "copies, not relevant")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (NAMES, "typos 30 % costs most of nDCG@10: bm25 −10.0%, minilm −5.0%"),
+        (NAMES[2:], "copies, not relevant costs most of nDCG@10: bm25 −50.0%, minilm −50.0%"),
+        (NAMES[1:2], "nothing that was tried lowers nDCG@10"),
+    ],
+)
+def test_the_headline_is_what_costs_most(names, said):
+    changes = {"bm25": (-0.08, 0.0, -0.4), "minilm": (-0.04, 0.0, -0.4)}
+    rows = [
+        effect(system, n, c)
+        for system, all in changes.items()
+        for n, c in zip(NAMES, all, strict=True)
+    ]
+    frame = Frame("t", EFFECTS, rows, name="effects").where("perturbation", *names)
+    assert headline(frame, "nDCG@10") == said
+    beside = drops(frame, "nDCG@10").table()
+    assert beside.header == ["perturbation", "bm25", "minilm", "what it is"]
+    if names == NAMES:
+        assert [row[:3] for row in beside.rows] == [
+            ["typos 30 %", "-10.0%", "-5.0%"],
+            ["upper-case", "+0.0%", "+0.0%"],
+            ["copies, not relevant", "-50.0%", "-50.0%"],
+        ]
+        assert [row[3].split()[0] for row in beside.rows] == ["queries", "queries", "a"]

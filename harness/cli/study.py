@@ -1,0 +1,230 @@
+"""study: experiments on systems, named by the grammar that names everything; ann, one of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from harness import terminal
+from harness.cli.common import (
+    Cache,
+    FormatOption,
+    Plugins,
+    Quiet,
+    check_format,
+    load_plugins,
+    open_store,
+    say,
+    show_tables,
+)
+from harness.errors import InputError
+from harness.spec import Spec, join, parse
+
+if TYPE_CHECKING:
+    from harness.report.findings import About
+    from harness.studies import Findings, Study
+
+OUT = Path("results/studies")
+PASSED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""Settings of a command that hands its words on."""
+
+
+class Studies(TyperGroup):
+    """A command for each study that is registered, whatever options its name carries."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Name every study."""
+        from harness.studies import STUDIES
+
+        return sorted({*super().list_commands(ctx), *(one.name for one in STUDIES.entries())})
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Make the command of a study."""
+        return super().get_command(ctx, cmd_name) or _command(cmd_name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Load plugins first: they may bring the study that is named."""
+        if args and super().get_command(ctx, args[0]) is None:
+            load_plugins(_plugins(args))
+        return super().resolve_command(ctx, args)
+
+
+def _plugins(words: Sequence[str]) -> list[Path]:
+    """The values of --plugin among words."""
+    after = [value for word, value in pairwise(words) if word == "--plugin"]
+    inside = [word.partition("=")[2] for word in words if word.startswith("--plugin=")]
+    return [Path(value) for value in [*after, *inside]]
+
+
+app = typer.Typer(
+    cls=Studies,
+    help="Experiments on systems: a page of numbers and a figure. A study's options follow its "
+    "name, as in harness study robustness,draws=5.\n\n"
+    "Example: harness study robustness --model bm25 --task limit-small",
+    rich_markup_mode=None,
+    subcommand_metavar="NAME[,OPTION=VALUE...] [ARGS]...",
+)
+
+
+@app.callback(invoke_without_command=True)
+def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
+    """List the studies where none is named."""
+    load_plugins(plugin)
+    if ctx.invoked_subcommand is not None:
+        return
+    from harness.frames import Column, Frame
+
+    group: Any = ctx.command
+    rows = [
+        (n, group.get_command(ctx, n).get_short_help_str(200)) for n in group.list_commands(ctx)
+    ]
+    frame = Frame("Studies", [Column("study"), Column("what it tells")], rows, name="studies")
+    terminal.show([frame.table()])
+
+
+def ann(ctx: typer.Context) -> None:
+    """What users lose when a model is served from an approximate index: harness study ann."""
+    typer.main.get_command(app).main(
+        ["ann", *ctx.args], prog_name="harness study", help_option_names=["-h", "--help"]
+    )
+
+
+def _command(text: str) -> Any:
+    """Make the command of a study.
+
+    Args:
+        text: The study's spec as it was given.
+    """
+    from harness.studies import STUDIES, options
+
+    study, name = STUDIES.create(text), STUDIES.resolve(text).name
+    old = {option.name: [f"--{option.name.replace('_', '-')}"] for option in options(name)}
+    for spelling, field in study.old_options.items():
+        old[field].append(spelling)
+
+    def command(**given: Any) -> None:
+        said = {field: given.pop(field) for field in old}
+        _run(_spec(text, {field: values for field, values in said.items() if values}), **given)
+
+    usual = list(inspect.signature(_run, eval_str=True).parameters.values())[1:]
+    hidden = [_hidden(field, spellings) for field, spellings in old.items()]
+    vars(command)["__signature__"] = inspect.Signature([*usual, *hidden])
+    command.__annotations__ = {each.name: each.annotation for each in [*usual, *hidden]}
+    made = typer.Typer(rich_markup_mode=None, add_completion=False)
+    made.command(text, help=_help(name, study), short_help=_summary(study))(command)
+    return typer.main.get_command(made)
+
+
+def _hidden(field: str, spellings: Sequence[str]) -> inspect.Parameter:
+    """The options that a field of a study was before specs held it."""
+    option = typer.Option(*dict.fromkeys(spellings), hidden=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(
+        field, kind, default=None, annotation=Annotated[list[str] | None, option]
+    )
+
+
+def _spec(text: str, old: Mapping[str, Sequence[str]]) -> Spec:
+    """The study that is asked for; one line says how to ask where an old name was used.
+
+    Args:
+        text: Its spec as it was given.
+        old: Values of old options, by field.
+    """
+    from harness.studies import STUDIES
+
+    given = parse(text)
+    spec = Spec(STUDIES.resolve(text).name, given.target, given.params)
+    values = {
+        field: join(values) if len(values) > 1 else values[0] for field, values in old.items()
+    }
+    spec = spec.merged(values.items())
+    if old or spec.name != given.name:
+        say(f"say: harness study {spec}")
+    return spec
+
+
+def _summary(study: Study) -> str:
+    return (inspect.getdoc(study) or "").partition("\n")[0]
+
+
+def _help(name: str, study: Study) -> str:
+    """What a study tells, its options and an example."""
+    from harness.studies import options
+
+    known = options(name)
+    lines = [
+        f"  {option.name}={option.default}  {option.about or ''} ({option.kind})"
+        for option in known
+    ]
+    example = next((f",{o.name}={o.default}" for o in known if o.default), "")
+    systems = " ".join(f"-m {system}" for system in study.default_systems)
+    parts = [inspect.getdoc(study) or ""]
+    if lines:
+        parts.append("\b\nOptions after the name, with their defaults:\n" + "\n".join(lines))
+    parts.append(f"Example: harness study {name}{example} {systems} -t {study.default_task}")
+    return "\n\n".join(parts)
+
+
+def _run(
+    spec: Spec,
+    model: Annotated[
+        list[str] | None, typer.Option("--model", "-m", help="System spec; repeat for more.")
+    ] = None,
+    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task spec.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")] = OUT,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    quiet: Quiet = False,
+) -> None:
+    """Run a study, print what it found and keep it. plugin: loaded before the study was named."""
+    check_format(style)
+    from harness import records
+    from harness.disk import slug
+    from harness.report.findings import About, save
+    from harness.session import Session
+    from harness.studies import STUDIES
+
+    study = STUDIES.create(spec)
+    systems = _named(model, study.default_systems, study.takes, f"{spec.name} studies one system")
+    tasks = _named(task, (study.default_task,), study.tasks, f"{spec.name} takes one task")
+    which = join(tasks) if task and study.tasks == "many" else tasks[0]
+    seed = study.default_seed if seed is None else seed
+    with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
+        findings = study.run(Session(open_store(cache), seed, progress), systems, which)
+    about = About(
+        str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
+        records.environment(),
+    )  # fmt: skip
+    written = save(out / slug("-".join([str(spec), *systems, which])), findings, about)
+    _show(findings, about, style)
+    say(f"written: {written[0].parent}: {', '.join(path.name for path in written)}")
+
+
+def _named(given: Sequence[str] | None, usual: Sequence[str], many: str, rule: str) -> list[str]:
+    """What was named, each once, else what stands in for it."""
+    found = list(dict.fromkeys(given or usual))
+    if many == "one" and len(found) > 1:
+        raise InputError(f"{rule}: expected one of {', '.join(found)}")
+    return found
+
+
+def _show(findings: Findings, about: About, style: str) -> None:
+    """Print the headline and the tables; as JSON, the numbers as they are kept."""
+    from harness.report.findings import plain, tables
+
+    if style == "json":
+        print(json.dumps(plain(findings, about), indent=2, ensure_ascii=False))
+        return
+    if style in ("terminal", "markdown"):
+        print(f"# {findings.headline}\n" if style == "markdown" else f"{findings.headline}\n")
+    show_tables(tables(findings), style)

@@ -1,0 +1,150 @@
+"""What a study found, as a page and on disk: tables, JSON, a Parquet file a frame, the figure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import disk
+from harness.charts import draw, image
+from harness.errors import HarnessError, InputError, reason
+from harness.frames import Frame, Table, from_plain
+from harness.report.tables import write
+from harness.studies import Findings
+
+SCHEMA = 1
+NUMBERS = "numbers.json"  # written last: where it is, the others are
+
+
+@dataclass(frozen=True)
+class About:
+    """What was studied, by which study and when.
+
+    Args:
+        study: The study's full spec, with all its options.
+        systems: Specs.
+        task: A spec.
+        seed: Of what was drawn.
+        created: When it ended, UTC.
+        environment: Machine and versions.
+    """
+
+    study: str
+    systems: tuple[str, ...]
+    task: str
+    seed: int
+    created: str
+    environment: Mapping[str, Any]
+
+
+def tables(findings: Findings) -> list[Table]:
+    """What a page shows: the frames that are to be seen, then the notes."""
+    shown = [frame.table() for frame in findings.frames if frame.shown]
+    if findings.notes:
+        shown.append(Table("Notes", [""], [[note] for note in findings.notes]))
+    return shown
+
+
+def page(findings: Findings, about: About) -> str:
+    """The page as Markdown: headline, what was run, tables with what their columns mean."""
+    parts = [f"# {findings.headline}", f"`harness study {about.study}` {_asked(about)}"]
+    for frame in findings.frames:
+        if frame.shown:
+            parts += [write([frame.table()], "markdown"), *_meanings(frame)]
+    if findings.charts:
+        parts.append("![figure](figure.png)")
+    if findings.notes:
+        parts.append("### Notes\n\n" + "\n".join(f"* {note}" for note in findings.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _asked(about: About) -> str:
+    systems = ", ".join(f"`{system}`" for system in about.systems)
+    return f"on {systems}, `{about.task}`, seed {about.seed}; {about.created}"
+
+
+def _meanings(frame: Frame) -> list[str]:
+    """What columns mean and which values are better, where they say so."""
+    better = {"high": "higher is better", "low": "lower is better", "": ""}
+    said = [
+        f"* **{column.name}**: {'; '.join(filter(None, (column.about, better[column.better])))}"
+        for column in frame.columns
+        if column.about and not frame.turned
+    ]
+    return ["\n".join(said)] if said else []
+
+
+def plain(findings: Findings, about: About) -> dict[str, Any]:
+    """A study as what JSON can hold: what `load_findings` reads."""
+    return {
+        "schema": SCHEMA,
+        **asdict(about),
+        "headline": findings.headline,
+        "notes": list(findings.notes),
+        "frames": [frame.plain() for frame in findings.frames],
+    }
+
+
+def save(folder: Path, findings: Findings, about: About) -> list[Path]:
+    """Write a study's files, each whole, and take away those of another one that stood there.
+
+    Returns:
+        Their paths, the numbers last.
+
+    Raises:
+        HarnessError: where the folder cannot be written.
+    """
+    files = {"page.md": page(findings, about).encode()}
+    files |= {f"{frame.name}.parquet": frame.parquet() for frame in findings.frames}
+    if findings.charts:
+        figure = draw(findings.charts, findings.headline)
+        files |= {"figure.png": image(figure, "png"), "figure.svg": image(figure, "svg")}
+    files[NUMBERS] = (json.dumps(plain(findings, about), indent=2, allow_nan=False) + "\n").encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NUMBERS).unlink(missing_ok=True)
+        for old in [*folder.glob("*.parquet"), *folder.glob("figure.*")]:
+            old.unlink()
+        for name, data in files.items():
+            disk.write_whole(folder / name, data)
+    except OSError as error:
+        raise HarnessError(
+            f"{folder}: cannot be written: {error.strerror or reason(error)}"
+        ) from error
+    return [folder / name for name in files]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A study that was read back: its findings without charts, and what it is about."""
+
+    about: About
+    findings: Findings
+
+
+def load_findings(folder: Path) -> Saved:
+    """Read what `save` wrote.
+
+    Raises:
+        InputError: for a folder without a study, or one of a later schema.
+    """
+    path = folder / NUMBERS
+    try:
+        read = json.loads(path.read_text("utf-8"))
+        if read["schema"] > SCHEMA:
+            raise InputError(
+                f"{path}: of schema {read['schema']}: this version reads {SCHEMA}; upgrade harness"
+            )
+        about = About(
+            read["study"], tuple(read["systems"]), read["task"], read["seed"],
+            read["created"], read["environment"],
+        )  # fmt: skip
+        frames = [from_plain(frame) for frame in read["frames"]]
+        return Saved(about, Findings(read["headline"], frames, (), read["notes"]))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or reason(error)}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a study's numbers: {reason(error)}") from error
