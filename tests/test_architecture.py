@@ -28,7 +28,7 @@ LAYERS: list[list[str]] = [
     ["answers"],
     ["zoo", "zoo.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
-     "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
+     "store.*", "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
     ["formats", "records", "represent", "catalog", "rewriting", "rewriting.*"],
     ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "compare", "exchange", "exchange.*"],
     ["single", "charts"],

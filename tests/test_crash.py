@@ -23,10 +23,11 @@ PLUGIN = """
     from dataclasses import dataclass
 
     from harness import store
+    from harness.store import plan
     from harness.encoders import ENCODERS
     from harness.encoders.hashing import Hashing
 
-    store.BATCH = 2
+    plan.BATCH = 2
     store.Store.__init__.__defaults__ = (4, store.DEFAULT_LIMIT)  # texts in a shard
 
     @ENCODERS.register("slow")

@@ -605,3 +605,71 @@ def test_what_is_no_embedding_is_refused_in_every_representation(tmp_path, kind,
             ["long", "b", *["cc", "d"] * (broken == "growing")],
         )
     assert message in str(error.value)
+
+
+FEW_FILES = """
+    import os, resource, sys
+    from pathlib import Path
+    import numpy as np
+    from harness import disk
+    from harness.encoders.hashing import Hashing
+    from harness.store import Store
+    from tests.fakes import Counting
+    from tests.test_store import Ragged
+    disk.os.fsync = lambda descriptor: None
+    store, texts = Store(Path(sys.argv[1]), shard=2), [f"word{i} text" for i in range(1000)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+    for encoder in (Counting(), Ragged("sparse", kind="sparse"), Ragged("multi")):
+        plan = store.plan(encoder, texts, "document")
+        before = len(os.listdir("/proc/self/fd"))
+        plan.fetch()
+        plan = store.plan(encoder, texts, "document")
+        maps = Path("/proc/self/maps").read_text().count(".npy")
+        print(len(plan.missing), maps, len(os.listdir("/proc/self/fd")) - before)
+        made = plan.fetch().encoded
+        direct = encoder.encode(texts, "document").values
+        if isinstance(direct, np.ndarray):
+            print((made.values == direct).all())
+    print(len(list(store.root.glob("embeddings/*/*.npy"))), len(store.spaces()))
+    store.verify()
+"""
+
+
+def test_any_number_of_shards_is_read_with_few_open_files(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FEW_FILES), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.stdout.split("\n") == ["0 0 0", "True", "0 0 0", "0 0 0", "1500 3", ""]
+
+
+def test_keys_of_a_shard_are_read_once(tmp_path, monkeypatch):
+    store, texts = Store(tmp_path, shard=2), [f"text {i}" for i in range(8)]
+    fetch(store, Counting(), texts)
+    read, whole = list[Path](), disk.file_sha256
+    monkeypatch.setattr(disk, "file_sha256", lambda path: (read.append(path), whole(path))[1])
+    fetch(store, Counting(), [*texts, "one", "two", "three"])
+    assert sorted(read) == shards(store)
+    assert len(read) == 6
+
+
+def test_a_text_of_two_shards_is_read_from_the_first_by_name(tmp_path):
+    """What is found depends on what is there, not on which of two processes was faster."""
+    store = Store(tmp_path, shard=2)
+
+    @dataclass(frozen=True)
+    class Numbered(Counting):
+        number: int = 0
+
+        def vector(self, text: str, role: Role) -> np.ndarray:
+            return np.full(self.dim, self.number, np.float32)
+
+    plans = [store.plan(Numbered(number=i), ["one"], "document") for i in range(5)]
+    found = [plan.fetch().encoded.values for plan in plans]
+    by_name = [np.load(path)["vector"][0, 0] for path in shards(store)]
+    assert len(by_name) == 5
+    assert found[-1][0, 0] == by_name[0]
+    assert fetch(store, Numbered(number=9), ["one"]).encoded.values[0, 0] == by_name[0]

@@ -1,0 +1,186 @@
+"""Texts looked up in the store: what is missing is known before anything is encoded.
+
+Missing texts are sorted by length and cut into shards of a fixed number, so a run that was killed
+goes on where it stopped with the very batches it would have had, and its vectors are the same to
+the bit. Of an encoder behind a network (StreamingEncoder) every reply is a shard: what was paid for
+is kept, whatever happens next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import disk
+from harness.encoders import Encoded, StreamingEncoder, TextEncoder
+from harness.store import shards
+from harness.store.held import Held, LostError, look
+from harness.types import EncodingError, Progress, Role, StoreError, reason, silent
+
+BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
+ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Vectors of texts, in their order, and how they were come by.
+
+    distinct: different texts; made: how many of them were not in the store. warnings: what was
+    noticed and mended.
+    """
+
+    encoded: Encoded
+    distinct: int
+    made: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Texts looked up in a space; nothing is encoded yet.
+
+    unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
+    missing: which keys are to be encoded, the longest text first, so that a model pads little and
+    shows soon if memory suffices; shard: texts in a shard, at most.
+    """
+
+    space: Path
+    description: dict[str, Any]
+    encoder: TextEncoder
+    role: Role
+    shard: int
+    held: Held
+    texts: Sequence[str]
+    unique: NDArray[np.bytes_]
+    first: NDArray[np.intp]
+    inverse: NDArray[np.intp]
+    missing: NDArray[np.intp]
+
+    def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
+        """Encode what is missing, shard by shard, and return the vectors of all texts.
+
+        Raises:
+            EncodingError: The encoder returned anything but finite vectors for each text.
+            StoreError: The store cannot be written or read; whole shards stay.
+        """
+        held, missing, made = self.held, self.missing, 0
+        damaged = held.damaged
+        for attempt in range(ATTEMPTS):
+            if len(missing):
+                self._encode(missing, held.width, progress, f"encode {name}")
+                made += len(missing)
+                held = look(self.space, held)
+                damaged += held.damaged
+            try:
+                encoded = held.gather(self.unique, self.inverse, self.space.parent.parent)
+                break
+            except LostError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise
+                held = look(self.space, held.without(error.path))
+            damaged += held.damaged
+            missing = lacking(held, self.unique, self.first, self.texts)
+            self.encoder.load()
+        _touch(self.space)
+        return Embedded(encoded, len(self.unique), made, _noted(damaged))
+
+    def _encode(
+        self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
+    ) -> None:
+        """Encode texts and write them as shards."""
+        with _writing(self.space):
+            _prepare(self.space, self.description)
+        for arrays in self._shards(missing, width, progress, stage):
+            with _writing(self.space):
+                shards.write(self.space, arrays)
+
+    def _shards(
+        self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
+    ) -> Iterator[list[NDArray[Any]]]:
+        """Yield shards as the arrays of their files, in the order in which they are made."""
+        wanted = [self.texts[i] for i in self.first[missing]]
+        keys, stored = self.unique[missing], width is not None
+        total, done = len(wanted), 0
+        progress(stage, 0, total, "texts")
+        parts: list[list[NDArray[Any]]] = []
+        for texts, encoded, whole in self._encoded(wanted):
+            rows, *items = shards.pack(encoded, wanted[texts])
+            if width not in (None, shards.width_of(rows)):
+                remedy = f"; if the model changed, delete {self.space}" if stored else ""
+                raise EncodingError(
+                    f"the encoder returned {shards.width_of(rows)}-d vectors after {width}-d "
+                    f"ones: expected one width{remedy}"
+                )
+            width = shards.width_of(rows)
+            rows["key"] = keys[texts]
+            parts.append([rows, *items])
+            if whole:
+                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+                parts = []
+            done += len(rows)
+            progress(stage, done, total, "texts")
+
+    def _encoded(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
+        """Yield which texts are encoded, as what, and whether a shard ends with them.
+
+        What an encoder streams is paid for and comes in any order: each part is a shard, so that
+        nothing of it is lost.
+        """
+        if isinstance(self.encoder, StreamingEncoder):
+            for texts, encoded in self.encoder.stream(wanted, self.role):
+                yield texts, encoded, True
+            return
+        total, at_once = len(wanted), max(BATCH, getattr(self.encoder, "batch_size", 0))
+        for start in range(0, total, self.shard):
+            stop = min(start + self.shard, total)
+            for low in range(start, stop, at_once):
+                texts = slice(low, min(low + at_once, stop))
+                encoded = self.encoder.encode(wanted[texts], self.role)
+                yield texts, encoded, texts.stop == stop
+
+
+def lacking(
+    held: Held, unique: NDArray[np.bytes_], first: NDArray[np.intp], texts: Sequence[str]
+) -> NDArray[np.intp]:
+    """Which keys are not held, the longest text first."""
+    missing = np.flatnonzero(~held.holds(unique))
+    lengths = np.fromiter((len(texts[i]) for i in first[missing]), np.int64, len(missing))
+    return missing[np.argsort(-lengths, kind="stable")]
+
+
+@contextmanager
+def _writing(space: Path) -> Iterator[None]:
+    """Raise StoreError, with what to do, where a space cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"{space}: cannot be written: {error.strerror or reason(error)}; what was encoded "
+            "before is kept. Free space, or choose another place with --cache DIR or HARNESS_CACHE"
+        ) from error
+
+
+def _noted(damaged: int) -> tuple[str, ...]:
+    note = f"{damaged} damaged shard(s) of the store were set aside and their texts encoded anew"
+    return (note,) if damaged else ()
+
+
+def _prepare(space: Path, description: dict[str, Any]) -> None:
+    """Make the folder of a space, with its description. Raises OSError."""
+    path = space / "space.json"
+    space.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        disk.write_whole(path, json.dumps(description, indent=2).encode())
+
+
+def _touch(space: Path) -> None:
+    with suppress(OSError):  # a read-only store still serves
+        os.utime(space / "space.json")

@@ -1,0 +1,179 @@
+"""Shards: files of rows (key, tokens, truncated, vector) that are whole or absent.
+
+Where texts have different numbers of them, terms with their weights or token vectors follow in a
+second array of the same file, text after text, and a row says how many are its own. A shard's name
+is its SHA-256.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from tokenize import TokenError
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from harness import disk
+from harness.encoders import Encoded
+from harness.types import EncodingError, MultiVector, Sparse
+
+KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
+COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector; or these, and
+SPARSE = [*COLUMNS, ("length", "<i4"), ("vocabulary", "<i4")]  # terms with weights
+MULTI = [*COLUMNS, ("length", "<i4"), ("dimensions", "<i4")]  # token vectors
+TERM = np.dtype([("term", "<i4"), ("weight", "<f4")])
+# what numpy raises for a broken header, which it reads as Python
+BROKEN = (
+    ValueError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError,
+    MemoryError, RecursionError, UserWarning,
+)  # fmt: skip
+
+
+def keys_of(texts: Sequence[str]) -> NDArray[np.bytes_]:
+    """Keys of texts [n]."""
+    digests = b"".join(hashlib.sha256(text.encode()).digest()[:16] for text in texts)
+    return np.frombuffer(digests, KEY)
+
+
+def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
+    """Arrays of a shard, keys unset, from what an encoder returned for some texts.
+
+    Raises:
+        EncodingError: Anything but finite vectors for each text; it says what is wrong.
+    """
+    values, n = encoded.values, len(texts)
+    if isinstance(values, Sparse | MultiVector):
+        if len(values) != n:
+            raise EncodingError(
+                f"the encoder returned vectors of {len(values)} texts for {n} texts"
+            )
+        rows, items, finite = _ragged(values)
+        arrays = [rows, items]
+        broken = np.unique(np.repeat(np.arange(n), rows["length"])[~finite])
+    else:
+        array = np.asarray(values, np.float32)
+        if array.ndim != 2 or len(array) != n or not array.shape[1]:
+            raise EncodingError(
+                f"the encoder returned an array of shape {array.shape} for {n} texts: "
+                f"expected ({n}, d)"
+            )
+        broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
+        rows = np.empty(n, [*COLUMNS, ("vector", "<f4", (array.shape[1],))])
+        rows["vector"] = array
+        arrays = [rows]
+    if len(broken):
+        raise EncodingError(
+            f"the encoder returned NaN or infinity for {len(broken)} of {n} texts, "
+            f"the first {texts[broken[0]][:60]!r}: try dtype=float32"
+        )
+    rows["tokens"], rows["truncated"] = encoded.tokens, encoded.truncated
+    return arrays
+
+
+def _ragged(values: Sparse | MultiVector) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+    """Rows [n], the terms or token vectors that follow them, and which of these are finite."""
+    n = len(values)
+    if isinstance(values, Sparse):
+        rows, lengths = np.empty(n, SPARSE), np.diff(values.matrix.indptr)
+        rows["vocabulary"], items = values.width, np.empty(values.matrix.nnz, TERM)
+        items["term"], items["weight"] = values.matrix.indices, values.matrix.data
+        finite = np.isfinite(items["weight"])
+    else:
+        rows, lengths = np.empty(n, MULTI), values.lengths
+        rows["dimensions"], items = values.width, np.asarray(values.values, np.float32)
+        finite = np.isfinite(items).all(axis=1)
+    rows["length"] = lengths
+    return rows, items, finite
+
+
+def width_of(rows: NDArray[np.void]) -> int:
+    """Dimensions of the vectors: the last column holds them, or says how many."""
+    columns = rows.dtype.names or ()
+    last = rows[columns[-1]]
+    return int(last.shape[1] if last.ndim > 1 else last[0])
+
+
+def write(space: Path, arrays: Sequence[NDArray[Any]]) -> None:
+    """Write a shard into the folder of its space. Raises OSError."""
+    file = io.BytesIO()
+    for array in arrays:
+        np.save(file, array, allow_pickle=False)
+    data = file.getbuffer()
+    disk.write_whole(space / f"{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
+
+
+def read_rows(path: Path) -> NDArray[np.void]:
+    """Rows of a shard [n], in memory: the file is closed. Raises OSError, and ValueError for a file
+    that is no shard.
+    """
+    return _checked(_read(path, 1)[0], path)
+
+
+def read_items(path: Path) -> tuple[NDArray[np.void], NDArray[Any]]:
+    """Rows of a shard, and the terms or token vectors behind them. Raises as read_rows does."""
+    rows, items = _read(path, 2)
+    if len(items) != _checked(rows, path)["length"].sum():
+        raise ValueError(f"{path}: not a shard of vectors")
+    return rows, items
+
+
+def read_keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
+    """Keys of a shard [n]; the name of its last column and the width of its vectors, which all
+    shards of a space must share. Raises as read_rows does.
+    """
+    rows = _checked(_mapped(path), path)
+    *_, last = rows.dtype.names or ("",)
+    return rows["key"].copy(), (last, width_of(rows))
+
+
+def count(path: Path) -> int:
+    """Texts in a shard; none in one that is broken, which is set aside when it is next wanted."""
+    with suppress(OSError, *BROKEN):
+        return len(_mapped(path))
+    return 0
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a shard's name is its checksum. Raises OSError."""
+    return disk.file_sha256(path)[:32] == path.stem
+
+
+def set_aside(path: Path) -> Path:
+    """Give a damaged shard another name; returns where it lies now."""
+    aside = path.with_suffix(".damaged")
+    try:
+        return path.rename(aside)
+    except OSError:  # a read-only store: the shard is left out all the same
+        return path
+
+
+def _read(path: Path, parts: int) -> list[NDArray[Any]]:
+    try:
+        with open(path, "rb") as file:
+            return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(parts)]
+    except BROKEN as error:
+        raise ValueError(f"{path}: not a shard of vectors") from error
+
+
+def _mapped(path: Path) -> NDArray[Any]:
+    """A shard's rows as a map, which ends with the array: nothing but what is used is read."""
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except BROKEN as error:
+        raise ValueError(f"{path}: not a shard of vectors") from error
+
+
+def _checked(rows: NDArray[Any], path: Path) -> NDArray[np.void]:
+    """Rows whose columns are a shard's, at least one. Raises ValueError."""
+    columns = rows.dtype.names or ("",)
+    kinds = [np.dtype(SPARSE), np.dtype(MULTI)]
+    if columns[-1] == "vector":
+        kinds = [np.dtype([*COLUMNS, ("vector", "<f4", rows.dtype["vector"].shape)])]
+    if rows.ndim != 1 or not len(rows) or rows.dtype not in kinds or width_of(rows) < 1:
+        raise ValueError(f"{path}: not a shard of vectors")
+    return rows
