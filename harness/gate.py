@@ -6,8 +6,10 @@ SHA256SUMS, which `sha256sum --check` reads too.
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -146,9 +148,9 @@ def read_policy(path: Path) -> Policy:
 def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> list[Path]:
     """Copy one system's records, the newest of each task, as a baseline; returns the records.
 
-    replace: take the place of a baseline that is there. Raises InputError for records that no
-    candidate could be held to (of several systems, without a score or without its values), and
-    HarnessError where the folder cannot be written.
+    It is there as a whole or not at all. replace: take the place of a baseline that is there.
+    Raises InputError for records that no candidate could be held to (of several systems, without a
+    score or without its values), and HarnessError where the folder cannot be written.
     """
     chosen = compare.side(paths)
     files: dict[str, bytes] = {}
@@ -161,33 +163,37 @@ def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> lis
             if name in files:
                 raise InputError(f"{path}: {task} and another task are both named {name}")
             files[name] = path.with_suffix(suffix).read_bytes()
+    sums = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
     try:
-        _clear(folder, replace)
-        for name, data in files.items():
-            disk.write_whole(folder / name, data)
-        sums = [f"{disk.file_sha256(folder / name)}  {name}\n" for name in sorted(files)]
-        disk.write_whole(folder / SUMS, "".join(sums).encode())
+        disk.recover(folder)
+        drop = _replaced(folder, replace)
+        disk.write_folder(folder, {**files, SUMS: "".join(sums).encode()}, drop)
     except OSError as error:
         raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
     return [folder / name for name in files if name.endswith(".json")]
 
 
-def _clear(folder: Path, replace: bool) -> None:
-    """Make room for a baseline; only the files of another baseline are removed."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _replaced(folder: Path, replace: bool) -> Collection[str]:
+    """Files of the baseline that a new one takes the place of.
+
+    Raises InputError where that was not asked for, or where other files lie.
+    """
+    if not folder.exists():
+        return ()
     held = {path.name for path in folder.iterdir()}
-    if SUMS in held:
-        if not replace:
-            raise InputError(f"{folder}: a baseline is there already: replace it or name another")
-        for name in _sums(folder):
-            (folder / name).unlink(missing_ok=True)
-        (folder / SUMS).unlink()
-    elif held:
-        raise InputError(f"{folder}: holds other files: name an empty folder for a baseline")
+    if SUMS not in held:
+        if held:
+            raise InputError(f"{folder}: holds other files: name an empty folder for a baseline")
+        return ()
+    if not replace:
+        raise InputError(f"{folder}: a baseline is there already: replace it or name another")
+    return _sums(folder).keys()
 
 
 def thaw(folder: Path) -> Side:
     """Read a baseline. Raises InputError where a file was changed, lost or added since."""
+    with suppress(OSError):  # a place that cannot be written was not written by a killed freeze
+        disk.recover(folder)
     sums = _sums(folder)
     again = "restore it, or freeze the baseline anew"
     for name, digest in sums.items():

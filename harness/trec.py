@@ -16,6 +16,7 @@ import numpy as np
 from harness.arrays import TOO_LARGE
 from harness.data import Corpus, Qrels, Queries
 from harness.errors import InputError
+from harness import disk
 from harness.sources import files
 from harness.vectors import Run, ranking
 
@@ -35,13 +36,16 @@ def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[tuple[s
 
 
 def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> None:
-    """Write judgments; one on an unknown document keeps its place as 'unknown-N'."""
-    with open(path, "w", encoding="utf-8") as out:
+    """Write judgments, all or none; one on an unknown document keeps its place as 'unknown-N'.
+
+    Raises OSError.
+    """
+    with disk.create(path) as out:
         for row, (query, doc, gain) in enumerate(
             zip(qrels.query_rows, qrels.docs, qrels.gains, strict=True)
         ):
             id = corpus.ranked[doc] if doc >= 0 else f"unknown-{row}"
-            out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:.9g}\n")
+            out.write(f"{_word(queries.ids[query])} 0 {_word(id)} {gain:.9g}\n".encode())
 
 
 def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run, list[str]]:
@@ -83,13 +87,16 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
 
 
 def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) -> None:
-    """Write a run [q, k] in ranked order; scores read back to the same float32."""
-    with open(path, "w", encoding="utf-8") as out:
+    """Write a run [q, k] in ranked order, whole or not at all; scores read back to the same
+    float32. Raises OSError.
+    """
+    with disk.create(path) as out:
         for query, docs, scores in zip(queries.ids, run.docs, run.scores, strict=True):
             for rank, (doc, score) in enumerate(zip(docs, scores, strict=True), 1):
                 if doc >= 0:
                     id = _word(corpus.ranked[doc])
-                    out.write(f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n")
+                    line = f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n"
+                    out.write(line.encode())
 
 
 def _score(column: str, where: str) -> float:

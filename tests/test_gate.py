@@ -18,6 +18,7 @@ from harness.gate import CostPolicy, Policy, TaskPolicy, judge
 from harness.phases import Phase
 from harness.records import Score
 from tests.comparable import PHASES, record, saved
+from tests.killed import run
 
 BASE = np.linspace(0.2, 0.8, 400)
 NOISE = np.random.default_rng(0).normal(0, 0.05, 400)  # standard error 0.0025
@@ -340,6 +341,61 @@ def test_a_baseline_is_replaced_only_when_asked(tmp_path):
     with pytest.raises(InputError, match="holds other files"):
         gate.freeze([tmp_path / "other"], tmp_path / "home", replace=True)
     assert (tmp_path / "home" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_a_freeze_that_is_killed_can_be_repeated_and_loses_nothing(tmp_path, exchange):
+    base = frozen(tmp_path)
+    saved(tmp_path / "other", {"R@2": BASE}, "three")
+    program = """
+        from harness import disk, gate
+        other, base = map(Path, sys.argv[1:3])
+        if sys.argv[3] == "False":
+            disk._exchange = lambda *_: False
+        disk.STALE_S = -1
+        data = {path.name: path.read_bytes() for path in base.iterdir()}
+        gate.thaw(base), gate.compare.side([other])  # what they import is none of its operations
+        seen = set()
+
+        def freeze():
+            gate.freeze([other], base, replace=True)
+
+        def check():
+            held = tuple(gate.thaw(base).tasks)
+            assert held in (("one", "two,k=3"), ("three",)), held
+            seen.add(held)
+            freeze()
+            assert list(gate.thaw(base).tasks) == ["three"]
+            assert not [p.name for p in base.parent.iterdir() if p.name.startswith(".")]
+            disk.write_folder(base, data, ["three.json", "three.parquet"])
+
+        killed(freeze, check)
+        assert len(seen) == 2
+    """
+    assert run(program, tmp_path / "other", base, exchange) > 20
+
+
+def test_a_first_freeze_that_is_killed_can_be_repeated(tmp_path):
+    saved(tmp_path / "records", {"R@2": BASE}, "one")
+    program = """
+        import shutil
+        from harness import disk, gate
+        records, base = map(Path, sys.argv[1:3])
+        disk.STALE_S = -1
+        gate.compare.side([records])
+
+        def freeze():
+            gate.freeze([records], base)
+
+        def check():
+            if not base.exists() or not any(base.iterdir()):
+                freeze()
+            assert list(gate.thaw(base).tasks) == ["one"]
+            shutil.rmtree(base)
+
+        killed(freeze, check)
+    """
+    assert run(program, tmp_path / "records", tmp_path / "base") > 20
 
 
 def test_only_what_a_candidate_can_be_held_to_is_frozen(tmp_path):

@@ -30,6 +30,7 @@ from harness.errors import EncodingError, StoreError
 from harness.store import Embedded, Store
 from harness.vectors import MultiVector, Representation, Sparse
 from tests.fakes import Counting, beir
+from tests.killed import run
 
 TEXTS = ["one", "two words", "three words here", "", "one"]
 
@@ -351,7 +352,7 @@ def test_pruning_a_read_only_store_removes_nothing_and_says_so(tmp_path, monkeyp
     leftover = shards(store)[0].with_name(".a.part")
     leftover.write_bytes(b"x")
     os.utime(leftover, (0, 0))
-    for name in ("unlink", "rmdir"):
+    for name in ("unlink", "rmdir", "rename", "mkdir"):
         monkeypatch.setattr(os, name, refuse)
     assert store.prune(0) == []
     assert fetch(store, Counting(), ["one"]).made == 0
@@ -673,3 +674,45 @@ def test_a_text_of_two_shards_is_read_from_the_first_by_name(tmp_path):
     assert len(by_name) == 5
     assert found[-1][0, 0] == by_name[0]
     assert fetch(store, Numbered(number=9), ["one"]).encoded.values[0, 0] == by_name[0]
+
+
+def test_a_killed_prune_leaves_a_whole_space_or_what_the_next_one_removes(tmp_path):
+    program = """
+        from harness.encoders.hashing import Hashing
+        from harness.store import Store
+        store, texts = Store(Path(sys.argv[1]), shard=2), [f"text {i}" for i in range(6)]
+
+        def fill():
+            store.plan(Hashing(4), texts, "document").fetch()
+            place = store.root / "indexes" / "key"
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "structure").write_text("x")
+            (place / "structure.json").write_text("{}")
+
+        def check():
+            for space in store.spaces():
+                assert space.texts == (0 if space.description["role"] == "index" else 6), space
+            store.prune(0)
+            assert not [path for path in store.root.rglob("*") if path.is_file()]
+            fill()
+
+        fill()
+        killed(lambda: store.prune(0), check)
+    """
+    assert run(program, tmp_path) > 15
+
+
+def test_what_nothing_describes_is_removed_once_it_is_old(tmp_path):
+    """As an older release left it, killed while it pruned or built."""
+    store = Store(tmp_path, shard=2)
+    fetch(store, Counting(), TEXTS)
+    (space,) = store.spaces()
+    for age, name in ((0, "young"), (3700, "old")):
+        for folder in (tmp_path / "embeddings" / name, tmp_path / "indexes" / name):
+            folder.mkdir(parents=True)
+            (folder / "x.npy").write_bytes(shards(store)[0].read_bytes())
+            for path in (folder / "x.npy", folder):
+                os.utime(path, (0, time.time() - age))
+    assert store.prune() == []
+    kept = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*"))
+    assert kept == [f"embeddings/{space.path.name}", "embeddings/young", "indexes/young"]

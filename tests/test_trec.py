@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote
@@ -249,3 +253,40 @@ def test_a_malformed_line_of_qrels_is_named(tmp_path, line, message):
         list(trec.read_qrels(path, QUERIES, CORPUS))
     assert str(caught.value).startswith(f"{path}:2: ")
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("what", ["run", "qrels"])
+def test_a_killed_write_leaves_no_file_that_passes_for_a_whole_one(tmp_path, what):
+    program = """
+        import itertools, os, signal, sys
+        from pathlib import Path
+        import numpy as np
+        from harness import trec
+        from harness.data import Corpus, Qrels, Queries
+        from harness.vectors import Run
+        corpus = Corpus.of([f"d{i}" for i in range(100)], ["x"] * 100)
+        queries = Queries([f"q{i}" for i in range(500)], ["x"] * 500)
+        calls, word = itertools.count(), trec._word
+
+        def killing(id):
+            if next(calls) == 60_000:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return word(id)
+
+        trec._word = killing
+        docs = np.tile(np.arange(100, dtype=np.int32), (500, 1))
+        if sys.argv[2] == "run":
+            run = Run(docs, -docs.astype(np.float32))
+            trec.write_run(Path(sys.argv[1]) / "file", run, queries, corpus, "tag")
+        qrels = Qrels(np.arange(0, 50_001, 100), docs.ravel(), np.ones(50_000, np.float32))
+        trec.write_qrels(Path(sys.argv[1]) / "file", qrels, queries, corpus)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path), what],
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (tmp_path / "file").exists()
+    (left,) = tmp_path.iterdir()
+    assert left.name.startswith(".harness-")
+    assert left.stat().st_size > 100_000  # it was killed in the middle

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def save(
     folder: Path, study: Any, about: dict[str, Any], tables: Sequence[Table], figure: Figure
 ) -> list[Path]:
-    """Write a study's files, each whole; returns their paths.
+    """Write a study's files, all or none; returns their paths. Other files of the folder stay.
 
     study: a frozen dataclass that JSON can hold; about: what else its JSON says. Raises
     HarnessError where the folder cannot be written.
@@ -34,9 +34,7 @@ def save(
         "figure.svg": _drawn(figure, "svg"),
     }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in files.items():
-            disk.write_whole(folder / name, data)
+        disk.write_folder(folder, files)
     except OSError as error:
         raise HarnessError(
             f"{folder}: cannot be written: {error.strerror or reason(error)}"

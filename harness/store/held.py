@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from harness import disk
 from harness.encoders import Encoded
 from harness.store import shards
-from harness.types import Int32, Int64, MultiVector, Sparse, StoreError, reason, spans
+from harness.arrays import Int32, Int64, spans
+from harness.errors import StoreError, reason
+from harness.vectors import MultiVector, Sparse
 
 T = TypeVar("T")
 

@@ -23,7 +23,9 @@ from harness import disk
 from harness.encoders import Encoded, StreamingEncoder, TextEncoder
 from harness.store import shards
 from harness.store.held import Held, LostError, look
-from harness.types import EncodingError, Progress, Role, StoreError, reason, silent
+from harness.data import Role
+from harness.errors import EncodingError, StoreError, reason
+from harness.progress import Progress, silent
 
 BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from harness import disk
 from harness.encoders import Encoded
-from harness.types import EncodingError, MultiVector, Sparse
+from harness.errors import EncodingError
+from harness.vectors import MultiVector, Sparse
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
 COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vector; or these, and

