@@ -157,6 +157,14 @@ def is_stale(path: Path) -> bool:
     return time.time() - last > STALE_S
 
 
+def entries(folder: Path) -> list[Path]:
+    """What lies in a folder, by name; nothing where it is not there, also if it went just now."""
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
 def flush(folder: Path) -> None:
     """Have the names in a folder written to the disk. Raises OSError."""
     descriptor = os.open(folder, os.O_RDONLY)

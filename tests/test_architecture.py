@@ -25,7 +25,7 @@ LAYERS: list[list[str]] = [
     ["spec"],
     ["data", "data.*", "vectors", "vectors.*"],
     ["phases", "disk", "endpoint"],
-    ["answers"],
+    ["answers", "lease"],
     ["zoo", "zoo.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "store.*", "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],

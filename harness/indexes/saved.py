@@ -1,7 +1,7 @@
 """Structures of indexes on disk: built once from the same vectors with the same parameters.
 
     FOLDER/KEY/structure        the file, in the library's own format
-              /structure.json   what it was built from and with, and its SHA-256; written last
+              /structure.json   what it was built from and with, and its SHA-256
 
 KEY is a digest of the vectors and of everything that decides the structure, the library's version
 among it: a structure of other vectors or of another version is never found.
@@ -9,11 +9,13 @@ among it: a structure of other vectors or of another version is never found.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from contextlib import suppress
+import tempfile
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,14 @@ from numpy.typing import NDArray
 from harness import disk
 from harness.errors import InputError, StoreError, reason
 from harness.indexes import CountingSearcher, Structured
+from harness.lease import hold
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, Sparse
 
 BLOCK = 1 << 14  # rows hashed at a time
+ATTEMPTS = 5  # at giving a structure its name, while others do the same
+UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+UNKEPT = "the index was built and not kept: the store cannot be written"
 DAMAGED = "a damaged index in the store was set aside and built anew"
 
 
@@ -36,8 +42,9 @@ def searcher(
     """An index's searcher, and whether its structure was read from `folder`; else it is built and
     kept there.
 
-    A file whose checksum does not hold is set aside, and the searcher's warnings say so. Raises
-    InputError for vectors that cannot be searched and StoreError where the folder cannot be used.
+    A file whose checksum does not hold is set aside, and the searcher's warnings say so, as they
+    say where it is not kept because the folder is read-only. Raises InputError for vectors that
+    cannot be searched and StoreError where the folder cannot be used.
     """
     vectors = {"sha256": digest(documents), "shape": [len(documents), documents.width]}
     about = {"vectors": vectors, "structure": dict(index.structure())}
@@ -45,16 +52,17 @@ def searcher(
     place = folder / key
     try:
         built, damaged = _read(index, place)
+        notes = (DAMAGED,) if damaged else ()
         reused = built is not None
         if built is None:
             built = index.grow(documents, progress)
-            _keep(index, built, place, about)
+            if not _keep(index, built, place, about):
+                notes = (*notes, UNKEPT)
     except OSError as error:
         what = error.strerror or reason(error)
         raise StoreError(f"{place}: the index store cannot be used: {what}") from error
     made = index.searcher(built, documents)
-    if damaged:
-        made.warnings = (*made.warnings, DAMAGED)
+    made.warnings = (*made.warnings, *notes)
     return made, reused
 
 
@@ -80,34 +88,84 @@ def _add(found: hashlib._Hash, array: NDArray[Any], kind: str) -> None:
 
 def _read(index: Structured, place: Path) -> tuple[Any, bool]:
     """The structure kept at a place, None if there is none; and whether a damaged one was."""
+    with ExitStack() as leases:
+        if lease := hold(place):
+            leases.enter_context(lease)
+        try:
+            if _is_whole(place):
+                built = index.read(place / "structure")
+                with suppress(OSError):
+                    os.utime(place / "structure.json")  # when it was last used, for prune
+                return built, False
+        except FileNotFoundError:  # nothing was built, or somebody removed it
+            return None, False
+        except InputError:
+            pass
+        if lease and lease.is_at(place):  # else another process has set it aside
+            _set_aside(place)
+        return None, True
+
+
+def _is_whole(place: Path) -> bool:
+    """Whether a structure's checksum holds. Raises OSError."""
     try:
         about = json.loads((place / "structure.json").read_text("utf-8"))
-        if about["sha256"] == disk.file_sha256(place / "structure"):
-            built = index.read(place / "structure")
-            with suppress(OSError):
-                os.utime(place / "structure.json")  # when it was last used, for prune
-            return built, False
-    except FileNotFoundError:  # nothing was built, or a build was killed before it was whole
-        return None, False
-    except (ValueError, TypeError, KeyError, InputError):
-        pass
+        return bool(about["sha256"] == disk.file_sha256(place / "structure"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
+def _set_aside(place: Path) -> None:
     aside = place.with_name(f"{place.name}.damaged")
-    shutil.rmtree(aside, ignore_errors=True)
-    os.replace(place, aside)
-    return None, True
+    with suppress(OSError):  # a read-only store, or another process was faster
+        if aside.exists():
+            disk.remove_folder(aside)
+        os.rename(place, aside)
 
 
-def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> None:
-    """Write a structure so that its JSON never stands for part of it."""
-    place.mkdir(parents=True, exist_ok=True)
-    part = place / f".{os.getpid()}.part"
+def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> bool:
+    """Write a structure, whole or not at all; False where nothing may be written. Raises OSError.
+
+    It is built beside, in a folder of its own: processes and threads that build the same one do not
+    meet, and the first that is done has its in place.
+    """
+    folder = place.parent
     try:
-        index.write(built, part)
-        with open(part, "rb") as file:
+        folder.mkdir(parents=True, exist_ok=True)
+        disk.sweep(folder)
+        made = Path(tempfile.mkdtemp(dir=folder, prefix=disk.HIDDEN, suffix=".part"))
+    except OSError as error:
+        if error.errno in UNWRITABLE:
+            return False
+        raise
+    try:
+        data = made / "structure"
+        index.write(built, data)
+        with open(data, "rb") as file:
             os.fsync(file.fileno())
-        about = {**about, "bytes": part.stat().st_size, "sha256": disk.file_sha256(part)}
-        os.replace(part, place / "structure")
+        about = {**about, "bytes": data.stat().st_size, "sha256": disk.file_sha256(data)}
+        text = json.dumps(about, indent=2, sort_keys=True) + "\n"
+        disk.write_whole(made / "structure.json", text.encode())
+        os.chmod(made, 0o755)
+        _put(made, place)
     finally:
-        part.unlink(missing_ok=True)
-    text = json.dumps(about, indent=2, sort_keys=True) + "\n"
-    disk.write_whole(place / "structure.json", text.encode())
+        shutil.rmtree(made, ignore_errors=True)
+    return True
+
+
+def _put(made: Path, place: Path) -> None:
+    """Give a folder its name, unless a whole one of that name is there. Raises OSError."""
+    for _ in range(ATTEMPTS):
+        try:
+            os.rename(made, place)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        else:
+            disk.flush(place.parent)
+            return
+        with suppress(OSError):  # another process is at work at the same
+            if _is_whole(place):
+                return
+        with suppress(OSError):
+            disk.remove_folder(place)

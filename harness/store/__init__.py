@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from harness.encoders import TextEncoder
+from harness.lease import hold
 from harness.store import shards, spaces
 from harness.store.held import look
 from harness.store.plan import Embedded, Plan, lacking
@@ -52,6 +54,7 @@ class Store:
         space = self.root / "embeddings" / _digest(identity)
         keys = shards.keys_of(texts)
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        lease = hold(space)
         held = look(space)
         return Plan(
             space,
@@ -59,6 +62,7 @@ class Store:
             encoder,
             role,
             self.shard,
+            lease,
             held,
             texts,
             unique,
@@ -77,18 +81,26 @@ class Store:
         A damaged shard is set aside under another name, and its texts are encoded anew when they
         are next wanted.
         """
-        paths = sorted(self.root.glob("embeddings/[!.]*/*.npy"))
-        damaged = []
+        paths = [
+            path
+            for space in spaces.folders(self.root, "embeddings")
+            for path in shards.paths(space)
+        ]
+        whole, damaged = 0, list[Path]()
         for done, path in enumerate(paths, 1):
-            if not shards.is_whole(path):
-                damaged.append(shards.set_aside(path))
+            with suppress(FileNotFoundError):  # it went since the folder was listed
+                if shards.is_whole(path):
+                    whole += 1
+                else:
+                    damaged.append(shards.set_aside(path))
             progress("verify", done, len(paths), "shards")
-        return len(paths) - len(damaged), damaged
+        return whole, damaged
 
     def prune(self, limit: int | None = None, *, keep: float = float("inf")) -> list[Space]:
         """Remove spaces, the least recently used first, until `limit` bytes are left.
 
-        keep: a time; spaces used since then stay. Leftovers of killed runs and damaged shards go.
+        keep: a time; spaces used since then stay, and so do those in use. Leftovers of killed runs
+        and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
 

@@ -143,7 +143,7 @@ def look(space: Path, before: Held | None = None) -> Held:
     paths, known, damaged = list[Path](), set(before.paths), 0
     fresh: dict[Path, NDArray[np.bytes_]] = {}
     layouts = set[tuple[str, int]]()
-    for path in sorted(space.glob("*.npy")):
+    for path in shards.paths(space):
         if path not in known:
             try:
                 fresh[path], layout = _keys(path)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from harness import disk
 from harness.encoders import Encoded, StreamingEncoder, TextEncoder
+from harness.lease import Lease, hold
 from harness.store import shards
 from harness.store.held import Held, LostError, look
 from harness.data import Role
@@ -49,6 +50,7 @@ class Embedded:
 class Plan:
     """Texts looked up in a space; nothing is encoded yet.
 
+    lease: on the space, until the vectors are fetched, None where it was not there yet;
     unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
     missing: which keys are to be encoded, the longest text first, so that a model pads little and
     shows soon if memory suffices; shard: texts in a shard, at most.
@@ -59,6 +61,7 @@ class Plan:
     encoder: TextEncoder
     role: Role
     shard: int
+    lease: Lease | None
     held: Held
     texts: Sequence[str]
     unique: NDArray[np.bytes_]
@@ -73,11 +76,18 @@ class Plan:
             EncodingError: The encoder returned anything but finite vectors for each text.
             StoreError: The store cannot be written or read; whole shards stay.
         """
+        with ExitStack() as leases:
+            if self.lease:
+                leases.enter_context(self.lease)
+            return self._fetch(leases, progress, name)
+
+    def _fetch(self, leases: ExitStack, progress: Progress, name: str) -> Embedded:
+        """Encode and read; what went meanwhile is encoded again."""
         held, missing, made = self.held, self.missing, 0
         damaged = held.damaged
         for attempt in range(ATTEMPTS):
             if len(missing):
-                self._encode(missing, held.width, progress, f"encode {name}")
+                self._encode(missing, held.width, leases, progress, f"encode {name}")
                 made += len(missing)
                 held = look(self.space, held)
                 damaged += held.damaged
@@ -95,14 +105,24 @@ class Plan:
         return Embedded(encoded, len(self.unique), made, _noted(damaged))
 
     def _encode(
-        self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
+        self,
+        missing: NDArray[np.intp],
+        width: int | None,
+        leases: ExitStack,
+        progress: Progress,
+        stage: str,
     ) -> None:
         """Encode texts and write them as shards."""
         with _writing(self.space):
-            _prepare(self.space, self.description)
+            leases.enter_context(_prepare(self.space, self.description))
         for arrays in self._shards(missing, width, progress, stage):
             with _writing(self.space):
-                shards.write(self.space, arrays)
+                try:
+                    shards.write(self.space, arrays)
+                except FileNotFoundError:  # somebody removed the folder
+                    leases.enter_context(_prepare(self.space, self.description))
+                    shards.write(self.space, arrays)
+            _touch(self.space)
 
     def _shards(
         self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
@@ -175,12 +195,16 @@ def _noted(damaged: int) -> tuple[str, ...]:
     return (note,) if damaged else ()
 
 
-def _prepare(space: Path, description: dict[str, Any]) -> None:
-    """Make the folder of a space, with its description. Raises OSError."""
+def _prepare(space: Path, description: dict[str, Any]) -> Lease:
+    """Make the folder of a space, with its description, and hold it. Raises OSError."""
     path = space / "space.json"
-    space.mkdir(parents=True, exist_ok=True)
+    while True:
+        space.mkdir(parents=True, exist_ok=True)
+        if (lease := hold(space)) is not None:  # else it was removed between the two
+            break
     if not path.exists():
         disk.write_whole(path, json.dumps(description, indent=2).encode())
+    return lease
 
 
 def _touch(space: Path) -> None:

@@ -31,7 +31,7 @@ TERM = np.dtype([("term", "<i4"), ("weight", "<f4")])
 # what numpy raises for a broken header, which it reads as Python
 BROKEN = (
     ValueError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError,
-    MemoryError, RecursionError, UserWarning,
+    MemoryError, RecursionError, Warning,
 )  # fmt: skip
 
 
@@ -108,6 +108,11 @@ def write(space: Path, arrays: Sequence[NDArray[Any]]) -> None:
     disk.write_whole(space / f"{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
 
 
+def paths(space: Path) -> list[Path]:
+    """Shards of a space, by name."""
+    return [path for path in disk.entries(space) if path.suffix == ".npy"]
+
+
 def read_rows(path: Path) -> NDArray[np.void]:
     """Rows of a shard [n], in memory: the file is closed. Raises OSError, and ValueError for a file
     that is no shard.
@@ -148,9 +153,12 @@ def set_aside(path: Path) -> Path:
     """Give a damaged shard another name; returns where it lies now."""
     aside = path.with_suffix(".damaged")
     try:
-        return path.rename(aside)
-    except OSError:  # a read-only store: the shard is left out all the same
+        path.rename(aside)
+        if disk.file_sha256(aside)[:32] == path.stem:  # another process mended it meanwhile
+            return aside.rename(path)
+    except OSError:  # a read-only store, or another process was faster: it is left out all the same
         return path
+    return aside
 
 
 def _read(path: Path, parts: int) -> list[NDArray[Any]]:

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.lease import alone
 from harness.store import shards
 from harness.errors import StoreError, reason
 
-DESCRIBED = ("embeddings/[!.]*/space.json", "indexes/[!.]*/structure.json")
+DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
+SAID = {"label", "role", "prompt"}  # of a space, to people
 
 
 @dataclass(frozen=True)
@@ -26,68 +28,117 @@ class Space:
     used: float  # seconds since the epoch
 
 
-def read_all(root: Path) -> list[Space]:
-    """All spaces and structures of a store, the least recently used first."""
-    found = [_read_space(path.parent) for path in root.glob(DESCRIBED[0])]
-    found += [_read_structure(path) for path in root.glob(DESCRIBED[1])]
+def folders(root: Path, kind: str) -> list[Path]:
+    """Folders of spaces or structures, without what is unfinished or set aside."""
+    return [
+        path
+        for path in disk.entries(root / kind)
+        if path.is_dir() and not path.name.startswith(".") and path.suffix != ".damaged"
+    ]
+
+
+def read_all(root: Path, *, strict: bool = True) -> list[Space]:
+    """All spaces and structures of a store, the least recently used first.
+
+    Raises StoreError for a space whose description cannot be read, where that is `strict`.
+    """
+    found = list[Space]()
+    for kind, name in DESCRIBED.items():
+        for folder in folders(root, kind):
+            with suppress(FileNotFoundError):  # not described yet, or removed meanwhile
+                used = (folder / name).stat().st_mtime
+                found.append(
+                    _read_space(folder, used, strict=strict)
+                    if kind == "embeddings"
+                    else _read_structure(folder, used)
+                )
     return sorted(found, key=lambda space: space.used)
 
 
 def prune(root: Path, limit: int, keep: float) -> list[Space]:
     """Remove what was used least recently, until `limit` bytes are left; returns what went.
 
-    keep: a time; what was used since then stays. Leftovers of killed runs and damaged shards go.
+    keep: a time; what was used since then stays, and so does what is in use. Leftovers of killed
+    runs and damaged shards go.
     """
     _clear(root)
-    spaces = read_all(root)
+    spaces = read_all(root, strict=False)
     total = sum(space.bytes for space in spaces)
     removed = []
     for space in spaces:
         if total <= limit or space.used >= keep:
             break
-        with suppress(OSError):  # a read-only store, or another process was faster
-            disk.remove_folder(space.path)
+        if _remove(space.path):
             total -= space.bytes
             removed.append(space)
     return removed
 
 
+def _remove(folder: Path) -> bool:
+    """Remove what nobody uses; whether it went."""
+    with suppress(OSError), alone(folder) as free:  # a read-only store, or another was faster
+        if free:
+            disk.remove_folder(folder)
+            return True
+    return False
+
+
 def _clear(root: Path) -> None:
     """Remove what killed runs left, once it is an hour old, and what a prune began to remove."""
-    for name in ("embeddings", "indexes"):
-        disk.sweep(root / name, again=True)
-    left = ("embeddings/*/.*", "embeddings/*/*.damaged", "indexes/*/.*", "indexes/*.damaged")
-    for path in [path for pattern in left for path in root.glob(pattern)]:
-        if disk.is_stale(path):
-            disk.discard(path)
-    described = {path.parent for pattern in DESCRIBED for path in root.glob(pattern)}
-    for path in {*root.glob("embeddings/*"), *root.glob("indexes/*")} - described:
-        if path.is_dir() and not path.name.startswith(".") and disk.is_stale(path):
-            with suppress(OSError):  # what nothing describes is never listed
-                disk.remove_folder(path)
+    for kind, name in DESCRIBED.items():
+        disk.sweep(root / kind, again=True)
+        for folder in folders(root, kind):
+            if not (folder / name).exists() and disk.is_stale(folder):
+                _remove(folder)  # what nothing describes is never listed
+            for path in disk.entries(folder):
+                if path.name.startswith(".") or path.suffix == ".damaged":
+                    _discard(path)
+        for path in disk.entries(root / kind):
+            if path.suffix == ".damaged":
+                _discard(path)
 
 
-def _read_space(path: Path) -> Space:
+def _discard(path: Path) -> None:
+    if disk.is_stale(path):
+        disk.discard(path)
+
+
+def _read_space(folder: Path, used: float, *, strict: bool) -> Space:
+    """One encoder's vectors. Raises StoreError where that is strict, and FileNotFoundError."""
     try:
-        described = path / "space.json"
-        description = json.loads(described.read_text("utf-8"))
-        texts = sum(map(shards.count, path.glob("*.npy")))
-        size = sum(file.stat().st_size for file in path.iterdir())
-        return Space(path, description, texts, size, described.stat().st_mtime)
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {reason(error)}; delete that folder") from error
+        description = json.loads((folder / "space.json").read_text("utf-8"))
+        if not isinstance(description, dict) or not description.keys() >= SAID:
+            raise ValueError(f"space.json: expected {', '.join(sorted(SAID))}")
+        texts = sum(map(shards.count, shards.paths(folder)))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        if strict:
+            raise StoreError(
+                f"{folder}: cannot be read: {reason(error)}; delete that folder"
+            ) from error
+        description, texts = {"label": "unreadable"}, 0
+    return Space(folder, description, texts, _size(folder), used)
 
 
-def _read_structure(path: Path) -> Space:
+def _read_structure(folder: Path, used: float) -> Space:
     """What harness.indexes.saved keeps: {"vectors": {"shape"}, "structure": {"kind"}, "bytes"}.
 
     One that cannot be read is no loss: it is listed as such, and built anew when it is wanted.
     """
-    folder, used = path.parent, path.stat().st_mtime
     try:
-        about = json.loads(path.read_text("utf-8"))
-        label, n = about["structure"]["kind"], about["vectors"]["shape"][0]
-    except (ValueError, LookupError, TypeError):
+        about = json.loads((folder / "structure.json").read_text("utf-8"))
+        label, n = str(about["structure"]["kind"]), int(about["vectors"]["shape"][0])
+    except (ValueError, LookupError, TypeError, RecursionError):
         label, n = "unreadable", 0
-    size = sum(file.stat().st_size for file in folder.iterdir())
-    return Space(folder, {"label": label, "role": "index", "prompt": ""}, n, size, used)
+    description = {"label": label, "role": "index", "prompt": ""}
+    return Space(folder, description, n, _size(folder), used)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder."""
+    size = 0
+    for path in disk.entries(folder):
+        with suppress(FileNotFoundError):  # a temporary name that has become another
+            size += path.stat().st_size
+    return size

@@ -245,4 +245,4 @@ def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypat
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(StoreError, match="No space"):
         saved.searcher(index, made(50), tmp_path, silent)
-    assert list(only(tmp_path).iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
