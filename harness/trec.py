@@ -13,10 +13,10 @@ from urllib.parse import quote, unquote
 
 import numpy as np
 
+from harness import disk
 from harness.arrays import TOO_LARGE
 from harness.data import Corpus, Qrels, Queries
 from harness.errors import InputError
-from harness import disk
 from harness.sources import files
 from harness.vectors import Run, ranking
 

@@ -21,14 +21,14 @@ import numpy as np
 import pytest
 
 from harness import lease
+from harness.api import evaluate
+from harness.data import Role
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.indexes import INDEXES, saved
-from harness.pipeline import evaluate
+from harness.progress import silent
 from harness.store import Store
 from harness.store.held import LostError
-from harness.data import Role
-from harness.progress import silent
 from harness.vectors import Dense
 from tests.fakes import Counting
 
@@ -39,7 +39,7 @@ WORKER = """
     import json, sys, time
     from pathlib import Path
     from harness.encoders.hashing import Hashing
-    from harness.pipeline import evaluate
+    from harness.api import evaluate
     from harness.store import Store, plan
 
     plan.BATCH, encode = 2, Hashing.encode

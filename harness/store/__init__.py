@@ -19,14 +19,14 @@ from typing import Any
 
 import numpy as np
 
+from harness.data import Role
 from harness.encoders import TextEncoder
 from harness.lease import hold
+from harness.progress import Progress, silent
 from harness.store import shards, spaces
 from harness.store.held import look
 from harness.store.plan import Embedded, Plan, lacking
 from harness.store.spaces import Space
-from harness.data import Role
-from harness.progress import Progress, silent
 
 __all__ = ["DEFAULT_LIMIT", "Embedded", "Plan", "Space", "Store"]
 

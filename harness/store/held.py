@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
-from harness.encoders import Encoded
-from harness.store import shards
 from harness.arrays import Int32, Int64, spans
+from harness.encoders import Encoded
 from harness.errors import StoreError, reason
+from harness.store import shards
 from harness.vectors import MultiVector, Sparse
 
 T = TypeVar("T")

@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.data import Role
 from harness.encoders import Encoded, StreamingEncoder, TextEncoder
+from harness.errors import EncodingError, StoreError, reason
 from harness.lease import Lease, hold
+from harness.progress import Progress, silent
 from harness.store import shards
 from harness.store.held import Held, LostError, look
-from harness.data import Role
-from harness.errors import EncodingError, StoreError, reason
-from harness.progress import Progress, silent
 
 BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile

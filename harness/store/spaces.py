@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.errors import StoreError, reason
 from harness.lease import alone
 from harness.store import shards
-from harness.errors import StoreError, reason
 
 DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
 SAID = {"label", "role", "prompt"}  # of a space, to people
