@@ -138,14 +138,12 @@ def _spec(text: str, old: Mapping[str, Sequence[str]]) -> Spec:
         text: Its spec as it was given.
         old: Values of old options, by field.
     """
-    from harness.studies import STUDIES
+    from harness.studies import STUDIES, options
 
     given = parse(text)
     spec = Spec(STUDIES.resolve(text).name, given.target, given.params)
-    values = {
-        field: join(values) if len(values) > 1 else values[0] for field, values in old.items()
-    }
-    spec = spec.merged(values.items())
+    many = {option.name for option in options(spec.name) if option.many}
+    spec = spec.merged((k, join(v) if k in many else v[-1]) for k, v in old.items())
     if old or spec.name != given.name:
         say(f"say: harness study {spec}")
     return spec

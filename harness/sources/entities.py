@@ -97,7 +97,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Column:
+class Holdings:
     """An attribute of all n entities of a kind.
 
     amounts: [n], the number, or how many values; holds: [values, n], whether an entity has each.
@@ -114,7 +114,7 @@ class Population:
 
     kind: Kind
     docs: range
-    columns: Sequence[Column]
+    columns: Sequence[Holdings]
 
 
 @dataclass(frozen=True)
@@ -292,7 +292,7 @@ def _population(kind: Kind, docs: range) -> Population:
     """Entities of whom nothing is known yet."""
     n = len(docs)
     columns = [
-        Column(a, np.zeros(n, np.int64), np.zeros((len(a.values), n), np.bool_))
+        Holdings(a, np.zeros(n, np.int64), np.zeros((len(a.values), n), np.bool_))
         for a in kind.attributes
     ]
     return Population(kind, docs, columns)
@@ -319,7 +319,7 @@ def _documents(docs: int, populations: Sequence[Population], below: Below) -> li
     return texts
 
 
-def _fact(column: Column, row: int, below: Below) -> str:
+def _fact(column: Holdings, row: int, below: Below) -> str:
     """Draw what one entity has, and say it."""
     attribute = column.attribute
     low, high = attribute.span
@@ -402,7 +402,7 @@ def _failure(expression: Expression, rows: Bools, wanted: Wanted) -> str:
     return "a constraint that changes nothing" if idle else ""
 
 
-def _expression(columns: Sequence[Column], wanted: Wanted, below: Below) -> Expression:
+def _expression(columns: Sequence[Holdings], wanted: Wanted, below: Below) -> Expression:
     """Draw what is asked for: constraints on different attributes, and how they are joined."""
     form, k = wanted.form, wanted.constraints
     negated = wanted.negated
@@ -421,7 +421,7 @@ def _expression(columns: Sequence[Column], wanted: Wanted, below: Below) -> Expr
     return Expression(every, none)
 
 
-def _atom(column: Column, form: Form, below: Below) -> Atom:
+def _atom(column: Holdings, form: Form, below: Below) -> Atom:
     attribute = column.attribute
     counts = form == "count" or (form == "mixed" and attribute.suits("count") and below(2) == 0)
     if counts or not attribute.values:
@@ -433,7 +433,7 @@ def _atom(column: Column, form: Form, below: Below) -> Atom:
     return Atom((attribute.name, value), text, denied, column.holds[value])
 
 
-def _bound(column: Column, below: Below) -> Atom:
+def _bound(column: Holdings, below: Below) -> Atom:
     """A constraint on a number, or on how many values there are."""
     attribute = column.attribute
     lowest, highest = attribute.span

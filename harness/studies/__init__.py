@@ -23,13 +23,15 @@ help, page, figure, JSON and Parquet follow.
 
 Then `harness study letters,counts=5+10 -m bm25 -t limit-small`. The module, the name, the command
 and the folder of the page are called alike. Numbers go into frames as they are, never as text: a
-column's unit decides how they are written, `about` is printed below the table. A figure is drawn
-from frames that are kept, so a chart that needs other rows gets a frame of its own
-(`Frame(..., shown=False)` leaves it out of the page). Formulas that others may use stand in modules
-beside (perturb.py, measures/thresholds.py). Options are refused with InputError in `__post_init__`
-or `run`, before anything is searched. Old names: `STUDIES.alias("robust", "robustness")`; old
-options of the command, `old_options`. Tests call `Study(...).run(session, systems, task)` and read
-`findings["scores"].where("system", "bm25")["score"]`. A plugin does the same with `@harness.study`.
+column's unit decides how they are written, `about` is printed below the table; what a headline says
+is written by harness.formats. Few rows of many unlike values are a frame that is `turned`. A figure
+is drawn from frames that are kept: rows for it alone are a frame with `shown=False`. Formulas that
+others may use stand in modules beside (perturb.py, measures/thresholds.py). Options are refused
+with InputError in `__post_init__` or first in `run`; none is called as an option of the command
+(model, task, seed, out, cache, plugin, style, quiet). Old names: `STUDIES.alias("robust",
+"robustness")`; old options: `old_options`. Tests call `Letters(...).run(session, systems, task)`
+and read `findings["scores"].where("system", "bm25")["score"]`. A plugin does all this with
+`@harness.study("letters")`.
 """
 
 from __future__ import annotations
@@ -124,10 +126,14 @@ def study(name: str) -> Callable[[Callable[..., Study]], Callable[..., Study]]:
 
 @dataclass(frozen=True)
 class Option:
-    """An option of a study: its type as people say it, its default as a spec has it, its help."""
+    """An option of a study: its type as people say it, its default as a spec has it, its help.
+
+    many: whether it takes a list.
+    """
 
     name: str
     kind: str
+    many: bool
     default: str
     about: str
 
@@ -141,7 +147,8 @@ def options(name: str) -> list[Option]:
         hint, about = hints[parameter], ""
         if get_origin(hint) is Annotated:
             hint, about, *_ = get_args(hint)
-        found.append(Option(parameter, _kind(hint), written.get(parameter, ""), about))
+        many = get_origin(hint) is tuple
+        found.append(Option(parameter, _kind(hint), many, written.get(parameter, ""), about))
     return found
 
 

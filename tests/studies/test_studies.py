@@ -95,6 +95,9 @@ def test_old_spellings_say_the_new_ones(run, plugin):
     words = ["--plugin", plugin, "-t", "ab", "-q", "-f", "csv"]
     done = run("study", "letters", "--letter", "a", "-l", "c", "--case", "upper", *words)
     assert done.out == "letter,count,seed\na,1,42\nc,0,42\n"
+    plus = run("study", "letters", "-l", "a+b", "-t", "xa+b", "-q", "-f", "csv")
+    assert plus.out == "letter,count,seed\na+b,1,42\n"
+    assert plus.err.splitlines()[0] == "say: harness study letters,letters=[a+b]"
     assert done.err.splitlines()[0] == "say: harness study letters,letters=a+c,case=upper"
 
 
@@ -154,7 +157,7 @@ def test_the_options_of_a_study():
     perturbations, severities, draws = options("robustness")
     assert perturbations.about.startswith("all, or some of typos, upper-case")
     assert severities == Option(
-        "severities", "numbers, as A+B", "0.3", "shares of words with a typing error"
+        "severities", "numbers, as A+B", True, "0.3", "shares of words with a typing error"
     )
     assert (draws.kind, draws.default) == ("whole number", "3")
 
