@@ -17,12 +17,13 @@ from typing import Any
 
 from harness.data import Data
 from harness.errors import InputError, reason
-from harness.measures import DEFAULTS, Measure
+from harness.kinds import KINDS
+from harness.measures import Measure
 from harness.sources import SOURCES
 from harness.spec import Spec, parse, unknown
 
 GROUP = "harness.tasks"
-KINDS = {
+TYPES = {
     "measures": list,
     "documents": int,
     "queries": int,
@@ -72,8 +73,8 @@ class Task:
         """The measures asked for, else the task's own, its source's, or those of its kind; the
         first is the main one. Raises InputError for one of another kind.
         """
-        own = self.definition.measures or data.origin.measures or DEFAULTS[data.kind]
-        chosen = tuple(Measure.parse(text) for text in asked or own)
+        own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
+        chosen = tuple(Measure.parse(text, data.kind) for text in asked or own)
         for measure in chosen:
             if data.kind not in measure.kinds:
                 raise InputError(f"{measure} does not fit {self.spec}, a task of {data.kind}")
@@ -161,7 +162,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     for key, value in table.items():
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
-        kind = KINDS.get(key, str)
+        kind = TYPES.get(key, str)
         if type(value) is not kind:
             raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
     try:

@@ -4,7 +4,7 @@ systems differ: intervals, paired tests, corrections for many tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -18,6 +18,20 @@ from harness.progress import Progress, silent
 RESAMPLES = 1000
 PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; without bounds where none can be drawn."""
+
+    mean: float
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return (self.low or 0) > 0 or (self.high or 0) < 0
 
 
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
@@ -46,6 +60,18 @@ def bootstrap_correlation(
     drawn = [correlation(kind, x[rows], y[rows]) for rows in _resamples(len(x), seed)]
     drawn_all = np.concatenate(drawn)
     low, high = _tails(drawn_all[~np.isnan(drawn_all)][:, None], level)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_statistic(
+    statistic: Callable[[Int64], float], n: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of any number that is made of n rows.
+
+    statistic: of rows [n], drawn with replacement; resamples for which it is NaN are left out.
+    """
+    drawn = np.array([statistic(row) for rows in _resamples(n, seed) for row in rows])
+    low, high = _tails(drawn[~np.isnan(drawn)][:, None], level)
     return float(low[0]), float(high[0])
 
 

@@ -37,7 +37,7 @@ studies.app.command()(systems.cutoff)
 studies.app.command()(systems.robust)
 studies.app.command()(systems.judgments)
 app.add_typer(studies.app, name="study")
-for _command in (listing.tasks, listing.indexes, listing.rewritings):
+for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")

@@ -11,20 +11,13 @@ from itertools import combinations
 from math import inf, isnan
 from typing import Any, Literal, get_args
 
+from harness.kinds import title
+from harness.measures import lower_is_better
 from harness.records import Record, Score, System
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 SAID = ("system", "index", "bytes", "counts", "parts")  # of a part, in columns or rows of its own
-
-
-TITLES = {
-    "retrieval": "Retrieval",
-    "pairs": "Sentence pairs",
-    "classification": "Classification",
-    "clustering": "Clustering",
-    "summarization": "Summaries",
-}
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,14 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 
 def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
-    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r.main.mean)))
+    sign = -1 if lower_is_better(main) else 1
+    ordered = sorted(
+        records,
+        key=lambda r: (
+            tasks.index(r.task.spec),
+            _place(None if r.main.mean is None else sign * r.main.mean),
+        ),
+    )
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
@@ -71,8 +71,8 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
         ]
         for record in ordered
     ]
-    title = TITLES[records[0].task.kind]
-    return Table(title, header, rows, frozenset(range(first_number, len(header))))
+    numeric = frozenset(range(first_number, len(header)))
+    return Table(title(records[0].task.kind), header, rows, numeric)
 
 
 def _place(value: float | None) -> float:

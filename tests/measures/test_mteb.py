@@ -15,7 +15,7 @@ import pytest
 
 from harness.data import Changes
 from harness.measures.binary import pair_classification
-from harness.measures.clusters import set_v_measures, v_measures
+from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
 from harness.measures.groups import group_minimum, p_mrr
 from harness.measures.pairs import similarities
 from harness.measures.probe import probe, undersample

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from harness import trec
 from harness.data import Corpus, Qrels, Queries
-from harness.measures import RETRIEVAL, Measure
-from harness.measures.retrieval import find
+from harness.measures import Measure
+from harness.measures.judged import find
 from harness.vectors import Run, ranking
 from tests.shared import shared
 
@@ -32,7 +32,7 @@ class Case:
 
     def values(self, measure: str) -> np.ndarray:
         parsed = Measure.parse(measure)
-        found = RETRIEVAL[parsed.name](find(self.run, self.qrels), parsed.cutoff)
+        found = parsed.values(find(self.run, self.qrels))
         assert found.dtype == np.float64
         assert found.shape == (len(self.queries),)
         return found
