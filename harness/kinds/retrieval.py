@@ -114,9 +114,7 @@ def _counts(run: Run, data: Retrieval) -> dict[str, int]:
     return counts
 
 
-def _notes(
-    counts: dict[str, int], data: Retrieval, measures: Sequence[Measure]
-) -> Iterator[str]:
+def _notes(counts: dict[str, int], data: Retrieval, measures: Sequence[Measure]) -> Iterator[str]:
     for name in NOTED:
         if counts.get(name):
             yield f"{counts[name]} {name.replace('_', ' ')}"

@@ -261,21 +261,30 @@ class Measure:
         if found is None:
             raise unknown_measure(text, kind)
         name, inner, cutoff = found.groups()
-        known = _spelt(name, kind)
+        known = _spelt(name, kind, cutoff is not None)
         if known is None and inner is None and cutoff is None:
             numbered = NUMBERED.fullmatch(name)
             name, cutoff = numbered.groups() if numbered else (name, None)
-            known = _spelt(name, kind)
+            known = _spelt(name, kind, cutoff is not None)
         if known is None:
             raise unknown_measure(text, kind)
         chosen = _parameters(known, inner or "", text)
         return cls(known.name, _cutoff(known, name, cutoff, text), chosen)
 
 
-def _spelt(name: str, kind: str) -> Definition | None:
-    """The definition that a name stands for: of this kind first, in this case first."""
+def _spelt(name: str, kind: str, cut: bool) -> Definition | None:
+    """The definition that a name stands for: of this kind first, then one that takes a cut-off
+    where there is one, then one that is spelt in this case.
+    """
     found = [one for one in definitions() if name.lower() in map(str.lower, one.spellings)]
-    found.sort(key=lambda one: (one.kind != kind, name not in one.spellings, one.name != name))
+    found.sort(
+        key=lambda one: (
+            one.kind != kind,
+            cut and not one.cutoff,
+            name not in one.spellings,
+            one.name != name,
+        )
+    )
     return found[0] if found else None
 
 
@@ -343,13 +352,14 @@ def unknown_measure(text: str, kind: str = "") -> InputError:
     name, _, cutoff = text.lower().partition("@")
     near = difflib.get_close_matches(name, folded, n=LISTED, cutoff=0.3)
     choices = list(dict.fromkeys(folded[one].written for one in near))
-    every = [one.written for one in known]
+    every = list(dict.fromkeys(one.written for one in known))
     listed = choices + [one for one in every if one not in choices]
     more = f" and {len(every) - LISTED:,} more" if len(every) > LISTED else ""
     guess = ""
     if difflib.get_close_matches(name, near[:1]):
         usual = cutoff if cutoff.isascii() and cutoff.isdigit() else "10"
         guess = f" Did you mean {folded[near[0]].written.replace('@K', f'@{usual}')!r}?"
+    asked = text.partition("@")[0]
     return InputError(
-        f"unknown measure {text!r}.{guess} Choices: {', '.join(listed[:LISTED])}{more}"
+        f"unknown measure {asked!r}.{guess} Choices: {', '.join(listed[:LISTED])}{more}"
     )

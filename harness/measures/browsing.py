@@ -23,7 +23,9 @@ def expected_reciprocal_rank(judged: Judged, cutoff: int, top: float | None = No
     highest = judged.judged_gain.max(initial=0)
     grade = highest if top is None else top
     if grade < highest:
-        raise InputError(f"ERR(top={top:g}): the judgments hold a gain of {highest:g}, which is more")
+        raise InputError(
+            f"ERR(top={top:g}): the judgments hold a gain of {highest:g}, which is more"
+        )
     within = judged.within(cutoff)
     query, rank = judged.query[within], judged.rank[within]
     satisfied = (2 ** judged.gain[within] - 1) / 2**grade

@@ -18,7 +18,10 @@ from harness.vectors import Run, ranking
     citation="Oh et al. 2024, InstructIR",
 )  # fmt: skip
 def robustness(judged: Judged, cutoff: int, groups: Int64) -> Float64:
-    """The lowest nDCG among the instructions of a query, one value a query. groups: [q]."""
+    """The lowest nDCG among the instructions of a query, one value a query.
+
+    groups: [q].
+    """
     values, scored = ndcg(judged, cutoff), judged.scored
     return group_minimum(values[scored], groups[scored])
 
@@ -30,7 +33,10 @@ def robustness(judged: Judged, cutoff: int, groups: Int64) -> Float64:
 def merged_average_precision(
     judged: Judged, cutoff: int, run: Run, qrels: Qrels, groups: Int64
 ) -> Float64:
-    """AP of each group of queries taken for one question. run: [q, k]; groups: [q]."""
+    """AP of each group of queries taken for one question.
+
+    run: [q, k]; groups: [q].
+    """
     return average_precision(find(*together(run, qrels, groups)), cutoff)
 
 

@@ -18,9 +18,7 @@ def _package() -> Any:
     try:
         import ir_measures
     except ImportError:
-        raise InputError(
-            "ir:NAME needs the package ir-measures: pip install ir-measures"
-        ) from None
+        raise InputError("ir:NAME needs the package ir-measures: pip install ir-measures") from None
     return ir_measures
 
 
@@ -66,6 +64,6 @@ def outside(judged: Judged, run: Run, qrels: Qrels, name: str) -> Float64:
     try:
         for one in package.iter_calc([_parsed(name)], judgments, results):
             values[int(one.query_id)] = one.value
-    except Exception as error:  # noqa: BLE001 - a provider may lack a package or a program
+    except Exception as error:  # a provider may lack a package or a program
         raise InputError(f"ir:{name}: ir-measures cannot compute it: {reason(error)}") from error
     return values

@@ -18,6 +18,18 @@ of the first column. `ir:NAME` hands any other measure to the package ir-measure
 A document is relevant if its gain is above 0; measures marked as graded read the gains themselves.
 Queries without judgments are left out of every mean; one without results, or without any relevant
 document, scores 0.
+
+To add one, register a function, in a file given with `--plugin mine.py`:
+
+    import harness
+
+    @harness.measure("Half", cutoff=True, citation="nobody")
+    def half(judged, cutoff):
+        '''Half of the precision.'''
+        return judged.hits(cutoff) / cutoff / 2  # one number a query
+
+It is then known to every table, leaderboard, gate, comparison, study and export. What a function
+is given, and what else it may ask for, stands in `harness/measures/__init__.py` and `judged.py`.
 """
 
 
@@ -27,16 +39,19 @@ def markdown() -> str:
     sections = [HEAD]
     for kind, found in groupby(ordered, key=lambda one: one.kind):
         rows = [_row(one) for one in found]
-        header = ["| measure | other spellings | best | defined by | what |", "|---|---|---|---|---|"]
+        header = [
+            "| measure | other spellings | best | defined by | what |",
+            "|---|---|---|---|---|",
+        ]
         sections.append("\n".join([f"## {kind.capitalize()}", "", *header, *rows, ""]))
     return "\n".join(sections)
 
 
 def _row(one: Definition) -> str:
     implied = {name: f"`{name}` (@{cutoff})" for name, cutoff in one.whole.items()}
-    spelt = [implied.get(name, f"`{name}`") for name in one.spellings[1:]]
-    if one.name in implied:
-        spelt.insert(0, implied[one.name])
+    known = {name.lower() for name in (one.name, *implied)}
+    others = [f"`{name}`" for name in one.spellings if name.lower() not in known]
+    spelt = [*implied.values(), *others]
     notes = [" ".join(one.summary.split())]
     if one.graded:
         notes.append("Graded.")

@@ -64,7 +64,7 @@ def task(asked: catalog.Task) -> list[Table]:
     samples = [[*map(_excerpt, row)] for row in described.samples]
     return [
         Table(asked.spec, ["", ""], rows),
-        Table("Samples", described.columns, samples, described.numeric),
+        Table("Samples", list(described.columns), samples, described.numeric),
     ]
 
 

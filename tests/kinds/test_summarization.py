@@ -19,12 +19,19 @@ def judged(ratings: list[list[float]], *measures: str) -> Verdict:
     ((role, texts),) = SummarizationKind().parts(data).values()
     assert role == "text"
     vectors = {"summaries": np.float32([text.split() for text in texts])}
-    return SummarizationKind().judge(vectors, data, [Measure.parse(m) for m in measures], seed=0, progress=silent)
+    return SummarizationKind().judge(
+        vectors, data, [Measure.parse(m) for m in measures], seed=0, progress=silent
+    )
 
 
 def test_human_summaries_come_before_those_of_machines():
     data = Summaries(HUMAN, MACHINE, [[1, 2, 3, 4], [1, 2, 3]])
-    assert SummarizationKind().parts(data)["summaries"][1] == [*HUMAN[0], *HUMAN[1], *MACHINE[0], *MACHINE[1]]
+    assert SummarizationKind().parts(data)["summaries"][1] == [
+        *HUMAN[0],
+        *HUMAN[1],
+        *MACHINE[0],
+        *MACHINE[1],
+    ]
 
 
 def test_scores_by_hand():

@@ -9,8 +9,6 @@ from harness.errors import InputError
 from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
 
 
-
-
 def v_measures(*given, **options) -> np.ndarray:
     """[levels, repetitions]"""
     return np.array([v_measure(level) for level in cluster_levels(*given, **options)])
