@@ -71,13 +71,19 @@ class Task:
 
     def measures(self, data: Data, asked: Sequence[str] = ()) -> tuple[Measure, ...]:
         """The measures asked for, else the task's own, its source's, or those of its kind; the
-        first is the main one. Raises InputError for one of another kind.
+        first is the main one. Raises InputError for one of another kind, and for a main one whose
+        low values are good: leaderboards and gates take a high one for good.
         """
         own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
         chosen = tuple(Measure.parse(text, data.kind) for text in asked or own)
         for measure in chosen:
             if data.kind not in measure.kinds:
                 raise InputError(f"{measure} does not fit {self.spec}, a task of {data.kind}")
+        if chosen[0].definition(data.kind).better == "low":
+            raise InputError(
+                f"{chosen[0]} is good where it is low, and cannot be the main measure: "
+                "name another one first"
+            )
         return tuple(dict.fromkeys(chosen))
 
     def excludes(self, data: Data) -> bool:

@@ -159,14 +159,6 @@ def definitions(kind: str = "") -> list[Definition]:
     return [one for one in found if kind in ("", one.kind)]
 
 
-def lower_is_better(name: str) -> bool:
-    """Whether a low value of a measure is good; False for one that nobody registered."""
-    try:
-        return Measure.parse(name).definition().better == "low"
-    except InputError:
-        return False
-
-
 @dataclass(frozen=True)
 class Measure:
     """A name with what was chosen of it: parse(str(measure)) == measure.

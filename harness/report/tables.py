@@ -12,7 +12,6 @@ from math import inf, isnan
 from typing import Any, Literal, get_args
 
 from harness.kinds import title
-from harness.measures import lower_is_better
 from harness.records import Record, Score, System
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -43,14 +42,7 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 
 def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
-    sign = -1 if lower_is_better(main) else 1
-    ordered = sorted(
-        records,
-        key=lambda r: (
-            tasks.index(r.task.spec),
-            _place(None if r.main.mean is None else sign * r.main.mean),
-        ),
-    )
+    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r.main.mean)))
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]

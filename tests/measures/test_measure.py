@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.kinds import KINDS
-from harness.measures import Measure, definitions, lower_is_better
+from harness.measures import Measure, definitions
 from harness.measures.binary import QUALITIES
 from harness.measures.pairs import BINARY_MEASURES
 from harness.measures.summaries import SUMMARY_MEASURES
@@ -141,11 +141,6 @@ def test_what_a_measure_does_not_take_is_said(text, line):
     with pytest.raises(InputError) as caught:
         Measure.parse(text)
     assert str(caught.value) == line
-
-
-def test_a_high_value_is_good_unless_it_is_said():
-    assert not lower_is_better("nDCG@10")
-    assert not lower_is_better("nobody's")
 
 
 @pytest.mark.parametrize(
