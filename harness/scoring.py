@@ -1,6 +1,6 @@
 """Score a run against judgments, wherever they come from: harness.score(run, qrels, measures).
 
-It needs numpy, scipy and pandas alone. The ranking rule and the denominators are those of every
+It loads numpy alone, and pandas where frames come or go. The ranking rule and the denominators are those of every
 evaluation: score descending as float32, ties by document id descending; a query counts if it has
 judgments, and scores 0 where the run has nothing for it.
 """
@@ -8,6 +8,7 @@ judgments, and scores 0 where the run has nothing for it.
 from __future__ import annotations
 
 import html
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -115,7 +116,7 @@ def score(
         InputError: For what cannot be read, with its place; for an unknown measure, with the
             nearest; for a measure of groups of queries.
     """
-    chosen = list(dict.fromkeys(Measure.parse(text, "retrieval") for text in _texts(measures)))
+    chosen = _chosen(measures)
     judgments = list(_cells(qrels, "qrels", GAIN, {}))
     queries = Queries(list(dict.fromkeys(query for query, _, _ in judgments)), ())
     known = {document for _, document, _ in judgments}
@@ -135,11 +136,16 @@ def score(
     return Scores(queries.ids, values, means)
 
 
-def _texts(measures: Sequence[str]) -> Sequence[str]:
-    given = [measures] if isinstance(measures, str) else list(measures)
-    if not given:
+def _chosen(measures: Sequence[str]) -> list[Measure]:
+    """The measures, each once. Raises InputError for none, and for one of another kind of task."""
+    given = [measures] if isinstance(measures, str) else measures
+    chosen = list(dict.fromkeys(Measure.parse(text, "retrieval") for text in given))
+    if not chosen:
         raise InputError("no measures: expected at least one, as nDCG@10")
-    return given
+    for measure in chosen:
+        if "retrieval" not in measure.kinds:
+            raise InputError(f"{measure} does not fit a run: expected a measure of retrieval")
+    return chosen
 
 
 def _run(results: Sequence[Cell], queries: Queries, corpus: Corpus, k: int) -> Run:
@@ -182,8 +188,6 @@ def _rows(
     given: Any, noun: str, value: Sequence[str], known: Mapping[str, object]
 ) -> Iterator[tuple[str, Any, Any, Any]]:
     """(place, query id, document id, number) of a mapping, a file, a frame or objects."""
-    import pandas as pd
-
     if isinstance(given, Mapping):
         for query, row in given.items():
             if not isinstance(row, Mapping):
@@ -193,7 +197,7 @@ def _rows(
             yield from ((f"{noun}: query {query!r}", query, doc, x) for doc, x in row.items())
     elif isinstance(given, str | PathLike):
         yield from _lines(Path(given), noun, known)
-    elif isinstance(given, pd.DataFrame):
+    elif _is_frame(given):
         names = [_named(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
         columns = [given[name].tolist() for name in names]
         for number, row in enumerate(zip(*columns, strict=True)):
@@ -205,6 +209,12 @@ def _rows(
             f"{noun}: a {type(given).__name__}: expected a dict of dicts, a DataFrame, the path of "
             "a TREC file, or objects with query_id and doc_id"
         )
+
+
+def _is_frame(given: object) -> bool:
+    """Whether it is a DataFrame: without pandas loaded nothing is, and pandas loads pyarrow."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(given, pandas.DataFrame)
 
 
 def _lines(
