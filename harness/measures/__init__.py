@@ -87,6 +87,13 @@ class Definition:
         return tuple(dict.fromkeys(names))
 
     @property
+    def others(self) -> tuple[str, ...]:
+        """Other spellings than its name, each once whatever its case."""
+        found = {name.lower(): name for name in reversed(self.spellings)}
+        found.pop(self.name.lower())
+        return tuple(reversed(found.values()))
+
+    @property
     def grouped(self) -> bool:
         """Whether its values are of groups of queries and not of queries."""
         return bool({"groups", "changes"} & set(self.needs))

@@ -49,8 +49,7 @@ def markdown() -> str:
 
 def _row(one: Definition) -> str:
     implied = {name: f"`{name}` (@{cutoff})" for name, cutoff in one.whole.items()}
-    known = {name.lower() for name in (one.name, *implied)}
-    others = [f"`{name}`" for name in one.spellings if name.lower() not in known]
+    others = [f"`{name}`" for name in one.others if name not in implied]
     spelt = [*implied.values(), *others]
     notes = [" ".join(one.summary.split())]
     if one.graded:

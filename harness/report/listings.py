@@ -75,7 +75,7 @@ def measures() -> list[Table]:
             one.written,
             one.kind,
             one.better,
-            ", ".join(one.spellings[1:]),
+            ", ".join(one.others),
             one.citation,
             " ".join(one.summary.split()),
         ]
