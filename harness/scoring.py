@@ -1,15 +1,15 @@
 """Score a run against judgments, wherever they come from: harness.score(run, qrels, measures).
 
-It loads numpy alone, and pandas where frames come or go. The ranking rule and the denominators are those of every
-evaluation: score descending as float32, ties by document id descending; a query counts if it has
-judgments, and scores 0 where the run has nothing for it.
+It loads numpy alone, and pandas where frames come or go. The ranking rule and the denominators are
+those of every evaluation: score descending as float32, ties by document id descending; a query
+counts if it has judgments, and scores 0 where the run has nothing for it.
 """
 
 from __future__ import annotations
 
 import html
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -30,8 +30,6 @@ from harness.vectors import Run, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Cell = tuple[str, str, float]  # query id, document id, score or gain
 
 QUERY = ("query_id", "qid", "query")
 DOCUMENT = ("doc_id", "docno", "document")
@@ -117,15 +115,16 @@ def score(
             nearest; for a measure of groups of queries.
     """
     chosen = _chosen(measures)
-    judgments = list(_cells(qrels, "qrels", GAIN, {}))
-    queries = Queries(list(dict.fromkeys(query for query, _, _ in judgments)), ())
-    known = {document for _, document, _ in judgments}
-    results = list(_cells(run, "run", SCORE, {**queries.rows, **dict.fromkeys(known, 0)}))
-    ids = sorted(known.union(document for _, document, _ in results))
+    judgments = _cells(qrels, "qrels", GAIN, frozenset())
+    queries = Queries(list(dict.fromkeys(judgments.queries)), ())
+    known = {*judgments.queries, *judgments.documents}
+    results = _cells(run, "run", SCORE, known)
+    ids = sorted({*judgments.documents, *results.documents})
     corpus = Corpus(ids, ids)
+    triples = zip(judgments.queries, judgments.documents, judgments.numbers.tolist(), strict=True)
     evidence = Evidence(
-        _run(results, queries, corpus, max(measure.depth for measure in chosen)),
-        Qrels.of(judgments, queries, corpus),
+        _ranked(results, queries, corpus, max(measure.depth for measure in chosen)),
+        Qrels.of(triples, queries, corpus),
     )
     values = {str(measure): evidence.values(measure) for measure in chosen}
     low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
@@ -148,81 +147,88 @@ def _chosen(measures: Sequence[str]) -> list[Measure]:
     return chosen
 
 
-def _run(results: Sequence[Cell], queries: Queries, corpus: Corpus, k: int) -> Run:
+def _ranked(results: _Cells, queries: Queries, corpus: Corpus, k: int) -> Run:
     """The ranking [q, k] of judged queries; results of other queries are left out."""
-    seen: dict[tuple[int, int], float] = {}
-    for query, document, value in results:
-        row = queries.rows.get(query)
-        if row is None:
-            continue
-        cell = row, corpus.rows[document]
-        if cell in seen:
-            raise InputError(f"run: document {document!r} is ranked twice for query {query!r}")
-        seen[cell] = value
-    if not seen:
+    rows = np.array([queries.rows.get(query, -1) for query in results.queries], np.int64)
+    documents = np.array([corpus.rows[id] for id in results.documents], np.int32)
+    kept = np.flatnonzero(rows >= 0)
+    if not len(kept):
         raise InputError("the run has results for none of the judged queries: compare their ids")
-    order = sorted(seen)
-    rows = np.array([row for row, _ in order], np.int64)
-    documents = np.array([document for _, document in order], np.int32)
-    scores = np.array([seen[cell] for cell in order], np.float32)
+    kept = kept[np.lexsort((documents[kept], rows[kept]))]
+    rows, documents = rows[kept], documents[kept]
+    twice = np.flatnonzero((rows[1:] == rows[:-1]) & (documents[1:] == documents[:-1]))
+    if len(twice):
+        query, document = queries.ids[rows[twice[0]]], corpus.ids[documents[twice[0]]]
+        raise InputError(f"run: document {document!r} is ranked twice for query {query!r}")
+    scores = results.numbers[kept].astype(np.float32)
     return ranking.of_cells(rows, documents, scores, q=len(queries.ids), k=k)
 
 
-def _cells(
-    given: Any, noun: str, value: Sequence[str], known: Mapping[str, object]
-) -> Iterator[Cell]:
-    """Rows of whatever holds them, checked: ids of text, finite numbers."""
-    empty = True
-    for where, query, document, number in _rows(given, noun, value, known):
-        empty = False
-        yield (
-            _id(query, f"{where}: query id"),
-            _id(document, f"{where}: document id"),
-            _number(number, f"{where}: {value[0]}"),
-        )
-    if empty:
-        raise InputError(f"the {noun} are empty: expected at least one row")
+@dataclass(frozen=True)
+class _Cells:
+    """Ids as text [n], and scores or gains, float64 [n]."""
+
+    queries: Sequence[str]
+    documents: Sequence[str]
+    numbers: Float64
 
 
-def _rows(
-    given: Any, noun: str, value: Sequence[str], known: Mapping[str, object]
-) -> Iterator[tuple[str, Any, Any, Any]]:
-    """(place, query id, document id, number) of a mapping, a file, a frame or objects."""
+@dataclass(frozen=True)
+class _Columns:
+    """The same before it is checked. place: where a row stands, for an error."""
+
+    queries: Sequence[Any]
+    documents: Sequence[Any]
+    numbers: Sequence[Any]
+    place: Callable[[int], str]
+
+
+def _cells(given: Any, noun: str, value: Sequence[str], known: Collection[str]) -> _Cells:
+    """The rows of whatever holds them, checked: ids of text, finite numbers."""
+    found = _columns(given, noun, value, known)
+    if not found.queries:
+        raise InputError(f"there is nothing in the {noun}: expected at least one row")
+    return _Cells(
+        _ids(found.queries, "query id", found.place),
+        _ids(found.documents, "document id", found.place),
+        _numbers(found.numbers, value[0], found.place),
+    )
+
+
+def _columns(given: Any, noun: str, value: Sequence[str], known: Collection[str]) -> _Columns:
+    """The columns of a mapping, a file, a frame or objects."""
     if isinstance(given, Mapping):
-        for query, row in given.items():
-            if not isinstance(row, Mapping):
-                raise InputError(
-                    f"{noun}: query {query!r} has {row!r}: expected numbers by document"
-                )
-            yield from ((f"{noun}: query {query!r}", query, doc, x) for doc, x in row.items())
-    elif isinstance(given, str | PathLike):
-        yield from _lines(Path(given), noun, known)
-    elif _is_frame(given):
+        return _of_mapping(given, noun)
+    if isinstance(given, str | PathLike):
+        return _of_file(Path(given), noun, known)
+    if _is_frame(given):
         names = [_named(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
         columns = [given[name].tolist() for name in names]
-        for number, row in enumerate(zip(*columns, strict=True)):
-            yield f"{noun}: row {number}", *row
-    elif isinstance(given, Iterable):
-        yield from _objects(given, noun, value)
-    else:
-        raise InputError(
-            f"{noun}: a {type(given).__name__}: expected a dict of dicts, a DataFrame, the path of "
-            "a TREC file, or objects with query_id and doc_id"
-        )
+        return _Columns(*columns, lambda row: f"{noun}: row {row}")
+    if isinstance(given, Iterable):
+        return _of_objects(list(given), noun, value)
+    raise InputError(
+        f"{noun}: {type(given).__name__}: expected a dict of dicts, a DataFrame, the path of a "
+        "TREC file, or objects with query_id and doc_id"
+    )
 
 
-def _is_frame(given: object) -> bool:
-    """Whether it is a DataFrame: without pandas loaded nothing is, and pandas loads pyarrow."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(given, pandas.DataFrame)
+def _of_mapping(given: Mapping[Any, Any], noun: str) -> _Columns:
+    queries, documents, numbers = list[Any](), list[Any](), list[Any]()
+    for query, row in given.items():
+        if not isinstance(row, Mapping):
+            raise InputError(f"{noun}: query {query!r} has {row!r}: expected numbers by document")
+        queries += [query] * len(row)
+        documents += row.keys()
+        numbers += row.values()
+    return _Columns(queries, documents, numbers, lambda row: f"{noun}: query {queries[row]!r}")
 
 
-def _lines(
-    path: Path, noun: str, known: Mapping[str, object]
-) -> Iterator[tuple[str, str, str, str]]:
-    """Rows of a TREC file. Ids with white space stand there percent-encoded: one is decoded where
-    that makes it a known one.
+def _of_file(path: Path, noun: str, known: Collection[str]) -> _Columns:
+    """Columns of a TREC file. Ids with white space stand there percent-encoded: one is decoded
+    where that makes it a known one.
     """
+    rows, places = list[list[str]](), list[str]()
     for where, line in files.lines(path):
         columns = line.split()
         if not columns:
@@ -230,22 +236,32 @@ def _lines(
         if len(columns) < COLUMNS[noun]:
             form = "qid Q0 docid rank score tag" if noun == "run" else "qid 0 docid gain"
             raise InputError(f"{where}: {len(columns)} columns: expected '{form}'")
-        query, document = (
-            unquote(id) if id not in known and unquote(id) in known else id
-            for id in (columns[0], columns[2])
-        )
-        yield where, query, document, columns[COLUMNS[noun] - 1]
+        rows.append(columns)
+        places.append(where)
+    queries, documents = (
+        [
+            unquote(id) if "%" in id and id not in known and unquote(id) in known else id
+            for id in (row[at] for row in rows)
+        ]
+        for at in (0, 2)
+    )
+    return _Columns(
+        queries, documents, [row[COLUMNS[noun] - 1] for row in rows], places.__getitem__
+    )
 
 
-def _objects(
-    given: Iterable[Any], noun: str, value: Sequence[str]
-) -> Iterator[tuple[str, Any, Any, Any]]:
-    """Rows of objects with named fields, as those of ir_datasets and ir-measures."""
-    for number, one in enumerate(given):
-        fields = [name for name in dir(one) if not name.startswith("_")]
-        names = [_named(fields, choices, noun) for choices in (QUERY, DOCUMENT, value)]
-        query, document, found = (getattr(one, name) for name in names)
-        yield f"{noun}: row {number}", query, document, found
+def _of_objects(given: Sequence[Any], noun: str, value: Sequence[str]) -> _Columns:
+    """Columns of objects with named fields, as those of ir_datasets and ir-measures."""
+    fields = [name for name in dir(given[0]) if not name.startswith("_")] if given else []
+    names = [_named(fields, choices, noun) for choices in (QUERY, DOCUMENT, value) if given]
+    columns = [[getattr(one, name) for one in given] for name in names] or [[], [], []]
+    return _Columns(*columns, lambda row: f"{noun}: row {row}")
+
+
+def _is_frame(given: object) -> bool:
+    """Whether it is a DataFrame: without pandas loaded nothing is, and pandas loads pyarrow."""
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(given, pandas.DataFrame)
 
 
 def _named(there: Iterable[Any], choices: Sequence[str], noun: str) -> str:
@@ -259,22 +275,37 @@ def _named(there: Iterable[Any], choices: Sequence[str], noun: str) -> str:
     )
 
 
-def _id(value: Any, where: str) -> str:
-    """An id as text: a whole number is one exactly, anything else is not."""
-    if isinstance(value, str):
-        if not value:
-            raise InputError(f"{where} is empty: expected text")
-        return value
-    if isinstance(value, int | np.integer) and not isinstance(value, bool):
-        return str(value)
-    raise InputError(f"{where} is {value!r}: expected text or a whole number")
+def _ids(values: Sequence[Any], what: str, place: Callable[[int], str]) -> Sequence[str]:
+    """Ids as text: a whole number is one exactly, anything else is not."""
+    for kind in set(map(type, values)):
+        if not issubclass(kind, str | int | np.integer) or issubclass(kind, bool):
+            row = next(i for i, value in enumerate(values) if type(value) is kind)
+            raise InputError(
+                f"{place(row)}: {what} is {values[row]!r}: expected text or a whole number"
+            )
+    found = list(map(str, values))
+    if "" in found:
+        raise InputError(f"{place(found.index(''))}: {what} is empty: expected text")
+    return found
 
 
-def _number(value: Any, where: str) -> float:
+def _numbers(values: Sequence[Any], what: str, place: Callable[[int], str]) -> Float64:
+    """Scores or gains as finite numbers of float32's range."""
     try:
-        number = float(value)
+        found = np.array(values, np.float64)
     except (TypeError, ValueError):
-        raise InputError(f"{where} is {value!r}: expected a number") from None
-    if not abs(number) < TOO_LARGE:
-        raise InputError(f"{where} is {value!r}: expected a finite float32")
-    return number
+        found = np.array([_number(value) for value in values])
+    wrong = np.flatnonzero(~(np.abs(found) < TOO_LARGE))
+    if len(wrong):
+        row = int(wrong[0])
+        expected = "a number" if isinstance(values[row], str) else "a finite float32"
+        raise InputError(f"{place(row)}: {what} is {values[row]!r}: expected {expected}")
+    return found
+
+
+def _number(value: Any) -> float:
+    """A number, NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")

@@ -1,4 +1,4 @@
-"""A measure and a kind of task out of plugin files, on the whole way: evaluated, compared, gated."""
+"""A measure and a kind of task out of plugin files, on the whole way: evaluated, judged, gated."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def test_a_measure_of_a_plugin_is_evaluated_under_its_name(task, tmp_path):
     assert found.per_query["Second@2"].tolist() == [0, 1]
     with pytest.raises(InputError, match=r"^measure Broken returns NaN in row 0"):
         evaluate("hashing", task, measures=["Broken"])
-    with pytest.raises(InputError, match=r"^Miss@1 is good where it is low, and cannot be the main"):
+    with pytest.raises(
+        InputError, match=r"^Miss@1 is good where it is low, and cannot be the main"
+    ):
         evaluate("hashing", task, measures=["Miss@1"])
 
 

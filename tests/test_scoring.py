@@ -163,8 +163,9 @@ def test_whole_numbers_are_ids_and_other_things_are_not():
             pd.DataFrame({"qid": ["q1"], "docno": ["a"], "label": [1]}),
             "qrels: no column relevance or rel or gain: there are qid, docno, label",
         ),
-        (RUN, {}, "the qrels are empty: expected at least one row"),
-        ({}, QRELS, "the run are empty: expected at least one row"),
+        (RUN, {}, "there is nothing in the qrels: expected at least one row"),
+        ([], QRELS, "there is nothing in the run: expected at least one row"),
+        ({}, QRELS, "there is nothing in the run: expected at least one row"),
         ({"q1": 5}, QRELS, "run: query 'q1' has 5: expected numbers by document"),
         (
             {"other": {"a": 1}},
@@ -176,13 +177,18 @@ def test_whole_numbers_are_ids_and_other_things_are_not():
             QRELS,
             "run: document 'a' is ranked twice for query 'q1'",
         ),
-        ({"q1": {"a": float("nan")}}, QRELS, "run: query 'q1': score is nan: expected a finite float32"),
+        (
+            {"q1": {"a": float("nan")}},
+            QRELS,
+            "run: query 'q1': score is nan: expected a finite float32",
+        ),
+        ({"q1": {"a": None}}, QRELS, "run: query 'q1': score is None: expected a finite float32"),
         ({"q1": {"a": "high"}}, QRELS, "run: query 'q1': score is 'high': expected a number"),
         ({"q1": {"": 1}}, QRELS, "run: query 'q1': document id is empty: expected text"),
         (
             5,
             QRELS,
-            "run: a int: expected a dict of dicts, a DataFrame, the path of a TREC file, or objects "
+            "run: int: expected a dict of dicts, a DataFrame, the path of a TREC file, or objects "
             "with query_id and doc_id",
         ),
         (
@@ -205,7 +211,9 @@ def test_measures_that_cannot_be_are_refused():
         harness.score(RUN, QRELS, ["Robustness@5"])
     with pytest.raises(InputError, match=r"^no measures: expected at least one"):
         harness.score(RUN, QRELS, [])
-    with pytest.raises(InputError, match=r"^accuracy does not fit a run: expected a measure of ret"):
+    with pytest.raises(
+        InputError, match=r"^accuracy does not fit a run: expected a measure of ret"
+    ):
         harness.score(RUN, QRELS, ["accuracy"])
 
 

@@ -38,7 +38,11 @@ def test_a_function_becomes_a_measure_under_all_its_spellings():
         assert str(Measure.parse(spelling)) == "Half@1"
         assert values(spelling) == [0.5, 0.0]
     found = Measure("Half", 1).definition()
-    assert (found.summary, found.better, found.written) == ("Half of the precision.", "high", "Half@K")
+    assert (found.summary, found.better, found.written) == (
+        "Half of the precision.",
+        "high",
+        "Half@K",
+    )
     assert Measure("Half", 7).depth == 7
 
 
@@ -129,9 +133,7 @@ def test_what_nobody_registered_has_no_definition():
 def test_no_two_measures_of_a_kind_share_a_spelling():
     for kind in {one.kind for one in definitions()}:
         spelt = [
-            name
-            for one in definitions(kind)
-            for name in {name.lower() for name in one.spellings}
+            name for one in definitions(kind) for name in {name.lower() for name in one.spellings}
         ]
         assert len(spelt) == len(set(spelt)), kind
 
