@@ -11,6 +11,7 @@ import html
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -203,8 +204,8 @@ def _columns(given: Any, noun: str, value: Sequence[str], known: Collection[str]
         return _of_file(Path(given), noun, known)
     if _is_frame(given):
         names = [_named(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
-        columns = [given[name].tolist() for name in names]
-        return _Columns(*columns, lambda row: f"{noun}: row {row}")
+        queries, documents, numbers = (given[name].tolist() for name in names)
+        return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
     if isinstance(given, Iterable):
         return _of_objects(list(given), noun, value)
     raise InputError(
@@ -253,9 +254,11 @@ def _of_file(path: Path, noun: str, known: Collection[str]) -> _Columns:
 def _of_objects(given: Sequence[Any], noun: str, value: Sequence[str]) -> _Columns:
     """Columns of objects with named fields, as those of ir_datasets and ir-measures."""
     fields = [name for name in dir(given[0]) if not name.startswith("_")] if given else []
-    names = [_named(fields, choices, noun) for choices in (QUERY, DOCUMENT, value) if given]
-    columns = [[getattr(one, name) for one in given] for name in names] or [[], [], []]
-    return _Columns(*columns, lambda row: f"{noun}: row {row}")
+    queries, documents, numbers = (
+        list(map(attrgetter(_named(fields, choices, noun)), given)) if given else []
+        for choices in (QUERY, DOCUMENT, value)
+    )
+    return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
 
 
 def _is_frame(given: object) -> bool:

@@ -42,7 +42,7 @@ NUMBERED = re.compile(r"(.+?)_(?:at_|cut_)?([0-9]+)", re.DOTALL)  # ndcg_at_10, 
 
 
 @dataclass(frozen=True)
-class Definition:
+class MeasureDefinition:
     """A measure as it is registered. See `measure` for what the fields mean."""
 
     name: str
@@ -99,7 +99,7 @@ class Definition:
         return bool({"groups", "changes"} & set(self.needs))
 
 
-MEASURES: Registry[Definition] = Registry("measure", "harness.measures")
+MEASURES: Registry[MeasureDefinition] = Registry("measure", "harness.measures")
 """Definitions by "NAME of KIND"."""
 
 
@@ -145,7 +145,7 @@ def measure(
     """
 
     def add(function: Function) -> Function:
-        made = Definition(
+        made = MeasureDefinition(
             name, kind, function, cutoff, dict(whole or {}), better, graded, tuple(needs),
             tuple(aliases), mteb, citation, about, depth, read,
         )  # fmt: skip
@@ -160,7 +160,7 @@ def measure(
     return add
 
 
-def definitions(kind: str = "") -> list[Definition]:
+def definitions(kind: str = "") -> list[MeasureDefinition]:
     """All measures, or those of a kind of task, by name."""
     found = [entry.factory() for entry in MEASURES.entries()]
     return [one for one in found if kind in ("", one.kind)]
@@ -196,7 +196,7 @@ class Measure:
         of_rankings = [one for one in definitions("retrieval") if one.name == self.name]
         return (self.cutoff or of_rankings[0].depth) if of_rankings else 0
 
-    def definition(self, kind: str = "") -> Definition:
+    def definition(self, kind: str = "") -> MeasureDefinition:
         """What is registered under its name. Raises InputError for nothing."""
         found = next((one for one in definitions(kind) if one.name == self.name), None)
         if found is None:
@@ -271,7 +271,7 @@ class Measure:
         return cls(known.name, _cutoff(known, name, cutoff, text), chosen)
 
 
-def _spelt(name: str, kind: str, cut: bool) -> Definition | None:
+def _spelt(name: str, kind: str, cut: bool) -> MeasureDefinition | None:
     """The definition that a name stands for: of this kind first, then one that takes a cut-off
     where there is one, then one that is spelt in this case.
     """
@@ -287,7 +287,7 @@ def _spelt(name: str, kind: str, cut: bool) -> Definition | None:
     return found[0] if found else None
 
 
-def _cutoff(known: Definition, name: str, cutoff: str | None, text: str) -> int | None:
+def _cutoff(known: MeasureDefinition, name: str, cutoff: str | None, text: str) -> int | None:
     """The cut-off that a spelling of a measure has."""
     if cutoff is None:
         implied = {key.lower(): value for key, value in known.whole.items()}.get(name.lower())
@@ -305,7 +305,7 @@ def _cutoff(known: Definition, name: str, cutoff: str | None, text: str) -> int 
     return int(cutoff)
 
 
-def _parameters(known: Definition, inner: str, text: str) -> tuple[tuple[str, Value], ...]:
+def _parameters(known: MeasureDefinition, inner: str, text: str) -> tuple[tuple[str, Value], ...]:
     """What stands in brackets, with defaults filled in: "p=0.8", or 0.8 for the first."""
     own, given = known.parameters, dict[str, str]()
     for place, part in enumerate(filter(None, map(str.strip, inner.split(",")))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from harness.measures import Definition, definitions
+from harness.measures import MeasureDefinition, definitions
 
 HEAD = """# Measures
 
@@ -47,7 +47,7 @@ def markdown() -> str:
     return "\n".join(sections)
 
 
-def _row(one: Definition) -> str:
+def _row(one: MeasureDefinition) -> str:
     implied = {name: f"`{name}` (@{cutoff})" for name, cutoff in one.whole.items()}
     others = [f"`{name}`" for name in one.others if name not in implied]
     spelt = [*implied.values(), *others]
