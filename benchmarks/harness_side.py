@@ -23,8 +23,8 @@ from harness import stats
 from harness.api import evaluate
 from harness.data import Corpus, Qrels, Queries
 from harness.indexes import INDEXES
-from harness.measures import RETRIEVAL
-from harness.measures.retrieval import find
+from harness.measures import Measure
+from harness.measures.judged import find
 from harness.phases import Clock, peak_mb
 from harness.sources import files
 from harness.store import Store
@@ -54,7 +54,7 @@ def vectors(args: argparse.Namespace) -> dict[str, Any]:
         run = index.build(Dense(documents)).search(Dense(queries), args.k, clock.progress)
     with clock.phase("score"):
         found = find(run, qrels)
-        scores = {f"{m}@{k}": RETRIEVAL[m](found, k) for m in MEASURES for k in CUTOFFS}
+        scores = {f"{m}@{k}": Measure(m, k).values(found) for m in MEASURES for k in CUTOFFS}
     with clock.phase("intervals"):
         stats.bootstrap_means(np.stack(list(scores.values())), seed=0)
     return {

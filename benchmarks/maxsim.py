@@ -18,7 +18,7 @@ from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
-from harness.kinds import retrieval
+from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
 from harness.represent import represent, unit
@@ -68,7 +68,7 @@ def made(lengths: np.ndarray, dim: int, random: np.random.Generator) -> MultiVec
 
 def encoded(model: str, task: str) -> tuple[MultiVector, MultiVector]:
     """A model's vectors of a task's documents and queries."""
-    texts = retrieval.parts(catalog.task(task).load())
+    texts = RetrievalKind().parts(catalog.task(task).load())
     encoder, store = ENCODERS.create(model), Store(cache_root())
     found = represent(model, encoder, texts, store, Clock(silent)).parts
     return found["documents"], found["queries"]

@@ -1,8 +1,9 @@
 """retrieval-harness: measure text-embedding and retrieval models.
 
-from harness import evaluate
+from harness import evaluate, score
 print(evaluate("minilm", "limit-small").record.main)
 print(evaluate(my_function_of_texts, "limit-small").record.main)
+print(score(my_run, my_qrels, ["nDCG@10", "R@100"]))
 """
 
 from __future__ import annotations
@@ -14,34 +15,53 @@ if TYPE_CHECKING:
     from harness.encoders.own import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
+    from harness.measures import measure
+    from harness.scoring import Scores, score
     from harness.studies import study
+
+    __version__: str
 
 __all__ = [
     "EncodingError",
     "Evaluation",
     "HarnessError",
     "InputError",
+    "Scores",
     "StoreError",
     "evaluate",
     "evaluate_run",
+    "measure",
     "model",
+    "score",
     "study",
 ]
 
 _HOME = {
     "Evaluation": "evaluation.Evaluation",
+    "Scores": "scoring.Scores",
     "evaluate": "api.evaluate",
     "evaluate_run": "api.evaluate_run",
+    "measure": "measures.measure",
     "model": "encoders.own.register",
+    "score": "scoring.score",
     "study": "studies.study",
 }
 
 
 def __getattr__(name: str) -> object:
     """Import a public name when it is first used: `import harness` stays fast."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("retrieval-harness")
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
 
     module, _, own = _HOME.get(name, f"errors.{name}").rpartition(".")
     return getattr(import_module(f"harness.{module}"), own)
+
+
+def __dir__() -> list[str]:
+    """List the public names, which completion shows."""
+    return sorted([*__all__, "__version__"])

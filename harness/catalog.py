@@ -17,12 +17,13 @@ from typing import Any
 
 from harness.data import Data
 from harness.errors import InputError, reason
-from harness.measures import DEFAULTS, Measure
+from harness.kinds import KINDS
+from harness.measures import Measure
 from harness.sources import SOURCES
 from harness.spec import Spec, parse, unknown
 
 GROUP = "harness.tasks"
-KINDS = {
+TYPES = {
     "measures": list,
     "documents": int,
     "queries": int,
@@ -82,13 +83,19 @@ class TaskEntry:
 
     def measures(self, data: Data, asked: Sequence[str] = ()) -> tuple[Measure, ...]:
         """The measures asked for, else the task's own, its source's, or those of its kind; the
-        first is the main one. Raises InputError for one of another kind.
+        first is the main one. Raises InputError for one of another kind, and for a main one whose
+        low values are good: leaderboards and gates take a high one for good.
         """
-        own = self.definition.measures or data.origin.measures or DEFAULTS[data.kind]
-        chosen = tuple(Measure.parse(text) for text in asked or own)
+        own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
+        chosen = tuple(Measure.parse(text, data.kind) for text in asked or own)
         for measure in chosen:
             if data.kind not in measure.kinds:
                 raise InputError(f"{measure} does not fit {self.spec}, a task of {data.kind}")
+        if chosen[0].definition(data.kind).better == "low":
+            raise InputError(
+                f"{chosen[0]} is good where it is low, and cannot be the main measure: "
+                "name another one first"
+            )
         return tuple(dict.fromkeys(chosen))
 
     def excludes(self, data: Data) -> bool:
@@ -173,7 +180,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     for key, value in table.items():
         if key not in known:
             raise InputError(f"{where}: {unknown('key', key, known)}")
-        kind = KINDS.get(key, str)
+        kind = TYPES.get(key, str)
         if type(value) is not kind:
             raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
     try:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 
 from harness import records, stats, trec
-from harness.data import Data, Pairs, Retrieval
+from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
+from harness.kinds import KINDS, Verdict
+from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
@@ -27,14 +28,6 @@ from harness.tasks import Task
 from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
-
-# kinds whose vectors are judged without a search
-JUDGED = {
-    "pairs": pairs,
-    "classification": classification,
-    "clustering": clustering,
-    "summarization": summarization,
-}
 
 
 @dataclass(frozen=True)
@@ -125,7 +118,7 @@ def _judged(
     """Judge a ranking."""
     task, data = setting.task, setting.task.collection
     with setting.clock.phase("score", len(data.queries), "queries"):
-        verdict = retrieval.judge(ranked.run, data, task.measures, setting.seed)
+        verdict = RetrievalKind().judge(ranked.run, data, task.measures, setting.seed)
     full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
     search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
     return _Outcome(
@@ -143,21 +136,19 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     if model not in request.opened and parse(model).name in RETRIEVERS:
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
     encoder = opened(model, request)
-    if encoder.makes != "dense" and not isinstance(data, Pairs):
+    kind = KINDS.create(data.kind)
+    if encoder.makes not in kind.accepts:
         raise InputError(
             f"{model} makes {encoder.makes} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes dense vectors"
         )
-    kind: Any = JUDGED[data.kind]
     before = spent(encoder)
     vectors = represent(model, encoder, kind.parts(data), request.store, clock)
     parts = {
         n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
     }
     with clock.phase("score"):
-        verdict = kind.judge(
-            parts, data, setting.task.measures, seed=setting.seed, progress=clock.progress
-        )
+        verdict = kind.judge(parts, data, setting.task.measures, setting.seed, clock.progress)
     system = described(model, encoder, next(iter(vectors.parts.values())))
     return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
 
@@ -182,7 +173,7 @@ def _tuning(setting: Setting, split: str) -> Tuning:
     main = task.main
 
     def score(run: Run) -> float:
-        mean = retrieval.judge(run, other, [main], setting.seed).scores[str(main)].mean
+        mean = RetrievalKind().judge(run, other, [main], setting.seed).scores[str(main)].mean
         return -np.inf if mean is None else mean
 
     return Tuning(other, score)

@@ -24,8 +24,9 @@ from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher, Structured, saved
-from harness.kinds import pairs, retrieval
-from harness.measures import GROUPED, Measure
+from harness.kinds import KINDS, Parts
+from harness.kinds.retrieval import RetrievalKind
+from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.represent import represent, unit
@@ -121,7 +122,7 @@ class Session:
             InputError: As `task`; the task is of another kind, or the measure is one of groups.
         """
         task = self.task(asked, [measure] if measure else ())
-        if task.collection and task.main.name in GROUPED:
+        if task.collection and task.main.definition("retrieval").grouped:
             raise InputError(
                 f"{task.name} is measured by {task.main}, of groups: expected one of queries"
             )
@@ -238,7 +239,7 @@ class Session:
         What lies beyond the cut-off of the measure plays no part.
         """
         measure = measure or task.main
-        verdict = retrieval.judge(run, task.collection, [measure], seed=0)
+        verdict = RetrievalKind().judge(run, task.collection, [measure])
         return np.asarray(verdict.per_query[str(measure)], np.float64)
 
     def estimate(self, values: Float64) -> Estimate:
@@ -384,14 +385,13 @@ class Session:
         )
 
 
-def _parts(task: Task) -> Mapping[str, Any]:
+def _parts(task: Task) -> Parts:
     """The texts of a task that has one set of documents and queries, or of pairs."""
-    if task.data.kind == "pairs":
-        return pairs.parts(task.data)  # type: ignore[arg-type]
-    data = task.collection
-    if data.corpus.parents is not None or data.candidates is not None:
-        raise InputError(f"{task.name} has passages or candidates: expected neither")
-    return retrieval.parts(data)
+    if task.data.kind != "pairs":
+        data = task.collection
+        if data.corpus.parents is not None or data.candidates is not None:
+            raise InputError(f"{task.name} has passages or candidates: expected neither")
+    return KINDS.create(task.data.kind).parts(task.data)
 
 
 def _fixed(part: Embeddings, *, scaled: bool) -> Embeddings:

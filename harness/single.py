@@ -11,7 +11,7 @@ from harness.data import Retrieval, Role
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, Structured, saved
-from harness.kinds import retrieval
+from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
 from harness.records import System
@@ -105,7 +105,8 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
             data = replace(data, queries=replace(data.queries, texts=texts))
     counts, before = feedback is not None and feedback.counts, spent(encoder)
-    vectors = represent(spec, encoder, retrieval.parts(data), request.store, clock, counts=counts)
+    parts = RetrievalKind().parts(data)
+    vectors = represent(spec, encoder, parts, request.store, clock, counts=counts)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = described(spec, encoder, documents)
     with clock.phase("build", len(data.corpus), "documents"):

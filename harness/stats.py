@@ -4,7 +4,7 @@ systems differ: intervals, paired tests, corrections for many tests.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -69,6 +69,18 @@ def bootstrap_correlation(
     drawn = [correlation(kind, x[rows], y[rows]) for rows in _resamples(len(x), seed)]
     drawn_all = np.concatenate(drawn)
     low, high = _tails(drawn_all[~np.isnan(drawn_all)][:, None], level)
+    return float(low[0]), float(high[0])
+
+
+def bootstrap_statistic(
+    statistic: Callable[[Int64], float], n: int, seed: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of any number that is made of n rows.
+
+    statistic: of rows [n], drawn with replacement; resamples for which it is NaN are left out.
+    """
+    drawn = np.array([statistic(row) for rows in _resamples(n, seed) for row in rows])
+    low, high = _tails(drawn[~np.isnan(drawn)][:, None], level)
     return float(low[0]), float(high[0])
 
 

@@ -313,8 +313,8 @@ def test_nothing_of_other_tests_stays() -> None:
             "task 'a': measure 'R@0': expected a cut-off ",
         ),
         (
-            "[a]\nsource = 'limit'\nmeasures = ['NDCG@10']",
-            "task 'a': unknown measure 'NDCG'. Did you mean 'nDCG",
+            "[a]\nsource = 'limit'\nmeasures = ['NDGC@10']",
+            "task 'a': unknown measure 'NDGC'. Did you mean 'nDCG",
         ),
         ("[a]\nsource = 'limit'\ndocuments = '5'", "task 'a': documents = '5': expected int"),
         ("[a]\nsource = 'limit'\nqueries = true", "task 'a': queries = True: expected int"),

@@ -166,7 +166,7 @@ def test_one_evaluation_that_cannot_be_is_wrong_usage(run):
         (["-r", "averag"], "unknown rewriting 'averag'. Did you mean 'average'?"),
         (["--rewrite", "rm3,dept=1"], "unknown parameter of rm3 'dept'. Did you mean 'depth'?"),
         (["--rewrite", "rm3,depth=x"], "rm3: depth=x: expected a whole number"),
-        (["--measure", "NDCG@10"], "unknown measure 'NDCG'. Did you mean 'nDCG@K'?"),
+        (["--measure", "NDGC@10"], "unknown measure 'NDGC'. Did you mean 'nDCG@10'?"),
         (["--measure", "nDCG"], "measure 'nDCG': expected a cut-off of at least 1"),
         (["--plugin", "none.py"], "none.py: no such plugin file"),
         (["--plugin", "none.toml"], "none.toml: no such task file"),
@@ -362,6 +362,14 @@ def test_models_and_indexes(run):
     assert rows["exact"]["parameters"] == "block=262144"
     assert presets
     assert run("indexes", "-f", "nothing").status == 2
+
+
+def test_measures(run):
+    rows = {row["measure"]: row for row in run("measures", "--json").json}
+    assert rows["RR@K"]["also"] == "recip_rank, mrr"
+    assert {row["kind"] for row in rows.values()} >= {"retrieval", "pairs", "clustering"}
+    assert run("measures", "--markdown").out.startswith("# Measures\n")
+    assert run("measures", "-f", "nothing").status == 2
 
 
 def test_rewritings(run):
@@ -597,6 +605,7 @@ COMMANDS = [
     ("tasks",),
     ("models", "pull"),
     ("models", "remove"),
+    ("measures",),
     ("indexes",),
     ("rewritings",),
     ("show",),

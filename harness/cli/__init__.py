@@ -44,7 +44,7 @@ study.app.command()(studies.proxy)
 study.app.command()(systems.prompts)
 study.app.command()(systems.judgments)
 app.add_typer(study.app, name="study")
-for _command in (listing.tasks, listing.indexes, listing.rewritings):
+for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")

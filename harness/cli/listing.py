@@ -1,4 +1,4 @@
-"""The commands that list what there is: tasks, models, indexes, rewritings."""
+"""The commands that list what there is: tasks, measures, models, indexes, rewritings."""
 
 from __future__ import annotations
 
@@ -43,6 +43,29 @@ def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json
 
     found = [listings.registry("Indexes", INDEXES), listings.presets()]
     show_tables(found, "json" if json else style)
+
+
+def measures(
+    plugin: Plugins = None,
+    style: FormatOption = "terminal",
+    json: Json = False,
+    page: Annotated[
+        bool, typer.Option("--markdown", help="Print the page of the documentation.")
+    ] = False,
+) -> None:
+    """List measures: their spellings, which values are good, who defined them.
+
+    Example: harness measures --json
+    """
+    check_format(style)
+    load_plugins(plugin)
+    from harness.measures.page import markdown
+    from harness.report import listings
+
+    if page:
+        print(markdown(), end="")
+    else:
+        show_tables(listings.measures(), "json" if json else style)
 
 
 def rewritings(

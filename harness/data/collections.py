@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
@@ -28,6 +28,24 @@ class Origin:
     measures: tuple[str, ...] = ()
     exclude_self: bool = False
     instructions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Data(Protocol):
+    """What the data of every kind of task have. kind: the name that its kind is registered by."""
+
+    kind: ClassVar[str]
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # a frozen dataclass: replace() works
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the source noticed and tolerated, a sentence each."""
+
+    @property
+    def origin(self) -> Origin:
+        """What the source tells of them."""
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the content of each part."""
 
 
 @dataclass(frozen=True)
@@ -199,6 +217,3 @@ class Summaries:
             "machine": text_digest([text for row in self.machine for text in row]),
             "ratings": array_digest(np.array([r for row in self.ratings for r in row], np.float64)),
         }
-
-
-Data = Retrieval | Pairs | Classification | Clustering | Summaries

@@ -19,6 +19,7 @@ from typing import Any
 
 from harness import disk
 from harness.errors import HarnessError, InputError, reason
+from harness.measures import Measure
 from harness.records import Record
 from harness.spec import parse
 
@@ -39,15 +40,6 @@ MAIN = {
     "lrap": ("classification", "classification"),
     "p-MRR": ("retrieval", "instructions"),
     "f1": ("classification", "bitext mining"),
-}
-NAMES = {
-    "nDCG": "ndcg",
-    "AP": "map",
-    "R": "recall",
-    "P": "precision",
-    "RR": "mrr",
-    "Success": "hit_rate",
-    "Robustness": "robustness",
 }
 
 
@@ -258,8 +250,12 @@ def _metadata(task: str) -> Any:
 
 def name(measure: str) -> str:
     """A measure's name in mteb: nDCG@10 is ndcg_at_10; one that mteb lacks keeps its own."""
-    head, at, cutoff = measure.partition("@")
-    return f"{NAMES[head]}_at_{cutoff}" if at and head in NAMES else measure
+    try:
+        known = Measure.parse(measure)
+        called = known.definition().mteb
+    except InputError:  # of a plugin that is not here
+        return measure
+    return f"{called}_at_{known.cutoff}" if called and known.cutoff else measure
 
 
 def save(record: Record, folder: Path) -> Path:

@@ -1,17 +1,36 @@
-"""Kinds of tasks: a module each, which says what is encoded and how it becomes scores."""
+"""Kinds of tasks: one file and one registered class each, from what is encoded to the scores.
+
+    @KINDS.register("naming")
+    class NamingKind(Kind[Naming, Mapping[str, Float32]]):
+        ...
+
+A kind is named like the `kind` of its class of data. Reranking is no kind of its own: it is
+retrieval with `candidates`, since it differs only in what may be ranked.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from harness import records, stats
 from harness.arrays import Float64
-from harness.data import Role
+from harness.data import Data, Role
+from harness.errors import InputError
+from harness.measures import Measure
+from harness.progress import Progress, silent
 from harness.records import Score
+from harness.spec import Registry
+from harness.vectors import Representation
+
+SAMPLES = 3  # rows of a task's data that a listing shows
+
+D = TypeVar("D", bound=Data)  # the class of data
+O = TypeVar("O")  # noqa: E741 - what is judged: a run, or vectors by part
 
 Parts = Mapping[str, tuple[Role, Sequence[str]]]
 """Texts to encode by the name of their part, with the role that they are encoded in."""
@@ -27,6 +46,71 @@ class Verdict:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a listing shows of a task's data: counts by name, and some samples as rows of text."""
+
+    counts: Mapping[str, str]
+    columns: Sequence[str]
+    samples: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+
+
+class Kind(ABC, Generic[D, O]):
+    """How tasks of one kind are encoded and judged.
+
+    title: over its tables. measures: where nothing else is said, the main one first. accepts: the
+    representations that it can judge. ranks: whether it judges a run, which a search made, and
+    not the vectors themselves.
+    """
+
+    title: ClassVar[str]
+    measures: ClassVar[tuple[str, ...]]
+    accepts: ClassVar[frozenset[Representation]] = frozenset({"dense"})
+    ranks: ClassVar[bool] = False
+
+    @abstractmethod
+    def parts(self, data: D) -> Parts:
+        """Name what is encoded, and in which roles."""
+
+    @abstractmethod
+    def judge(
+        self,
+        outcome: O,
+        data: D,
+        measures: Sequence[Measure],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Verdict:
+        """Score what a system made of the data.
+
+        Args:
+            outcome: A run [q, k] where the kind ranks, else vectors by the names of the parts.
+            data: The task's data.
+            measures: Those of this kind that are wanted.
+            seed: Of the bootstrap.
+            progress: Told how far it is.
+
+        Returns:
+            Scores in the order of the measures.
+
+        Raises:
+            InputError: Where a measure does not fit the data.
+        """
+
+    @abstractmethod
+    def describe(self, data: D) -> Description:
+        """Count and sample the data."""
+
+
+KINDS: Registry[Kind[Any, Any]] = Registry("kind of task", "harness.kinds")
+
+
+def title(kind: str) -> str:
+    """What stands over the tables of a kind, also of one that is not registered here."""
+    return KINDS.create(kind).title if kind in KINDS else kind.capitalize()
+
+
 def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Score]:
     """The mean of each measure's values [q] with its bootstrap interval; of none, not defined."""
     if not any(map(len, values.values())):
@@ -36,3 +120,10 @@ def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Score]:
         name: records.score(value.mean(), low[i], high[i])
         for i, (name, value) in enumerate(values.items())
     }
+
+
+def defined(measure: Measure, values: Float64) -> Float64:
+    """The values, held to be numbers. Raises InputError that names the measure."""
+    if np.isnan(values).any():
+        raise InputError(f"measure {measure} returns NaN: expected a number")
+    return values

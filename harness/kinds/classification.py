@@ -8,60 +8,76 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.data import Classification
-from harness.errors import InputError
-from harness.kinds import Parts, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, defined, intervals
 from harness.measures import Measure
 from harness.measures.probe import probe, undersample
-from harness.progress import Progress
+from harness.progress import Progress, silent
+from harness.records import Score
 
 
-def parts(data: Classification) -> Parts:
-    """The training texts that some experiment draws, and all test texts."""
-    rows = _drawn(data)
-    return {
-        "training_texts": ("text", [data.train.texts[row] for row in rows]),
-        "test_texts": ("text", data.test.texts),
-    }
+@KINDS.register("classification")
+class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
+    """A linear probe, fitted to few vectors of each label, is asked for the labels of others."""
 
+    title = "Classification"
+    measures = ("accuracy", "f1", "f1_weighted")
 
-def judge(
-    vectors: Mapping[str, Float32],
-    data: Classification,
-    measures: Sequence[Measure],
-    *,
-    seed: int,
-    progress: Progress,
-) -> Verdict:
-    """Means over experiments. The interval of the accuracy is over test texts, those of other
-    measures over experiments.
+    def parts(self, data: Classification) -> Parts:
+        """The training texts that some experiment draws, and all test texts."""
+        rows = _drawn(data)
+        return {
+            "training_texts": ("text", [data.train.texts[row] for row in rows]),
+            "test_texts": ("text", data.test.texts),
+        }
 
-    Raises InputError where a measure does not fit the labels.
-    """
-    rows = _drawn(data)
-    draws = [np.searchsorted(rows, draw) for draw in _draws(data)]
-    labels = [data.train.labels[row] for row in rows]
-    found = probe(
-        vectors["training_texts"], labels, vectors["test_texts"], data.test.labels,
-        draws=draws, progress=progress,
-    )  # fmt: skip
-    values = {name: found.correct if name == "accuracy" else v for name, v in found.scores.items()}
-    wanted = [str(measure) for measure in measures]
-    for name in wanted:
-        if name not in values:
-            raise InputError(f"{name} needs labels 0 and 1: choose {', '.join(values)}")
-    scores = {name: intervals({name: values[name]}, seed)[name] for name in wanted}
-    counts = {
-        "training_texts": len(data.train),
-        "training_texts_drawn": len(rows),
-        "labels": len(set(data.test.labels)),
-        "experiments_unconverged": found.unconverged,
-    }
-    notes = []
-    if found.unconverged:
-        of = f"{found.unconverged} of {data.experiments} experiments"
-        notes.append(f"the probe did not converge in {of}")
-    per_query = {"text": list(range(len(data.test))), "accuracy": found.correct}
-    return Verdict(scores, per_query, counts, notes)
+    def judge(
+        self,
+        outcome: Mapping[str, Float32],
+        data: Classification,
+        measures: Sequence[Measure],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Verdict:
+        """Means over experiments. The interval of the accuracy is over test texts, those of other
+        measures over experiments.
+
+        Raises InputError where a measure does not fit the labels.
+        """
+        rows = _drawn(data)
+        probed = probe(
+            outcome["training_texts"], [data.train.labels[row] for row in rows],
+            outcome["test_texts"], data.test.labels,
+            draws=[np.searchsorted(rows, draw) for draw in _draws(data)], progress=progress,
+        )  # fmt: skip
+        scores: dict[str, Score] = {}
+        columns = {"accuracy": probed.correct}
+        for measure in measures:
+            name, values = str(measure), measure.values(probed, kind="classification")
+            scores |= intervals({name: defined(measure, values)}, seed)
+            if len(values) == len(data.test):
+                columns[name] = values
+        counts = {
+            "training_texts": len(data.train),
+            "training_texts_drawn": len(rows),
+            "labels": len(set(data.test.labels)),
+            "experiments_unconverged": probed.unconverged,
+        }
+        notes = []
+        if probed.unconverged:
+            of = f"{probed.unconverged} of {data.experiments} experiments"
+            notes.append(f"the probe did not converge in {of}")
+        return Verdict(scores, {"text": list(range(len(data.test))), **columns}, counts, notes)
+
+    def describe(self, data: Classification) -> Description:
+        """Texts of both parts, and labels."""
+        texts, labels = data.test.texts, data.test.labels
+        counts = {
+            "training texts": f"{len(data.train):,}",
+            "test texts": f"{len(data.test):,}",
+            "labels": f"{len(set(labels)):,}",
+        }
+        rows = [(labels[i], texts[i]) for i in range(min(SAMPLES, len(texts)))]
+        return Description(counts, ("label", "text"), rows)
 
 
 def _draws(data: Classification) -> list[Int64]:

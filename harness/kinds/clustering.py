@@ -5,56 +5,83 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from random import Random
 
-import numpy as np
-
 from harness.arrays import Float32
 from harness.data import Clustering
-from harness.kinds import Parts, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
 from harness.measures import Measure
-from harness.measures.clusters import set_v_measures, v_measures
-from harness.progress import Progress
+from harness.measures.clusters import Clustered, cluster_levels, cluster_sets
+from harness.progress import Progress, silent
 
 SEED = 42  # MTEB's
 
 
-def parts(data: Clustering) -> Parts:
-    """The texts that are clustered."""
-    rows, _ = _drawn(data)
-    return {"texts": ("text", [data.texts[row] for row in rows])}
+@KINDS.register("clustering")
+class ClusteringKind(Kind[Clustering, Mapping[str, Float32]]):
+    """Vectors are clustered, and the clusters are compared with labels."""
+
+    title = "Clustering"
+    measures = ("v_measure",)
+
+    def parts(self, data: Clustering) -> Parts:
+        """The texts that are clustered."""
+        rows, _ = _drawn(data)
+        return {"texts": ("text", [data.texts[row] for row in rows])}
+
+    def judge(
+        self,
+        outcome: Mapping[str, Float32],
+        data: Clustering,
+        measures: Sequence[Measure],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Verdict:
+        """The mean over levels and repetitions (or over sets), with an interval over the same."""
+        levels, clusterings = _clusterings(outcome["texts"], data, progress)
+        values = {
+            str(m): m.values(clusterings, kind="clustering", size=len(clusterings))
+            for m in measures
+        }
+        counts = {
+            "texts": len(data.texts),
+            "texts_drawn": len(_drawn(data)[0]),
+            "levels": len(data.levels),
+        }
+        return Verdict(intervals(values, seed), {"level": levels, **values}, counts, [])
+
+    def describe(self, data: Clustering) -> Description:
+        """Texts, and labels of the first level."""
+        labels = [label or "" for label in data.levels[0]]
+        counts = {
+            "texts": f"{len(data.texts):,}",
+            "levels": str(len(data.levels)),
+            "labels": f"{len(set(labels)):,}",
+        }
+        rows = [(labels[i], data.texts[i]) for i in range(min(SAMPLES, len(labels)))]
+        return Description(counts, ("label", "text"), rows)
 
 
-def judge(
-    vectors: Mapping[str, Float32],
-    data: Clustering,
-    measures: Sequence[Measure],
-    *,
-    seed: int,
-    progress: Progress,
-) -> Verdict:
-    """The mean over levels and repetitions (or over sets), with an interval over the same."""
+def _clusterings(
+    vectors: Float32, data: Clustering, progress: Progress
+) -> tuple[list[int], list[Clustered]]:
+    """All clusterings, and the level of each."""
     rows, random = _drawn(data)
-    values, levels = vectors["texts"], []
     if data.sets is not None:
         labels = [str(label) for label in data.levels[0]]
-        found = set_v_measures(values, labels, data.sets, progress=progress)
-        levels = [0] * len(found)
-    else:
-        each = []
-        for number, level in enumerate(data.levels):
-            kept = [i for i, row in enumerate(rows) if level[row] is not None]
-            if not kept:
-                continue  # nothing of this level was drawn
-            labels = [str(level[rows[i]]) for i in kept]
-            each.append(
-                v_measures(
-                    values[kept], [labels], random=random, sample=data.sample, progress=progress
-                )[0]
-            )
-            levels += [number] * len(each[-1])
-        found = np.concatenate(each)
-    counts = {"texts": len(data.texts), "texts_drawn": len(rows), "levels": len(data.levels)}
-    scores = {str(m): intervals({str(m): found}, seed)[str(m)] for m in measures}
-    return Verdict(scores, {"level": levels, "v_measure": found}, counts, [])
+        of_sets = cluster_sets(vectors, labels, data.sets, progress=progress)
+        return [0] * len(of_sets), of_sets
+    levels: list[int] = []
+    clusterings: list[Clustered] = []
+    for number, level in enumerate(data.levels):
+        kept = [i for i, row in enumerate(rows) if level[row] is not None]
+        if not kept:
+            continue  # nothing of this level was drawn
+        labels = [str(level[rows[i]]) for i in kept]
+        (repeated,) = cluster_levels(
+            vectors[kept], [labels], random=random, sample=data.sample, progress=progress
+        )
+        clusterings += repeated
+        levels += [number] * len(repeated)
+    return levels, clusterings
 
 
 def _drawn(data: Clustering) -> tuple[list[int], Random]:

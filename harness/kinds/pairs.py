@@ -11,60 +11,112 @@ from harness.arrays import Float32, Float64
 from harness.data import Pairs
 from harness.errors import InputError
 from harness.indexes import maxsim
-from harness.kinds import Parts, Verdict
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict
 from harness.measures import Measure
 from harness.measures.binary import pair_classification
-from harness.measures.pairs import INSTEAD, correlation, similarities, token_similarities
-from harness.progress import Progress
+from harness.measures.pairs import (
+    BINARY_MEASURES,
+    INSTEAD,
+    PAIR_MEASURES,
+    TOKEN_MEASURES,
+    Compared,
+    similarities,
+    token_similarities,
+)
+from harness.progress import Progress, silent
 from harness.records import Score
 from harness.vectors import MultiVector, Sparse
 
 Vectors = Float32 | Sparse | MultiVector
 CORRELATIONS = ("_spearman", "_pearson")
+OWN = frozenset({*PAIR_MEASURES, *BINARY_MEASURES, *TOKEN_MEASURES})
 
 
-def parts(data: Pairs) -> Parts:
-    """Both sides in one part, so that a sentence is encoded once."""
-    return {"sentences": ("text", [*data.left, *data.right])}
+@KINDS.register("pairs")
+class PairsKind(Kind[Pairs, Mapping[str, Vectors]]):
+    """The similarity of two texts is compared with the gold score of the pair."""
+
+    title = "Sentence pairs"
+    measures = PAIR_MEASURES
+    accepts = frozenset({"dense", "sparse", "multi-vector"})
+
+    def parts(self, data: Pairs) -> Parts:
+        """Both sides in one part, so that a sentence is encoded once."""
+        return {"sentences": ("text", [*data.left, *data.right])}
+
+    def judge(
+        self,
+        outcome: Mapping[str, Vectors],
+        data: Pairs,
+        measures: Sequence[Measure],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Verdict:
+        """Measures of the similarity of pairs. outcome: "sentences" [2n], left before right.
+
+        Where a text has several vectors, measures of cosine and dot product become those of
+        meanmaxsim and maxsim; one whose similarity the vectors do not have is left out, with a
+        warning. Raises InputError where none is left, and where a measure of pair classification
+        meets gold values beside 0 and 1.
+        """
+        compared = Compared(_similarities(outcome["sentences"], len(data)), data.gold)
+        values = compared.similarities
+        wanted = list(dict.fromkeys(_instead(measure, values) for measure in measures))
+        known = [measure for measure in wanted if _fits(measure, values)]
+        if not known:
+            asked = ", ".join(map(str, wanted))
+            raise InputError(f"{asked}: these vectors are compared by {', '.join(values)}")
+        scores = _scores(known, compared, seed, progress)
+        notes = [f"{name} is not defined: constant" for name, s in scores.items() if s.mean is None]
+        if lost := [str(measure) for measure in wanted if measure not in known]:
+            notes.append(f"{', '.join(lost)} left out: vectors compared by {', '.join(values)}")
+        per_query = {"pair": list(range(len(data))), "gold": data.gold, **values}
+        return Verdict(scores, per_query, {"pairs": len(data)}, notes)
+
+    def describe(self, data: Pairs) -> Description:
+        """Pairs, and the range of the gold scores."""
+        gold = f"gold from {data.gold.min():g} to {data.gold.max():g}"
+        rows = [
+            (f"{data.gold[i]:g}", data.left[i], data.right[i])
+            for i in range(min(SAMPLES, len(data)))
+        ]
+        counts = {"pairs": f"{len(data):,}, {gold}"}
+        return Description(counts, ("gold", "one", "other"), rows, frozenset({0}))
 
 
-def judge(
-    vectors: Mapping[str, Vectors],
-    data: Pairs,
-    measures: Sequence[Measure],
-    *,
-    seed: int,
-    progress: Progress,
-) -> Verdict:
-    """Measures of the similarity of pairs. vectors: "sentences" [2n], left before right.
+def _scores(
+    measures: Sequence[Measure], compared: Compared, seed: int, progress: Progress
+) -> dict[str, Score]:
+    """Scores by name; measures that share what is drawn anew are drawn together."""
+    scores, separated = {}, list[str]()
+    for done, measure in enumerate(measures):
+        name = str(measure)
+        progress("score", done, len(measures), "measures")
+        if name in OWN and not name.endswith(CORRELATIONS):
+            separated.append(name)
+        else:
+            value = measure.values(compared, kind="pairs")
+            scores[name] = records.score(value.mean(), *_interval(measure, compared, seed))
+    if separated:
+        gold, values = compared.gold, compared.similarities
+        means = pair_classification(values, gold)
+        ends = stats.bootstrap_separation(values, gold, separated, seed, progress=progress)
+        scores |= {name: records.score(means[name], *ends[name]) for name in separated}
+    return {str(measure): scores[str(measure)] for measure in measures}
 
-    Where a text has several vectors, measures of cosine and dot product become those of meanmaxsim
-    and maxsim; one whose similarity the vectors do not have is left out, with a warning. Raises
-    InputError where none is left, and where a measure of pair classification meets gold values
-    beside 0 and 1.
-    """
-    sentences = vectors["sentences"]
-    values = _similarities(sentences, len(data))
-    names = [_named(str(measure), values) for measure in measures]
-    known = [name for name in dict.fromkeys(names) if name.split("_")[0] in ("max", *values)]
-    if not known:
-        raise InputError(f"{', '.join(names)}: these vectors are compared by {', '.join(values)}")
-    scores = {}
-    for done, name in enumerate(known):
-        progress("score", done, len(known), "measures")
-        if name.endswith(CORRELATIONS):
-            scores[name] = _correlation(name, values, data.gold, seed)
-    wanted = [name for name in known if name not in scores]
-    if wanted:
-        found = pair_classification(values, data.gold)
-        ends = stats.bootstrap_separation(values, data.gold, wanted, seed, progress=progress)
-        scores |= {name: records.score(found[name], *ends[name]) for name in wanted}
-    scores = {name: scores[name] for name in known}
-    notes = [f"{name} is not defined: constant" for name, s in scores.items() if s.mean is None]
-    if lost := [name for name in names if name not in known]:
-        notes.append(f"{', '.join(lost)} left out: vectors compared by {', '.join(values)}")
-    per_query = {"pair": list(range(len(data))), "gold": data.gold, **values}
-    return Verdict(scores, per_query, {"pairs": len(data)}, notes)
+
+def _interval(measure: Measure, compared: Compared, seed: int) -> tuple[float, float]:
+    """The interval of one number over all pairs, which are drawn anew."""
+    name = str(measure)
+    if name in OWN:
+        similarity, kind = name.split("_")
+        x = compared.similarities[similarity]
+        return stats.bootstrap_correlation(kind, x, compared.gold, seed)
+    return stats.bootstrap_statistic(
+        lambda rows: float(measure.values(compared.rows(rows), kind="pairs").mean()),
+        len(compared.gold),
+        seed,
+    )
 
 
 def _similarities(sentences: Vectors, n: int) -> dict[str, Float64]:
@@ -79,15 +131,13 @@ def _similarities(sentences: Vectors, n: int) -> dict[str, Float64]:
     return similarities(sentences[:n], sentences[n:])
 
 
-def _named(name: str, values: Mapping[str, Float64]) -> str:
-    """A measure's name, or that of what these similarities have in its place."""
-    similarity, _, rest = name.partition("_")
+def _instead(measure: Measure, values: Mapping[str, Float64]) -> Measure:
+    """A measure, or that of what these similarities have in its place."""
+    similarity, _, rest = measure.name.partition("_")
     other = INSTEAD.get(similarity)
-    return f"{other}_{rest}" if other in values else name
+    return Measure(f"{other}_{rest}") if other in values and measure.name in OWN else measure
 
 
-def _correlation(name: str, values: Mapping[str, Float64], gold: Float64, seed: int) -> Score:
-    similarity, kind = name.split("_")
-    x = values[similarity]
-    interval = stats.bootstrap_correlation(kind, x, gold, seed)
-    return records.score(float(correlation(kind, x, gold)), *interval)
+def _fits(measure: Measure, values: Mapping[str, Float64]) -> bool:
+    """Whether the similarities are there that one of our own measures reads."""
+    return measure.name not in OWN or measure.name.split("_")[0] in ("max", *values)

@@ -1,16 +1,17 @@
-"""Retrieval: a ranking against the judgments."""
+"""Retrieval: a ranking against the judgments. Reranking is retrieval among given candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from harness.arrays import Float64
+import numpy as np
+
 from harness.data import Retrieval
-from harness.errors import InputError
-from harness.kinds import Parts, Verdict, intervals
-from harness.measures import GROUPED, RETRIEVAL, Measure
-from harness.measures.groups import group_minimum, p_mrr, together
-from harness.measures.retrieval import GRADED, Found, find
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
+from harness.measures import Measure
+from harness.measures.graph import qrel_graph
+from harness.measures.judged import Evidence
+from harness.progress import Progress, silent
 from harness.vectors import Run
 
 NOTED = (
@@ -22,33 +23,78 @@ NOTED = (
 )
 
 
-def parts(data: Retrieval) -> Parts:
-    """Documents and queries, each in its role."""
-    return {
-        "documents": ("document", data.corpus.texts),
-        "queries": ("query", data.queries.texts),
-    }
+@KINDS.register("retrieval")
+class RetrievalKind(Kind[Retrieval, Run]):
+    """Documents are ranked for each query, among all or among its candidates (reranking)."""
+
+    title = "Retrieval"
+    measures = ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10")
+    accepts = frozenset({"dense", "sparse", "multi-vector"})
+    ranks = True
+
+    def parts(self, data: Retrieval) -> Parts:
+        """Documents and queries, each in its role."""
+        return {
+            "documents": ("document", data.corpus.texts),
+            "queries": ("query", data.queries.texts),
+        }
+
+    def judge(
+        self,
+        outcome: Run,
+        data: Retrieval,
+        measures: Sequence[Measure],
+        seed: int = 0,
+        progress: Progress = silent,
+    ) -> Verdict:
+        """Measures of a run [q, k] over the queries that have judgments.
+
+        Measures of groups are means over groups, not over queries. Raises InputError where the
+        collection has not what a measure needs.
+        """
+        scored = data.qrels.judged
+        evidence = Evidence(outcome, data.qrels, data.binary, data.groups, data.changes)
+        values, grouped = {}, {}
+        for measure in measures:
+            if measure.definition("retrieval").grouped:
+                grouped[str(measure)] = evidence.values(measure)
+            else:
+                values[str(measure)] = evidence.values(measure)[scored]
+        means = intervals(values, seed)
+        for name, value in grouped.items():
+            means |= intervals({name: value}, seed)
+        counts = _counts(outcome, data)
+        ids = [id for id, kept in zip(data.queries.ids, scored, strict=True) if kept]
+        scores = {str(measure): means[str(measure)] for measure in measures}
+        notes = [*_notes(counts, data, measures)]
+        return Verdict(scores, {"query_id": ids, **values}, counts, notes)
+
+    def describe(self, data: Retrieval) -> Description:
+        """Documents, queries and how they are judged."""
+        lengths = [len(text) for text in data.corpus.texts]
+        judged = data.qrels.judged
+        relevant = np.bincount(data.qrels.query_rows, data.qrels.gains > 0, len(data.queries))
+        graph = qrel_graph(data.qrels)
+        passages = "" if data.corpus.parents is None else f" of {len(data.corpus):,} passages"
+        documents = f"{len(data.corpus.ranked):,}{passages}"
+        density = f"{graph.density:.6f}, of documents {graph.document_density:.6f}"
+        counts = {
+            "documents": f"{documents}, {np.mean(lengths):,.0f} characters on average",
+            "queries": f"{len(data.queries):,}, {int(judged.sum()):,} of them judged",
+            "relevant": f"{relevant[judged].mean():.2f} documents a judged query",
+            "average query strength": f"{graph.strength:.4f}",
+            "query graph density": density,
+        }
+        if data.candidates is not None:
+            each = len(data.candidates.docs) / len(data.queries)
+            counts["candidates"] = f"{each:,.1f} documents a query may be ranked (reranking)"
+        columns = ("query", "gain", "document", "text")
+        return Description(counts, columns, [*_samples(data)], frozenset({1}))
 
 
-def judge(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int) -> Verdict:
-    """Measures of a run [q, k] over the queries that have judgments.
-
-    Measures of groups are means over groups, not over queries. Raises InputError where the
-    collection has not what a measure needs.
-    """
+def _counts(run: Run, data: Retrieval) -> dict[str, int]:
+    """What was ranked and judged, and what is odd about it."""
     scored, qrels = data.qrels.judged, data.qrels
-    graded = find(run, qrels)
-    binary = graded if data.binary is None else find(run, data.binary)
-    values, grouped = {}, {}
-    for measure in measures:
-        if measure.name in GROUPED:
-            grouped[str(measure)] = _grouped(measure, graded, run, data)
-        else:
-            found = graded if measure.name in GRADED else binary
-            values[str(measure)] = RETRIEVAL[measure.name](found, measure.cutoff or 0)[scored]
-    found_scores = intervals(values, seed)
-    for name, value in grouped.items():
-        found_scores |= intervals({name: value}, seed)
     counts = {
         "documents": len(data.corpus.ranked),
         "queries": len(data.queries),
@@ -65,26 +111,27 @@ def judge(run: Run, data: Retrieval, measures: Sequence[Measure], seed: int) -> 
     if data.candidates is not None:
         counts["candidates"] = len(data.candidates.docs)
         counts["queries_with_unknown_candidates"] = data.candidates.unknown
-    notes = [f"{counts[name]} {name.replace('_', ' ')}" for name in NOTED if counts.get(name)]
+    return counts
+
+
+def _notes(counts: dict[str, int], data: Retrieval, measures: Sequence[Measure]) -> Iterator[str]:
+    for name in NOTED:
+        if counts.get(name):
+            yield f"{counts[name]} {name.replace('_', ' ')}"
     deepest = max(measure.cutoff or 0 for measure in measures)
     if deepest > len(data.corpus.ranked):
-        size = len(data.corpus.ranked)
-        notes.append(f"a cut-off of {deepest} is beyond the {size} documents")
-    ids = [id for id, kept in zip(data.queries.ids, scored, strict=True) if kept]
-    scores = {str(measure): found_scores[str(measure)] for measure in measures}
-    return Verdict(scores, {"query_id": ids, **values}, counts, notes)
+        yield f"a cut-off of {deepest} is beyond the {len(data.corpus.ranked)} documents"
 
 
-def _grouped(measure: Measure, found: Found, run: Run, data: Retrieval) -> Float64:
-    """One value a group of queries: Robustness@k, MergedAP@k, or p-MRR."""
-    if measure.name == "p-MRR":
-        if data.changes is None:
-            raise InputError(f"{measure} needs changed instructions, and this collection has none")
-        return p_mrr(run, data.changes)
-    if data.groups is None:
-        raise InputError(f"{measure} needs groups of queries, and this collection has none")
-    cutoff = measure.cutoff or 0
-    if measure.name == "MergedAP":
-        return RETRIEVAL["AP"](find(*together(run, data.qrels, data.groups)), cutoff)
-    scored = data.qrels.judged
-    return group_minimum(RETRIEVAL["nDCG"](found, cutoff)[scored], data.groups[scored])
+def _samples(data: Retrieval) -> Iterator[tuple[str, ...]]:
+    """Some judged queries, each with its highest gains."""
+    parents = data.corpus.parents
+    for query in np.flatnonzero(data.qrels.judged)[:SAMPLES]:
+        own = slice(data.qrels.indptr[query], data.qrels.indptr[query + 1])
+        judged = zip(data.qrels.docs[own], data.qrels.gains[own], strict=True)
+        for doc, gain in sorted(judged, key=lambda pair: -pair[1])[:SAMPLES]:
+            text, name = "(not in the corpus)", "?"
+            if doc >= 0:
+                first = doc if parents is None else int((parents == doc).argmax())
+                text, name = data.corpus.texts[first], data.corpus.ranked[doc]
+            yield data.queries.texts[query], f"{gain:g}", name, text

@@ -7,7 +7,45 @@ import numpy as np
 from harness.arrays import Float64, Int32, Int64, spans
 from harness.data import Changes, Qrels
 from harness.errors import InputError
+from harness.measures import measure
+from harness.measures.judged import Judged, find
+from harness.measures.retrieval import average_precision, ndcg
 from harness.vectors import Run, ranking
+
+
+@measure(
+    "Robustness", cutoff=True, graded=True, needs=("groups",), mteb="robustness",
+    citation="Oh et al. 2024, InstructIR",
+)  # fmt: skip
+def robustness(judged: Judged, cutoff: int, groups: Int64) -> Float64:
+    """The lowest nDCG among the instructions of a query, one value a query.
+
+    groups: [q].
+    """
+    values, scored = ndcg(judged, cutoff), judged.scored
+    return group_minimum(values[scored], groups[scored])
+
+
+@measure(
+    "MergedAP", cutoff=True, graded=True, needs=("run", "qrels", "groups"),
+    mteb="max_over_subqueries_map", citation="MTEB's MindSmallReranking",
+)  # fmt: skip
+def merged_average_precision(
+    judged: Judged, cutoff: int, run: Run, qrels: Qrels, groups: Int64
+) -> Float64:
+    """AP of each group of queries taken for one question.
+
+    run: [q, k]; groups: [q].
+    """
+    return average_precision(find(*together(run, qrels, groups)), cutoff)
+
+
+@measure(
+    "p-MRR", needs=("run", "changes"), citation="Weller et al. 2024, FollowIR, as MTEB computes it"
+)
+def paired_reciprocal_rank(judged: Judged, run: Run, changes: Changes) -> Float64:
+    """How far documents fall that a changed instruction made irrelevant, one value a query."""
+    return p_mrr(run, changes)
 
 
 def p_mrr(run: Run, changes: Changes) -> Float64:

@@ -12,13 +12,16 @@ the vectors of each text, and of both directions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64
+from harness.measures import measure
+from harness.measures.binary import separation
 from harness.vectors import Sparse
 
 CELLS = 1 << 21  # numbers of a block of pairs that are widened to float64 at a time
@@ -57,6 +60,22 @@ BINARY_MEASURES = tuple(
     f"{similarity}_{measure}"
     for measure, similarity in product(("ap", "f1", "accuracy"), ("max", *SIMILARITIES))
 )
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What measures of pairs are functions of; each returns one number, as an array [1].
+
+    similarities: float64 [n] by kind of similarity; gold: float64 [n].
+    """
+
+    similarities: Mapping[str, Float64]
+    gold: Float64
+
+    def rows(self, rows: Int64) -> Compared:
+        """Some of the pairs, in this order."""
+        some = {name: values[rows] for name, values in self.similarities.items()}
+        return Compared(some, self.gold[rows])
 
 
 def similarities(left: Float32 | Sparse, right: Float32 | Sparse) -> dict[str, Float64]:
@@ -111,3 +130,45 @@ def correlation(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Fl
     with np.errstate(divide="ignore", invalid="ignore"):
         r = np.clip((x * y).sum(axis=-1) / norms, -1, 1)
     return np.where(constant, np.nan, r)  # rounding may leave a constant row a norm above 0
+
+
+def _correlated(similarity: str, kind: str) -> Callable[[Compared], Float64]:
+    """A measure: the correlation of one similarity with the gold scores."""
+
+    def values(compared: Compared) -> Float64:
+        return correlation(kind, compared.similarities[similarity][None], compared.gold[None])
+
+    return values
+
+
+def _separated(similarity: str, quality: str) -> Callable[[Compared], Float64]:
+    """A measure: how well one similarity, or the best of all, tells pairs apart."""
+
+    def values(compared: Compared) -> Float64:
+        names = compared.similarities if similarity == "max" else [similarity]
+        each = [separation(compared.similarities[name], compared.gold) for name in names]
+        return np.array([max(getattr(one, quality) for one in each)])
+
+    return values
+
+
+def _register() -> None:
+    """Every similarity with every correlation and every quality of separation."""
+    named = {
+        "cosine": "cosine", "dot": "dot product", "euclidean": "negated Euclidean distance",
+        "manhattan": "negated Manhattan distance", "meanmaxsim": "mean MaxSim",
+        "maxsim": "MaxSim", "max": "best of the similarities",
+    }  # fmt: skip
+    qualities = {"ap": "Average precision", "f1": "Best F1", "accuracy": "Best accuracy"}
+    for name in (*PAIR_MEASURES, *BINARY_MEASURES, *TOKEN_MEASURES):
+        similarity, _, rest = name.partition("_")
+        if rest in qualities:
+            function = _separated(similarity, rest)
+            about = f"{qualities[rest]} of a threshold on the {named[similarity]}."
+        else:
+            function = _correlated(similarity, rest)
+            about = f"{rest.title()} correlation of the {named[similarity]} with the gold score."
+        measure(name, kind="pairs", citation="MTEB", about=about)(function)
+
+
+_register()

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
+from harness.measures import measure
 from harness.measures.binary import average_precision
 from harness.progress import Progress, silent
 
@@ -25,15 +26,25 @@ Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 
 @dataclass(frozen=True)
 class Probe:
-    """scores: [e] by name: accuracy, f1 (macro), f1_weighted and, for labels 0 and 1, ap.
+    """What measures of classification are functions of.
 
-    correct: [m], in what share of the e experiments a test item was classified correctly; its mean
-    is the mean accuracy. unconverged: experiments whose solver stopped before it converged.
+    scores: [e] by name: accuracy, f1 (macro), f1_weighted and, for labels 0 and 1, ap. correct:
+    [m], in what share of the e experiments a test item was classified correctly; its mean is the
+    mean accuracy. unconverged: experiments whose solver stopped before it converged. gold: labels
+    [m]; predicted: labels [m] of each experiment.
     """
 
     scores: dict[str, Float64]
     correct: Float64
     unconverged: int
+    gold: NDArray[Any]
+    predicted: tuple[NDArray[Any], ...]
+
+    def score(self, name: str) -> Float64:
+        """[e]: one of the scores. Raises InputError for one that these labels do not have."""
+        if name not in self.scores:
+            raise InputError(f"{name} needs labels 0 and 1: choose {', '.join(self.scores)}")
+        return self.scores[name]
 
 
 def undersample(
@@ -90,7 +101,7 @@ def probe(
     right = np.mean([labels == gold for labels in predicted], axis=0)
     rows_of_scores = [_scores(gold, labels) for labels in predicted]
     scores = {name: np.array([row[name] for row in rows_of_scores]) for name in rows_of_scores[0]}
-    return Probe(scores, right, unconverged)
+    return Probe(scores, right, unconverged, gold, tuple(predicted))
 
 
 def _fit(model: Any, vectors: Float32, labels: NDArray[Any]) -> bool:
@@ -120,3 +131,27 @@ def _scores(gold: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
         positive = gold.astype(str) == "1"
         scores["ap"] = average_precision((predicted.astype(str) == "1").astype(float), positive)
     return scores
+
+
+@measure("accuracy", kind="classification", citation="MTEB")
+def accuracy(probe: Probe) -> Float64:
+    """Share of test texts classified correctly, one value a text: its mean over experiments."""
+    return probe.correct
+
+
+@measure("f1", kind="classification", citation="MTEB")
+def macro_f1(probe: Probe) -> Float64:
+    """F1 averaged over labels, one value an experiment."""
+    return probe.score("f1")
+
+
+@measure("f1_weighted", kind="classification", citation="MTEB")
+def weighted_f1(probe: Probe) -> Float64:
+    """F1 averaged over labels by how often each is the right one, one value an experiment."""
+    return probe.score("f1_weighted")
+
+
+@measure("ap", kind="classification", citation="MTEB")
+def label_precision(probe: Probe) -> Float64:
+    """Average precision of predicted labels 0 and 1, one value an experiment."""
+    return probe.score("ap")

@@ -6,16 +6,37 @@ summary of the text; scores and ratings are correlated text by text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 
 import numpy as np
 
 from harness.arrays import Float32, Float64
+from harness.measures import measure
 from harness.measures.pairs import correlation
 
 KINDS = ("cosine", "dot")
 SUMMARY_MEASURES = tuple("_".join(pair) for pair in product(KINDS, ("spearman", "pearson")))
+
+
+@dataclass(frozen=True)
+class Rated:
+    """What measures of summaries are functions of; each returns float64 [t], NaN for a text that
+    it is not defined for.
+
+    For each of t texts: machine [m, d], human [h, d], ratings [m].
+    """
+
+    machine: Sequence[Float32]
+    human: Sequence[Float32]
+    ratings: Sequence[Sequence[float]]
+
+    @cached_property
+    def correlations(self) -> dict[str, Float64]:
+        """Those of MTEB, by name."""
+        return summary_correlations(self.machine, self.human, self.ratings)
 
 
 def summary_correlations(
@@ -50,3 +71,20 @@ def _unit(vectors: Float64) -> Float64:
     """Rows of length 1; a row of zeros stays."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0))
+
+
+def _register() -> None:
+    """Each correlation as a measure."""
+
+    def named(name: str) -> Callable[[Rated], Float64]:
+        return lambda rated: rated.correlations[name]
+
+    for name in SUMMARY_MEASURES:
+        similarity, _, kind = name.partition("_")
+        about = f"{kind.title()} correlation of the ratings with the nearest {similarity}."
+        measure(name, kind="summarization", citation="Fabbri et al. 2021; MTEB", about=about)(
+            named(name)
+        )
+
+
+_register()

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.measures.retrieval import find, place, ratio
+from harness.measures.judged import find, place, ratio
 from harness.vectors import Run, ranking
 
 Bools = NDArray[np.bool_]

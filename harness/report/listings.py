@@ -7,19 +7,16 @@ import textwrap
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from harness import catalog
-from harness.data import Classification, Clustering, Data, Pairs, Retrieval, Summaries
 from harness.frames import Table
 from harness.indexes import hnsw
-from harness.measures.graph import qrel_graph
+from harness.kinds import KINDS
+from harness.measures import definitions
 from harness.sources import SOURCES
 from harness.spec import Registry
 from harness.store import Store
 from harness.zoo import models
 
-SAMPLES = 3
 EXCERPT = 160  # characters
 
 
@@ -62,80 +59,30 @@ def task(asked: catalog.TaskEntry) -> list[Table]:
         ["source", str(asked.source)],
         ["measures", ", ".join(map(str, asked.measures(data)))],
     ]
-    counted, samples = _described(data)
-    rows = [row for row in [*about, *counted] if row[1]]
-    return [Table(asked.spec, ["", ""], rows), samples]
+    described = KINDS.create(data.kind).describe(data)
+    rows = [row for row in [*about, *map(list, described.counts.items())] if row[1]]
+    samples = [[*map(_excerpt, row)] for row in described.samples]
+    return [
+        Table(asked.spec, ["", ""], rows),
+        Table("Samples", list(described.columns), samples, described.numeric),
+    ]
 
 
-def _described(data: Data) -> tuple[list[list[str]], Table]:
-    """Counts and samples of a task's data."""
-    if isinstance(data, Retrieval):
-        return _retrieval(data)
-    if isinstance(data, Pairs):
-        return _pairs(data)
-    if isinstance(data, Summaries):
-        return _summaries(data)
-    return _labelled(data)
-
-
-def _labelled(data: Classification | Clustering) -> tuple[list[list[str]], Table]:
-    if isinstance(data, Classification):
-        texts, labels = data.test.texts, data.test.labels
-        counted = [
-            ["training texts", f"{len(data.train):,}"],
-            ["test texts", f"{len(data.test):,}"],
+def measures() -> list[Table]:
+    """All measures, by kind of task, with what else each is called."""
+    rows = [
+        [
+            one.written,
+            one.kind,
+            one.better,
+            ", ".join(one.others),
+            one.citation,
+            " ".join(one.summary.split()),
         ]
-    else:
-        texts, labels = data.texts, [label or "" for label in data.levels[0]]
-        counted = [["texts", f"{len(texts):,}"], ["levels", str(len(data.levels))]]
-    counted.append(["labels", f"{len(set(labels)):,}"])
-    rows = [[labels[i], _excerpt(texts[i])] for i in range(min(SAMPLES, len(texts)))]
-    return counted, Table("Samples", ["label", "text"], rows)
-
-
-def _summaries(data: Summaries) -> tuple[list[list[str]], Table]:
-    machine = sum(map(len, data.machine))
-    counted = [["texts", f"{len(data.human):,}"], ["machine summaries", f"{machine:,}"]]
-    rows = [
-        [f"{data.ratings[i][0]:g}", _excerpt(data.machine[i][0]), _excerpt(data.human[i][0])]
-        for i in range(min(SAMPLES, len(data.human)))
+        for one in sorted(definitions(), key=lambda one: one.kind != "retrieval")
     ]
-    return counted, Table("Samples", ["rating", "machine", "human"], rows, frozenset({0}))
-
-
-def _retrieval(data: Retrieval) -> tuple[list[list[str]], Table]:
-    lengths = [len(text) for text in data.corpus.texts]
-    relevant = np.bincount(data.qrels.query_rows, data.qrels.gains > 0, minlength=len(data.queries))
-    graph = qrel_graph(data.qrels)
-    passages = "" if data.corpus.parents is None else f" of {len(data.corpus):,} passages"
-    size = f"{len(data.corpus.ranked):,}{passages}, {np.mean(lengths):,.0f} characters on average"
-    counted = [
-        ["documents", size],
-        ["queries", f"{len(data.queries):,}, {int(data.qrels.judged.sum()):,} of them judged"],
-        ["relevant", f"{relevant[data.qrels.judged].mean():.2f} documents a judged query"],
-        ["average query strength", f"{graph.strength:.4f}"],
-        ["query graph density", f"{graph.density:.6f}, of documents {graph.document_density:.6f}"],
-    ]
-    rows, parents = [], data.corpus.parents
-    for query in np.flatnonzero(data.qrels.judged)[:SAMPLES]:
-        own = slice(data.qrels.indptr[query], data.qrels.indptr[query + 1])
-        judged = zip(data.qrels.docs[own], data.qrels.gains[own], strict=True)
-        for doc, gain in sorted(judged, key=lambda pair: -pair[1])[:SAMPLES]:
-            found, name = "(not in the corpus)", "?"
-            if doc >= 0:
-                first = doc if parents is None else int((parents == doc).argmax())
-                found, name = data.corpus.texts[first], data.corpus.ranked[doc]
-            rows.append([_excerpt(data.queries.texts[query]), f"{gain:g}", name, _excerpt(found)])
-    return counted, Table("Samples", ["query", "gain", "document", "text"], rows, frozenset({1}))
-
-
-def _pairs(data: Pairs) -> tuple[list[list[str]], Table]:
-    counted = [["pairs", f"{len(data):,}, gold from {data.gold.min():g} to {data.gold.max():g}"]]
-    rows = [
-        [f"{data.gold[i]:g}", _excerpt(data.left[i]), _excerpt(data.right[i])]
-        for i in range(min(SAMPLES, len(data)))
-    ]
-    return counted, Table("Samples", ["gold", "one", "other"], rows, frozenset({0}))
+    header = ["measure", "kind", "better", "also", "defined by", "what"]
+    return [Table("Measures", header, rows)]
 
 
 def _excerpt(text: str) -> str:

@@ -11,20 +11,12 @@ from math import inf, isnan
 from typing import Any, Literal, get_args
 
 from harness.frames import Table
+from harness.kinds import title
 from harness.records import Record, Score, System
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 SAID = ("system", "index", "bytes", "counts", "parts")  # of a part, in columns or rows of its own
-
-
-TITLES = {
-    "retrieval": "Retrieval",
-    "pairs": "Sentence pairs",
-    "classification": "Classification",
-    "clustering": "Clustering",
-    "summarization": "Summaries",
-}
 
 
 def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
@@ -61,8 +53,8 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
         ]
         for record in ordered
     ]
-    title = TITLES[records[0].task.kind]
-    return Table(title, header, rows, frozenset(range(first_number, len(header))))
+    numeric = frozenset(range(first_number, len(header)))
+    return Table(title(records[0].task.kind), header, rows, numeric)
 
 
 def _place(value: float | None) -> float:

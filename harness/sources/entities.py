@@ -86,7 +86,7 @@ class Attribute:
 
 
 @dataclass(frozen=True)
-class Kind:
+class EntityKind:
     """A kind of entity: how it is named, described and asked for."""
 
     plural: str
@@ -112,7 +112,7 @@ class Holdings:
 class Population:
     """The entities of a kind: docs holds their n document numbers."""
 
-    kind: Kind
+    kind: EntityKind
     docs: range
     columns: Sequence[Holdings]
 
@@ -230,11 +230,11 @@ def entities(
 
 
 @cache
-def _kinds() -> tuple[Kind, ...]:
+def _kinds() -> tuple[EntityKind, ...]:
     tables = tomllib.loads(_words("entities.toml"))
     vocabulary = tables.pop("vocabulary")
     return tuple(
-        Kind(
+        EntityKind(
             **{key: value for key, value in table.items() if key != "attributes"},
             attributes=[
                 Attribute(name, **{**fields, "values": vocabulary.get(fields.get("values"), ())})
@@ -288,7 +288,7 @@ def _sample(options: Sequence[T], k: int, below: Below) -> list[T]:
     return pool[:k]
 
 
-def _population(kind: Kind, docs: range) -> Population:
+def _population(kind: EntityKind, docs: range) -> Population:
     """Entities of whom nothing is known yet."""
     n = len(docs)
     columns = [
@@ -467,7 +467,7 @@ def _less_one(atoms: Sequence[Atom]) -> Iterator[list[Atom]]:
         yield [*atoms[:i], *atoms[i + 1 :]]
 
 
-def _question(kind: Kind, expression: Expression, below: Below) -> str:
+def _question(kind: EntityKind, expression: Expression, below: Below) -> str:
     """A query's text.
 
     What may be misread is kept apart: single constraints stand before choices, a choice is opened

@@ -32,19 +32,10 @@ from harness.data import (
     Summaries,
 )
 from harness.errors import InputError, reason
+from harness.measures import Measure
 from harness.sources import SOURCES
 from harness.spec import unknown
 
-RANKED = {
-    "ndcg": "nDCG",
-    "map": "AP",
-    "recall": "R",
-    "precision": "P",
-    "mrr": "RR",
-    "hit_rate": "Success",
-    "robustness": "Robustness",
-    "max_over_subqueries_map": "MergedAP",
-}
 NOUNS: Mapping[Any, str] = {
     str: "text",
     str | list: "text",
@@ -216,8 +207,10 @@ def _origin(task: Any) -> Origin:
 
 def _measure(main: str) -> str:
     """A main score of mteb's as a measure of ours: ndcg_at_10 -> nDCG@10."""
-    name, _, cutoff = main.rpartition("_at_")
-    return f"{RANKED[name]}@{cutoff}" if name in RANKED else main
+    try:
+        return str(Measure.parse(main))
+    except InputError:
+        return main
 
 
 def _departures(task: Any, main: str, *, known: bool) -> Iterator[str]:

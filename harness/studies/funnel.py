@@ -21,7 +21,6 @@ from harness.data import Retrieval
 from harness.indexes import INDEXES, Index, Searcher, Structured
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
-from harness.measures.retrieval import GRADED
 from harness.progress import Progress, silent
 from harness.represent import unit
 from harness.retrieve import Collection, drop_self, retrieve
@@ -190,7 +189,8 @@ def study(
 def _ideal(found: Case) -> Run:
     """Judged documents by their gain, as deep as the measure looks."""
     data, measure = found.data, found.measure
-    qrels = data.qrels if data.binary is None or measure.name in GRADED else data.binary
+    graded = measure.definition("retrieval").graded
+    qrels = data.qrels if data.binary is None or graded else data.binary
     depth = measure.depth + found.exclude_self
     q = len(data.queries)
     run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)

@@ -21,8 +21,9 @@ from harness import stats, trec
 from harness.arrays import Float64, Int64
 from harness.data import Qrels, Retrieval
 from harness.errors import InputError
-from harness.measures import RETRIEVAL, Measure
-from harness.measures.retrieval import GRADED, Found, find, place
+from harness.measures import Measure
+from harness.measures.judged import Judged, find, place
+from harness.measures.retrieval import share_judged
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.retrieve import drop_self
@@ -152,7 +153,7 @@ class _Runs:
     measure: Measure
     qrels: Qrels
     scored: Bool
-    found: tuple[Found, ...]
+    found: tuple[Judged, ...]
     positive: Int64
     best: int
     pairs: Int64
@@ -223,7 +224,7 @@ def study(
             progress("score again", len(reduced), len(SELECTIONS) * (1 + len(shares)), "rankings")
             reduced.append(_reduced(name, share, places, made))
     order = sorted(range(len(names)), key=lambda i: -values[i].mean())
-    covered = [RETRIEVAL["Judged"](find(run, data.qrels), main.depth)[made.scored] for run in runs]
+    covered = [share_judged(find(run, data.qrels), main.depth)[made.scored] for run in runs]
     return Judgments(
         task,
         str(main),
@@ -278,7 +279,7 @@ def _runs(
     names: Sequence[str], runs: Sequence[Run], data: Retrieval, measure: Measure, seed: int
 ) -> tuple[_Runs, list[Float64], int]:
     """Runs made ready, the values of each [q], and how many pairs have no order."""
-    graded = data.binary is None or measure.name in GRADED
+    graded = data.binary is None or measure.definition("retrieval").graded
     qrels = data.qrels if graded or data.binary is None else data.binary
     positive = np.flatnonzero(qrels.gains > 0)
     if np.bincount(qrels.query_rows[positive], minlength=1).max() < 2:
@@ -286,7 +287,7 @@ def _runs(
     scored = data.qrels.judged
     rows: Any = np.arange(len(qrels.gains))
     found = tuple(find(run, replace(qrels, gains=rows)) for run in runs)
-    values = [RETRIEVAL[measure.name](find(run, qrels), measure.depth)[scored] for run in runs]
+    values = [measure.values(find(run, qrels))[scored] for run in runs]
     apart = {(i, j): values[i] - values[j] for i, j in combinations(range(len(names)), 2)}
     kept = {pair: one for pair, one in apart.items() if abs(one.mean()) > TINY}
     if not kept:
@@ -375,10 +376,10 @@ def _block(kept: Bool, q: int, runs: _Runs) -> Float64:
     for one in runs.found:
         at = one.gain.astype(np.int64)
         version, hit = np.nonzero(kept[:, at])
-        found = Found(
+        found = Judged(
             len(kept) * q, version * q + one.query[hit], one.rank[hit], gains[at[hit]], *judged
         )
-        values = RETRIEVAL[runs.measure.name](found, runs.measure.depth).reshape(len(kept), q)
+        values = runs.measure.values(found).reshape(len(kept), q)
         means.append(values[:, runs.scored].mean(axis=1))
     return np.stack(means)
 

@@ -23,7 +23,7 @@ from harness.data import Corpus, Qrels, Retrieval
 from harness.encoders import CollectionEncoder, TextEncoder, instructed
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.kinds import retrieval
+from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
@@ -316,7 +316,7 @@ def _encoded(
 ) -> tuple[list[_Scored], list[str]]:
     """A model of texts at every size, with each number of dimensions; and its warnings."""
     ready = instructed(encoder, nested.task.instructions(nested.data))
-    made = represent(model, ready, retrieval.parts(nested.data), store, clock)
+    made = represent(model, ready, RetrievalKind().parts(nested.data), store, clock)
     queries, documents = made.parts["queries"], made.parts["documents"]
     dense, cosine = isinstance(documents, Dense), encoder.similarity == "cosine"
     found = []
@@ -374,7 +374,7 @@ def _judged(
     points, values = [], []
     for at, (size, found) in enumerate(zip(nested.sizes, runs, strict=True)):
         run = drop_self(found, data) if nested.exclude_self else found
-        verdict = retrieval.judge(run, data, measures, seed)
+        verdict = RetrievalKind().judge(run, data, measures, seed)
         values.append(np.asarray(verdict.per_query[main]))
         low, high = verdict.scores[main].low, verdict.scores[main].high
         assert low is not None

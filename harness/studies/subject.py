@@ -13,8 +13,9 @@ from harness.data import Data, Pairs, Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index
-from harness.kinds import pairs, retrieval
-from harness.measures import GROUPED, Measure
+from harness.kinds import KINDS
+from harness.kinds.retrieval import RetrievalKind
+from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.represent import represent
@@ -77,15 +78,12 @@ def embed(
     with clock.phase("load data"):
         data = asked.load()
     model = instructed(model, asked.instructions(data))
-    if isinstance(data, Pairs):
-        parts = pairs.parts(data)
-    elif isinstance(data, Retrieval):
-        parts = retrieval.parts(data)
+    if isinstance(data, Retrieval):
         if data.corpus.parents is not None or data.candidates is not None:
             raise InputError(f"{task} has passages or candidates: this study needs neither")
-    else:
+    elif not isinstance(data, Pairs):
         raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
-    made = represent(encoder, model, parts, store, clock)
+    made = represent(encoder, model, KINDS.create(data.kind).parts(data), store, clock)
     return Subject(asked, data, model.similarity, made.parts, (*data.warnings, *made.warnings))
 
 
@@ -109,7 +107,7 @@ def _collection(
     if not isinstance(data, Retrieval):
         raise InputError(f"{task.spec} is a task of {data.kind}: expected retrieval")
     measure = task.measures(data, measures)[0]
-    if measure.name in GROUPED:
+    if measure.definition("retrieval").grouped:
         raise InputError(
             f"{task.spec} is measured by {measure}, of groups: expected one of queries"
         )
@@ -131,7 +129,7 @@ def distinct(systems: Sequence[str]) -> list[str]:
 
 def per_query(run: Run, data: Retrieval, measure: Measure) -> Float64:
     """A measure of a run, one value a judged query; what lies beyond its cut-off plays no part."""
-    verdict = retrieval.judge(run, data, [measure], seed=0)
+    verdict = RetrievalKind().judge(run, data, [measure])
     return np.asarray(verdict.per_query[str(measure)], np.float64)
 
 

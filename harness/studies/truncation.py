@@ -12,7 +12,8 @@ from harness.arrays import Float32, Float64
 from harness.data import Pairs
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.kinds import pairs, retrieval
+from harness.kinds.pairs import PairsKind
+from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.progress import Progress, silent
 from harness.represent import unit
@@ -115,7 +116,7 @@ def _scores(
     """What the pipeline scores with these vectors."""
     data = subject.data
     if isinstance(data, Pairs):
-        verdict = pairs.judge(vectors, data, measures, seed=0, progress=silent)
+        verdict = PairsKind().judge(vectors, data, measures)
     else:
         documents = Dense(vectors["documents"])
         run = retrieve(
@@ -125,6 +126,6 @@ def _scores(
             exclude_self=subject.task.excludes(data),
             progress=silent,
         )
-        verdict = retrieval.judge(run, data, measures, seed=0)
+        verdict = RetrievalKind().judge(run, data, measures)
     means = {name: score.mean for name, score in verdict.scores.items()}
     return {name: mean for name, mean in means.items() if mean is not None}

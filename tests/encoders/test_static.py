@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from harness.encoders import ENCODERS
-from harness.kinds.pairs import judge, parts
+from harness.kinds.pairs import PairsKind
 from harness.measures import Measure
 from harness.progress import silent
 from harness.sources.pairs import pairs
@@ -112,11 +112,11 @@ def wordllama(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wordllama_meets_the_value_of_its_makers(wordllama):
     """75.86 on STSBenchmark, in the table that the package ships."""
     data = pairs(str(shared("sts-b/test.jsonl")))
-    _, texts = parts(data)["sentences"]
+    _, texts = PairsKind().parts(data)["sentences"]
     made = ENCODERS.create(f"st:{wordllama}").encode(texts, "text")
     assert made.values.dtype == np.float32
     measures = [Measure("cosine_spearman")]
-    found = judge({"sentences": made.values}, data, measures, seed=0, progress=silent)
+    found = PairsKind().judge({"sentences": made.values}, data, measures, seed=0, progress=silent)
     assert found.scores["cosine_spearman"].mean == pytest.approx(0.7586, abs=5e-5)
 
 

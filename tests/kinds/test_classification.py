@@ -6,7 +6,7 @@ import pytest
 from harness.data import Classification, Labelled
 from harness.errors import InputError
 from harness.kinds import Verdict
-from harness.kinds.classification import judge, parts
+from harness.kinds.classification import ClassificationKind
 from harness.measures import Measure
 from harness.measures import probe as probing
 from harness.progress import silent
@@ -20,17 +20,17 @@ DATA = Classification(TRAIN, TEST, samples_per_label=2, experiments=3)
 def judged(data: Classification, *measures: str) -> Verdict:
     vectors = {
         name: np.float32([[float(text)] for text in texts])
-        for name, (_, texts) in parts(data).items()
+        for name, (_, texts) in ClassificationKind().parts(data).items()
     }
     chosen = [Measure.parse(text) for text in measures]
-    return judge(vectors, data, chosen, seed=0, progress=silent)
+    return ClassificationKind().judge(vectors, data, chosen, seed=0, progress=silent)
 
 
 def test_only_training_texts_that_are_drawn_are_encoded():
     """The draws of RandomState(42): rows 0 1 5 2, then 0 1 3 5."""
     train = Labelled([f"{i}" for i in range(6)], list("abaabb"))
     data = Classification(train, TEST, samples_per_label=2, experiments=2)
-    assert parts(data) == {
+    assert ClassificationKind().parts(data) == {
         "training_texts": ("text", ["0", "1", "2", "3", "5"]),
         "test_texts": ("text", TEST.texts),
     }
@@ -68,7 +68,7 @@ def test_vectors_of_drawn_texts_meet_their_own_labels():
     texts = [str(number) for number in (5, -5, 6, -6, 7, -7)]
     train = Labelled(texts, list("pnpnpn"))
     data = Classification(train, Labelled(["-1", "1"], ["n", "p"]), 1, 4)
-    assert len(parts(data)["training_texts"][1]) < 6
+    assert len(ClassificationKind().parts(data)["training_texts"][1]) < 6
     assert judged(data, "accuracy").scores["accuracy"].mean == 1
 
 

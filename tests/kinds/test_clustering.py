@@ -8,7 +8,7 @@ import pytest
 from harness.data import Clustering
 from harness.errors import InputError
 from harness.kinds import Verdict
-from harness.kinds.clustering import judge, parts
+from harness.kinds.clustering import ClusteringKind
 from harness.measures import Measure
 from harness.progress import silent
 
@@ -20,15 +20,15 @@ SIDE = [side for side in ("left", "right") for _ in range(20)]
 
 
 def judged(data: Clustering) -> Verdict:
-    (_, texts) = parts(data)["texts"]
+    (_, texts) = ClusteringKind().parts(data)["texts"]
     vectors = {"texts": np.float32([text.split() for text in texts])}
-    return judge(vectors, data, [Measure("v_measure")], seed=0, progress=silent)
+    return ClusteringKind().judge(vectors, data, [Measure("v_measure")], seed=0, progress=silent)
 
 
 def test_all_texts_are_encoded_or_those_that_are_drawn():
-    assert parts(Clustering(TEXTS, (SIDE,))) == {"texts": ("text", TEXTS)}
+    assert ClusteringKind().parts(Clustering(TEXTS, (SIDE,))) == {"texts": ("text", TEXTS)}
     drawn = Random(42).sample(range(40), 5)
-    assert parts(Clustering(TEXTS, (SIDE,), drawn=5)) == {
+    assert ClusteringKind().parts(Clustering(TEXTS, (SIDE,), drawn=5)) == {
         "texts": ("text", [TEXTS[row] for row in drawn])
     }
 

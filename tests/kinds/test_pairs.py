@@ -7,7 +7,7 @@ from scipy.sparse import csr_matrix
 from harness.data import Pairs
 from harness.errors import InputError
 from harness.kinds import Verdict
-from harness.kinds.pairs import judge, parts
+from harness.kinds.pairs import PairsKind
 from harness.measures import Measure
 from harness.progress import silent
 from harness.vectors import MultiVector, Sparse
@@ -24,7 +24,7 @@ def judged(gold: list[float], *measures: str, vectors=VECTORS, progress=silent) 
     n = len(gold)
     data = Pairs([f"left {i}" for i in range(n)], ["right"] * n, np.float64(gold))
     chosen = [Measure(text) for text in measures]
-    return judge(vectors, data, chosen, seed=0, progress=progress)
+    return PairsKind().judge(vectors, data, chosen, seed=0, progress=progress)
 
 
 def means(verdict: Verdict) -> dict[str, float | None]:
@@ -33,7 +33,7 @@ def means(verdict: Verdict) -> dict[str, float | None]:
 
 def test_both_sides_are_one_part():
     data = Pairs(["a", "b"], ["c", "a"], np.float64([0, 1]))
-    assert parts(data) == {"sentences": ("text", ["a", "b", "c", "a"])}
+    assert PairsKind().parts(data) == {"sentences": ("text", ["a", "b", "c", "a"])}
 
 
 def test_correlations_by_hand():

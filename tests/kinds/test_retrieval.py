@@ -10,7 +10,7 @@ import pytest
 from harness.data import Candidates, Changes, Corpus, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.kinds import Verdict
-from harness.kinds.retrieval import judge, parts
+from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.vectors import Run
 
@@ -30,7 +30,7 @@ DATA = Retrieval(CORPUS, QUERIES, qrels(("q1", "b", 2), ("q1", "c", 1), ("q2", "
 
 
 def judged(data: Retrieval, *measures: str, run: Run = RUN) -> Verdict:
-    return judge(run, data, [Measure.parse(text) for text in measures], seed=0)
+    return RetrievalKind().judge(run, data, [Measure.parse(text) for text in measures], seed=0)
 
 
 def means(verdict: Verdict) -> dict[str, float | None]:
@@ -38,7 +38,7 @@ def means(verdict: Verdict) -> dict[str, float | None]:
 
 
 def test_documents_and_queries_are_encoded_each_in_its_role():
-    assert parts(DATA) == {
+    assert RetrievalKind().parts(DATA) == {
         "documents": ("document", CORPUS.texts),
         "queries": ("query", QUERIES.texts),
     }

@@ -5,7 +5,7 @@ import pytest
 
 from harness.data import Summaries
 from harness.kinds import Verdict
-from harness.kinds.summarization import judge, parts
+from harness.kinds.summarization import SummarizationKind
 from harness.measures import Measure
 from harness.progress import silent
 
@@ -16,15 +16,22 @@ MACHINE = [["3 0", "0.8 0.6", "-2 0", "-4 -3"], ["3 0", "0.8 0.6", "-2 0"]]
 
 def judged(ratings: list[list[float]], *measures: str) -> Verdict:
     data = Summaries(HUMAN, MACHINE, ratings)
-    ((role, texts),) = parts(data).values()
+    ((role, texts),) = SummarizationKind().parts(data).values()
     assert role == "text"
     vectors = {"summaries": np.float32([text.split() for text in texts])}
-    return judge(vectors, data, [Measure.parse(m) for m in measures], seed=0, progress=silent)
+    return SummarizationKind().judge(
+        vectors, data, [Measure.parse(m) for m in measures], seed=0, progress=silent
+    )
 
 
 def test_human_summaries_come_before_those_of_machines():
     data = Summaries(HUMAN, MACHINE, [[1, 2, 3, 4], [1, 2, 3]])
-    assert parts(data)["summaries"][1] == [*HUMAN[0], *HUMAN[1], *MACHINE[0], *MACHINE[1]]
+    assert SummarizationKind().parts(data)["summaries"][1] == [
+        *HUMAN[0],
+        *HUMAN[1],
+        *MACHINE[0],
+        *MACHINE[1],
+    ]
 
 
 def test_scores_by_hand():

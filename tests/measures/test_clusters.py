@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.measures.clusters import set_v_measures, v_measures
+from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
+
+
+def v_measures(*given, **options) -> np.ndarray:
+    """[levels, repetitions]"""
+    return np.array([v_measure(level) for level in cluster_levels(*given, **options)])
+
+
+def set_v_measures(*given, **options) -> np.ndarray:
+    """[sets]"""
+    return v_measure(cluster_sets(*given, **options))
+
 
 # four far corners, ten points in each
 CORNERS = np.float32([[0, 0], [0, 9], [50, 0], [50, 9]])

@@ -15,7 +15,7 @@ import pytest
 
 from harness.data import Changes
 from harness.measures.binary import pair_classification
-from harness.measures.clusters import set_v_measures, v_measures
+from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
 from harness.measures.groups import group_minimum, p_mrr
 from harness.measures.pairs import similarities
 from harness.measures.probe import probe, undersample
@@ -148,9 +148,10 @@ def clustered() -> tuple[Any, Any, dict[str, np.ndarray]]:
     for start, subset in zip((0, 120), SUBSETS, strict=True):
         rows = np.array(random.sample(range(120), k=60)) + start
         levels = [fine[rows] // 2, names(fine[rows])]
-        found[subset] = v_measures(
+        clusterings = cluster_levels(
             vectors[rows], levels, random=random, repetitions=3, sample=200, batch=64
         )
+        found[subset] = np.array([v_measure(level) for level in clusterings])
     return vectors, fine, found
 
 
@@ -185,7 +186,7 @@ def sets() -> tuple[Any, Any, Any, np.ndarray]:
     vectors, gold = blobs(120, 5, 0.9, seed=1)
     gold[40:80] = 0
     groups = np.repeat([0, 1, 2], 40)
-    return vectors, gold, groups, set_v_measures(vectors, names(gold), groups)
+    return vectors, gold, groups, v_measure(cluster_sets(vectors, names(gold), groups))
 
 
 def test_clustering_of_sets_in_numbers():

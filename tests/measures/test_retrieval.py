@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 
 from harness import trec
 from harness.data import Corpus, Qrels, Queries
-from harness.measures import RETRIEVAL, Measure
-from harness.measures.retrieval import find
+from harness.measures import Measure
+from harness.measures.judged import find
 from harness.vectors import Run, ranking
 from tests.shared import shared
 
 Scores = Mapping[str, Mapping[str, float]]  # by query, by document
+RETRIEVAL = ("nDCG", "AP", "RR", "R", "P", "RP", "Success", "Judged")  # at a cut-off
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Case:
 
     def values(self, measure: str) -> np.ndarray:
         parsed = Measure.parse(measure)
-        found = RETRIEVAL[parsed.name](find(self.run, self.qrels), parsed.cutoff)
+        found = parsed.values(find(self.run, self.qrels))
         assert found.dtype == np.float64
         assert found.shape == (len(self.queries),)
         return found
@@ -102,6 +103,14 @@ IDEAL = 3 + 2 / log2(3) + 1 / log2(4)
         ("Judged@3", 2 / 3),
         ("Judged@4", 3 / 4),
         ("Judged@10", 3 / 10),
+        ("Rprec", 1 / 3),  # a, among the first three
+        ("bpref", (1 + 0) / 3),  # d, the only wrong one, stands between a and c
+        ("RBP(p=0.5)", 0.5 * (0.5 + 0.125)),  # a second, c fourth
+        ("RBP(p=0.5)@3", 0.5 * 0.5),
+        # satisfied by a with 7/8 at rank 2, by c with 1/8 at rank 4
+        ("ERR@3", 7 / 8 / 2),
+        ("ERR@10", 7 / 8 / 2 + 1 / 8 * 1 / 8 / 4),
+        ("ERR(top=4)@10", 7 / 16 / 2 + 9 / 16 * 1 / 16 / 4),
     ],
 )
 def test_by_hand(measure, expected):
@@ -209,6 +218,27 @@ def assert_printed(found: Case, expected: Printed) -> None:
     assert wrong == {}
 
 
+@pytest.mark.parametrize("whole_corpus", [True, False])
+@pytest.mark.parametrize(
+    ("output", "run_file", "k"),
+    [
+        ("out.test.aq", "results.test", 1000),
+        ("out.test.aqc", "results.trunc", 1000),
+        ("out.test.aqcM", "results.trunc", 100),
+    ],
+)
+def test_trec_eval_prints_the_same_rprec_and_bpref(output, run_file, k, whole_corpus):
+    lines = shared(f"trec_eval/{output}").read_text("utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.split("\t")] for line in lines]
+    expected = {
+        (name, query): (Measure(name), value)
+        for name, query, value in rows
+        if name in ("Rprec", "bpref")
+    }
+    assert len(expected) == 4 * 2
+    assert_printed(trec_case("qrels.test", run_file, k, whole_corpus=whole_corpus), expected)
+
+
 # per query and mean: 9 cut-offs each of P, recall, ndcg_cut and map_cut, 3 of success, 3 without
 PER_QUERY = 4 * (4 * 9 + 3 + 3)
 
@@ -273,7 +303,7 @@ REFERENCE = {
 def reference(results: Scores, judgments: Scores) -> dict[str, dict[str, float]]:
     """pytrec_eval's values by query and measure; 0 for a query without results."""
     cuts = ",".join(map(str, CUTOFFS))
-    names = {f"{name}.{cuts}" for name in REFERENCE.values()} | {"recip_rank"}
+    names = {f"{name}.{cuts}" for name in REFERENCE.values()} | {"recip_rank", "Rprec", "bpref"}
     kept = {query: dict(row) for query, row in judgments.items() if row}
     evaluator = pytrec_eval.RelevanceEvaluator(kept, names)
     found = evaluator.evaluate({q: dict(row) for q, row in results.items() if row and q in kept})
@@ -291,6 +321,7 @@ def reference(results: Scores, judgments: Scores) -> dict[str, dict[str, float]]
             values[f"RR@{k}"] = first if first * k >= 1 - 1e-9 else 0.0
             hits = values[f"P@{k}"] * k
             values[f"RP@{k}"] = hits / min(k, relevant) if relevant else 0.0
+        values |= {name: raw.get(name, 0.0) for name in ("Rprec", "bpref")}
         expected[query] = values
     return expected
 
@@ -310,7 +341,8 @@ def test_pytrec_eval_agrees(found, judgments, k):
     assert ours.qrels.judged.tolist() == [query in expected for query in run]
     for i, query in enumerate(run):
         for measure, value in expected.get(query, {}).items():
-            if Measure.parse(measure).cutoff <= k:  # a run cut at k knows nothing beyond
+            cutoff = Measure.parse(measure).cutoff or len(IDS)
+            if cutoff <= k:  # a run cut at k knows nothing beyond
                 got = ours.values(measure)[i]
                 assert got == pytest.approx(value, abs=1e-9), (query, measure)
 

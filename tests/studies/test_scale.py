@@ -110,7 +110,7 @@ def test_every_corpus_scores_as_if_it_were_all_there_is(task, model, tmp_path):
     rest = [row for row, id in enumerate(data.corpus.ids) if id not in judged]
     first = np.random.default_rng(5).permutation(rest)[: 60 - 12]
     kept = sorted(judged | {data.corpus.ids[row] for row in first})
-    documents = {id: data.corpus.texts[data.corpus.rows[id]] for id in kept}
+    documents = {id: data.corpus.texts[data.corpus.row(id)] for id in kept}
     queries = dict(zip(data.queries.ids, data.queries.texts, strict=True))
     judgments = [(f"q{i}", f"d{9 * i:03}", 1 + i % 2) for i in range(12)] + [("q0", "gone", 1)]
     alone = beir(tmp_path / "alone", documents, queries, judgments)

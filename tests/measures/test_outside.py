@@ -1,0 +1,90 @@
+"""Measures of ir-measures, by a stand-in that is called as the package is."""
+
+from __future__ import annotations
+
+import sys
+from collections import namedtuple
+from types import SimpleNamespace
+
+import pytest
+
+from harness import score
+from harness.errors import InputError
+from harness.measures import Measure
+
+QRELS = {"q1": {"a": 2, "gone": 1}, "q2": {"b": 1}}
+RESULTS = {"q1": {"b": 3, "a": 3, "c": 1}}
+
+
+class _Parsed:
+    def __init__(self, text: str) -> None:
+        name, _, cutoff = text.partition("@")
+        if name != "Sum":
+            raise NameError(text)
+        self.params = {"cutoff": int(cutoff)} if cutoff else {}
+        self.text = f"Sum @ {cutoff}" if cutoff else "Sum"
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@pytest.fixture
+def package(monkeypatch):
+    """It sums the scores of relevant results, weighted by their gain."""
+    value = namedtuple("value", "query_id value")
+    made = SimpleNamespace(
+        seen=[],
+        parse_measure=_Parsed,
+        Qrel=namedtuple("Qrel", "query_id doc_id relevance"),
+        ScoredDoc=namedtuple("ScoredDoc", "query_id doc_id score"),
+    )
+
+    def iter_calc(measures, qrels, run):
+        made.seen.append((list(qrels), list(run)))
+        if measures[0].params.get("cutoff") == 9:
+            raise RuntimeError("no perl")
+        gains = {(one.query_id, one.doc_id): one.relevance for one in qrels}
+        for query in dict.fromkeys(one.query_id for one in run):
+            own = [one for one in run if one.query_id == query]
+            yield value(query, sum(x.score * gains.get((query, x.doc_id), 0) for x in own))
+
+    made.iter_calc = iter_calc
+    monkeypatch.setitem(sys.modules, "ir_measures", made)
+    return made
+
+
+def test_a_measure_of_ir_measures_is_named_as_that_prints_it(package):
+    parsed = Measure.parse("ir:Sum@5")
+    assert str(parsed) == "ir:Sum@5"
+    assert Measure.parse(str(parsed)) == parsed
+    assert parsed.depth == 1000
+    assert parsed.definition().written == "ir:NAME"
+
+
+def test_it_is_given_the_ranking_and_all_judgments(package):
+    """b before a, since ids descend among equals: 1000 - 1 for a, at rank 2, times 2."""
+    found = score(RESULTS, QRELS, ["ir:Sum"])
+    assert found.per_query()["ir:Sum"].tolist() == [999 * 2, 0]
+    (judgments, results) = package.seen[0]
+    assert [tuple(one) for one in results] == [("0", "1", 1000), ("0", "0", 999), ("0", "2", 998)]
+    assert sorted(tuple(one) for one in judgments) == [("0", "0", 2), ("0", "3", 1), ("1", "1", 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("ir:Gone", "ir:Gone: ir-measures does not know it: Gone"),
+        ("ir:Sum@1001", "ir:Sum@1001: expected a cut-off of at most 1000"),
+        ("ir:Sum@9", "ir:Sum@9: ir-measures cannot compute it: no perl"),
+    ],
+)
+def test_what_it_refuses_is_one_line(package, name, line):
+    with pytest.raises(InputError) as caught:
+        score(RESULTS, QRELS, [name])
+    assert str(caught.value) == line
+
+
+def test_without_the_package_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ir_measures", None)
+    with pytest.raises(InputError, match=r"^ir:NAME needs the package ir-measures: pip install"):
+        Measure.parse("ir:ERR@20")
