@@ -329,7 +329,7 @@ def _notes(one: Record, two: Record) -> tuple[str, ...]:
     """What differs beside the model and may explain a difference."""
     sides = [
         (
-            record.search.full if record.search else "",
+            record.index.full if record.index else "given" if record.depth else "",
             record.rewriting.full if record.rewriting else "none",
         )
         for record in (one, two)

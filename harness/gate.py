@@ -7,7 +7,7 @@ SHA256SUMS, which `sha256sum --check` reads too.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -15,7 +15,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness import compare, disk, phases, records, stats
+from harness import compare, costs, disk, records, stats
 from harness.compare import Difference, IncomparableError, Side
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
@@ -79,7 +79,7 @@ class Policy(_Table):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class TaskVerdict:
     """What became of one task. p: corrected, in the direction of the change. blind: the data could
     hide too large a drop to be let through.
     """
@@ -94,7 +94,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostVerdict:
     """One limit of cost. status: within, exceeded, or cannot tell."""
 
     name: str
@@ -111,8 +111,8 @@ class Gate:
     baseline: str
     candidate: str
     policy: Policy
-    verdicts: tuple[Verdict, ...]
-    costs: tuple[Cost, ...]
+    verdicts: tuple[TaskVerdict, ...]
+    costs: tuple[CostVerdict, ...]
     extra: tuple[str, ...] = ()
 
     @property
@@ -235,7 +235,7 @@ def judge(
         if task not in baseline.tasks:
             raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
     required = baseline.tasks if policy.required is None else policy.required
-    verdicts, found = list[Verdict](), list[Difference]()
+    verdicts, found = list[TaskVerdict](), list[Difference]()
     for done, (task, held) in enumerate(baseline.tasks.items()):
         progress("judge", done, len(baseline.tasks), "tasks")
         given = candidate.tasks.get(task)
@@ -269,21 +269,21 @@ def _measured(
     held: tuple[Path, Record],
     policy: Policy,
     seed: int,
-) -> Difference | Verdict:
+) -> Difference | TaskVerdict:
     """A difference to decide on, or why there is none."""
     allowed = tolerance(task, held[1].main.mean or 0.0, policy)
     if given is None:
-        return Verdict(task, "missing", "required, and not measured", allowed)
+        return TaskVerdict(task, "missing", "required, and not measured", allowed)
     new, old = given[1], held[1]
     if new.main.mean is None:
-        return Verdict(task, "missing", f"{new.main_measure} is not defined", allowed)
+        return TaskVerdict(task, "missing", f"{new.main_measure} is not defined", allowed)
     same_model = new.system.full == old.system.full
     if policy.prompts == "same" and same_model and new.system.prompts != old.system.prompts:
-        return Verdict(task, "not comparable", "the prompts of the same model differ", allowed)
+        return TaskVerdict(task, "not comparable", "the prompts of the same model differ", allowed)
     try:
         return compare.difference(given, held, margin=allowed, seed=seed)
     except IncomparableError as error:
-        return Verdict(task, "not comparable", str(error), allowed)
+        return TaskVerdict(task, "not comparable", str(error), allowed)
 
 
 def tolerance(task: str, baseline: float, policy: Policy) -> float:
@@ -294,14 +294,14 @@ def tolerance(task: str, baseline: float, policy: Policy) -> float:
     return max(absolute, relative * abs(baseline))
 
 
-def decide_all(found: Sequence[Difference], policy: Policy) -> list[Verdict]:
+def decide_all(found: Sequence[Difference], policy: Policy) -> list[TaskVerdict]:
     """The verdicts on the differences of several tasks, their tests corrected together."""
     falls = _corrected([one.fall for one in found], policy.correction)
     rises = _corrected([one.rise for one in found], policy.correction)
     return [_decided(*one, policy) for one in zip(found, falls, rises, strict=True)]
 
 
-def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> Verdict:
+def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> TaskVerdict:
     """The verdict on a difference. fall, rise: corrected one-sided p-values.
 
     A score has changed if its test against a change of no more than the tolerance is below alpha,
@@ -328,7 +328,7 @@ def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> Ver
         why = f"{change}, interval [{found.low:+.4f}, {found.high:+.4f}]: shows {shown}"
         why += f", {limit:.4f} is asked for: measure more queries" if blind else ""
     p = fall if delta < 0 else rise
-    return Verdict(found.task, status, why, allowed, found, p, blind)
+    return TaskVerdict(found.task, status, why, allowed, found, p, blind)
 
 
 def _corrected(p: Sequence[float], how: str) -> list[float]:
@@ -337,56 +337,49 @@ def _corrected(p: Sequence[float], how: str) -> list[float]:
     return stats.holm(p) if how == "holm" else stats.benjamini_hochberg(p)
 
 
-def cost(record: Record) -> Mapping[str, float | None]:
-    """Texts encoded a second, peak memory in MB, milliseconds of search a query, and dimension.
-
-    None for what a record does not tell: texts that came from the store were not encoded.
-    """
-    return {
-        "throughput": phases.texts_per_s(record.phases),
-        "memory": max((phase.peak_mb for phase in record.phases), default=None),
-        "latency": phases.search_ms(record.phases),
-        "dimension": record.system.dimension,
-    }
+LIMITED = {
+    "throughput": "texts_per_s",
+    "memory": "peak_mb",
+    "latency": "search_ms",
+    "dimension": "dim",
+}
+"""Keys of the costs that a policy limits, by the policy's names of them."""
 
 
-def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[Cost, ...]:
-    limits = {name: getattr(policy.cost, name) for name in ("throughput", "memory", "latency")}
-    limits["dimension"] = policy.cost.dimension
+def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[CostVerdict, ...]:
     pairs = [
         (r, candidate.tasks[t][1]) for t, (_, r) in baseline.tasks.items() if t in candidate.tasks
     ]
+    limits = policy.cost.model_dump(include=set(LIMITED))
     return tuple(
         _cost(name, limit, pairs, policy.cost)
-        for name, limit in limits.items()
-        if limit is not None
+        for name in LIMITED
+        if (limit := limits[name]) is not None
     )
 
 
 def _cost(
     name: str, limit: float, pairs: Iterable[tuple[Record, Record]], policy: CostPolicy
-) -> Cost:
-    timed = name != "dimension"
-    if timed and policy.machines == "same":
+) -> CostVerdict:
+    cost = costs.BY_KEY[LIMITED[name]]
+    if cost.varies and policy.machines == "same":
         pairs = [pair for pair in pairs if _machine(pair[0]) == _machine(pair[1])]
         why = "not measured on the same machine"
     else:
         why = "not measured for both"
-    ratios = []
-    for record_old, record_new in pairs:
-        old, new = cost(record_old)[name], cost(record_new)[name]
-        if old and new:
-            ratios.append(new / old)
+    known = [(cost.of(old), cost.of(new)) for old, new in pairs]
+    ratios = [new / old for old, new in known if old and new]
     if not ratios:
-        return Cost(name, limit, None, "cannot tell", why)
-    ratio, noise = median(ratios), policy.noise if timed else 0.0
-    least = name == "throughput"
+        return CostVerdict(name, limit, None, "cannot tell", why)
+    ratio, noise = median(ratios), policy.noise if cost.varies else 0.0
+    least = cost.better == "more"
     exceeded = ratio < limit * (1 - noise) if least else ratio > limit * (1 + noise)
     word = "at least" if least else "at most"
     told = f"{ratio:.2f} x the baseline's, {word} {limit:.2f}"
-    told += f" and {noise:.0%} for noise" if timed else ""
-    return Cost(name, limit, ratio, "exceeded" if exceeded else "within", told)
+    told += f" and {noise:.0%} for noise" if cost.varies else ""
+    return CostVerdict(name, limit, ratio, "exceeded" if exceeded else "within", told)
 
 
-def _machine(record: Record) -> list[object]:
-    return [record.environment.get(key) for key in ("processor", "cpus", "gpus")]
+def _machine(record: Record) -> tuple[object, ...]:
+    machine = record.environment
+    return machine.processor, machine.cpus, tuple(machine.gpus)

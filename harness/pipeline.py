@@ -20,7 +20,7 @@ from harness.kinds import Verdict, classification, clustering, pairs, retrieval,
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.records import Asked, Record, Search, System
+from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
 from harness.represent import represent
 from harness.retrieve import without_own
 from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
@@ -74,14 +74,14 @@ class _Setting:
 class _Outcome:
     """What one system did on a task's data."""
 
-    system: System
+    system: SystemRecord
     verdict: Verdict
     counts: Mapping[str, int | None]
     warnings: Sequence[str]
     spent: Mapping[str, float]
-    search: Search | None = None
-    rewriting: records.Rewriting | None = None
-    run: Run | None = None
+    ranked: Ranked | None = None
+    index: IndexRecord | None = None
+    rewriting: records.RewritingRecord | None = None
 
 
 def evaluate(
@@ -129,14 +129,15 @@ def evaluate(
         opened=opened,
         tuning=lambda split: _tuning(setting, split),
     )
+    object_name = None if isinstance(model, str) else named
     if not isinstance(data, Retrieval):
-        return _recorded(_vectors(named, setting, request), setting)
+        return _recorded(_vectors(named, setting, request), setting, object_name)
     ranked = rank(named, data, request)
     if rewritten and not ranked.rewritten:
         raise InputError(f"{named} has no part that {rewrite} fits: choose another rewriting")
     if latency:
         ranked = _timed(ranked, len(data.queries), latency, setting.clock)
-    return _recorded(_judged(ranked, index, setting, rewritten), setting)
+    return _recorded(_judged(ranked, index, setting, rewritten), setting, object_name)
 
 
 def _named(model: object, opened: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -166,46 +167,45 @@ def evaluate_run(
         raise InputError(
             f"{setting.task.spec} is a task of {data.kind}: a run file ranks documents"
         )
-    with setting.clock.phase("read run"):
+    with setting.clock.phase("load", "run"):
         deep = setting.depth + setting.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
         if setting.exclude_self:
             run = without_own(run, data, data.corpus.ranked)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
-    system = System(
-        spec=name,
-        full=name,
-        fingerprint=digest,
-        makes="run",
-        similarity="given",
-        dimension=None,
-        prompts={},
-    )
-    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), "given", setting), setting)
+    system = SystemRecord(spec=name, full=name, source="run", fingerprint=digest)
+    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
 
 
 def _setting(task: str, measures: Sequence[str], seed: int, progress: Progress) -> _Setting:
     """Load a task's data, and say how it is judged."""
     asked, clock = catalog.task(task), Clock(progress)
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         data = asked.load()
     chosen = asked.measures(data, measures)
     return _Setting(asked, data, chosen, asked.excludes(data), seed, clock)
 
 
 def _judged(
-    ranked: Ranked, index: str, setting: _Setting, rewritten: records.Rewriting | None = None
+    ranked: Ranked,
+    index: str | None,
+    setting: _Setting,
+    rewritten: records.RewritingRecord | None = None,
 ) -> _Outcome:
-    """Judge a ranking."""
+    """Judge a ranking. index: as asked; None of a run that was made elsewhere."""
     data = setting.data
     assert isinstance(data, Retrieval)
-    with setting.clock.phase("score", len(data.queries), "queries"):
+    with setting.clock.phase("score", items=len(data.queries), unit="queries"):
         verdict = retrieval.judge(ranked.run, data, setting.measures, setting.seed)
-    full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
-    search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
+    served = ranked.index
+    if index is not None:  # a plugin's retriever may say nothing of its index
+        served = served or IndexRecord(
+            spec=index, full=str(INDEXES.resolve(index)), exact=False, bytes=ranked.bytes or None
+        )
+        served = served.model_copy(update={"spec": index})
     return _Outcome(
-        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, search, rewritten,
-        ranked.run,
+        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, ranked, served,
+        rewritten,
     )  # fmt: skip
 
 
@@ -273,45 +273,62 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     for row in rows[:WARM]:
         ranked.answer(int(row))
     taken = []
-    with clock.phase("ask one by one", len(rows), "queries"):
+    clock = clock.aside("latency")
+    with clock.phase("search", "one by one", items=len(rows), unit="queries"):
         for done, row in enumerate(rows):
             clock.progress("ask one by one", done, len(rows), "queries")
             begun = time.perf_counter()
             ranked.answer(int(row))
             taken.append(1000 * (time.perf_counter() - begun))
     p50, p95 = np.percentile(taken, (50, 95)).tolist()
-    found = {"p50": p50, "p95": p95, "queries": len(rows)}
-    return replace(ranked, details={**ranked.details, "latency_ms": found})
+    return replace(ranked, latency=LatencyRecord(p50_ms=p50, p95_ms=p95, queries=len(rows)))
 
 
-def _recorded(outcome: _Outcome, setting: _Setting) -> Evaluation:
-    """Everything together as a record."""
-    asked, data, verdict = setting.task, setting.data, outcome.verdict
+def _recorded(outcome: _Outcome, setting: _Setting, object_name: str | None = None) -> Evaluation:
+    """Everything together as a record. object_name: of a model that was handed over, which is no
+    spec even where it reads like one.
+    """
+    if object_name is not None:
+        said = {"source": "object", "full": f"own:{object_name}"}
+        outcome = replace(outcome, system=outcome.system.model_copy(update=said))
+    data, verdict, ranked = setting.data, outcome.verdict, outcome.ranked
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
-    task = Asked(
+    task, index = _task_record(setting), outcome.index
+    depth = setting.depth if ranked else None
+    searched = (index.full if index else "given", setting.depth) if ranked else None
+    record = Record(
+        id=records.identity(outcome.system, task, searched, outcome.rewriting, names),
+        created=records.stamp(),
+        system=outcome.system,
+        task=task,
+        depth=depth,
+        index=index,
+        rewriting=outcome.rewriting,
+        parts=list(ranked.parts) if ranked else [],
+        weights=list(ranked.weights) if ranked else [],
+        candidates=ranked is not None and ranked.candidates,
+        latency=ranked.latency if ranked else None,
+        main_measure=names[0],
+        scores=verdict.scores,
+        counts={**outcome.counts, **verdict.counts},
+        usage=dict(outcome.spent),
+        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
+        phases=setting.clock.phases,
+        bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
+        environment=records.environment(),
+    )
+    return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
+
+
+def _task_record(setting: _Setting) -> TaskRecord:
+    asked, data = setting.task, setting.data
+    return TaskRecord(
         spec=asked.spec,
         source=str(asked.source),
         kind=data.kind,
         family=asked.definition.family or data.kind,
         fingerprint=data.fingerprint(),
         exclude_self=setting.exclude_self,
-        licence=asked.definition.licence or data.origin.licence or "not stated",
+        license=asked.definition.licence or data.origin.licence or "not stated",
         reference=asked.definition.reference or data.origin.reference,
     )
-    record = Record(
-        id=records.identity(outcome.system, task, outcome.search, outcome.rewriting, names),
-        created=records.stamp(),
-        system=outcome.system,
-        task=task,
-        search=outcome.search,
-        rewriting=outcome.rewriting,
-        main_measure=names[0],
-        scores=verdict.scores,
-        counts={**outcome.counts, **verdict.counts},
-        spent=dict(outcome.spent),
-        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
-        phases=setting.clock.phases,
-        bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
-        environment=records.environment(),
-    )
-    return Evaluation(record, verdict.per_query, data, outcome.run)

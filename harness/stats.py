@@ -20,6 +20,31 @@ PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its 95 % interval; None for what is not defined.
+
+    Attributes:
+        mean: The mean over what was scored, or a correlation.
+        low: Lower end of the interval.
+        high: Upper end.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
+
+
+def estimate(mean: float, low: float, high: float) -> Estimate:
+    """Return an estimate of plain floats, None in place of NaN."""
+    return Estimate(*(None if np.isnan(value) else float(value) for value in (mean, low, high)))
+
+
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
     """Percentile bootstrap interval of each row's mean (Efron and Tibshirani 1993, ch. 13).
 

@@ -25,7 +25,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.cli.evaluate import DEFAULT_TASKS, end, measured
+from harness.cli.evaluate import DEFAULT_TASKS, Done, Failed, end, measured
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
@@ -108,41 +108,39 @@ def leaderboard(
 
     Example: harness leaderboard -m bm25 -m minilm@int8 -m rrf:bm25+minilm -t core
     """
+    from harness import board as boards
+    from harness.report import leaderboard as report
+    from harness.report import page
+    from harness.standings import standings
+
     check_format(style)
     load_plugins(plugin)
     if task and not model:
         raise InputError("--task is what --model is measured on: name a model too")
-    done, failed = (
-        measured(
+    done, failed = list[Done](), list[Failed]()
+    if model:
+        done, failed = measured(
             model, task or DEFAULT_TASKS, latency=latency, seed=seed, store=open_store(cache),
             out=out, quiet=quiet,
-        )
-        if model
-        else ([], [])
-    )  # fmt: skip
-    if model:
-        paths = [*(paths or []), *(path for path, _ in done)]
-        if not paths:
-            end(done, failed)
-    from harness import board as boards
-    from harness.report import leaderboard as report
-    from harness.report import page
-
-    named = _json(families) if families else None
+        )  # fmt: skip
+    paths = [*(paths or []), *(path for path, _ in done)]
+    if model and not paths:
+        end(done, failed)
+    named = _json(families)
     with terminal.showing("leaderboard", quiet) as progress:
-        found = boards.load(
+        board = boards.load(
             paths or [RECORDS], subsets=subset or (), families=named, strict=not loose,
             progress=progress,
         )  # fmt: skip
-        standings = boards.standings(
-            found, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
+        standing = standings(
+            board, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
             progress=progress,
         )  # fmt: skip
         if html is not None:
             size = page.write(
-                found, standings, html, texts=_texts, figures=figure or (), progress=progress
+                board, standing, html, texts=_texts, figures=figure or (), progress=progress
             )
-    tables = report.page(found, standings, details=refused, most=rows)
+    tables = report.page(board, standing, details=refused, most=rows)
     show_tables(tables, "json" if as_json else style)
     if html is not None:
         say(f"written: {html} ({size / 1e6:,.1f} MB)")
@@ -166,7 +164,10 @@ def _texts(task: str) -> Mapping[str, str]:
     return dict(zip(data.queries.ids, data.queries.texts, strict=True))
 
 
-def _json(path: Path) -> dict[str, str]:
+def _json(path: Path | None) -> dict[str, str] | None:
+    """The families of MTEB's tasks that a file names, if there is one."""
+    if path is None:
+        return None
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -285,7 +286,7 @@ def _evaluated(
     for task, (_, record) in held.tasks.items():
         with terminal.showing(f"{model} on {task}", quiet) as progress:
             found = evaluate(
-                model, record.task.spec, record.search.spec if record.search else "exact",
+                model, record.task.spec, record.index.spec if record.index else "exact",
                 rewrite=record.rewriting.spec if record.rewriting else "none",
                 measures=list(record.scores), store=store, seed=seed, opened=opened,
                 progress=progress,

@@ -347,7 +347,7 @@ def page(
     from harness.disk import slug
     from harness.report import pages
 
-    about |= {"created": records.stamp(), "environment": records.environment()}
+    about |= {"created": records.stamp(), "environment": records.environment().model_dump()}
     written = pages.save(out / slug(name), study, about, tables, figure)
     show_tables(tables, style)
     for path in written:

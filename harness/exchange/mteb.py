@@ -210,7 +210,8 @@ def result(record: Record) -> Result:
     the revision of the mteb that is installed. The data of any other task is named by its content:
     revision "sha256-...", language not determined.
     """
-    if record.main.mean is None:
+    main = record.main.mean
+    if main is None:
         raise InputError(f"{record.system.spec} on {record.task.spec}: no score to export")
     spec = parse(record.task.source)
     params = dict(spec.params)
@@ -231,7 +232,7 @@ def result(record: Record) -> Result:
         task=task,
         revision=revision,
         version=None,  # mteb did not measure this
-        parts=(Part(split, subset, tuple(languages), record.main.mean, scores),),
+        parts=(Part(split, subset, tuple(languages), main, scores),),
         seconds=sum(phase.wall_s for phase in record.phases),
         date=created.astimezone(UTC).timestamp(),
     )
@@ -271,7 +272,7 @@ def save(record: Record, folder: Path) -> Path:
     found = result(record)
     spec = parse(record.system.full)
     target = spec.target or ""
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", target)
+    on_hub = record.system.source == "registry" and re.fullmatch(r"[\w.-]+/[\w.-]+", target)
     called = target if on_hub else f"retrieval-harness/{disk.slug(record.system.spec)}"
     digest = json.dumps(
         [record.system.full, record.system.fingerprint, record.system.prompts], sort_keys=True
@@ -287,7 +288,7 @@ def save(record: Record, folder: Path) -> Path:
         "n_parameters": None,
         "memory_usage_mb": None,
         "max_tokens": None,
-        "embed_dim": record.system.dimension,
+        "embed_dim": record.system.dim,
         "license": None,
         "open_weights": None,
         "public_training_code": None,

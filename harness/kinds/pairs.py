@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import records, stats
+from harness import stats
 from harness.arrays import Float32, Float64
 from harness.data import Pairs
 from harness.errors import InputError
@@ -16,7 +16,7 @@ from harness.measures import Measure
 from harness.measures.binary import pair_classification
 from harness.measures.pairs import INSTEAD, correlation, similarities, token_similarities
 from harness.progress import Progress
-from harness.records import Score
+from harness.stats import Estimate
 from harness.vectors import MultiVector, Sparse
 
 Vectors = Float32 | Sparse | MultiVector
@@ -58,7 +58,7 @@ def judge(
     if wanted:
         found = pair_classification(values, data.gold)
         ends = stats.bootstrap_separation(values, data.gold, wanted, seed, progress=progress)
-        scores |= {name: records.score(found[name], *ends[name]) for name in wanted}
+        scores |= {name: stats.estimate(found[name], *ends[name]) for name in wanted}
     scores = {name: scores[name] for name in known}
     notes = [f"{name} is not defined: constant" for name, s in scores.items() if s.mean is None]
     if lost := [name for name in names if name not in known]:
@@ -86,8 +86,8 @@ def _named(name: str, values: Mapping[str, Float64]) -> str:
     return f"{other}_{rest}" if other in values else name
 
 
-def _correlation(name: str, values: Mapping[str, Float64], gold: Float64, seed: int) -> Score:
+def _correlation(name: str, values: Mapping[str, Float64], gold: Float64, seed: int) -> Estimate:
     similarity, kind = name.split("_")
     x = values[similarity]
     interval = stats.bootstrap_correlation(kind, x, gold, seed)
-    return records.score(float(correlation(kind, x, gold)), *interval)
+    return stats.estimate(float(correlation(kind, x, gold)), *interval)

@@ -160,7 +160,7 @@ def study(
     for model in models:
         resolve(model)  # a wrong name is said before any is searched with
     clock = Clock(progress)
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         asked, data, chosen = collection(task, measure)
     documents, scored = len(data.corpus.ranked), int(data.qrels.judged.sum())
     whole = documents <= WHOLE and documents * scored <= PAIRS
@@ -178,7 +178,7 @@ def study(
         notes += ranked.warnings
         values = per_query(ranked.run, data, chosen)
         run = Run(ranked.run.docs[:, :depth], ranked.run.scores[:, :depth])
-        with clock.phase(f"cut off {model}"):
+        with clock.phase("score", model):
             systems.append(_system(model, run, data, values, seed))
     return Cutoff(
         task,

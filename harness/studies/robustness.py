@@ -174,7 +174,7 @@ def study(
     """
     _refuse(models, perturbations, severities, draws)
     clock = Clock(progress)
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         asked, data, measure = collection(task)
     names, notes = list(dict.fromkeys(perturbations or KNOWN)), [*data.warnings]
     if COPIES in names and (data.corpus.parents is not None or data.candidates is not None):
