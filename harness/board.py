@@ -110,7 +110,8 @@ class Board:
         sizes = [
             after / before
             for entry, exact in pairs
-            if (before := exact.cost["index_bytes"]) and (after := entry.cost["index_bytes"])
+            if (before := exact.cost.get("index_bytes"))
+            and (after := entry.cost.get("index_bytes"))
         ]
         if not changes:
             return None

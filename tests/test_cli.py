@@ -264,7 +264,7 @@ def test_plugins_register_encoders_and_tasks(run, tmp_path):
     (record,) = done.json
     assert record["system"]["full"] == "mine,dim=256,salt=9"
     assert record["main_measure"] == "P@1"
-    assert record["task"]["licence"] == "mine"
+    assert record["task"]["license"] == "mine"
     assert done.err == ""
 
 

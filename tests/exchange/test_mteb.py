@@ -13,6 +13,7 @@ from harness.errors import InputError
 from harness.exchange import mteb
 from harness.pipeline import evaluate
 from harness.records import Record
+from harness.stats import Estimate
 from tests.shared import shared
 
 PART = {"main_score": 0.5, "ndcg_at_10": 0.5, "hf_subset": "default", "languages": ["eng-Latn"]}
@@ -174,7 +175,7 @@ def test_names_of_folders_cannot_leave_the_folder(tmp_path):
 
 
 def test_nothing_to_export(tmp_path):
-    undefined = {"R@2": records.Score(mean=None, low=None, high=None)}
+    undefined = {"R@2": Estimate(mean=None, low=None, high=None)}
     with pytest.raises(InputError, match=r"hashing,dim=64 on limit.*: no score to export"):
         mteb.save(real().model_copy(update={"scores": undefined}), tmp_path)
 
