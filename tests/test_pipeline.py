@@ -280,7 +280,7 @@ def test_labelled_texts_are_judged_as_their_kind(tmp_path, kind, main, counts):
     assert (record.task.kind, record.task.family, record.main_measure) == (kind, kind, main)
     assert record.main.mean == pytest.approx(1)
     assert {name: record.counts[name] for name in counts} == counts
-    assert (record.search, found.run) == (None, None)
+    assert (record.depth, record.index, found.run) == (None, None, None)
     assert records.Record.model_validate_json(record.model_dump_json()) == record
     with pytest.raises(InputError) as error:
         evaluate("bm25", f"{kind}:{tmp_path}")
@@ -353,7 +353,7 @@ def test_correlations_worked_out_by_hand(tmp_path):
         "cosine_pearson": pytest.approx(np.corrcoef([1, 0.5, 0], [5, 4, 0])[0, 1]),
     }
     assert found.run is None
-    assert found.record.depth is record.index is None
+    assert found.record.depth is found.record.index is None
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from harness.compare import side
 from harness.errors import InputError
 from harness.gate import Policy, judge
 from harness.pipeline import evaluate, evaluate_run
-from harness.records import Record
+from harness.records import PartRecord, Record
 from harness.store import Store
 
 WRITTEN = Path(__file__).parent / "schema1"
@@ -45,13 +45,20 @@ def new(name: str, store: Store) -> Record:
     return evaluate(SYSTEMS[name], TASK, measures=["R@2"], latency=3, store=store).record
 
 
+def without_counts(part: PartRecord) -> PartRecord:
+    """A part without what differs from run to run, and how its index was asked for, which was not
+    written.
+    """
+    index = part.index and part.index.model_copy(update={"spec": ""})
+    return part.model_copy(update={"counts": {}, "index": index})
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_an_old_record_says_what_a_new_one_of_the_same_evaluation_says(name, store):
     before, after = old(name), new(name, store)
     kept = set(Record.model_fields) - MEASURED - {"parts"}
     assert before.model_dump(include=kept) == after.model_dump(include=kept)
-    parts = [[part.model_copy(update={"counts": {}}) for part in r.parts] for r in (before, after)]
-    assert parts[0] == parts[1]
+    assert list(map(without_counts, before.parts)) == list(map(without_counts, after.parts))
     assert set(before.counts) == set(after.counts)
     assert before.latency.queries == after.latency.queries == 3
     assert (before.name, before.exact, before.subject) == (after.name, after.exact, after.subject)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.board import of_entries, standings
+from harness.board import of_entries
 from harness.errors import HarnessError, InputError
 from harness.pipeline import evaluate
 from harness.records import save
