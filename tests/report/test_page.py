@@ -18,6 +18,7 @@ from harness.pipeline import evaluate
 from harness.records import save
 from harness.report import page
 from harness.report.page.content import _most_apart, pack
+from harness.standings import standings
 from tests.report.boards import HOSTILE, entry, small
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
