@@ -231,10 +231,7 @@ def judge(
 
     Raises InputError where the policy names unknown tasks, or nothing is left to judge.
     """
-    for task in {**dict.fromkeys(policy.required or ()), **policy.tasks}:
-        if task not in baseline.tasks:
-            raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
-    required = baseline.tasks if policy.required is None else policy.required
+    required = _required(baseline, policy)
     verdicts, found = list[TaskVerdict](), list[Difference]()
     for done, (task, held) in enumerate(baseline.tasks.items()):
         progress("judge", done, len(baseline.tasks), "tasks")
@@ -261,6 +258,14 @@ def judge(
         _costs(baseline, candidate, policy),
         tuple(task for task in candidate.tasks if task not in baseline.tasks),
     )
+
+
+def _required(baseline: Side, policy: Policy) -> list[str]:
+    """The tasks that must be measured. Raises InputError where the policy names unknown ones."""
+    for task in {**dict.fromkeys(policy.required or ()), **policy.tasks}:
+        if task not in baseline.tasks:
+            raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
+    return [*baseline.tasks] if policy.required is None else policy.required
 
 
 def _measured(

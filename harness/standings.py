@@ -93,24 +93,36 @@ def standings(
     pairs = aggregate.pairwise(scores, progress)
     ranking = _ranking(scores, means.points if order == "borda" else scores, means)
     full = np.ix_(ranking.full, ranking.full)
-    groups = _groups((aggregate.normal_p(means.drawn) if fixed else pairs.p)[full], alpha)
+    p = (aggregate.normal_p(means.drawn) if fixed else pairs.p)[full]
     held = None if fixed else aggregate.stability(ranking.totals, ranking.each @ counts.T)
     consensus = aggregate.kemeny(pairs.margin[full])
-    rows = [_unranked(board.systems[i], i, means) for i in ranking.lines]
-    for at, place in enumerate(ranking.places):
-        kemeny = 1 + consensus.order.index(at)
-        rows[at] = replace(rows[at], rank=int(place), kemeny=kemeny, groups=tuple(groups[at]))
-        rows[at] = rows[at] if held is None else _steady(rows[at], held, at)
-    behind = len(rows) - len(ranking.full)
     return Standings(
-        rows=tuple(rows),
+        rows=_rows(board.systems, means, ranking, consensus.order, _groups(p, alpha), held=held),
         order=order,
         tasks=tasks,
         families=families,
         wins=pairs.wins[np.ix_(ranking.lines, ranking.lines)],
         kemeny_exact=consensus.exact,
-        notes=tuple(_notes(scores, behind, len(moved), fixed=fixed, alpha=alpha)),
+        notes=tuple(_notes(scores, len(moved), fixed=fixed, alpha=alpha)),
     )
+
+
+def _rows(
+    systems: Sequence[str],
+    means: _Means,
+    ranking: _Ranking,
+    consensus: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    *,
+    held: aggregate.Stability | None,
+) -> tuple[Standing, ...]:
+    """The systems in order. consensus, groups, held: of those that have all tasks."""
+    rows = [_unranked(systems[i], i, means) for i in ranking.lines]
+    for at, place in enumerate(ranking.places):
+        kemeny = 1 + consensus.index(at)
+        rows[at] = replace(rows[at], rank=int(place), kemeny=kemeny, groups=tuple(groups[at]))
+        rows[at] = rows[at] if held is None else _steady(rows[at], held, at)
+    return tuple(rows)
 
 
 def _moved(board: Board, tasks: Sequence[str], seed: int) -> dict[int, Float64]:
@@ -296,9 +308,10 @@ def _per_query(entry: BoardEntry) -> tuple[str, Float64] | None:
     return ids.hexdigest(), values
 
 
-def _notes(scores: Float64, behind: int, moved: int, *, fixed: bool, alpha: float) -> list[str]:
+def _notes(scores: Float64, moved: int, *, fixed: bool, alpha: float) -> list[str]:
     """How standings were computed."""
     tasks, common = scores.shape[1], int((~np.isnan(scores)).all(axis=0).sum())
+    behind = int(np.isnan(scores).any(axis=1).sum())
     test = "Student's paired t-test over tasks"
     notes = []
     if fixed:

@@ -29,10 +29,13 @@ from harness.cli.evaluate import DEFAULT_TASKS, Done, Failed, end, measured
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from harness.board import Board
     from harness.compare import Side
     from harness.gate import Gate
+    from harness.progress import Progress
+    from harness.standings import Standings
 
 RECORDS = Path("results")
 
@@ -108,11 +111,6 @@ def leaderboard(
 
     Example: harness leaderboard -m bm25 -m minilm@int8 -m rrf:bm25+minilm -t core
     """
-    from harness import board as boards
-    from harness.report import leaderboard as report
-    from harness.report import page
-    from harness.standings import standings
-
     check_format(style)
     load_plugins(plugin)
     if task and not model:
@@ -126,25 +124,36 @@ def leaderboard(
     paths = [*(paths or []), *(path for path, _ in done)]
     if model and not paths:
         end(done, failed)
+    from harness.board import load
+    from harness.report import leaderboard as report
+    from harness.standings import standings
+
     named = _json(families)
     with terminal.showing("leaderboard", quiet) as progress:
-        board = boards.load(
+        board = load(
             paths or [RECORDS], subsets=subset or (), families=named, strict=not loose,
             progress=progress,
         )  # fmt: skip
-        standing = standings(
+        ranked = standings(
             board, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
             progress=progress,
         )  # fmt: skip
-        if html is not None:
-            size = page.write(
-                board, standing, html, texts=_texts, figures=figure or (), progress=progress
-            )
-    tables = report.page(board, standing, details=refused, most=rows)
+        said = html and _html(board, ranked, html, figure or (), progress)
+    tables = report.page(board, ranked, details=refused, most=rows)
     show_tables(tables, "json" if as_json else style)
-    if html is not None:
-        say(f"written: {html} ({size / 1e6:,.1f} MB)")
+    if said:
+        say(said)
     end(done, failed)
+
+
+def _html(
+    board: Board, ranked: Standings, path: Path, figures: Sequence[Path], progress: Progress
+) -> str:
+    """Write the page for the browser; returns what to say of it."""
+    from harness.report import page
+
+    size = page.write(board, ranked, path, texts=_texts, figures=figures, progress=progress)
+    return f"written: {path} ({size / 1e6:,.1f} MB)"
 
 
 def _texts(task: str) -> Mapping[str, str]:

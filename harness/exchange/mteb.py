@@ -279,7 +279,24 @@ def save(record: Record, folder: Path) -> Path:
     )
     revision = hashlib.sha256(digest.encode()).hexdigest()[:40]
     parent = folder / "results" / called.replace("/", "__") / revision
-    meta: dict[str, Any] = {
+    path = parent / f"{disk.slug(found.task)}.json"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        disk.write_whole(
+            parent / META, json.dumps(_meta(record, called, revision), indent=2).encode()
+        )
+        text = json.dumps(written(found), indent=2, allow_nan=False)
+        disk.write_whole(path, text.encode())
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
+        ) from error
+    return path
+
+
+def _meta(record: Record, called: str, revision: str) -> dict[str, Any]:
+    """The value of a model's metadata file; None for what a record does not tell."""
+    return {
         "name": called,
         "revision": revision,
         "release_date": None,
@@ -298,14 +315,3 @@ def save(record: Record, folder: Path) -> Path:
         "use_instructions": any(record.system.prompts.values()),
         "training_datasets": None,
     }
-    path = parent / f"{disk.slug(found.task)}.json"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        disk.write_whole(parent / META, json.dumps(meta, indent=2).encode())
-        text = json.dumps(written(found), indent=2, allow_nan=False)
-        disk.write_whole(path, text.encode())
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
-        ) from error
-    return path

@@ -67,12 +67,7 @@ def content(
             {"title": c.title[0].upper() + c.title[1:], "less": c.better == "less"} for c in costs
         ],
     }
-    notes = [*standings.notes, *board.notes]
-    if board.older:
-        notes.append(f"{board.older:,} older records are replaced by newer ones.")
-    notes += [f"Not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
-    if len(board.refused) > REFUSED:
-        notes.append(f"{len(board.refused) - REFUSED:,} more files are not used.")
+    notes = _notes(board, standings)
     room -= _bytes([whole, notes]) + SPARE
     queries, told = _within(_queries(board, order, texts, progress), room // 2)
     details, read = _within(_records(board, order, folder, progress), room - _bytes(queries))
@@ -83,6 +78,17 @@ def content(
             f"No room for all records: {len(details):,} are here, the files hold the rest."
         )
     return {**whole, "queries": queries, "records": details, "notes": notes}
+
+
+def _notes(board: Board, standings: Standings) -> list[str]:
+    """How the standings were computed, and what became of the files."""
+    notes = [*standings.notes, *board.notes]
+    if board.older:
+        notes.append(f"{board.older:,} older records are replaced by newer ones.")
+    notes += [f"Not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
+    if len(board.refused) > REFUSED:
+        notes.append(f"{len(board.refused) - REFUSED:,} more files are not used.")
+    return notes
 
 
 def _systems(board: Board, standings: Standings, costs: Sequence[Cost]) -> list[dict[str, Any]]:
