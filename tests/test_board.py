@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -90,6 +91,34 @@ def test_an_index_stands_beside_the_exact_one():
     assert found.beside_exact("m @ int8") == (pytest.approx(-0.05), pytest.approx(0.375))
     assert found.beside_exact("m") is None
     assert found.beside_exact("n @ int8") is None
+
+
+def test_siblings_are_known_by_what_they_are_not_by_their_names():
+    """A system of several parts, one of them searched by an index that is not exact; another
+    measure, and another model, are no siblings.
+    """
+    spec = "rrf:bm25+[hashing,dim=57]"
+    exact, other = real(spec).record, evaluate(spec, TASK, "int8", measures=["R@2", "nDCG@10"])
+    assert exact.exact
+    assert not other.record.exact
+    renamed = other.record.system.model_copy(update={"spec": "another name"})
+    entries = [
+        board.of_record(one)
+        for one in (
+            exact,
+            other.record.model_copy(update={"system": renamed}),
+            real("bm25").record.model_copy(update={"index": other.record.index}),
+        )
+    ]
+    found = of_entries([replace(entry, score=0.1 * at) for at, entry in enumerate(entries)])
+    assert found.beside_exact("another name @ int8") == (
+        pytest.approx(0.1),
+        pytest.approx(other.record.index.bytes / exact.index.bytes),
+    )
+    assert found.beside_exact("bm25 @ int8") is None
+    assert exact.subject != real("bm25").record.subject
+    again = exact.model_copy(update={"main_measure": "nDCG@10"})
+    assert again.subject != exact.subject
 
 
 def test_a_cost_is_found_in_every_part_of_a_system():
