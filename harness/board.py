@@ -134,10 +134,18 @@ def load(
 ) -> Board:
     """Read records of ours and results of mteb from files, folders and glob patterns.
 
-    subsets: of mteb's tasks, that count (en); all without any. families: by mteb's task, in place
-    of what its scores tell. strict: data of another revision has its own column; otherwise mteb's
-    revisions share one, as on its leaderboard. A file that is broken, foreign or too large is
-    refused and stops nothing. Raises InputError where a path names nothing or no file is of use.
+    A file that is broken, foreign or too large is refused and stops nothing.
+
+    Args:
+        paths: Files, folders, glob patterns.
+        subsets: Of mteb's tasks, those that count (en); all without any.
+        families: By mteb's task, in place of what its scores tell.
+        strict: Give data of another revision its own column; otherwise mteb's revisions share one,
+            as on its leaderboard.
+        progress: Hears of each file.
+
+    Raises:
+        InputError: Where a path names nothing, or no file is of use.
     """
     files = _files(paths)
     found: list[BoardEntry] = []
@@ -171,7 +179,13 @@ def of_entries(
     refused: Iterable[tuple[Path, str]] = (),
     notes: Iterable[str] = (),
 ) -> Board:
-    """A board of entries: the newest of each system, task and conditions counts."""
+    """Make a board of entries; the newest of each system, task and conditions counts.
+
+    Args:
+        entries: In any order.
+        refused: Files that were left out, with the reason.
+        notes: What a reader has to know, a sentence each.
+    """
     entries = list(entries)
     newest: dict[tuple[str, str, str], BoardEntry] = {}
     for entry in sorted(entries, key=lambda e: (e.created, str(e.path or ""))):
@@ -240,7 +254,7 @@ def _json(file: Path) -> Any:
 
 
 def of_record(record: Record, path: Path | None = None) -> BoardEntry:
-    """One of our records as an entry."""
+    """Return one of our records as an entry. path: of its file."""
     main = record.main
     return BoardEntry(
         system=record.name,

@@ -126,9 +126,10 @@ class PairComparison:
 
 
 def side(paths: Sequence[Path]) -> Side:
-    """The records of one system: of each task the newest.
+    """Read the records of one system, of each task the newest.
 
-    Raises InputError where there is none, or more than one system.
+    Raises:
+        InputError: Where there is none, or more than one system.
     """
     found = sorted(records.load_all(paths), key=lambda pair: pair[1].created)
     names = sorted({record.name for _, record in found})
@@ -142,9 +143,16 @@ def side(paths: Sequence[Path]) -> Side:
 
 
 def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> PairComparison:
-    """Compare two systems on the tasks that both have. seed: of tests and intervals.
+    """Compare two systems on the tasks that both have.
 
-    Raises InputError where they share no task, or a file belongs to another record.
+    Args:
+        a: One system.
+        b: The other.
+        seed: Of tests and intervals.
+        progress: Hears of each task.
+
+    Raises:
+        InputError: Where they share no task, or a file belongs to another record.
     """
     shared = [task for task in a.tasks if task in b.tasks]
     if not shared:
@@ -170,7 +178,11 @@ def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> 
 
 
 def refuse_incomparable(a: Record, b: Record) -> None:
-    """Raises IncomparableError unless two records ask the same question of the same data."""
+    """Refuse two records that do not ask the same question of the same data.
+
+    Raises:
+        IncomparableError: Saying what differs.
+    """
     x, y = a.task, b.task
     parts = sorted({*x.fingerprint, *y.fingerprint})
     changed = [part for part in parts if x.fingerprint.get(part) != y.fingerprint.get(part)]
@@ -199,9 +211,16 @@ def _defined(record: Record, which: str) -> float:
 def difference(
     a: tuple[Path, Record], b: tuple[Path, Record], *, margin: float = 0.0, seed: int = 0
 ) -> Difference:
-    """A's record against B's of the same task. margin: what counts as no change.
+    """Compare A's record with B's of the same task.
 
-    Raises IncomparableError, saying why not.
+    Args:
+        a: A record with the path of its file.
+        b: The other's.
+        margin: What counts as no change.
+        seed: Of tests and intervals.
+
+    Raises:
+        IncomparableError: Saying why they are not compared.
     """
     (path_a, one), (path_b, two) = a, b
     refuse_incomparable(one, two)

@@ -6,18 +6,16 @@ SHA256SUMS, which `sha256sum --check` reads too.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal, get_args
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import Literal, get_args
 
 from harness import compare, costs, disk, records, stats
 from harness.compare import Difference, IncomparableError, Side
 from harness.errors import HarnessError, InputError, reason
+from harness.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record
 from harness.spec import unknown
@@ -25,57 +23,6 @@ from harness.spec import unknown
 SUMS = "SHA256SUMS"
 Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]
 FAILED: tuple[Status, ...] = ("regressed", "missing")
-
-Share = Annotated[float, Field(ge=0, le=1)]
-Ratio = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class TaskPolicy(_Table):
-    """What one task may lose, where that differs from the others."""
-
-    absolute: Amount | None = None
-    relative: Share | None = None
-    detectable: Amount | None = None
-
-
-class CostPolicy(_Table):
-    """Candidate over baseline, each the median over tasks: throughput at least, the others at most.
-
-    noise: what a measured ratio may be beyond its limit, because no two runs take equally long; a
-    dimension has none. machines: whether times of different machines are compared.
-    """
-
-    throughput: Ratio | None = None
-    memory: Ratio | None = None
-    latency: Ratio | None = None
-    dimension: Ratio | None = None
-    noise: Share = 0.1
-    machines: Literal["same", "any"] = "same"
-
-
-class Policy(_Table):
-    """What counts as a regression.
-
-    A score may fall by the larger of `absolute` and `relative` times the baseline's. alpha: of the
-    one-sided tests of a larger fall, corrected over tasks. detectable: the largest true drop that a
-    task may be too small to show (with power 0.8) and still pass. required: tasks that must be
-    measured, by default all of the baseline. prompts: whether the same model may come with others.
-    """
-
-    absolute: Amount = 0.01
-    relative: Share = 0.0
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    correction: Literal["holm", "benjamini-hochberg", "none"] = "holm"
-    detectable: Amount = 0.1
-    prompts: Literal["same", "any"] = "same"
-    required: list[str] | None = None
-    cost: CostPolicy = CostPolicy()
-    tasks: dict[str, TaskPolicy] = {}
 
 
 @dataclass(frozen=True)
@@ -126,29 +73,18 @@ class Gate:
         return 2 if blind or "not comparable" in statuses or "cannot tell" in costs else 0
 
 
-def read_policy(path: Path) -> Policy:
-    """A policy from a TOML file. Raises InputError naming the key and what was expected."""
-    try:
-        return Policy.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        *above, key = first["loc"]
-        if first["type"] == "extra_forbidden":
-            models: dict[str, type[BaseModel]] = {"cost": CostPolicy, "tasks": TaskPolicy}
-            model = models[str(above[0])] if above else Policy
-            raise InputError(f"{path}: {unknown('key', str(key), model.model_fields)}") from None
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None
-
-
 def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> list[Path]:
     """Copy one system's records, the newest of each task, as a baseline; returns the records.
 
-    replace: take the place of a baseline that is there. Raises InputError for records that no
-    candidate could be held to (of several systems, without a score or without its values), and
-    HarnessError where the folder cannot be written.
+    Args:
+        paths: Files and folders of records.
+        folder: Of the baseline.
+        replace: Take the place of a baseline that is there.
+
+    Raises:
+        InputError: For records that no candidate could be held to: of several systems, without a
+            score or without its values.
+        HarnessError: Where the folder cannot be written.
     """
     chosen = compare.side(paths)
     files: dict[str, bytes] = {}
@@ -187,7 +123,11 @@ def _clear(folder: Path, replace: bool) -> None:
 
 
 def thaw(folder: Path) -> Side:
-    """Read a baseline. Raises InputError where a file was changed, lost or added since."""
+    """Read a baseline.
+
+    Raises:
+        InputError: Where a file was changed, lost or added since.
+    """
     sums = _sums(folder)
     again = "restore it, or freeze the baseline anew"
     for name, digest in sums.items():
@@ -229,7 +169,15 @@ def judge(
 ) -> Gate:
     """Hold a candidate to a baseline.
 
-    Raises InputError where the policy names unknown tasks, or nothing is left to judge.
+    Args:
+        baseline: What was frozen.
+        candidate: What is to take its place.
+        policy: What counts as a regression.
+        seed: Of tests and intervals.
+        progress: Hears of each task.
+
+    Raises:
+        InputError: Where the policy names unknown tasks, or nothing is left to judge.
     """
     required = _required(baseline, policy)
     verdicts, found = list[TaskVerdict](), list[Difference]()
@@ -292,7 +240,7 @@ def _measured(
 
 
 def tolerance(task: str, baseline: float, policy: Policy) -> float:
-    """What the score of a task may lose."""
+    """Return what the score of a task may lose. baseline: its score there."""
     own = policy.tasks.get(task, TaskPolicy())
     absolute = policy.absolute if own.absolute is None else own.absolute
     relative = policy.relative if own.relative is None else own.relative
@@ -300,7 +248,7 @@ def tolerance(task: str, baseline: float, policy: Policy) -> float:
 
 
 def decide_all(found: Sequence[Difference], policy: Policy) -> list[TaskVerdict]:
-    """The verdicts on the differences of several tasks, their tests corrected together."""
+    """Decide on the differences of several tasks, their tests corrected together."""
     falls = _corrected([one.fall for one in found], policy.correction)
     rises = _corrected([one.rise for one in found], policy.correction)
     return [_decided(*one, policy) for one in zip(found, falls, rises, strict=True)]

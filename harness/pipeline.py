@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import catalog, records, stats, trec
+from harness import catalog, environment, records, stats, trec
 from harness.data import Data, Pairs, Retrieval
 from harness.disk import cache_root, file_sha256
 from harness.encoders import own
@@ -315,7 +315,7 @@ def _recorded(outcome: _Outcome, setting: _Setting, object_name: str | None = No
         warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
-        environment=records.environment(),
+        environment=environment.current(),
     )
     return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
 

@@ -8,15 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import disk, schema1
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
 from harness.phases import Phase
 from harness.stats import Estimate
@@ -33,19 +28,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 2
-PACKAGES = (
-    "retrieval-harness",
-    "bm25s",
-    "faiss-cpu",
-    "faiss-gpu",
-    "numpy",
-    "PyStemmer",
-    "scipy",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
 
 
 class _Frozen(BaseModel):
@@ -158,22 +140,6 @@ class Maker(_Frozen):
     versions: dict[str, str] = {}
     threads: int | None = None
     batch: str = ""
-
-
-class Environment(_Frozen):
-    """Versions, commit, machine and threads of the process that measured."""
-
-    python: str | None = None
-    packages: dict[str, str] = {}
-    commit: str | None = None
-    dirty: bool | None = None
-    platform: str | None = None
-    processor: str | None = None
-    cpus: int | None = None
-    memory_gb: float | None = None
-    gpus: list[str] = []
-    torch_threads: int | None = None
-    thread_variables: dict[str, str] = {}
 
 
 class Record(_Frozen):
@@ -304,15 +270,22 @@ def digest(*parts: object) -> str:
 
 
 def stamp() -> str:
-    """Now, in UTC, to the microsecond."""
+    """Return the time now, in UTC, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
-    """Write a record and its per-query values; returns the path of the JSON file.
+    """Write a record and its per-query values; return the path of the JSON file.
 
-    The Parquet file is written first: a record that exists has its values. Raises HarnessError
-    where the folder cannot be written.
+    The Parquet file is written first: a record that exists has its values.
+
+    Args:
+        record: What to write.
+        per_query: Columns [q]: the ids of what was scored, then a measure each.
+        folder: Of all records.
+
+    Raises:
+        HarnessError: Where the folder cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -353,7 +326,15 @@ def load(path: Path) -> Record:
 
 
 def read(data: object, where: str) -> Record:
-    """Make a record of parsed JSON; see `load`. where: what errors begin with."""
+    """Make a record of parsed JSON, of any schema.
+
+    Args:
+        data: What a file held.
+        where: What errors begin with.
+
+    Raises:
+        InputError: Saying what is wrong.
+    """
     found = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(data, dict) or found not in (1, SCHEMA):
         raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
@@ -368,7 +349,11 @@ def read(data: object, where: str) -> Record:
 
 
 def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
-    """Read records from files and folders, in order of path. Raises InputError."""
+    """Read records from files and folders, in order of path.
+
+    Raises:
+        InputError: Where a path names nothing, or a file is no record.
+    """
     found = []
     for path in paths:
         if not path.exists():
@@ -381,7 +366,11 @@ def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
 
 
 def per_query(path: Path) -> pa.Table:
-    """The values of each query that belong to a record's file. Raises InputError."""
+    """Read the values of each query that belong to a record's file.
+
+    Raises:
+        InputError: Where they are lost or damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -389,72 +378,3 @@ def per_query(path: Path) -> pa.Table:
         return pq.read_table(path.with_suffix(".parquet"))
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path.with_suffix('.parquet')}: not readable: {reason(error)}") from None
-
-
-def environment() -> Environment:
-    """Versions, commit, machine and threads of this process."""
-    torch = sys.modules.get("torch")
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        if torch and torch.cuda.is_available()
-        else []
-    )
-    variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    return _machine().model_copy(
-        update={
-            "gpus": gpus,
-            "torch_threads": torch.get_num_threads() if torch else None,
-            "thread_variables": {n: os.environ[n] for n in variables if n in os.environ},
-        }
-    )
-
-
-@cache
-def _machine() -> Environment:
-    commit, dirty = _commit()
-    return Environment(
-        python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
-        commit=commit,
-        dirty=dirty,
-        platform=platform.platform(),
-        processor=_processor(),
-        cpus=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        memory_gb=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-    )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the harness runs from, and whether it was changed since; None
-    when it is installed.
-    """
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None, None
-
-    def git(*words: str) -> str:
-        asked = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
-        )
-        return asked.stdout.strip()
-
-    try:
-        head = git("rev-parse", "HEAD")
-        return head, bool(git("status", "--porcelain", "--untracked-files=no"))
-    except (OSError, subprocess.SubprocessError):
-        return None, None
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

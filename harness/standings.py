@@ -77,10 +77,18 @@ def standings(
 ) -> Standings:
     """Rank the systems of a board.
 
-    order: by Borda points or by the mean. common: only over the tasks that every system has.
-    fixed_tasks: these tasks are all that matter, not a sample of tasks, so that intervals and
-    groups come from queries alone; so it is with a single task. alpha: of the groups, over all
-    pairs. Raises InputError where no task is left.
+    Args:
+        board: Systems and tasks.
+        order: By Borda points or by the mean.
+        common: Only over the tasks that every system has.
+        fixed_tasks: Take these tasks as all that matter, not as a sample: intervals and groups
+            come from queries alone. So it is with a single task.
+        alpha: Of the groups, over all pairs.
+        seed: Of what is drawn.
+        progress: Hears of each system that is compared.
+
+    Raises:
+        InputError: Where no task is left.
     """
     tasks = _common(board) if common else board.tasks
     columns = [board.tasks.index(task) for task in tasks]

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from harness import records
+from harness.environment import Environment
 from harness.phases import Phase
-from harness.records import Environment, IndexRecord, Record, SystemRecord, TaskRecord
+from harness.records import IndexRecord, Record, SystemRecord, TaskRecord
 from harness.stats import Estimate
 
 PHASES = [

@@ -14,10 +14,12 @@ import yaml
 
 from harness import costs, gate, records
 from harness.compare import side
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError
-from harness.gate import CostPolicy, Policy, TaskPolicy, judge
+from harness.gate import judge
 from harness.phases import Phase
-from harness.records import Environment, Record
+from harness.policy import CostPolicy, Policy, TaskPolicy, read_policy
+from harness.records import Record
 from harness.stats import Estimate
 from tests.comparable import PHASES, record, saved
 
@@ -229,14 +231,14 @@ def test_a_policy_is_read(tmp_path):
     path.write_text(
         'absolute = 0\nrequired = ["t"]\n[cost]\nthroughput = 0.8\n[tasks."t"]\nrelative = 0.1\n'
     )
-    assert gate.read_policy(path) == Policy(
+    assert read_policy(path) == Policy(
         absolute=0.0,
         required=["t"],
         cost=CostPolicy(throughput=0.8),
         tasks={"t": TaskPolicy(relative=0.1)},
     )
     path.write_text("")
-    assert gate.read_policy(path) == Policy()
+    assert read_policy(path) == Policy()
 
 
 @pytest.mark.parametrize(
@@ -260,17 +262,17 @@ def test_a_wrong_policy_is_one_line(tmp_path, text, message):
     path = tmp_path / "gate.toml"
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        gate.read_policy(path)
+        read_policy(path)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
 
 
 def test_a_policy_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(InputError, match=r"not a readable TOML file: .*No such file"):
-        gate.read_policy(tmp_path / "gate.toml")
+        read_policy(tmp_path / "gate.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not a readable TOML file"):
-        gate.read_policy(tmp_path / "bytes.toml")
+        read_policy(tmp_path / "bytes.toml")
 
 
 @pytest.mark.parametrize(

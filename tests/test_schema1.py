@@ -15,8 +15,9 @@ import pytest
 from harness import board, records
 from harness.compare import side
 from harness.errors import InputError
-from harness.gate import Policy, judge
+from harness.gate import judge
 from harness.pipeline import evaluate, evaluate_run
+from harness.policy import Policy
 from harness.records import PartRecord, Record
 from harness.store import Store
 

@@ -262,6 +262,7 @@ def gate(
     load_plugins(plugin)
     from harness import compare as comparing
     from harness import gate as gates
+    from harness import policy as policies
     from harness.report import gate as report
 
     if baseline is None:
@@ -269,7 +270,7 @@ def gate(
     if not paths and model is None:
         raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
     held = gates.thaw(baseline)
-    rules = gates.read_policy(policy) if policy else gates.Policy()
+    rules = policies.read_policy(policy) if policy else policies.Policy()
     measured = list(paths or [])
     with terminal.showing("gate", quiet) as progress:
         if model is not None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from harness import records
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
 from harness.phases import Phase
 from harness.pipeline import evaluate
-from harness.records import Environment, Record, RewritingRecord
+from harness.records import Record, RewritingRecord
 from harness.stats import Estimate
 
 

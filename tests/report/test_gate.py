@@ -12,7 +12,8 @@ import pytest
 
 from harness import gate
 from harness.compare import side
-from harness.gate import CostPolicy, CostVerdict, Gate, Policy, TaskVerdict
+from harness.gate import CostVerdict, Gate, TaskVerdict
+from harness.policy import CostPolicy, Policy
 from harness.report import gate as report
 from harness.report.tables import FORMATS, write
 from tests.comparable import saved
