@@ -130,7 +130,7 @@ def test_a_real_collection():
         assert all(len(way.points) <= cutoff.POINTS for way in system.ways)
         [*_, rank] = system.ways
         assert (rank.empty, rank.refused) == (0, 0)
-    assert "cut off bm25" in told
+    assert "score bm25" in told
     json.dumps(asdict(found), allow_nan=False)
     assert study(["hashing"], task, store=store()).systems == (hashing,)
 
