@@ -47,7 +47,7 @@ def vectors(args: argparse.Namespace) -> dict[str, Any]:
     index.build(Dense(documents[:64])).search(Dense(queries[:2]), 5, clock.progress)  # warm up
     given_mb = (documents.nbytes + queries.nbytes) / 2**20
     wall, cpu = time.perf_counter(), time.process_time()
-    with clock.phase("collect"):
+    with clock.phase("load", "judgments"):
         corpus, asked = Corpus.of(document_ids, document_ids), Queries(query_ids, query_ids)
         qrels = Qrels.of(judgments, asked, corpus)
     with clock.phase("search"):
@@ -55,12 +55,12 @@ def vectors(args: argparse.Namespace) -> dict[str, Any]:
     with clock.phase("score"):
         found = find(run, qrels)
         scores = {f"{m}@{k}": Measure(m, k).values(found) for m in MEASURES for k in CUTOFFS}
-    with clock.phase("intervals"):
+    with clock.phase("score", "intervals"):
         stats.bootstrap_means(np.stack(list(scores.values())), seed=0)
     return {
         "wall_s": time.perf_counter() - wall,
         "cpu_s": time.process_time() - cpu,
-        "phases": {phase.name: phase.cpu_s for phase in clock.phases},
+        "phases": {phase.label: phase.cpu_s for phase in clock.phases},
         "peak_mb": max(peak_mb(), *(phase.peak_mb for phase in clock.phases)),
         "vectors_mb": given_mb,
         "scores": {name: float(value.mean()) for name, value in scores.items()},
@@ -76,8 +76,11 @@ def model(args: argparse.Namespace) -> dict[str, Any]:
             for turn in ("first", "again"):
                 began = time.perf_counter()
                 record = evaluate(args.model, task, store=Store(Path(folder))).record
-                spent = {phase.name: phase.cpu_s for phase in record.phases}
-                outside = [s for n, s in spent.items() if not n.startswith(("encode", "load m"))]
+                outside = [
+                    phase.cpu_s
+                    for phase in record.phases
+                    if phase.kind != "encode" and (phase.kind, phase.of) != ("load", "model")
+                ]
                 report[f"{name} {turn}"] = {
                     "wall_s": time.perf_counter() - began,
                     "cpu_outside_encode_s": sum(outside),

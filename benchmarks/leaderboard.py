@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import board
+from harness import board, costs
 from harness.report import leaderboard
 from harness.report.tables import write
+from harness.standings import standings as rank
 
 
 def synthetic(systems: int, tasks: int) -> np.ndarray:
@@ -44,9 +45,9 @@ def written(scores: np.ndarray, folder: Path) -> None:
 
 
 def in_memory(scores: np.ndarray) -> board.Board:
-    nothing: dict[str, float | None] = dict.fromkeys(board.COSTS)
+    nothing: dict[str, float | None] = dict.fromkeys(costs.BY_KEY)
     return board.of_entries(
-        board.Entry(
+        board.BoardEntry(
             f"model-{s}", f"task-{t}", f"family-{t % 9}", "retrieval", "nDCG@10",
             float(score), None, None, None, nothing, "1",
         )
@@ -66,9 +67,9 @@ def measure(title: str, make: Callable[[], board.Board]) -> None:
 
     found = make()
     done("board")
-    standings = board.standings(found)
+    standing = rank(found)
     done("standings")
-    text = write(leaderboard.page(found, standings), "csv")
+    text = write(leaderboard.page(found, standing), "csv")
     done("tables")
     done("all", -len(marks))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

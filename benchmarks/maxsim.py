@@ -126,16 +126,16 @@ def compare(ways: Ways, turns: int, title: str) -> None:
     clock, found, extra = Clock(), dict[str, torch.Tensor](), dict.fromkeys(ways, 0.0)
     for _ in range(turns):
         for name, way in ways.items():
-            with clock.phase("idle"):
+            with clock.phase("load", "nothing"):
                 pass
-            with clock.phase(name):
+            with clock.phase("search", name):
                 found[name] = way()
             idle, own = clock.phases[-2:]
             extra[name] = max(extra[name], own.peak_mb - idle.peak_mb)
-    floor = median(phase.cpu_s for phase in clock.phases if phase.name == "product alone")
+    floor = median(phase.cpu_s for phase in clock.phases if phase.of == "product alone")
     print(f"{title}: medians of {turns} turns, and the share of the product's rate (CPU)")
     for name in ways:
-        mine = [phase for phase in clock.phases if phase.name == name]
+        mine = [phase for phase in clock.phases if phase.of == name]
         wall, cpu = median(p.wall_s for p in mine), median(p.cpu_s for p in mine)
         told = f"CPU {cpu:.2f} s ({floor / cpu:.0%}), wall {wall:.2f} s, {extra[name]:.0f} MB more"
         if len(found[name]):

@@ -57,6 +57,19 @@ def places(values: Float64) -> Float64:
     return np.asarray(rankdata(-values, method="min", axis=-1, nan_policy="omit"), np.float64)
 
 
+def kendall_tau(one: Float64 | Sequence[float], other: Float64 | Sequence[float]) -> float | None:
+    """Return Kendall's tau-b of two orders, None where one of them has all equal.
+
+    Args:
+        one: Values [s], none missing.
+        other: Those of the same systems.
+    """
+    from scipy.stats import kendalltau
+
+    tau = float(kendalltau(one, other).statistic)
+    return None if np.isnan(tau) else tau
+
+
 @dataclass(frozen=True)
 class Pairwise:
     """Every two systems on the tasks that both have, all [s, s], row against column.

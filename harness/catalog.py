@@ -176,6 +176,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     where = f"{path}: task {name!r}"
     if not isinstance(table, dict) or "source" not in table:
         raise InputError(f"{where}: expected a table with at least source = '...'")
+    table = {"licence" if key == "license" else key: value for key, value in table.items()}
     known = {field.name for field in fields(Definition)} - {"name"}
     for key, value in table.items():
         if key not in known:

@@ -90,7 +90,7 @@ class Difference:
     ties: int
     losses: int
     paired: bool
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
     others: tuple[Other, ...] = ()
     best: tuple[Item, ...] = ()
     worst: tuple[Item, ...] = ()
@@ -114,7 +114,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairComparison:
     """Everything about A against B. refused: tasks that both have, with why not compared."""
 
     a: str
@@ -126,9 +126,10 @@ class Comparison:
 
 
 def side(paths: Sequence[Path]) -> Side:
-    """The records of one system: of each task the newest.
+    """Read the records of one system, of each task the newest.
 
-    Raises InputError where there is none, or more than one system.
+    Raises:
+        InputError: Where there is none, or more than one system.
     """
     found = sorted(records.load_all(paths), key=lambda pair: pair[1].created)
     names = sorted({record.name for _, record in found})
@@ -141,10 +142,17 @@ def side(paths: Sequence[Path]) -> Side:
     return Side(names[0], {record.task.spec: (path, record) for path, record in found})
 
 
-def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> Comparison:
-    """Compare two systems on the tasks that both have. seed: of tests and intervals.
+def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> PairComparison:
+    """Compare two systems on the tasks that both have.
 
-    Raises InputError where they share no task, or a file belongs to another record.
+    Args:
+        a: One system.
+        b: The other.
+        seed: Of tests and intervals.
+        progress: Hears of each task.
+
+    Raises:
+        InputError: Where they share no task, or a file belongs to another record.
     """
     shared = [task for task in a.tasks if task in b.tasks]
     if not shared:
@@ -159,7 +167,7 @@ def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> 
     p = [one.p.two_sided for one in found]
     adjusted = zip(found, stats.holm(p), stats.benjamini_hochberg(p), strict=True)
     same = a.name == b.name
-    return Comparison(
+    return PairComparison(
         f"{a.name} (A)" if same else a.name,
         f"{b.name} (B)" if same else b.name,
         tuple(replace(one, holm=h, benjamini_hochberg=bh) for one, h, bh in adjusted),
@@ -170,7 +178,11 @@ def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> 
 
 
 def refuse_incomparable(a: Record, b: Record) -> None:
-    """Raises IncomparableError unless two records ask the same question of the same data."""
+    """Refuse two records that do not ask the same question of the same data.
+
+    Raises:
+        IncomparableError: Saying what differs.
+    """
     x, y = a.task, b.task
     parts = sorted({*x.fingerprint, *y.fingerprint})
     changed = [part for part in parts if x.fingerprint.get(part) != y.fingerprint.get(part)]
@@ -184,17 +196,31 @@ def refuse_incomparable(a: Record, b: Record) -> None:
         raise IncomparableError(
             "one leaves a query's own document out of the results, one does not"
         )
-    for name, record in (("the first", a), ("the second", b)):
-        if record.main.mean is None:
-            raise IncomparableError(f"{record.main_measure} is not defined for {name}")
+    _defined(a, "the first")
+    _defined(b, "the second")
+
+
+def _defined(record: Record, which: str) -> float:
+    """The mean of a record. Raises IncomparableError where it has none."""
+    mean = record.main.mean
+    if mean is None:
+        raise IncomparableError(f"{record.main_measure} is not defined for {which}")
+    return mean
 
 
 def difference(
     a: tuple[Path, Record], b: tuple[Path, Record], *, margin: float = 0.0, seed: int = 0
 ) -> Difference:
-    """A's record against B's of the same task. margin: what counts as no change.
+    """Compare A's record with B's of the same task.
 
-    Raises IncomparableError, saying why not.
+    Args:
+        a: A record with the path of its file.
+        b: The other's.
+        margin: What counts as no change.
+        seed: Of tests and intervals.
+
+    Raises:
+        IncomparableError: Saying why they are not compared.
     """
     (path_a, one), (path_b, two) = a, b
     refuse_incomparable(one, two)
@@ -206,21 +232,18 @@ def difference(
         raise IncomparableError(
             f"what was scored differs: {len(values_a.ids)} and {len(values_b.ids)}"
         )
-    x, y = values_a.columns[main], values_b.columns[main]
+    found = _by_item(one, values_a, values_b, margin, seed)
+    return replace(found, notes=_notes(one, two))
+
+
+def _by_item(one: Record, a: _Values, b: _Values, margin: float, seed: int) -> Difference:
+    """A difference of means, from what each item adds to them. one: A's record."""
+    main = one.main_measure
+    x, y = a.columns[main], b.columns[main]
     delta = x - y
     low, high = stats.bootstrap_means(delta[None], seed)
-    others = [
-        _other(name, delta, values_a.columns[name], values_b.columns[name])
-        for name in values_a.columns
-        if name != main and name in values_b.columns
-    ]
     ahead, behind = int((delta > 0).sum()), int((delta < 0).sum())
-
     p = stats.randomisation(delta, seed)
-
-    def items(rows: Int64) -> tuple[Item, ...]:
-        return tuple(Item(values_a.ids[i], float(x[i]), float(y[i])) for i in rows)
-
     return Difference(
         task=one.task.spec,
         family=one.task.family,
@@ -239,11 +262,19 @@ def difference(
         ties=len(delta) - ahead - behind,
         losses=behind,
         paired=True,
-        notes=_notes(one, two),
-        others=tuple(others),
-        best=items(np.argsort(-delta, kind="stable")[: min(SHOWN, ahead)]),
-        worst=items(np.argsort(delta, kind="stable")[: min(SHOWN, behind)]),
+        others=tuple(
+            _other(name, delta, a.columns[name], b.columns[name])
+            for name in a.columns
+            if name != main and name in b.columns
+        ),
+        best=_items(a, b, main, np.argsort(-delta, kind="stable")[: min(SHOWN, ahead)]),
+        worst=_items(a, b, main, np.argsort(delta, kind="stable")[: min(SHOWN, behind)]),
     )
+
+
+def _items(a: _Values, b: _Values, main: str, rows: Int64) -> tuple[Item, ...]:
+    x, y = a.columns[main], b.columns[main]
+    return tuple(Item(a.ids[row], float(x[row]), float(y[row])) for row in rows)
 
 
 @dataclass(frozen=True)
@@ -290,14 +321,13 @@ def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:
 def _unpaired(one: Record, two: Record, margin: float) -> Difference:
     """From the means and their intervals alone."""
     a, b = one.main, two.main
-    assert a.mean is not None
-    assert b.mean is not None
+    mean_a, mean_b = _defined(one, "the first"), _defined(two, "the second")
     if a.low is None or a.high is None or b.low is None or b.high is None:
         raise IncomparableError(
             f"{one.main_measure} has neither values of each query nor an interval"
         )
     error = math.hypot(a.high - a.low, b.high - b.low) / (2 * TESTED)
-    delta = a.mean - b.mean
+    delta = mean_a - mean_b
     unknown = PValues(1.0, 1.0, 1.0)
     p, fall, rise = (
         stats.normal_p((delta + shift) / error) if error else unknown
@@ -308,8 +338,8 @@ def _unpaired(one: Record, two: Record, margin: float) -> Difference:
         family=one.task.family,
         measure=one.main_measure,
         items=0,
-        a=a.mean,
-        b=b.mean,
+        a=mean_a,
+        b=mean_b,
         low=delta - TESTED * error,
         high=delta + TESTED * error,
         p=p,
@@ -329,7 +359,7 @@ def _notes(one: Record, two: Record) -> tuple[str, ...]:
     """What differs beside the model and may explain a difference."""
     sides = [
         (
-            record.search.full if record.search else "",
+            record.index.full if record.index else "given" if record.depth else "",
             record.rewriting.full if record.rewriting else "none",
         )
         for record in (one, two)

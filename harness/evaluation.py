@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import records, stats, trec
+from harness import environment, records, stats, trec
 from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.errors import InputError
@@ -18,7 +18,7 @@ from harness.indexes import INDEXES
 from harness.kinds import KINDS, Verdict
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
-from harness.records import Asked, Record, Search, System
+from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
 from harness.represent import represent
 from harness.retrieve import drop_self
 from harness.single import Ranked, Request, Tuning, described, opened, spent
@@ -34,7 +34,11 @@ WARM = 3  # queries before those whose latency counts
 class Evaluation:
     """A record with what it was made from.
 
-    per_query: columns [q] of what was scored; run: [q, k], for a retrieval task.
+    Attributes:
+        record: What is kept: scores with all that is needed to believe and repeat them.
+        per_query: Columns [q] of what was scored.
+        data: The task's.
+        run: The ranking [q, k], for a task that is searched.
     """
 
     record: Record
@@ -45,33 +49,42 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Setting:
-    """What every step of one evaluation needs."""
+    """What every step of one evaluation needs.
+
+    Attributes:
+        task: With its data and measures.
+        seed: Of the bootstrap.
+        clock: Collects the phases.
+        depth: Results of each query that are kept.
+        handed: The name of a model that was handed over; None of one that a spec names.
+    """
 
     task: Task
     seed: int
     clock: Clock
     depth: int
+    handed: str | None = None
 
 
 @dataclass(frozen=True)
 class _Outcome:
     """What one system did on a task's data."""
 
-    system: System
+    system: SystemRecord
     verdict: Verdict
     counts: Mapping[str, int | None]
     warnings: Sequence[str]
     spent: Mapping[str, float]
-    search: Search | None = None
-    rewriting: records.Rewriting | None = None
-    run: Run | None = None
+    ranked: Ranked | None = None
+    index: IndexRecord | None = None
+    rewriting: records.RewritingRecord | None = None
 
 
 def of_system(
     model: str,
     request: Request,
     setting: Setting,
-    rewritten: records.Rewriting | None,
+    rewritten: records.RewritingRecord | None,
     latency: int,
 ) -> Evaluation:
     """Measure a system. model: a spec, or the name of one that was handed over."""
@@ -94,53 +107,50 @@ def of_run(path: Path, setting: Setting) -> Evaluation:
     task, data = setting.task, setting.task.data
     if not isinstance(data, Retrieval):
         raise InputError(f"{task.name} is a task of {data.kind}: a run file ranks documents")
-    with setting.clock.phase("read run"):
+    with setting.clock.phase("load", "run"):
         deep = setting.depth + task.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
         if task.exclude_self:
             run = drop_self(run, data)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
-    system = System(
-        spec=name,
-        full=name,
-        fingerprint=digest,
-        makes="run",
-        similarity="given",
-        dimension=None,
-        prompts={},
-    )
-    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), "given", setting), setting)
+    system = SystemRecord(spec=name, full=name, source="run", fingerprint=digest)
+    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
 
 
 def _judged(
-    ranked: Ranked, index: str, setting: Setting, rewritten: records.Rewriting | None = None
+    ranked: Ranked,
+    index: str | None,
+    setting: Setting,
+    rewritten: records.RewritingRecord | None = None,
 ) -> _Outcome:
-    """Judge a ranking."""
+    """Judge a ranking. index: as asked; None of a run that was made elsewhere."""
     task, data = setting.task, setting.task.collection
-    with setting.clock.phase("score", len(data.queries), "queries"):
+    with setting.clock.phase("score", items=len(data.queries), unit="queries"):
         verdict = RetrievalKind().judge(ranked.run, data, task.measures, setting.seed)
-    full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
-    search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
+    served = ranked.index
+    if index is not None:  # a plugin's retriever may say nothing of its index
+        served = served or IndexRecord(
+            spec=index, full=str(INDEXES.resolve(index)), exact=False, bytes=ranked.bytes or None
+        )
+        served = served.model_copy(update={"spec": index})
     return _Outcome(
-        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, search, rewritten,
-        ranked.run,
+        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, ranked, served,
+        rewritten,
     )  # fmt: skip
 
 
 def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     """Encode the texts of a task that searches nothing, and judge their vectors."""
     task, data, clock = setting.task.name, setting.task.data, setting.clock
-    assert not isinstance(data, Retrieval)
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
     if model not in request.opened and parse(model).name in RETRIEVERS:
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
-    encoder = opened(model, request)
-    kind = KINDS.create(data.kind)
+    encoder, kind = opened(model, request), KINDS.create(data.kind)
     if encoder.makes not in kind.accepts:
         raise InputError(
             f"{model} makes {encoder.makes} vectors and {task} is a task of "
-            f"{data.kind}: choose a model that makes dense vectors"
+            f"{data.kind}: choose a model that makes {' or '.join(sorted(kind.accepts))} vectors"
         )
     before = spent(encoder)
     vectors = represent(model, encoder, kind.parts(data), request.store, clock)
@@ -159,8 +169,7 @@ def _tuning(setting: Setting, split: str) -> Tuning:
     Raises InputError for the split that is measured, by whatever name, and the test split.
     """
     task, data = setting.task, setting.task.collection
-    other = task.split(split)
-    assert isinstance(other, Retrieval)
+    other = replace(task, data=task.split(split)).collection
     judged = [
         {text for text, kept in zip(one.queries.texts, one.qrels.judged, strict=True) if kept}
         for one in (data, other)
@@ -180,7 +189,7 @@ def _tuning(setting: Setting, split: str) -> Tuning:
 
 
 def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
-    """Ask some queries one by one, encoding and all; what each took is a detail of the search."""
+    """Ask some queries one by one, encoding and all, and note what they took."""
     if ranked.answer is None:
         note = "latency is not measured of passages, candidates, rewritten queries, paid scores"
         return replace(ranked, warnings=(*ranked.warnings, note))
@@ -188,45 +197,59 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     for row in rows[:WARM]:
         ranked.answer(int(row))
     taken = []
-    with clock.phase("ask one by one", len(rows), "queries"):
+    clock = clock.aside("latency")
+    with clock.phase("search", "one by one", items=len(rows), unit="queries"):
         for done, row in enumerate(rows):
             clock.progress("ask one by one", done, len(rows), "queries")
             begun = time.perf_counter()
             ranked.answer(int(row))
             taken.append(1000 * (time.perf_counter() - begun))
     p50, p95 = np.percentile(taken, (50, 95)).tolist()
-    found = {"p50": p50, "p95": p95, "queries": len(rows)}
-    return replace(ranked, details={**ranked.details, "latency_ms": found})
+    return replace(ranked, latency=LatencyRecord(p50_ms=p50, p95_ms=p95, queries=len(rows)))
 
 
 def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
     """Everything together as a record."""
-    asked, data, verdict = setting.task.entry, setting.task.data, outcome.verdict
+    if setting.handed is not None:  # which is no spec even where its name reads like one
+        said = {"source": "object", "full": f"own:{setting.handed}"}
+        outcome = replace(outcome, system=outcome.system.model_copy(update=said))
+    data, verdict, ranked = setting.task.data, outcome.verdict, outcome.ranked
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
-    task = Asked(
-        spec=setting.task.name,
+    task, index = _task_record(setting.task), outcome.index
+    searched = (index.full if index else "given", setting.depth) if ranked else None
+    record = Record(
+        id=records.identity(outcome.system, task, searched, outcome.rewriting, names),
+        created=records.stamp(),
+        system=outcome.system,
+        task=task,
+        depth=setting.depth if ranked else None,
+        index=index,
+        rewriting=outcome.rewriting,
+        parts=list(ranked.parts) if ranked else [],
+        weights=list(ranked.weights) if ranked else [],
+        candidates=ranked is not None and ranked.candidates,
+        latency=ranked.latency if ranked else None,
+        main_measure=names[0],
+        scores=verdict.scores,
+        counts={**outcome.counts, **verdict.counts},
+        usage=dict(outcome.spent),
+        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
+        phases=setting.clock.phases,
+        bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
+        environment=environment.current(),
+    )
+    return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
+
+
+def _task_record(task: Task) -> TaskRecord:
+    asked, data = task.entry, task.data
+    return TaskRecord(
+        spec=task.name,
         source=str(asked.source),
         kind=data.kind,
         family=asked.definition.family or data.kind,
         fingerprint=data.fingerprint(),
-        exclude_self=setting.task.exclude_self,
-        licence=asked.definition.licence or data.origin.licence or "not stated",
+        exclude_self=task.exclude_self,
+        license=asked.definition.licence or data.origin.licence or "not stated",
         reference=asked.definition.reference or data.origin.reference,
     )
-    record = Record(
-        id=records.identity(outcome.system, task, outcome.search, outcome.rewriting, names),
-        created=records.stamp(),
-        system=outcome.system,
-        task=task,
-        search=outcome.search,
-        rewriting=outcome.rewriting,
-        main_measure=names[0],
-        scores=verdict.scores,
-        counts={**outcome.counts, **verdict.counts},
-        spent=dict(outcome.spent),
-        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
-        phases=setting.clock.phases,
-        bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
-        environment=records.environment(),
-    )
-    return Evaluation(record, verdict.per_query, data, outcome.run)

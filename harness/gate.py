@@ -7,19 +7,17 @@ SHA256SUMS, which `sha256sum --check` reads too.
 from __future__ import annotations
 
 import hashlib
-import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from harness import compare, disk, phases, records, stats
+from harness import compare, costs, disk, records, stats
 from harness.compare import Difference, IncomparableError, Side
 from harness.errors import HarnessError, InputError, reason
+from harness.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record
 from harness.spec import unknown
@@ -28,60 +26,9 @@ SUMS = "SHA256SUMS"
 Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]
 FAILED: tuple[Status, ...] = ("regressed", "missing")
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Ratio = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class TaskPolicy(_Table):
-    """What one task may lose, where that differs from the others."""
-
-    absolute: Amount | None = None
-    relative: Share | None = None
-    detectable: Amount | None = None
-
-
-class CostPolicy(_Table):
-    """Candidate over baseline, each the median over tasks: throughput at least, the others at most.
-
-    noise: what a measured ratio may be beyond its limit, because no two runs take equally long; a
-    dimension has none. machines: whether times of different machines are compared.
-    """
-
-    throughput: Ratio | None = None
-    memory: Ratio | None = None
-    latency: Ratio | None = None
-    dimension: Ratio | None = None
-    noise: Share = 0.1
-    machines: Literal["same", "any"] = "same"
-
-
-class Policy(_Table):
-    """What counts as a regression.
-
-    A score may fall by the larger of `absolute` and `relative` times the baseline's. alpha: of the
-    one-sided tests of a larger fall, corrected over tasks. detectable: the largest true drop that a
-    task may be too small to show (with power 0.8) and still pass. required: tasks that must be
-    measured, by default all of the baseline. prompts: whether the same model may come with others.
-    """
-
-    absolute: Amount = 0.01
-    relative: Share = 0.0
-    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    correction: Literal["holm", "benjamini-hochberg", "none"] = "holm"
-    detectable: Amount = 0.1
-    prompts: Literal["same", "any"] = "same"
-    required: list[str] | None = None
-    cost: CostPolicy = CostPolicy()
-    tasks: dict[str, TaskPolicy] = {}
-
 
 @dataclass(frozen=True)
-class Verdict:
+class TaskVerdict:
     """What became of one task. p: corrected, in the direction of the change. blind: the data could
     hide too large a drop to be let through.
     """
@@ -96,7 +43,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostVerdict:
     """One limit of cost. status: within, exceeded, or cannot tell."""
 
     name: str
@@ -113,8 +60,8 @@ class Gate:
     baseline: str
     candidate: str
     policy: Policy
-    verdicts: tuple[Verdict, ...]
-    costs: tuple[Cost, ...]
+    verdicts: tuple[TaskVerdict, ...]
+    costs: tuple[CostVerdict, ...]
     extra: tuple[str, ...] = ()
 
     @property
@@ -128,29 +75,20 @@ class Gate:
         return 2 if blind or "not comparable" in statuses or "cannot tell" in costs else 0
 
 
-def read_policy(path: Path) -> Policy:
-    """A policy from a TOML file. Raises InputError naming the key and what was expected."""
-    try:
-        return Policy.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        *above, key = first["loc"]
-        if first["type"] == "extra_forbidden":
-            models: dict[str, type[BaseModel]] = {"cost": CostPolicy, "tasks": TaskPolicy}
-            model = models[str(above[0])] if above else Policy
-            raise InputError(f"{path}: {unknown('key', str(key), model.model_fields)}") from None
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None
-
-
 def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> list[Path]:
     """Copy one system's records, the newest of each task, as a baseline; returns the records.
 
-    It is there as a whole or not at all. replace: take the place of a baseline that is there.
-    Raises InputError for records that no candidate could be held to (of several systems, without a
-    score or without its values), and HarnessError where the folder cannot be written.
+    It is there as a whole or not at all.
+
+    Args:
+        paths: Files and folders of records.
+        folder: Of the baseline.
+        replace: Take the place of a baseline that is there.
+
+    Raises:
+        InputError: For records that no candidate could be held to: of several systems, without a
+            score or without its values.
+        HarnessError: Where the folder cannot be written.
     """
     chosen = compare.side(paths)
     files: dict[str, bytes] = {}
@@ -191,7 +129,11 @@ def _replaced(folder: Path, replace: bool) -> Collection[str]:
 
 
 def thaw(folder: Path) -> Side:
-    """Read a baseline. Raises InputError where a file was changed, lost or added since."""
+    """Read a baseline.
+
+    Raises:
+        InputError: Where a file was changed, lost or added since.
+    """
     with suppress(OSError):  # a place that cannot be written was not written by a killed freeze
         disk.recover(folder)
     sums = _sums(folder)
@@ -235,13 +177,18 @@ def judge(
 ) -> Gate:
     """Hold a candidate to a baseline.
 
-    Raises InputError where the policy names unknown tasks, or nothing is left to judge.
+    Args:
+        baseline: What was frozen.
+        candidate: What is to take its place.
+        policy: What counts as a regression.
+        seed: Of tests and intervals.
+        progress: Hears of each task.
+
+    Raises:
+        InputError: Where the policy names unknown tasks, or nothing is left to judge.
     """
-    for task in {**dict.fromkeys(policy.required or ()), **policy.tasks}:
-        if task not in baseline.tasks:
-            raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
-    required = baseline.tasks if policy.required is None else policy.required
-    verdicts, found = list[Verdict](), list[Difference]()
+    required = _required(baseline, policy)
+    verdicts, found = list[TaskVerdict](), list[Difference]()
     for done, (task, held) in enumerate(baseline.tasks.items()):
         progress("judge", done, len(baseline.tasks), "tasks")
         given = candidate.tasks.get(task)
@@ -269,45 +216,53 @@ def judge(
     )
 
 
+def _required(baseline: Side, policy: Policy) -> list[str]:
+    """The tasks that must be measured. Raises InputError where the policy names unknown ones."""
+    for task in {**dict.fromkeys(policy.required or ()), **policy.tasks}:
+        if task not in baseline.tasks:
+            raise InputError(f"policy: {unknown('task', task, baseline.tasks)}")
+    return [*baseline.tasks] if policy.required is None else policy.required
+
+
 def _measured(
     task: str,
     given: tuple[Path, Record] | None,
     held: tuple[Path, Record],
     policy: Policy,
     seed: int,
-) -> Difference | Verdict:
+) -> Difference | TaskVerdict:
     """A difference to decide on, or why there is none."""
     allowed = tolerance(task, held[1].main.mean or 0.0, policy)
     if given is None:
-        return Verdict(task, "missing", "required, and not measured", allowed)
+        return TaskVerdict(task, "missing", "required, and not measured", allowed)
     new, old = given[1], held[1]
     if new.main.mean is None:
-        return Verdict(task, "missing", f"{new.main_measure} is not defined", allowed)
+        return TaskVerdict(task, "missing", f"{new.main_measure} is not defined", allowed)
     same_model = new.system.full == old.system.full
     if policy.prompts == "same" and same_model and new.system.prompts != old.system.prompts:
-        return Verdict(task, "not comparable", "the prompts of the same model differ", allowed)
+        return TaskVerdict(task, "not comparable", "the prompts of the same model differ", allowed)
     try:
         return compare.difference(given, held, margin=allowed, seed=seed)
     except IncomparableError as error:
-        return Verdict(task, "not comparable", str(error), allowed)
+        return TaskVerdict(task, "not comparable", str(error), allowed)
 
 
 def tolerance(task: str, baseline: float, policy: Policy) -> float:
-    """What the score of a task may lose."""
+    """Return what the score of a task may lose. baseline: its score there."""
     own = policy.tasks.get(task, TaskPolicy())
     absolute = policy.absolute if own.absolute is None else own.absolute
     relative = policy.relative if own.relative is None else own.relative
     return max(absolute, relative * abs(baseline))
 
 
-def decide_all(found: Sequence[Difference], policy: Policy) -> list[Verdict]:
-    """The verdicts on the differences of several tasks, their tests corrected together."""
+def decide_all(found: Sequence[Difference], policy: Policy) -> list[TaskVerdict]:
+    """Decide on the differences of several tasks, their tests corrected together."""
     falls = _corrected([one.fall for one in found], policy.correction)
     rises = _corrected([one.rise for one in found], policy.correction)
     return [_decided(*one, policy) for one in zip(found, falls, rises, strict=True)]
 
 
-def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> Verdict:
+def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> TaskVerdict:
     """The verdict on a difference. fall, rise: corrected one-sided p-values.
 
     A score has changed if its test against a change of no more than the tolerance is below alpha,
@@ -334,7 +289,7 @@ def _decided(found: Difference, fall: float, rise: float, policy: Policy) -> Ver
         why = f"{change}, interval [{found.low:+.4f}, {found.high:+.4f}]: shows {shown}"
         why += f", {limit:.4f} is asked for: measure more queries" if blind else ""
     p = fall if delta < 0 else rise
-    return Verdict(found.task, status, why, allowed, found, p, blind)
+    return TaskVerdict(found.task, status, why, allowed, found, p, blind)
 
 
 def _corrected(p: Sequence[float], how: str) -> list[float]:
@@ -343,56 +298,49 @@ def _corrected(p: Sequence[float], how: str) -> list[float]:
     return stats.holm(p) if how == "holm" else stats.benjamini_hochberg(p)
 
 
-def cost(record: Record) -> Mapping[str, float | None]:
-    """Texts encoded a second, peak memory in MB, milliseconds of search a query, and dimension.
-
-    None for what a record does not tell: texts that came from the store were not encoded.
-    """
-    return {
-        "throughput": phases.texts_per_s(record.phases),
-        "memory": max((phase.peak_mb for phase in record.phases), default=None),
-        "latency": phases.search_ms(record.phases),
-        "dimension": record.system.dimension,
-    }
+LIMITED = {
+    "throughput": "texts_per_s",
+    "memory": "peak_mb",
+    "latency": "search_ms",
+    "dimension": "dim",
+}
+"""Keys of the costs that a policy limits, by the policy's names of them."""
 
 
-def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[Cost, ...]:
-    limits = {name: getattr(policy.cost, name) for name in ("throughput", "memory", "latency")}
-    limits["dimension"] = policy.cost.dimension
+def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[CostVerdict, ...]:
     pairs = [
         (r, candidate.tasks[t][1]) for t, (_, r) in baseline.tasks.items() if t in candidate.tasks
     ]
+    limits = policy.cost.model_dump(include=set(LIMITED))
     return tuple(
         _cost(name, limit, pairs, policy.cost)
-        for name, limit in limits.items()
-        if limit is not None
+        for name in LIMITED
+        if (limit := limits[name]) is not None
     )
 
 
 def _cost(
     name: str, limit: float, pairs: Iterable[tuple[Record, Record]], policy: CostPolicy
-) -> Cost:
-    timed = name != "dimension"
-    if timed and policy.machines == "same":
+) -> CostVerdict:
+    cost = costs.BY_KEY[LIMITED[name]]
+    if cost.varies and policy.machines == "same":
         pairs = [pair for pair in pairs if _machine(pair[0]) == _machine(pair[1])]
         why = "not measured on the same machine"
     else:
         why = "not measured for both"
-    ratios = []
-    for record_old, record_new in pairs:
-        old, new = cost(record_old)[name], cost(record_new)[name]
-        if old and new:
-            ratios.append(new / old)
+    known = [(cost.of(old), cost.of(new)) for old, new in pairs]
+    ratios = [new / old for old, new in known if old and new]
     if not ratios:
-        return Cost(name, limit, None, "cannot tell", why)
-    ratio, noise = median(ratios), policy.noise if timed else 0.0
-    least = name == "throughput"
+        return CostVerdict(name, limit, None, "cannot tell", why)
+    ratio, noise = median(ratios), policy.noise if cost.varies else 0.0
+    least = cost.better == "more"
     exceeded = ratio < limit * (1 - noise) if least else ratio > limit * (1 + noise)
     word = "at least" if least else "at most"
     told = f"{ratio:.2f} x the baseline's, {word} {limit:.2f}"
-    told += f" and {noise:.0%} for noise" if timed else ""
-    return Cost(name, limit, ratio, "exceeded" if exceeded else "within", told)
+    told += f" and {noise:.0%} for noise" if cost.varies else ""
+    return CostVerdict(name, limit, ratio, "exceeded" if exceeded else "within", told)
 
 
-def _machine(record: Record) -> list[object]:
-    return [record.environment.get(key) for key in ("processor", "cpus", "gpus")]
+def _machine(record: Record) -> tuple[object, ...]:
+    machine = record.environment
+    return machine.processor, machine.cpus, tuple(machine.gpus)

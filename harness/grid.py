@@ -68,7 +68,7 @@ class Grid:
         """What was noticed, each once, with the system and the variant that it is of."""
         return tuple(
             dict.fromkeys(
-                f"{system}, {variant.label or 'as it is'}: {note}"
+                f"{system}, {variant.label}: {note}" if variant.label else f"{system}: {note}"
                 for system, row in zip(self.systems, self.cells, strict=True)
                 for variant, cell in zip(self.variants, row, strict=True)
                 for note in cell.notes

@@ -7,61 +7,95 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from harness.progress import Progress, silent
 
-SEARCHES = ("search", "fuse", "rerank")  # phases that a query waits for
-TUNING = "tune on "  # a part by this name chose weights, before what is measured
+PhaseKind = Literal["load", "encode", "build", "search", "rerank", "rewrite", "score"]
+Purpose = Literal["answer", "tuning", "latency"]
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Wall and CPU seconds (of all threads), peak resident memory, and what was worked on."""
+    """Wall and CPU seconds (of all threads), peak resident memory, and what was worked on.
 
-    name: str
+    Attributes:
+        kind: What was done.
+        part: The part of a system that did it, inner parts after ": "; "" for the whole.
+        of: What it was done to: documents, queries, data, a model.
+        wall_s: Seconds by the clock.
+        cpu_s: Seconds of all threads.
+        peak_mb: Peak resident memory in MB.
+        items: How many were worked on, 0 where nobody counts.
+        unit: What `items` counts.
+        purpose: Answering the task's queries; or tuning weights before, or timing queries after.
+    """
+
+    kind: PhaseKind
+    part: str
+    of: str
     wall_s: float
     cpu_s: float
     peak_mb: float
     items: int = 0
     unit: str = ""
+    purpose: Purpose = "answer"
+
+    @property
+    def label(self) -> str:
+        """The phase in words, for people: "tuning: bm25: encode documents"."""
+        purpose = "" if self.purpose == "answer" else self.purpose
+        what = f"{self.kind} {self.of}".rstrip()
+        return ": ".join(word for word in (purpose, self.part, what) if word)
 
 
 @dataclass
 class Clock:
     """Collects phases in the order they end, and tells when one begins.
 
-    prefix: put before the name of each.
+    Attributes:
+        progress: Hears of each phase as it begins.
+        phases: Those that ended without an error.
+        part: Of a system, what is timed.
+        purpose: Of all phases of this clock.
     """
 
     progress: Progress = silent
     phases: list[Phase] = field(default_factory=list)
-    prefix: str = ""
+    part: str = ""
+    purpose: Purpose = "answer"
 
-    def within(self, name: str) -> Clock:
-        """The same clock, for a part: its phases are called "name: phase"."""
-        return Clock(self.progress, self.phases, f"{self.prefix}{name}: ")
+    def within(self, part: str) -> Clock:
+        """Return the same clock for an inner part of the system."""
+        return replace(self, part=f"{self.part}: {part}" if self.part else part)
+
+    def aside(self, purpose: Purpose) -> Clock:
+        """Return the same clock for work that no query of the task waits for."""
+        return replace(self, purpose=purpose)
 
     @contextmanager
-    def phase(self, name: str, items: int = 0, unit: str = "") -> Iterator[None]:
-        """Time a block. It is recorded only if it ends without an error."""
-        self.progress(name, 0, 0, "")
+    def phase(
+        self, kind: PhaseKind, of: str = "", *, items: int = 0, unit: str = ""
+    ) -> Iterator[None]:
+        """Time a block; it is recorded only if it ends without an error."""
+        self.progress(f"{kind} {of}".rstrip(), 0, 0, "")
         _reset_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         took = time.perf_counter() - wall, time.process_time() - cpu
-        self.phases.append(Phase(self.prefix + name, *took, peak_mb(), items, unit))
+        self.phases.append(Phase(kind, self.part, of, *took, peak_mb(), items, unit, self.purpose))
 
 
 def texts_per_s(phases: Sequence[Phase]) -> float | None:
-    """Texts encoded a second; by a system made of several, each text by all of them.
+    """Return the texts encoded a second; by a system of several parts, each text by all of them.
 
     None where some part encoded nothing, as its vectors came from the store.
     """
     parts: dict[str, list[Phase]] = {}
-    for part, name, phase in _measured(phases):
-        if name.startswith("encode"):
-            parts.setdefault(part, []).append(phase)
+    for phase in _answering(phases):
+        if phase.kind == "encode":
+            parts.setdefault(phase.part, []).append(phase)
     texts = [sum(phase.items for phase in part) for part in parts.values()]
     seconds = [sum(phase.wall_s for phase in part if phase.items) for part in parts.values()]
     if not texts or not all(texts) or not all(seconds):
@@ -70,20 +104,17 @@ def texts_per_s(phases: Sequence[Phase]) -> float | None:
 
 
 def search_ms(phases: Sequence[Phase]) -> float | None:
-    """Milliseconds of search a query, where all are asked together; None without a search."""
-    asked = [phase for _, name, phase in _measured(phases) if name in SEARCHES]
+    """Return milliseconds of search and reranking a query, all queries being asked together.
+
+    None without a search.
+    """
+    asked = [phase for phase in _answering(phases) if phase.kind in ("search", "rerank")]
     queries = max((phase.items for phase in asked if phase.unit == "queries"), default=0)
     return 1000 * sum(phase.wall_s for phase in asked) / queries if queries else None
 
 
-def _measured(phases: Sequence[Phase]) -> list[tuple[str, str, Phase]]:
-    """Phases with the part that they are of and their own name."""
-    return [
-        (part, name, phase)
-        for phase in phases
-        if TUNING not in phase.name
-        for part, _, name in [phase.name.rpartition(": ")]
-    ]
+def _answering(phases: Sequence[Phase]) -> list[Phase]:
+    return [phase for phase in phases if phase.purpose == "answer"]
 
 
 def peak_mb() -> float:

@@ -8,73 +8,59 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from harness import disk
+from harness import disk, schema1
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
 from harness.phases import Phase
+from harness.stats import Estimate
+from harness.vectors import Representation
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = 1
-PACKAGES = (
-    "retrieval-harness",
-    "bm25s",
-    "faiss-cpu",
-    "faiss-gpu",
-    "numpy",
-    "PyStemmer",
-    "scipy",
-    "sentence-transformers",
-    "tokenizers",
-    "torch",
-    "transformers",
-)
+SCHEMA = 2
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always"
+    )
 
 
-class Score(_Frozen):
-    """A measure's mean over scored queries (or a correlation) with its bootstrap interval.
+class SystemRecord(_Frozen):
+    """What was measured.
 
-    None where it is not defined: a correlation with something constant.
+    Attributes:
+        spec: As asked.
+        full: Short names replaced, defaults filled in; "own:NAME" of an object.
+        source: A name of the registry, an object that was handed over, or a run file.
+        fingerprint: What decides its results, as JSON; only compared, never read.
+        representation: What an encoder makes of texts; None for what only ranks.
+        similarity: Of an encoder's vectors.
+        dim: Dimensions of its vectors.
+        prompts: By role.
     """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-
-
-class System(_Frozen):
-    """What was measured. spec: as asked; full: short names replaced, defaults filled in."""
 
     spec: str
     full: str
+    source: Literal["registry", "object", "run"] = "registry"
     fingerprint: dict[str, Any]
-    makes: str
-    similarity: str
-    dimension: int | None
-    prompts: dict[str, str]
+    representation: Representation | None = None
+    similarity: str | None = None
+    dim: int | None = None
+    prompts: dict[str, str] = {}
 
 
-class Asked(_Frozen):
+class TaskRecord(_Frozen):
     """The task. fingerprint: SHA-256 of the content of its parts."""
 
     spec: str
@@ -83,11 +69,11 @@ class Asked(_Frozen):
     family: str
     fingerprint: dict[str, str]
     exclude_self: bool
-    licence: str
+    license: str
     reference: str
 
 
-class Rewriting(_Frozen):
+class RewritingRecord(_Frozen):
     """How queries were rewritten before they were searched with. details: what decides it."""
 
     spec: str
@@ -95,82 +81,218 @@ class Rewriting(_Frozen):
     details: dict[str, Any]
 
 
-class Search(_Frozen):
-    """How documents were found. depth: results kept for each query."""
+class IndexRecord(_Frozen):
+    """The index that served a system, or all of its parts together.
+
+    Attributes:
+        spec: As asked.
+        full: Defaults filled in.
+        exact: Whether it finds what an exhaustive search would.
+        bytes: Memory of what is searched; None where that is not known.
+        reused: Whether its structure was read from the store; None where none is kept.
+        library: Libraries and versions, for people.
+    """
 
     spec: str
     full: str
-    depth: int
-    details: dict[str, Any]
+    exact: bool
+    bytes: int | None = None
+    reused: bool | None = None
+    library: dict[str, Any] = {}
+
+
+class PartRecord(_Frozen):
+    """One part of a system made of others.
+
+    Attributes:
+        system: Its spec, after those of the parts that it is within: "outer: inner", as in phases.
+        index: What served it; None where it is made of parts itself, or searches nothing.
+        counts: Of the part alone.
+        usage: What the part alone paid for at endpoints, by name.
+        bytes: Memory of what is searched.
+        weights: Of its own parts, where their scores are weighed.
+    """
+
+    system: str
+    index: IndexRecord | None = None
+    counts: dict[str, int | None] = {}
+    usage: dict[str, float] = {}
+    bytes: int | None = None
+    weights: list[float] = []
+
+    def within(self, outer: str) -> PartRecord:
+        """Return the same part of a part."""
+        return self.model_copy(update={"system": f"{outer}: {self.system}"})
+
+
+class LatencyRecord(_Frozen):
+    """Milliseconds that single queries took, asked one by one: median, 95th percentile."""
+
+    p50_ms: float
+    p95_ms: float
+    queries: int
+
+
+class Maker(_Frozen):
+    """What made vectors: device, library versions, threads and how texts were batched."""
+
+    device: str
+    versions: dict[str, str] = {}
+    threads: int | None = None
+    batch: str = ""
 
 
 class Record(_Frozen):
-    """One evaluation of one system on one task. spent: at endpoints, by name (tokens, cost)."""
+    """One evaluation of one system on one task.
+
+    Attributes:
+        depth: Results kept for each query; None where nothing is searched.
+        index: What served the system; None where nothing is searched, or a run file was scored.
+        parts: Of a system made of others, inner ones after the one that holds them.
+        weights: Of its direct parts, where their scores are weighed.
+        candidates: Whether the task names what is ranked for each query.
+        usage: What was paid for at endpoints, by name (tokens, cost).
+        makers: What made the vectors.
+    """
 
     schema_version: int = SCHEMA
     id: str
     created: str
-    system: System
-    task: Asked
-    search: Search | None
-    rewriting: Rewriting | None = None
+    system: SystemRecord
+    task: TaskRecord
+    depth: int | None = None
+    index: IndexRecord | None = None
+    rewriting: RewritingRecord | None = None
+    parts: list[PartRecord] = []
+    weights: list[float] = []
+    candidates: bool = False
+    latency: LatencyRecord | None = None
     main_measure: str
-    scores: dict[str, Score]
+    scores: dict[str, Estimate]
     counts: dict[str, int | None]
-    spent: dict[str, float] = {}
+    usage: dict[str, float] = {}
     warnings: list[str]
     phases: list[Phase]
+    makers: list[Maker] = []
     bootstrap: dict[str, float]
-    environment: dict[str, Any]
+    environment: Environment
 
     @property
     def name(self) -> str:
         """What was chosen: the model, how queries were rewritten, an index that is not exact."""
         rewriting = f" + {self.rewriting.spec}" if self.rewriting else ""
-        index = self.search.spec if self.search else "exact"
+        index = self.index.spec if self.index else "exact"
         return f"{self.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
 
     @property
-    def main(self) -> Score:
+    def main(self) -> Estimate:
         """The score that the task is ranked by."""
         return self.scores[self.main_measure]
 
+    @property
+    def exact(self) -> bool:
+        """Whether nothing that was searched could be missed."""
+        return self.index is None or self.index.exact
+
+    @property
+    def subject(self) -> str:
+        """A digest of what was asked of what, whatever indexes served it: an exact record and its
+        approximate siblings share it.
+        """
+        rewriting = self.rewriting
+        return digest(
+            _apart_from_indexes(self.system.fingerprint),
+            self.system.prompts,
+            rewriting and [rewriting.full, rewriting.details],
+            [self.task.fingerprint, self.task.exclude_self, self.main_measure],
+        )
+
 
 def identity(
-    system: System,
-    task: Asked,
-    search: Search | None,
-    rewriting: Rewriting | None,
+    system: SystemRecord,
+    task: TaskRecord,
+    searched: tuple[str, int] | None,
+    rewriting: RewritingRecord | None,
     measures: Sequence[str],
 ) -> str:
-    """Equal for two evaluations that must give the same scores."""
+    """Return an id that is equal for two evaluations that must give the same scores.
+
+    The id does not depend on the schema: its inputs are those of schema 1.
+
+    Args:
+        system: What was measured.
+        task: On what.
+        searched: The index's full spec ("given" for a run file) and the depth, if searched.
+        rewriting: How queries were rewritten, if they were.
+        measures: The main one first.
+    """
     parts = [
         {"fingerprint": system.fingerprint, "prompts": system.prompts},
         {"fingerprint": task.fingerprint, "exclude_self": task.exclude_self},
-        search and {"full": search.full, "depth": search.depth},
+        searched and {"full": searched[0], "depth": searched[1]},
         list(measures),
         *([{"full": rewriting.full, "details": rewriting.details}] if rewriting else []),
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
+def composite_fingerprint(
+    full: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
+) -> dict[str, Any]:
+    """Return what decides the rankings of a system made of others.
+
+    Args:
+        full: The retriever's full spec.
+        parts: Each with the full spec of its index, "" where it has none of its own.
+        decided: What else decides its rankings, as JSON.
+    """
+    made_of = [
+        {"fingerprint": part.fingerprint, "prompts": part.prompts, "index": index}
+        for part, index in parts
+    ]
+    return {"retriever": full, "parts": made_of, **decided}
+
+
+def _apart_from_indexes(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `composite_fingerprint` made, without indexes and the weights tuned with them."""
+    if not {"retriever", "parts"} <= set(fingerprint):
+        return fingerprint
+    parts = [
+        {**part, "fingerprint": _apart_from_indexes(part["fingerprint"]), "index": ""}
+        for part in fingerprint["parts"]
+    ]
+    return {"retriever": fingerprint["retriever"], "parts": parts}
+
+
+def digest(*parts: object) -> str:
+    """Return twelve hexadecimal digits that tell JSON values apart."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
 def stamp() -> str:
-    """Now, in UTC, to the microsecond."""
+    """Return the time now, in UTC, to the microsecond."""
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
-    """Write a record and its per-query values; returns the path of the JSON file.
+    """Write a record and its per-query values; return the path of the JSON file.
 
-    The Parquet file is written first: a record that exists has its values. Raises HarnessError
-    where the folder cannot be written.
+    The Parquet file is written first: a record that exists has its values.
+
+    Args:
+        record: What to write.
+        per_query: Columns [q]: the ids of what was scored, then a measure each.
+        folder: Of all records.
+
+    Raises:
+        HarnessError: Where the folder cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     parts = [
         record.task.spec,
-        record.search.spec if record.search else "",
+        record.index.spec if record.index else "",
         re.sub(r"\W", "", record.created),
         record.id,
     ]
@@ -191,24 +313,47 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
 
 
 def load(path: Path) -> Record:
-    """Read a record. Raises InputError for a file that is not one, saying what is wrong."""
+    """Read a record of any schema, as one of the newest.
+
+    Raises:
+        InputError: For a file that is not one, saying what is wrong.
+    """
     try:
         data = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable record: {reason(error)}") from None
+    return read(data, str(path))
+
+
+def read(data: object, where: str) -> Record:
+    """Make a record of parsed JSON, of any schema.
+
+    Args:
+        data: What a file held.
+        where: What errors begin with.
+
+    Raises:
+        InputError: Saying what is wrong.
+    """
     found = data.get("schema_version") if isinstance(data, dict) else None
-    if found != SCHEMA:
-        raise InputError(f"{path}: schema_version is {found!r}: expected {SCHEMA}")
+    if not isinstance(data, dict) or found not in (1, SCHEMA):
+        raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
     try:
-        return Record.model_validate(data)
+        return Record.model_validate(schema1.converted(data) if found == 1 else data)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: {where}: {first['msg']}: not a record of this version") from None
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{where}: {field}: {first['msg']}: not a record of this version"
+        ) from None
 
 
 def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
-    """Read records from files and folders, in order of path. Raises InputError."""
+    """Read records from files and folders, in order of path.
+
+    Raises:
+        InputError: Where a path names nothing, or a file is no record.
+    """
     found = []
     for path in paths:
         if not path.exists():
@@ -221,7 +366,11 @@ def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
 
 
 def per_query(path: Path) -> pa.Table:
-    """The values of each query that belong to a record's file. Raises InputError."""
+    """Read the values of each query that belong to a record's file.
+
+    Raises:
+        InputError: Where they are lost or damaged.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -229,80 +378,3 @@ def per_query(path: Path) -> pa.Table:
         return pq.read_table(path.with_suffix(".parquet"))
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path.with_suffix('.parquet')}: not readable: {reason(error)}") from None
-
-
-def score(mean: float, low: float, high: float) -> Score:
-    """A Score, None for NaN."""
-    values = (None if np.isnan(value) else float(value) for value in (mean, low, high))
-    return Score(**dict(zip(("mean", "low", "high"), values, strict=True)))
-
-
-def environment() -> dict[str, Any]:
-    """Versions, commit, machine and threads of this process."""
-    torch = sys.modules.get("torch")
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        if torch and torch.cuda.is_available()
-        else []
-    )
-    return {
-        **_machine(),
-        "gpus": gpus,
-        "torch_threads": torch.get_num_threads() if torch else None,
-        "thread_variables": {
-            name: os.environ[name]
-            for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-            if name in os.environ
-        },
-    }
-
-
-@cache
-def _machine() -> dict[str, Any]:
-    return {
-        "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
-        **_commit(),
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cpus": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> dict[str, Any]:
-    """The checkout that the harness runs from; empty when it is installed."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return {"commit": None, "dirty": None}
-
-    def git(*words: str) -> str:
-        asked = subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, timeout=10, check=True
-        )
-        return asked.stdout.strip()
-
-    try:
-        return {
-            "commit": git("rev-parse", "HEAD"),
-            "dirty": bool(git("status", "--porcelain", "--untracked-files=no")),
-        }
-    except (OSError, subprocess.SubprocessError):
-        return {"commit": None, "dirty": None}
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            return next(line.split(":", 1)[1].strip() for line in file if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

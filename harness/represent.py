@@ -64,7 +64,7 @@ def _by_collection(
     if set(parts) != {"documents", "queries"}:
         return _transductive(label, encoder, parts, clock)
     (_, documents), (_, queries) = parts["documents"], parts["queries"]
-    with clock.phase("encode", len(documents) + len(queries), "texts"):
+    with clock.phase("encode", items=len(documents) + len(queries), unit="texts"):
         made = encoder.encode_collection(documents, queries, counts=counts)
     vectors = {"documents": made.documents, "queries": made.queries}
     counted, warnings = _noted(vectors, [made.document_tokens, made.query_tokens])
@@ -87,7 +87,7 @@ def _transductive(
         )
     texts = [text for _, part in parts.values() for text in part]
     distinct = sorted(set(texts))
-    with clock.phase("encode", len(texts), "texts"):
+    with clock.phase("encode", items=len(texts), unit="texts"):
         made = encoder.encode_collection(distinct, texts)
     assert isinstance(made.queries, Dense)
     ends = np.cumsum([len(part) for _, part in parts.values()])[:-1]
@@ -116,18 +116,18 @@ def _by_text(
     store: Store,
     clock: Clock,
 ) -> Vectors:
-    with clock.phase("read store"):
+    with clock.phase("load", "store"):
         plans = {
             name: store.plan(encoder, texts, role, label) for name, (role, texts) in parts.items()
         }
     if any(len(plan.missing) for plan in plans.values()):
-        with clock.phase("load model"):
+        with clock.phase("load", "model"):
             encoder.load()
     vectors: dict[str, Embeddings] = {}
     counts: Counts = {}
     warnings: list[str] = []
     for name, plan in plans.items():
-        with clock.phase(f"encode {name}", len(plan.missing), "texts"):
+        with clock.phase("encode", name, items=len(plan.missing), unit="texts"):
             embedded = plan.fetch(clock.progress, name)
         encoded = embedded.encoded
         made = encoded.values

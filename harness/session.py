@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import evaluation, grid, records, stats, systems, tasks
+from harness import environment, evaluation, grid, stats, systems, tasks
 from harness.arrays import Float32, Float64
 from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed, own
 from harness.errors import InputError
@@ -111,7 +111,7 @@ class Session:
         if isinstance(asked, Task):
             return asked.measured_by(measures)
         if asked not in self._tasks:
-            with Clock(self.progress).phase("load data"):
+            with Clock(self.progress).phase("load", "data"):
                 self._tasks[asked] = tasks.load(asked)
         return self._tasks[asked].measured_by(measures)
 
@@ -121,8 +121,9 @@ class Session:
         Raises:
             InputError: As `task`; the task is of another kind, or the measure is one of groups.
         """
-        task = self.task(asked, [measure] if measure else ())
-        if task.collection and task.main.definition("retrieval").grouped:
+        found = self.task(asked)
+        task = found.measured_by([measure] if found.collection and measure else ())
+        if task.main.definition("retrieval").grouped:
             raise InputError(
                 f"{task.name} is measured by {task.main}, of groups: expected one of queries"
             )
@@ -280,15 +281,16 @@ class Session:
         if latency < 0:
             raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
         named, opened = self._named(system)
+        handed = None if isinstance(system, str) else named
         if named not in opened:
             named, its_own = served(named)
             index = its_own or index
         INDEXES.resolve(index)
         rewritten = rewriting(rewrite)
         clock = Clock(self.progress)
-        with clock.phase("load data"):
+        with clock.phase("load", "data"):
             task = self.task(asked, measures)
-        setting = Setting(task, self.seed, clock, max(depth, task.depth))
+        setting = Setting(task, self.seed, clock, max(depth, task.depth), handed)
         request = self._request(task, clock, index=index, rewrite=rewrite)
         request = replace(request, opened=opened, depth=setting.depth)
         return evaluation.of_system(named, request, setting, rewritten, latency)
@@ -337,7 +339,7 @@ class Session:
             "system": systems.identity(system, index, rewrite),
             "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
             "measure": [str(task.main), max(depth, task.depth), self.seed],
-            "harness": records.environment()["packages"].get("retrieval-harness"),
+            "harness": environment.current().packages.get("retrieval-harness"),
         }
         cells, key = None if self.cells is None else Cells(self.cells), grid.key(about)
         if cells and (kept := cells.get(key, task.main)):
@@ -360,7 +362,7 @@ class Session:
             InputError: The file or the task cannot be read, or the task ranks nothing.
         """
         clock = Clock(self.progress)
-        with clock.phase("load data"):
+        with clock.phase("load", "data"):
             task = self.task(asked, measures)
         return evaluation.of_run(path, Setting(task, self.seed, clock, task.depth))
 

@@ -14,7 +14,7 @@ from harness.indexes import INDEXES, Index, Searcher, Structured, saved
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
-from harness.records import System
+from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
 from harness.represent import Counts, represent, unit
 from harness.retrieve import Collection, retrieve
 from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
@@ -58,28 +58,29 @@ class Tuning:
 class Ranked:
     """A system's ranking [q, k], what the system is, and what was counted on the way.
 
-    index: the full spec of the one that served it, empty where there are several. details: of the
-    search, for the record. spent: at endpoints, by name. least: the lowest score that is possible,
-    None where there is none. rewritten: whether queries were rewritten. answer: asks one query, by
-    its row, alone and anew, a run [1, k]; None where that cannot be.
+    index: what served it, of a system made of others what serves its parts together; None where
+    nothing was searched. parts: of such a system, inner ones after the one that holds them.
+    weights: of its direct parts, where their scores are weighed. candidates: whether these are all
+    that was scored. bytes: memory of what is searched, 0 where nothing is. spent: at endpoints, by
+    name. least: the lowest score that is possible, None where there is none. rewritten: whether
+    queries were rewritten. answer: asks one query, by its row, alone and anew, a run [1, k]; None
+    where that cannot be.
     """
 
     run: Run
-    system: System
-    index: str = ""
-    details: Mapping[str, object] = field(default_factory=dict)
+    system: SystemRecord
+    index: IndexRecord | None = None
+    parts: tuple[PartRecord, ...] = ()
+    weights: tuple[float, ...] = ()
+    candidates: bool = False
+    latency: LatencyRecord | None = None
+    bytes: int = 0
     counts: Counts = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     spent: Mapping[str, float] = field(default_factory=dict)
     least: float | None = None
     rewritten: bool = False
     answer: Callable[[int], Run] | None = None
-
-    @property
-    def bytes(self) -> int:
-        """Memory of what is searched, in bytes; 0 where nothing is."""
-        size = self.details.get("bytes")
-        return size if isinstance(size, int) else 0
 
 
 def opened(spec: str, request: Request) -> Encoder:
@@ -100,7 +101,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     (named, index), rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
     feedback = rewriter if isinstance(rewriter, Feedback) else None
     if isinstance(rewriter, TextRewriter):
-        with clock.phase("rewrite", len(data.queries), "queries"):
+        with clock.phase("rewrite", items=len(data.queries), unit="queries"):
             root = request.store.root
             texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
             data = replace(data, queries=replace(data.queries, texts=texts))
@@ -109,12 +110,12 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     vectors = represent(spec, encoder, parts, request.store, clock, counts=counts)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = described(spec, encoder, documents)
-    with clock.phase("build", len(data.corpus), "documents"):
+    with clock.phase("build", items=len(data.corpus), unit="documents"):
         if system.similarity == "cosine":
             units(documents, queries)
-        searcher, details, notes = _built(index, documents, request)
+        searcher, served, notes = _built(named, index, documents, request)
     collection = Collection(data, documents, searcher, vectors.parts.get("counts"))
-    with clock.phase("search", len(data.queries), "queries"):
+    with clock.phase("search", items=len(data.queries), unit="queries"):
         run = retrieve(
             queries,
             collection,
@@ -125,16 +126,17 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             progress=clock.progress,
         )
     if data.candidates is not None:  # which are few: all of them are scored
-        details, notes = {"candidates": True}, ()
+        served, notes = IndexRecord(spec=served.spec, full=served.full, exact=True), ()
     simple = data.candidates is None and data.corpus.parents is None and rewriter is None
     return Ranked(
         run,
         system,
-        named,
-        details,
-        vectors.counts,
-        (*vectors.warnings, *notes),
-        spent(encoder, before),
+        served,
+        candidates=data.candidates is not None,
+        bytes=served.bytes or 0,
+        counts=vectors.counts,
+        warnings=(*vectors.warnings, *notes),
+        spent=spent(encoder, before),
         least=0.0 if encoder.makes == "sparse" else -1.0 if system.similarity == "cosine" else None,
         rewritten=rewriter is not None,
         answer=_answering(encoder, collection, queries, request.depth) if simple else None,
@@ -148,31 +150,31 @@ def spent(model: object, before: Mapping[str, float] | None = None) -> dict[str,
     return {name: value - (before or {}).get(name, 0) for name, value in now.items()}
 
 
-def described(spec: str, encoder: Encoder, vectors: Embeddings) -> System:
+def described(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
     """What a record says of an encoder, and of vectors that it made."""
     prompts = dict[str, str]()
     if not isinstance(encoder, CollectionEncoder):
         roles: tuple[Role, ...] = ("query", "document", "text")
         prompts = {str(role): encoder.prompt(role) for role in roles}
     named = encoder_spec(spec)
-    return System(
+    return SystemRecord(
         spec=spec,
         full=str(ENCODERS.resolve(named)) if named.name in ENCODERS else spec,
         fingerprint=dict(encoder.fingerprint()),
-        makes=encoder.makes,
+        representation=encoder.makes,
         similarity=encoder.similarity,
-        dimension=vectors.width,
+        dim=vectors.width,
         prompts=prompts,
     )
 
 
-def rewriting(spec: str) -> records.Rewriting | None:
+def rewriting(spec: str) -> records.RewritingRecord | None:
     """What a record says of how queries were rewritten; None where they are as they were."""
     rewriter = _created(spec)
     if rewriter is None:
         return None
     details = dict(rewriter.describe()) if isinstance(rewriter, TextRewriter) else {}
-    return records.Rewriting(spec=spec, full=str(REWRITERS.resolve(spec)), details=details)
+    return records.RewritingRecord(spec=spec, full=str(REWRITERS.resolve(spec)), details=details)
 
 
 def _created(spec: str) -> Rewriter | None:
@@ -193,8 +195,8 @@ def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
 
 
 def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
-    """The index for an encoder's vectors, and its full spec. Raises InputError where the one asked
-    for does not take them.
+    """The spec and the index for an encoder's vectors. Raises InputError where the one asked for
+    does not take them.
     """
     named, index = request.index, INDEXES.create(request.index)
     if encoder.makes not in index.takes:
@@ -205,12 +207,12 @@ def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
             )
         named, index = "exact", INDEXES.create("exact")
     index.require(encoder.makes)
-    return str(INDEXES.resolve(named)), index
+    return named, index
 
 
 def _built(
-    index: Index, documents: Embeddings, request: Request
-) -> tuple[Searcher, dict[str, object], tuple[str, ...]]:
+    spec: str, index: Index, documents: Embeddings, request: Request
+) -> tuple[Searcher, IndexRecord, tuple[str, ...]]:
     """Documents made searchable, by a structure of the store where there is one; what it is, and
     what was noticed.
     """
@@ -218,10 +220,20 @@ def _built(
         folder = request.store.root / "indexes"
         searcher, reused = saved.searcher(index, documents, folder, request.clock.progress)
         notes = (*searcher.warnings, *index.warnings(request.depth))
-        return searcher, {**index.describe(), "bytes": searcher.bytes, "reused": reused}, notes
+        return searcher, index_record(spec, index, searcher.bytes, reused=reused), notes
     made = index.build(documents)
     size = getattr(made, "bytes", documents.bytes)
-    return made, {**index.describe(), "bytes": size}, tuple(getattr(made, "warnings", ()))
+    return made, index_record(spec, index, size), tuple(getattr(made, "warnings", ()))
+
+
+def index_record(spec: str, index: Index, size: int, *, reused: bool | None = None) -> IndexRecord:
+    """What a record says of an index that takes `size` bytes."""
+    library = dict(index.describe())
+    exact = bool(library.pop("exact", False))
+    full = str(INDEXES.resolve(spec))
+    return IndexRecord(
+        spec=spec, full=full, exact=exact, bytes=size, reused=reused, library=library
+    )
 
 
 def units(*parts: Embeddings) -> None:

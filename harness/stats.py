@@ -43,6 +43,11 @@ def estimate(values: Float64, seed: int = 0) -> Estimate:
     return Estimate(float(values.mean()), float(low[0]), float(high[0]))
 
 
+def without_nan(mean: float, low: float, high: float) -> Estimate:
+    """An estimate of plain floats, None in place of NaN."""
+    return Estimate(*(None if np.isnan(value) else float(value) for value in (mean, low, high)))
+
+
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
     """Percentile bootstrap interval of each row's mean (Efron and Tibshirani 1993, ch. 13).
 

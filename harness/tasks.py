@@ -23,6 +23,7 @@ class Task:
         exclude_self: Whether a query's own document is no result.
         instructions: What the task asks for by role, for models that read it.
         label: What sets a variant apart from the task that it was made of; empty for the task.
+        kept: Results of each query that are kept, if more than the measures look at.
     """
 
     entry: TaskEntry
@@ -31,6 +32,7 @@ class Task:
     exclude_self: bool
     instructions: Mapping[str, str]
     label: str = ""
+    kept: int = 0
 
     @property
     def name(self) -> str:
@@ -44,8 +46,8 @@ class Task:
 
     @property
     def depth(self) -> int:
-        """Results of a query that the deepest measure looks at."""
-        return max(measure.depth for measure in self.measures)
+        """Results of each query: what the deepest measure looks at, or more."""
+        return max(self.kept, *(measure.depth for measure in self.measures))
 
     @property
     def collection(self) -> Retrieval:
@@ -71,6 +73,7 @@ class Task:
         queries: Queries | None = None,
         corpus: Corpus | None = None,
         qrels: Qrels | None = None,
+        kept: int = 0,
     ) -> Task:
         """A variant: the same task with other queries, documents or judgments.
 
@@ -79,6 +82,7 @@ class Task:
             queries: In place of the task's, in the same order.
             corpus: In place of the task's; its rows must fit the judgments.
             qrels: In place of the task's.
+            kept: Results of each query, if more than the task's.
 
         Raises:
             InputError: The task is not searched.
@@ -90,7 +94,8 @@ class Task:
             corpus=corpus or now.corpus,
             qrels=qrels or now.qrels,
         )
-        return replace(self, data=data, label=f"{self.label}, {label}" if self.label else label)
+        label = f"{self.label}, {label}" if self.label else label
+        return replace(self, data=data, label=label, kept=max(kept, self.kept))
 
     def split(self, name: str) -> Data:
         """The data of another split. Raises InputError where the source has no such one."""

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from harness import records
+from harness.environment import Environment
 from harness.phases import Phase
-from harness.records import Asked, Record, Score, Search, System
+from harness.records import IndexRecord, Record, SystemRecord, TaskRecord
+from harness.stats import Estimate
 
 PHASES = [
-    Phase("encode documents", 2.0, 4.0, 500.0, 900, "texts"),
-    Phase("encode queries", 0.5, 1.0, 400.0, 100, "texts"),
-    Phase("search", 0.2, 0.4, 300.0, 100, "queries"),
+    Phase("encode", "", "documents", 2.0, 4.0, 500.0, 900, "texts"),
+    Phase("encode", "", "queries", 0.5, 1.0, 400.0, 100, "texts"),
+    Phase("search", "", "", 0.2, 0.4, 300.0, 100, "queries"),
 ]
 
 
@@ -31,25 +33,26 @@ def record(
     parts: dict[str, Any] = {
         "id": "0" * 12,
         "created": "2026-01-01T00:00:00.000000Z",
-        "system": System(
-            spec=system, full=system, fingerprint={}, makes="dense", similarity="cosine",
-            dimension=384, prompts={"query": ""},
+        "system": SystemRecord(
+            spec=system, full=system, fingerprint={}, representation="dense", similarity="cosine",
+            dim=384, prompts={"query": ""},
         ),
-        "task": Asked(
+        "task": TaskRecord(
             spec=name, source=name, kind="retrieval", family="f", fingerprint={"corpus": "aa"},
-            exclude_self=False, licence="", reference="",
+            exclude_self=False, license="", reference="",
         ),
-        "search": Search(spec="exact", full="exact", depth=10, details={}),
+        "depth": 10,
+        "index": IndexRecord(spec="exact", full="exact", exact=True),
         "main_measure": next(iter(means)),
         "scores": {
-            measure: Score(mean=mean, low=mean and mean - 0.02, high=mean and mean + 0.02)
+            measure: Estimate(mean, mean and mean - 0.02, mean and mean + 0.02)
             for measure, mean in means.items()
         },
         "counts": {},
         "warnings": [],
         "phases": PHASES,
         "bootstrap": {},
-        "environment": {"processor": "p", "cpus": 2, "gpus": []},
+        "environment": Environment(processor="p", cpus=2),
     }  # fmt: skip
     return Record(**{**parts, **changes})
 

@@ -252,3 +252,10 @@ def test_on_the_front_is_what_nothing_dominates(points):
         for q, c in zip(quality, cost, strict=True)
     ]
     assert aggregate.pareto(quality, cost).on.tolist() == expected
+
+
+def test_kendall_tau_by_hand():
+    """Of six pairs five agree and one does not, or is a tie of the other order."""
+    assert aggregate.kendall_tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
+    assert aggregate.kendall_tau([1, 2, 3, 4], [1, 2, 3, 3]) == pytest.approx(5 / (6 * 5) ** 0.5)
+    assert aggregate.kendall_tau([1, 2, 3], [1, 1, 1]) is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from harness import board, records
 from harness.api import evaluate
-from harness.board import Entry, of_entries, standings
+from harness.board import BoardEntry, of_entries
 from harness.errors import InputError
 from harness.evaluation import Evaluation
+from harness.standings import standings
 from tests.shared import shared
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
@@ -25,10 +27,10 @@ def real(model: str) -> Evaluation:
     return evaluate(model, TASK, measures=["R@2", "nDCG@10"])
 
 
-def entry(system: str, task: str, score: float | None, **changes: object) -> Entry:
+def entry(system: str, task: str, score: float | None, **changes: object) -> BoardEntry:
     values = {"family": "f", "kind": "retrieval", "measure": "nDCG@10", "low": None, "high": None,
               "path": None, "cost": {}, "conditions": "c", **changes}  # fmt: skip
-    return Entry(system=system, task=task, score=score, **values)
+    return BoardEntry(system=system, task=task, score=score, **values)
 
 
 def matrix(scores: dict[str, list[float | None]]) -> board.Board:
@@ -62,17 +64,20 @@ def test_records_of_ours_and_of_mteb_share_a_board(tmp_path):
     ours = found.entries["bm25", TASK]
     assert ours.score == real("bm25").record.main.mean
     assert records.load(ours.path) == real("bm25").record
-    assert ours.cost["dimension"] is None  # it is sparse
-    assert ours.cost["index_bytes"] == real("bm25").record.search.details["bytes"]
+    assert ours.cost["dim"] is None  # it is sparse
+    assert ours.cost["index_bytes"] == real("bm25").record.index.bytes
     assert found.cost("hashing,dim=64", "index_bytes") == 4 * 64 * 40
-    assert found.cost("hashing,dim=64", "dimension") == 64
-    assert found.cost("org/name", "dimension") is None
+    assert found.cost("hashing,dim=64", "dim") == 64
+    assert found.cost("org/name", "dim") is None
     assert np.isnan(found.scores).sum() == 3
 
 
 def test_an_index_stands_beside_the_exact_one():
-    def sized(system: str, task: str, score: float, size: float | None) -> Entry:
-        return entry(system, task, score, cost={"index_bytes": size})
+    def sized(system: str, task: str, score: float, size: float | None) -> BoardEntry:
+        model, _, index = system.partition(" @ ")  # of these names, made here
+        return entry(
+            system, task, score, cost={"index_bytes": size}, exact=not index, subject=model
+        )
 
     found = of_entries(
         [
@@ -87,6 +92,34 @@ def test_an_index_stands_beside_the_exact_one():
     assert found.beside_exact("m @ int8") == (pytest.approx(-0.05), pytest.approx(0.375))
     assert found.beside_exact("m") is None
     assert found.beside_exact("n @ int8") is None
+
+
+def test_siblings_are_known_by_what_they_are_not_by_their_names():
+    """A system of several parts, one of them searched by an index that is not exact; another
+    measure, and another model, are no siblings.
+    """
+    spec = "rrf:bm25+[hashing,dim=57]"
+    exact, other = real(spec).record, evaluate(spec, TASK, "int8", measures=["R@2", "nDCG@10"])
+    assert exact.exact
+    assert not other.record.exact
+    renamed = other.record.system.model_copy(update={"spec": "another name"})
+    entries = [
+        board.of_record(one)
+        for one in (
+            exact,
+            other.record.model_copy(update={"system": renamed}),
+            real("bm25").record.model_copy(update={"index": other.record.index}),
+        )
+    ]
+    found = of_entries([replace(entry, score=0.1 * at) for at, entry in enumerate(entries)])
+    assert found.beside_exact("another name @ int8") == (
+        pytest.approx(0.1),
+        pytest.approx(other.record.index.bytes / exact.index.bytes),
+    )
+    assert found.beside_exact("bm25 @ int8") is None
+    assert exact.subject != real("bm25").record.subject
+    again = exact.model_copy(update={"main_measure": "nDCG@10"})
+    assert again.subject != exact.subject
 
 
 def test_a_cost_is_found_in_every_part_of_a_system():
@@ -121,7 +154,7 @@ def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypa
     assert found.systems == ("m",)
     why = {path.name: said for path, said in found.refused}
     assert list(why) == [f"{letter}.json" for letter in "abcdefghijkl"]
-    assert why["c.json"] == "schema_version is 99: expected 1"
+    assert why["c.json"] == "schema_version is 99: expected 1 or 2"
     assert why["d.json"].startswith("scores: ")
     assert why["f.json"] == "neither a record nor a result of mteb"
     assert why["g.json"] == "a result of mteb without any score"

@@ -240,7 +240,7 @@ def test_a_new_task_is_one_table(tmp_path: Path) -> None:
         queries = 2
         measures = ["RR@3", "R@1"]
         exclude_self = true
-        licence = "CC0"
+        license = "CC0"
 
         [ring]
         source = "limit,docs=20,queries=20,pattern=cycle"
@@ -266,7 +266,7 @@ def test_a_new_task_is_one_table(tmp_path: Path) -> None:
         False,
     )
     record = evaluate("bm25", "cats").record
-    assert (record.main_measure, record.task.family, record.task.licence) == ("RR@3", "pets", "CC0")
+    assert (record.main_measure, record.task.family, record.task.license) == ("RR@3", "pets", "CC0")
     assert record.scores["R@1"].mean == 1
     assert evaluate("bm25", "ring,k=3").record.counts["judgments"] == 60
     assert "Did you mean 'cats'?" in complaint(lambda: catalog.task("cat"))

@@ -99,7 +99,7 @@ def test_json_holds_whole_records(run):
     assert [r["system"]["spec"] for r in done.json] == ["hashing", "bm25"]
     for record in done.json:
         assert records.Record.model_validate(record).main_measure == "R@2"
-    assert run("eval", "-m", "bm25", "-t", TASK, "-f", "json", "-q").json[0]["schema_version"] == 1
+    assert run("eval", "-m", "bm25", "-t", TASK, "-f", "json", "-q").json[0]["schema_version"] == 2
 
 
 def test_formats(run):
@@ -212,7 +212,7 @@ def test_trec_files_score_the_same_through_run(run, tmp_path):
     assert len(ranking.read_text().splitlines()) == 20 * 10
     again = run("eval", "--run", ranking, "-t", task, *words).json[0]
     assert again["scores"] == first["scores"]
-    assert again["system"]["makes"] == "run"
+    assert (again["system"]["source"], again["system"]["representation"]) == ("run", None)
     assert again["system"]["spec"] == f"run:{ranking.name}"
     assert again["warnings"] == []
 
@@ -264,7 +264,7 @@ def test_plugins_register_encoders_and_tasks(run, tmp_path):
     (record,) = done.json
     assert record["system"]["full"] == "mine,dim=256,salt=9"
     assert record["main_measure"] == "P@1"
-    assert record["task"]["licence"] == "mine"
+    assert record["task"]["license"] == "mine"
     assert done.err == ""
 
 
@@ -309,7 +309,7 @@ def test_show_refuses_what_is_no_record(run, tmp_path):
     (tmp_path / "other.json").write_text('{"ndcg": 1}')
     done = run("show", "other.json")
     assert done.status == 2
-    assert done.err == "error: other.json: schema_version is None: expected 1\n"
+    assert done.err == "error: other.json: schema_version is None: expected 1 or 2\n"
     assert run("show", "nothing").err == "error: nothing: no such record or folder\n"
 
 

@@ -12,7 +12,8 @@ from harness.api import evaluate
 from harness.compare import IncomparableError, Item, difference, side
 from harness.errors import InputError
 from harness.measures.pairs import correlation
-from harness.records import Rewriting, Score, Search
+from harness.records import IndexRecord, RewritingRecord
+from harness.stats import Estimate
 from tests.comparable import record, saved
 
 A = [1.0, 1.0, 0.5, 0.0, 0.5]
@@ -106,7 +107,7 @@ def test_what_asks_another_question_is_not_compared(tmp_path, changes, message):
 
 def test_scores_that_are_not_defined_are_not_compared(tmp_path):
     (path, made), two = pair(tmp_path, {"nDCG@10": A}, {"nDCG@10": B})
-    none = made.model_copy(update={"scores": {"nDCG@10": Score(mean=None, low=None, high=None)}})
+    none = made.model_copy(update={"scores": {"nDCG@10": Estimate(mean=None, low=None, high=None)}})
     with pytest.raises(IncomparableError, match="nDCG@10 is not defined for the first"):
         difference((path, none), two)
 
@@ -150,7 +151,7 @@ def test_a_measure_without_values_of_queries_is_compared_by_its_intervals(tmp_pa
     assert difference(*pairs, margin=0.1).rise == pytest.approx(0.5)
     assert difference(pairs[1], pairs[0], margin=0.1).fall == pytest.approx(0.5)
     assert (found.effect, found.wins, found.best) == (None, 0, ())
-    bare = pairs[0][1].model_copy(update={"scores": {"p-MRR": Score(mean=1, low=None, high=None)}})
+    bare = pairs[0][1].model_copy(update={"scores": {"p-MRR": Estimate(1, None, None)}})
     with pytest.raises(IncomparableError, match="neither values of each query nor an interval"):
         difference((pairs[0][0], bare), pairs[1])
 
@@ -176,9 +177,9 @@ def test_correlations_are_compared_pair_by_pair(tmp_path):
 
 
 def test_another_index_or_rewriting_is_noted(tmp_path):
-    search = Search(spec="hnsw", full="hnsw,M=16", depth=10, details={})
-    rewriting = Rewriting(spec="rm3", full="rm3,k=10", details={})
-    one, two = pair(tmp_path, {"nDCG@10": A}, {"nDCG@10": B}, search=search, rewriting=rewriting)
+    index = IndexRecord(spec="hnsw", full="hnsw,M=16", exact=False)
+    rewriting = RewritingRecord(spec="rm3", full="rm3,k=10", details={})
+    one, two = pair(tmp_path, {"nDCG@10": A}, {"nDCG@10": B}, index=index, rewriting=rewriting)
     assert difference(one, two).notes == (
         "index differs: exact and hnsw,M=16",
         "rewriting differs: none and rm3,k=10",

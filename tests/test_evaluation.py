@@ -20,6 +20,7 @@ from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
 from harness.phases import Clock, peak_mb
 from harness.rewriting import REWRITERS
+from harness.stats import Estimate
 from harness.store import Store
 from tests.fakes import Counting, beir
 from tests.shared import shared
@@ -122,7 +123,7 @@ def test_a_cut_off_beyond_the_corpus_is_told_and_harmless(small):
     record = evaluate("hashing", small, measures=["R@1000", "R@4"]).record
     assert record.scores["R@1000"].mean == record.scores["R@4"].mean == 0.75
     assert "a cut-off of 1000 is beyond the 4 documents" in record.warnings
-    assert record.search.depth == 1000
+    assert record.depth == 1000
     assert not any(
         "cut-off" in w for w in evaluate("hashing", small, measures=["R@4"]).record.warnings
     )
@@ -183,7 +184,7 @@ def test_a_rewriting_of_vectors_is_searched_with_and_recorded(small):
     """q2 "car" finds d "red car", and moves to half of both."""
     plain = evaluate("hashing,dim=65536", small, measures=["R@2"])
     found = evaluate("hashing,dim=65536", small, rewrite="average,depth=1", measures=["R@2"])
-    assert found.record.rewriting == records.Rewriting(
+    assert found.record.rewriting == records.RewritingRecord(
         spec="average,depth=1", full="average,depth=1", details={}
     )
     assert plain.record.rewriting is None
@@ -228,7 +229,7 @@ def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     }
     assert found.record.rewriting.full == "shouting,word=loud"
     assert found.record.rewriting.details == {"by": "hand"}
-    assert "rewrite" in [phase.name for phase in found.record.phases]
+    assert "rewrite" in [phase.label for phase in found.record.phases]
     assert found.data.queries.texts[0] == "red apple"  # the task stays what it is
     plain = evaluate(Counting(), small, measures=["R@2"]).record
     assert found.record.task.fingerprint == plain.task.fingerprint
@@ -277,7 +278,7 @@ def test_labelled_texts_are_judged_as_their_kind(tmp_path, kind, main, counts):
     assert (record.task.kind, record.task.family, record.main_measure) == (kind, kind, main)
     assert record.main.mean == pytest.approx(1)
     assert {name: record.counts[name] for name in counts} == counts
-    assert (record.search, found.run) == (None, None)
+    assert (record.depth, record.index, found.run) == (None, None, None)
     assert records.Record.model_validate_json(record.model_dump_json()) == record
     with pytest.raises(InputError) as error:
         evaluate("bm25", f"{kind}:{tmp_path}")
@@ -332,7 +333,7 @@ def test_a_constant_similarity_has_no_correlation(tmp_path):
     rows = [json.dumps({"sentence1": "same", "sentence2": "same", "score": i}) for i in range(3)]
     path.write_text("\n".join(rows))
     record = evaluate("hashing", f"pairs:{path}", measures=["cosine_spearman"]).record
-    assert record.main == records.Score(mean=None, low=None, high=None)
+    assert record.main == Estimate(None, None, None)
     assert "cosine_spearman is not defined: constant" in record.warnings
     assert records.Record.model_validate_json(record.model_dump_json()) == record
 
@@ -350,7 +351,7 @@ def test_correlations_worked_out_by_hand(tmp_path):
         "cosine_pearson": pytest.approx(np.corrcoef([1, 0.5, 0], [5, 4, 0])[0, 1]),
     }
     assert found.run is None
-    assert found.record.search is None
+    assert found.record.depth is found.record.index is None
 
 
 @pytest.mark.parametrize(
@@ -394,7 +395,7 @@ def test_a_record_recreates_its_run(encoder, tmp_path):
     again = evaluate(
         first.system.full,
         first.task.source,
-        first.search.full,
+        first.index.full,
         measures=list(first.scores),
         seed=int(first.bootstrap["seed"]),
         store=Store(tmp_path / "empty"),
@@ -426,9 +427,9 @@ def test_a_measure_asked_twice_is_one(small):
 
 def test_phases_are_timed_and_counted(small, tmp_path):
     record = evaluate("hashing", small, store=Store(tmp_path / "store")).record
-    assert [(phase.name, phase.items, phase.unit) for phase in record.phases] == [
+    assert [(phase.label, phase.items, phase.unit) for phase in record.phases] == [
         ("load data", 0, ""),
-        ("read store", 0, ""),
+        ("load store", 0, ""),
         ("load model", 0, ""),
         ("encode documents", 4, "texts"),
         ("encode queries", 3, "texts"),
@@ -441,7 +442,7 @@ def test_phases_are_timed_and_counted(small, tmp_path):
         assert 0 <= phase.cpu_s < 60
         assert 10 < phase.peak_mb < 100_000
     warm = evaluate("hashing", small, store=Store(tmp_path / "store")).record
-    assert "load model" not in [phase.name for phase in warm.phases]
+    assert "load model" not in [phase.label for phase in warm.phases]
     assert warm.counts["documents_encoded_now"] == 0
     assert warm.scores == record.scores
 
@@ -449,12 +450,12 @@ def test_phases_are_timed_and_counted(small, tmp_path):
 def test_a_clock_tells_when_a_phase_begins_and_leaves_out_one_that_fails():
     told = []
     clock = Clock(lambda *report: told.append(report))
-    with clock.phase("one", 5, "texts"):
+    with clock.phase("load", "one", items=5, unit="texts"):
         big = np.ones(30_000_000, np.uint8)
-    with pytest.raises(ZeroDivisionError), clock.phase("two"):
+    with pytest.raises(ZeroDivisionError), clock.phase("score", "two"):
         _ = 1 // 0
-    assert told == [("one", 0, 0, ""), ("two", 0, 0, "")]
-    assert [phase.name for phase in clock.phases] == ["one"]
+    assert told == [("load one", 0, 0, ""), ("score two", 0, 0, "")]
+    assert [phase.label for phase in clock.phases] == ["load one"]
     assert clock.phases[0].peak_mb > len(big) / 2**20
     assert 10 < peak_mb() < 100_000
 
@@ -521,6 +522,7 @@ def test_a_function_of_texts_is_a_model(small, tmp_path):
     record = found.record
     assert record.name == "letters"
     assert record.system.fingerprint["own"] == "letters"
+    assert (record.system.source, record.system.full) == ("object", "own:letters")
     assert any("letters has no fingerprint" in warning for warning in record.warnings)
     assert found.run.docs[0, 0] == 0  # "red apple" has the letters of "red apple"
     assert store.spaces() == []  # its vectors cannot be known again
@@ -555,11 +557,10 @@ def test_a_model_of_ones_own_is_a_part_like_any(small, tmp_path, monkeypatch):
 def test_queries_are_asked_one_by_one_where_that_is_wanted(small, tmp_path):
     store = Store(tmp_path / "store")
     found = evaluate("hashing", small, measures=["RR@10"], latency=5, store=store).record
-    told = found.search.details["latency_ms"]
-    assert told["queries"] == 3  # there are no more
-    assert 0 < told["p50"] <= told["p95"]
+    assert found.latency.queries == 3  # there are no more
+    assert 0 < found.latency.p50_ms <= found.latency.p95_ms
     plain = evaluate("hashing", small, measures=["RR@10"], store=store).record
-    assert "latency_ms" not in plain.search.details
+    assert plain.latency is None
     assert plain.id == found.id
 
 
@@ -581,5 +582,5 @@ def test_what_an_endpoint_was_paid_is_in_the_record(small, tmp_path):
     store = Store(tmp_path / "store")
     first = evaluate(model, small, measures=["RR@10"], store=store).record
     again = evaluate(model, small, measures=["RR@10"], store=store).record
-    assert first.spent == {"tokens": 49}  # of 4 documents and 3 queries
-    assert again.spent == {"tokens": 0}
+    assert first.usage == {"tokens": 49}  # of 4 documents and 3 queries
+    assert again.usage == {"tokens": 0}

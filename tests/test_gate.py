@@ -5,18 +5,22 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from harness import gate, records
+from harness import costs, gate, records
 from harness.compare import side
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError
-from harness.gate import CostPolicy, Policy, TaskPolicy, judge
+from harness.gate import judge
 from harness.phases import Phase
-from harness.records import Score
+from harness.policy import CostPolicy, Policy, TaskPolicy, read_policy
+from harness.records import Record
+from harness.stats import Estimate
 from tests.comparable import PHASES, record, saved
 from tests.killed import run
 
@@ -168,11 +172,14 @@ def test_the_worst_comes_first(tmp_path):
 
 def test_costs_of_a_record():
     # 1000 texts in 2.5 s; 0.2 s for 100 queries
-    assert gate.cost(record()) == {
+    def limited(one: Record) -> dict[str, float | None]:
+        return {name: costs.BY_KEY[key].of(one) for name, key in gate.LIMITED.items()}
+
+    assert limited(record()) == {
         "throughput": 400.0, "memory": 500.0, "latency": 2.0, "dimension": 384,
     }  # fmt: skip
-    stored = record(phases=[Phase("encode documents", 0.1, 0.1, 9.0, 0, "texts")])
-    assert gate.cost(stored) == {
+    stored = record(phases=[Phase("encode", "", "documents", 0.1, 0.1, 9.0, 0, "texts")])
+    assert limited(stored) == {
         "throughput": None, "memory": 9.0, "latency": None, "dimension": 384,
     }  # fmt: skip
 
@@ -191,14 +198,14 @@ def test_costs_of_a_record():
     ],
 )
 def test_costs_are_ratios_with_room_for_noise(tmp_path, limits, status, exit_status):
-    slower = [Phase(p.name, 2 * p.wall_s, p.cpu_s, p.peak_mb, p.items, p.unit) for p in PHASES]
+    slower = [replace(phase, wall_s=2 * phase.wall_s) for phase in PHASES]
     found = judged(tmp_path, BASE, policy=Policy(cost=CostPolicy(**limits)), phases=slower)
     assert [cost.status for cost in found.costs] == [status]
     assert found.exit_status == exit_status
 
 
 def test_times_of_another_machine_are_not_compared_unless_asked(tmp_path):
-    other = {"processor": "q", "cpus": 2, "gpus": []}
+    other = Environment(processor="q", cpus=2)
     limits = CostPolicy(throughput=0.9, dimension=1.0)
     found = judged(tmp_path, BASE, policy=Policy(cost=limits), environment=other)
     assert [(c.name, c.status) for c in found.costs] == [
@@ -225,14 +232,14 @@ def test_a_policy_is_read(tmp_path):
     path.write_text(
         'absolute = 0\nrequired = ["t"]\n[cost]\nthroughput = 0.8\n[tasks."t"]\nrelative = 0.1\n'
     )
-    assert gate.read_policy(path) == Policy(
+    assert read_policy(path) == Policy(
         absolute=0.0,
         required=["t"],
         cost=CostPolicy(throughput=0.8),
         tasks={"t": TaskPolicy(relative=0.1)},
     )
     path.write_text("")
-    assert gate.read_policy(path) == Policy()
+    assert read_policy(path) == Policy()
 
 
 @pytest.mark.parametrize(
@@ -256,17 +263,17 @@ def test_a_wrong_policy_is_one_line(tmp_path, text, message):
     path = tmp_path / "gate.toml"
     path.write_text(text)
     with pytest.raises(InputError) as error:
-        gate.read_policy(path)
+        read_policy(path)
     assert str(error.value).startswith(f"{path}: {message}")
     assert "\n" not in str(error.value)
 
 
 def test_a_policy_that_is_not_there_or_no_text(tmp_path):
     with pytest.raises(InputError, match=r"not a readable TOML file: .*No such file"):
-        gate.read_policy(tmp_path / "gate.toml")
+        read_policy(tmp_path / "gate.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="not a readable TOML file"):
-        gate.read_policy(tmp_path / "bytes.toml")
+        read_policy(tmp_path / "bytes.toml")
 
 
 @pytest.mark.parametrize(
@@ -421,7 +428,7 @@ def test_only_what_a_candidate_can_be_held_to_is_frozen(tmp_path):
 def test_a_score_without_interval_is_not_comparable(tmp_path):
     saved(tmp_path / "old", {"R@2": BASE})
     made = record(scores={"R@2": 0.5}).model_copy(
-        update={"scores": {"R@2": Score(mean=0.5, low=None, high=None)}}
+        update={"scores": {"R@2": Estimate(mean=0.5, low=None, high=None)}}
     )
     records.save(made, {"query_id": ["q0"]}, tmp_path / "new")
     found = judge(side([tmp_path / "old"]), side([tmp_path / "new"]), Policy())

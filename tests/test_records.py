@@ -13,6 +13,7 @@ from harness import disk, records
 from harness.api import evaluate
 from harness.errors import HarnessError, InputError
 from harness.evaluation import Evaluation
+from harness.stats import Estimate, estimate
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 
@@ -78,26 +79,26 @@ def test_two_records_never_share_a_name(made, tmp_path):
 
 def test_a_record_says_what_it_was_made_from(made):
     record = made.record
-    assert record.schema_version == 1
+    assert record.schema_version == 2
     assert record.system.full == "hashing,dim=64"
-    assert record.system.makes == "dense"
-    assert record.system.dimension == 64
+    assert record.system.representation == "dense"
+    assert record.system.dim == 64
     assert record.task.source == (
         "limit,attributes=5,docs=40,k=2,pattern=dense,queries=9,relevant=0,seed=0,synonyms=false"
     )
     assert sorted(record.task.fingerprint) == ["corpus", "qrels", "queries"]
     assert all(len(value) == 64 for value in record.task.fingerprint.values())
-    assert record.search.full == "exact,block=262144"
-    assert record.search.depth == 10
+    assert record.index.full == "exact,block=262144"
+    assert record.depth == 10
     assert record.main_measure == "nDCG@10"
     assert record.main == record.scores["nDCG@10"]
     assert record.bootstrap == {"seed": 0, "resamples": 1000, "level": 0.95}
     environment = record.environment
-    assert environment["packages"]["numpy"] == np.__version__
-    assert environment["thread_variables"]["OMP_NUM_THREADS"] == "1"
-    assert environment["cpus"] >= 1
-    assert environment["memory_gb"] > 0.1
-    assert {"python", "platform", "processor", "gpus", "commit", "dirty"} <= set(environment)
+    assert environment.packages["numpy"] == np.__version__
+    assert environment.thread_variables["OMP_NUM_THREADS"] == "1"
+    assert environment.cpus >= 1
+    assert environment.memory_gb > 0.1
+    assert all((environment.python, environment.platform, environment.processor))
 
 
 def test_fingerprints_of_data_follow_its_content(made):
@@ -107,23 +108,15 @@ def test_fingerprints_of_data_follow_its_content(made):
     assert other.task.fingerprint["corpus"] != made.record.task.fingerprint["corpus"]
 
 
-def test_a_record_of_an_earlier_harness_without_rewriting_is_read(made, tmp_path):
-    path = records.save(made.record, made.per_query, tmp_path)
-    older = json.loads(path.read_text())
-    del older["rewriting"]
-    path.write_text(json.dumps(older))
-    assert records.load(path) == made.record
-
-
 def test_rewriting_is_part_of_what_was_evaluated(made):
     """The same id for the same scores: what decides a rewriting's results changes it."""
 
-    def identity(rewriting: records.Rewriting | None) -> str:
+    def identity(rewriting: records.RewritingRecord | None) -> str:
         record = made.record
-        return records.identity(record.system, record.task, record.search, rewriting, ["R@2"])
+        return records.identity(record.system, record.task, ("exact", 2), rewriting, ["R@2"])
 
-    def rewriting(spec: str, full: str, **details: str) -> records.Rewriting:
-        return records.Rewriting(spec=spec, full=full, details=details)
+    def rewriting(spec: str, full: str, **details: str) -> records.RewritingRecord:
+        return records.RewritingRecord(spec=spec, full=full, details=details)
 
     plain, average = identity(None), identity(rewriting("average", "average,depth=3"))
     assert identity(rewriting("average,depth=3", "average,depth=3")) == average
@@ -146,10 +139,11 @@ def test_a_record_cannot_be_changed(made):
     [
         ("", "not a readable record: Expecting value"),
         ('{"id": "x"', "not a readable record: "),
-        ("[1, 2]", "schema_version is None: expected 1"),
-        ('{"scores": {"ndcg": 0.3}}', "schema_version is None: expected 1"),
-        ('{"schema_version": 2}', "schema_version is 2: expected 1"),
+        ("[1, 2]", "schema_version is None: expected 1 or 2"),
+        ('{"scores": {"ndcg": 0.3}}', "schema_version is None: expected 1 or 2"),
+        ('{"schema_version": 3}', "schema_version is 3: expected 1 or 2"),
         ('{"schema_version": 1}', "id: Field required: not a record of this version"),
+        ('{"schema_version": 2}', "id: Field required: not a record of this version"),
         ("[" * 100_000, "not a readable record: "),
     ],
 )
@@ -228,8 +222,11 @@ def test_a_record_that_exists_has_its_values(made, tmp_path, monkeypatch):
 
 
 def test_scores_are_not_rounded_and_nan_is_none():
-    assert records.score(1 / 3, 0.1, float("nan")) == records.Score(
-        mean=0.3333333333333333, low=0.1, high=None
-    )
+    assert estimate(1 / 3, 0.1, float("nan")) == Estimate(0.3333333333333333, 0.1, None)
+
+
+def test_a_score_that_is_not_finite_is_no_record(made):
+    data = made.record.model_dump()
+    data["scores"]["R@2"] = Estimate(float("inf"), 0, 1)
     with pytest.raises(ValidationError):
-        records.Score(mean=float("inf"), low=0, high=1)
+        records.Record.model_validate(data)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from harness import stats
 from harness.measures.binary import pair_classification
 from harness.measures.pairs import BINARY_MEASURES, correlation
+from harness.stats import Estimate
 
 
 def test_two_values_by_hand():
@@ -285,3 +286,17 @@ def test_an_interval_from_influences_is_that_of_pairs_drawn_anew(kind):
     low, high = stats.bootstrap_means(stats.influence(kind, x, gold)[None], seed=0)
     expected = stats.bootstrap_correlation(kind, x, gold, seed=0)
     assert (low[0], high[0]) == pytest.approx(expected, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "significant"),
+    [
+        (0.1, 0.3, True),
+        (-0.3, -0.1, True),
+        (-0.1, 0.3, False),
+        (0.0, 0.3, False),
+        (None, 0.3, False),
+    ],
+)
+def test_an_estimate_is_significant_where_its_interval_leaves_out_zero(low, high, significant):
+    assert Estimate(0.2, low, high).significant is significant

@@ -25,14 +25,17 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.cli.evaluate import DEFAULT_TASKS, end, measured
+from harness.cli.evaluate import DEFAULT_TASKS, Done, Failed, end, measured
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from harness.board import Board
     from harness.compare import Side
     from harness.gate import Gate
+    from harness.progress import Progress
+    from harness.standings import Standings
 
 RECORDS = Path("results")
 
@@ -112,41 +115,45 @@ def leaderboard(
     load_plugins(plugin)
     if task and not model:
         raise InputError("--task is what --model is measured on: name a model too")
-    done, failed = (
-        measured(
+    done, failed = list[Done](), list[Failed]()
+    if model:
+        done, failed = measured(
             model, task or DEFAULT_TASKS, latency=latency, seed=seed, store=open_store(cache),
             out=out, quiet=quiet,
-        )
-        if model
-        else ([], [])
-    )  # fmt: skip
-    if model:
-        paths = [*(paths or []), *(path for path, _ in done)]
-        if not paths:
-            end(done, failed)
-    from harness import board as boards
+        )  # fmt: skip
+    paths = [*(paths or []), *(path for path, _ in done)]
+    if model and not paths:
+        end(done, failed)
+    from harness.board import load
     from harness.report import leaderboard as report
-    from harness.report import page
+    from harness.standings import standings
 
-    named = _json(families) if families else None
+    named = _json(families)
     with terminal.showing("leaderboard", quiet) as progress:
-        found = boards.load(
+        board = load(
             paths or [RECORDS], subsets=subset or (), families=named, strict=not loose,
             progress=progress,
         )  # fmt: skip
-        standings = boards.standings(
-            found, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
+        ranked = standings(
+            board, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
             progress=progress,
         )  # fmt: skip
-        if html is not None:
-            size = page.write(
-                found, standings, html, texts=_texts, figures=figure or (), progress=progress
-            )
-    tables = report.page(found, standings, details=refused, most=rows)
+        said = html and _html(board, ranked, html, figure or (), progress)
+    tables = report.page(board, ranked, details=refused, most=rows)
     show_tables(tables, "json" if as_json else style)
-    if html is not None:
-        say(f"written: {html} ({size / 1e6:,.1f} MB)")
+    if said:
+        say(said)
     end(done, failed)
+
+
+def _html(
+    board: Board, ranked: Standings, path: Path, figures: Sequence[Path], progress: Progress
+) -> str:
+    """Write the page for the browser; returns what to say of it."""
+    from harness.report import page
+
+    size = page.write(board, ranked, path, texts=_texts, figures=figures, progress=progress)
+    return f"written: {path} ({size / 1e6:,.1f} MB)"
 
 
 def _texts(task: str) -> Mapping[str, str]:
@@ -166,7 +173,10 @@ def _texts(task: str) -> Mapping[str, str]:
     return dict(zip(data.queries.ids, data.queries.texts, strict=True))
 
 
-def _json(path: Path) -> dict[str, str]:
+def _json(path: Path | None) -> dict[str, str] | None:
+    """The families of MTEB's tasks that a file names, if there is one."""
+    if path is None:
+        return None
     try:
         found = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
@@ -252,6 +262,7 @@ def gate(
     load_plugins(plugin)
     from harness import compare as comparing
     from harness import gate as gates
+    from harness import policy as policies
     from harness.report import gate as report
 
     if baseline is None:
@@ -259,7 +270,7 @@ def gate(
     if not paths and model is None:
         raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
     held = gates.thaw(baseline)
-    rules = gates.read_policy(policy) if policy else gates.Policy()
+    rules = policies.read_policy(policy) if policy else policies.Policy()
     measured = list(paths or [])
     with terminal.showing("gate", quiet) as progress:
         if model is not None:
@@ -288,7 +299,7 @@ def _evaluated(
             found = session.evaluate(
                 model,
                 record.task.spec,
-                index=record.search.spec if record.search else "exact",
+                index=record.index.spec if record.index else "exact",
                 rewrite=record.rewriting.spec if record.rewriting else "none",
                 measures=list(record.scores),
             )

@@ -330,11 +330,11 @@ def page(
     **about: Any,
 ) -> None:
     """Print a study's page, and keep it with its figure."""
-    from harness import records
+    from harness import environment, records
     from harness.disk import slug
     from harness.report import pages
 
-    about |= {"created": records.stamp(), "environment": records.environment()}
+    about |= {"created": records.stamp(), "environment": environment.current().model_dump()}
     written = pages.save(out / slug(name), study, about, tables, figure)
     show_tables(tables, style)
     for path in written:

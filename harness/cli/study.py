@@ -186,7 +186,7 @@ def _run(
 ) -> None:
     """Run a study, print what it found and keep it. plugin: loaded before the study was named."""
     check_format(style)
-    from harness import records
+    from harness import environment, records
     from harness.disk import slug
     from harness.report.findings import About, save
     from harness.session import Session
@@ -201,7 +201,7 @@ def _run(
         findings = study.run(Session(open_store(cache), seed, progress), systems, which)
     about = About(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
-        records.environment(),
+        environment.current().model_dump(),
     )  # fmt: skip
     written = save(out / slug("-".join([str(spec), *systems, which])), findings, about)
     _show(findings, about, style)

@@ -202,7 +202,8 @@ def result(record: Record) -> Result:
     the revision of the mteb that is installed. The data of any other task is named by its content:
     revision "sha256-...", language not determined.
     """
-    if record.main.mean is None:
+    main = record.main.mean
+    if main is None:
         raise InputError(f"{record.system.spec} on {record.task.spec}: no score to export")
     spec = parse(record.task.source)
     params = dict(spec.params)
@@ -223,7 +224,7 @@ def result(record: Record) -> Result:
         task=task,
         revision=revision,
         version=None,  # mteb did not measure this
-        parts=(Part(split, subset, tuple(languages), record.main.mean, scores),),
+        parts=(Part(split, subset, tuple(languages), main, scores),),
         seconds=sum(phase.wall_s for phase in record.phases),
         date=created.astimezone(UTC).timestamp(),
     )
@@ -267,14 +268,31 @@ def save(record: Record, folder: Path) -> Path:
     found = result(record)
     spec = parse(record.system.full)
     target = spec.target or ""
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", target)
+    on_hub = record.system.source == "registry" and re.fullmatch(r"[\w.-]+/[\w.-]+", target)
     called = target if on_hub else f"retrieval-harness/{disk.slug(record.system.spec)}"
     digest = json.dumps(
         [record.system.full, record.system.fingerprint, record.system.prompts], sort_keys=True
     )
     revision = hashlib.sha256(digest.encode()).hexdigest()[:40]
     parent = folder / "results" / called.replace("/", "__") / revision
-    meta: dict[str, Any] = {
+    path = parent / f"{disk.slug(found.task)}.json"
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        disk.write_whole(
+            parent / META, json.dumps(_meta(record, called, revision), indent=2).encode()
+        )
+        text = json.dumps(written(found), indent=2, allow_nan=False)
+        disk.write_whole(path, text.encode())
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
+        ) from error
+    return path
+
+
+def _meta(record: Record, called: str, revision: str) -> dict[str, Any]:
+    """The value of a model's metadata file; None for what a record does not tell."""
+    return {
         "name": called,
         "revision": revision,
         "release_date": None,
@@ -283,7 +301,7 @@ def save(record: Record, folder: Path) -> Path:
         "n_parameters": None,
         "memory_usage_mb": None,
         "max_tokens": None,
-        "embed_dim": record.system.dimension,
+        "embed_dim": record.system.dim,
         "license": None,
         "open_weights": None,
         "public_training_code": None,
@@ -293,14 +311,3 @@ def save(record: Record, folder: Path) -> Path:
         "use_instructions": any(record.system.prompts.values()),
         "training_datasets": None,
     }
-    path = parent / f"{disk.slug(found.task)}.json"
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        disk.write_whole(parent / META, json.dumps(meta, indent=2).encode())
-        text = json.dumps(written(found), indent=2, allow_nan=False)
-        disk.write_whole(path, text.encode())
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
-        ) from error
-    return path

@@ -29,7 +29,7 @@ RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 
 
 @dataclass(frozen=True)
-class Entry:
+class TrackedRun:
     """What a tracker is told of a record, under names that every tracker allows."""
 
     name: str
@@ -38,7 +38,7 @@ class Entry:
     tags: Mapping[str, str]
 
 
-def entry(record: Record) -> Entry:
+def entry(record: Record) -> TrackedRun:
     """A record as the run of a tracker.
 
     R@2 becomes R_at_2, R_at_2_low and R_at_2_high, the phase "load data" seconds_load_data; what
@@ -47,8 +47,8 @@ def entry(record: Record) -> Entry:
     params = {
         "system": record.system.full,
         "task": record.task.source,
-        "index": record.search and record.search.full,
-        "depth": record.search and str(record.search.depth),
+        "index": record.index and record.index.full,
+        "depth": record.depth and str(record.depth),
         "rewriting": record.rewriting and record.rewriting.full,
         "main_measure": _key(record.main_measure),
     }
@@ -60,17 +60,17 @@ def entry(record: Record) -> Entry:
     }
     seconds: dict[str, float] = {}
     for phase in record.phases:
-        key = _key(f"seconds {phase.name}")
+        key = _key(f"seconds {phase.label}")
         seconds[key] = seconds.get(key, 0.0) + phase.wall_s
-    commit = record.environment.get("commit")
-    changed = "-dirty" if record.environment.get("dirty") else ""
+    commit = record.environment.commit
+    changed = "-dirty" if record.environment.dirty else ""
     tags = {
         "record_id": record.id,
         "record_created": record.created,  # "created" alone is start_time in MLflow's filters
         **({"commit": f"{commit}{changed}"} if commit else {}),
         **{_key(f"data {part}"): digest for part, digest in record.task.fingerprint.items()},
     }
-    return Entry(
+    return TrackedRun(
         name=f"{record.name} on {record.task.spec}",
         params={name: value for name, value in params.items() if value},
         metrics={**scores, **seconds},

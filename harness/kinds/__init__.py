@@ -17,14 +17,14 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from harness import records, stats
+from harness import stats
 from harness.arrays import Float64
 from harness.data import Data, Role
 from harness.errors import InputError
 from harness.measures import Measure
 from harness.progress import Progress, silent
-from harness.records import Score
 from harness.spec import Registry
+from harness.stats import Estimate
 from harness.vectors import Representation
 
 SAMPLES = 3  # rows of a task's data that a listing shows
@@ -40,7 +40,7 @@ Parts = Mapping[str, tuple[Role, Sequence[str]]]
 class Verdict:
     """Scores by measure; columns of what was scored; counts; warnings, a sentence each."""
 
-    scores: dict[str, Score]
+    scores: dict[str, Estimate]
     per_query: Mapping[str, Any]
     counts: dict[str, int]
     warnings: list[str]
@@ -111,13 +111,13 @@ def title(kind: str) -> str:
     return KINDS.create(kind).title if kind in KINDS else kind.capitalize()
 
 
-def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Score]:
+def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Estimate]:
     """The mean of each measure's values [q] with its bootstrap interval; of none, not defined."""
     if not any(map(len, values.values())):
-        return dict.fromkeys(values, Score(mean=None, low=None, high=None))
+        return dict.fromkeys(values, Estimate(None, None, None))
     low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
     return {
-        name: records.score(value.mean(), low[i], high[i])
+        name: stats.without_nan(value.mean(), low[i], high[i])
         for i, (name, value) in enumerate(values.items())
     }
 

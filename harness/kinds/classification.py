@@ -12,7 +12,7 @@ from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, def
 from harness.measures import Measure
 from harness.measures.probe import probe, undersample
 from harness.progress import Progress, silent
-from harness.records import Score
+from harness.stats import Estimate
 
 
 @KINDS.register("classification")
@@ -49,7 +49,7 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
             outcome["test_texts"], data.test.labels,
             draws=[np.searchsorted(rows, draw) for draw in _draws(data)], progress=progress,
         )  # fmt: skip
-        scores: dict[str, Score] = {}
+        scores: dict[str, Estimate] = {}
         columns = {"accuracy": probed.correct}
         for measure in measures:
             name, values = str(measure), measure.values(probed, kind="classification")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import records, stats
+from harness import stats
 from harness.arrays import Float32, Float64
 from harness.data import Pairs
 from harness.errors import InputError
@@ -24,7 +24,7 @@ from harness.measures.pairs import (
     token_similarities,
 )
 from harness.progress import Progress, silent
-from harness.records import Score
+from harness.stats import Estimate
 from harness.vectors import MultiVector, Sparse
 
 Vectors = Float32 | Sparse | MultiVector
@@ -86,7 +86,7 @@ class PairsKind(Kind[Pairs, Mapping[str, Vectors]]):
 
 def _scores(
     measures: Sequence[Measure], compared: Compared, seed: int, progress: Progress
-) -> dict[str, Score]:
+) -> dict[str, Estimate]:
     """Scores by name; measures that share what is drawn anew are drawn together."""
     scores, separated = {}, list[str]()
     for done, measure in enumerate(measures):
@@ -96,12 +96,12 @@ def _scores(
             separated.append(name)
         else:
             value = measure.values(compared, kind="pairs")
-            scores[name] = records.score(value.mean(), *_interval(measure, compared, seed))
+            scores[name] = stats.without_nan(value.mean(), *_interval(measure, compared, seed))
     if separated:
         gold, values = compared.gold, compared.similarities
         means = pair_classification(values, gold)
         ends = stats.bootstrap_separation(values, gold, separated, seed, progress=progress)
-        scores |= {name: records.score(means[name], *ends[name]) for name in separated}
+        scores |= {name: stats.without_nan(means[name], *ends[name]) for name in separated}
     return {str(measure): scores[str(measure)] for measure in measures}
 
 

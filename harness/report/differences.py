@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from harness.compare import Comparison, Difference, Item
+from harness.compare import Difference, Item, PairComparison
 from harness.frames import Table
 from harness.report.tables import number
 
 
-def page(found: Comparison) -> list[Table]:
+def page(found: PairComparison) -> list[Table]:
     """Tasks, what measures disagree about, the queries that differ most, what was left out."""
     tables = [_tasks(found)]
     tables += _disagreements(found)
@@ -25,7 +25,7 @@ def page(found: Comparison) -> list[Table]:
     return tables
 
 
-def _tasks(found: Comparison) -> Table:
+def _tasks(found: PairComparison) -> Table:
     header = ["task", "measure", found.a, found.b, "difference", "95 % interval", "p"]
     header += ["p Holm", "p B-H", "effect d", "detectable", "wins / ties / losses"]
     rows = [
@@ -54,7 +54,7 @@ def probability(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _disagreements(found: Comparison) -> list[Table]:
+def _disagreements(found: PairComparison) -> list[Table]:
     """Measures that prefer the other system, with the queries that make them do so."""
     rows = []
     for one in found.differences:
@@ -75,7 +75,7 @@ def _disagreements(found: Comparison) -> list[Table]:
     return [Table(title, header, rows, frozenset({3, 4, 5}))] if rows else []
 
 
-def _items(title: str, found: Comparison, items: tuple[Item, ...]) -> Table:
+def _items(title: str, found: PairComparison, items: tuple[Item, ...]) -> Table:
     rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+.4f}"] for i in items]
     return Table(title, ["query", found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
 

@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 from harness.frames import Table
-from harness.gate import FAILED, Cost, Gate, Verdict
+from harness.gate import FAILED, CostVerdict, Gate, TaskVerdict
 from harness.report.differences import probability
 from harness.report.tables import number, write
 
@@ -37,7 +36,7 @@ def page(gate: Gate) -> list[Table]:
     return tables
 
 
-def _row(verdict: Verdict) -> list[str]:
+def _row(verdict: TaskVerdict) -> list[str]:
     found = verdict.difference
     if found is None or verdict.p is None:
         return [verdict.task, verdict.status, "", "", "", "", "", verdict.reason]
@@ -108,7 +107,9 @@ def junit(gate: Gate) -> bytes:
     return bytes(ElementTree.tostring(suite, "utf-8", xml_declaration=True))
 
 
-def _case(suite: ElementTree.Element, name: tuple[str, str], one: Verdict | Cost) -> None:
+def _case(
+    suite: ElementTree.Element, name: tuple[str, str], one: TaskVerdict | CostVerdict
+) -> None:
     case = ElementTree.SubElement(
         suite, "testcase", classname=_printable(name[0]), name=_printable(name[1])
     )
@@ -120,13 +121,13 @@ def _case(suite: ElementTree.Element, name: tuple[str, str], one: Verdict | Cost
         ElementTree.SubElement(case, tag, message=text, type=one.status)
 
 
-def _kind(one: Verdict | Cost) -> str:
+def _kind(one: TaskVerdict | CostVerdict) -> str:
     """GitHub's level: error for a failure, warning for what cannot be judged, else notice."""
     if one.status in (*FAILED, "exceeded"):
         return "error"
     unjudged = (
         one.blind or one.status == "not comparable"
-        if isinstance(one, Verdict)
+        if isinstance(one, TaskVerdict)
         else (one.status == "cannot tell")
     )
     return "warning" if unjudged else "notice"
@@ -134,7 +135,9 @@ def _kind(one: Verdict | Cost) -> str:
 
 def workflow_commands(gate: Gate) -> list[str]:
     """GitHub annotations to print, at most ten: the last stands for those left out."""
-    named: list[tuple[str, Verdict | Cost]] = [(verdict.task, verdict) for verdict in gate.verdicts]
+    named: list[tuple[str, TaskVerdict | CostVerdict]] = [
+        (verdict.task, verdict) for verdict in gate.verdicts
+    ]
     named += [(cost.name, cost) for cost in gate.costs]
     lines = [
         (_kind(one), f"{name[:CELL]}: {one.status}", one.reason[:CELL])
@@ -172,9 +175,10 @@ def to_json(gate: Gate) -> str:
     return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def _verdict(verdict: Verdict) -> dict[str, object]:
+def _verdict(verdict: TaskVerdict) -> dict[str, object]:
     """A verdict with the numbers that led to it, without the single queries."""
     found = verdict.difference
-    told: Sequence[str] = ("measure", "items", "a", "b", "low", "high", "effect", "error")
-    numbers = None if found is None else {name: getattr(found, name) for name in told}
+    told = ("measure", "items", "a", "b", "low", "high", "effect", "error")
+    every = None if found is None else asdict(found)
+    numbers = every and {name: every[name] for name in told}
     return {**asdict(replace(verdict, difference=None)), "difference": numbers}

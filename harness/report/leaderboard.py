@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Iterator
 
 import numpy as np
 
 from harness.aggregate import pareto
 from harness.arrays import Float64
-from harness.board import Board, Standing, Standings
+from harness.board import Board
+from harness.costs import RANKED
 from harness.frames import Table
-from harness.report.tables import number
+from harness.report.tables import number, spans
+from harness.standings import Standing, Standings
 
 MOST = 12  # systems whose wins over each other are shown
-AXES = {  # how a cost is called, how it is written, and whether less of it is better
-    "texts_per_s": ("texts encoded per second", "{:,.0f}", False),
-    "dimension": ("dimension", "{:,.0f}", True),
-    "index_bytes": ("bytes of the largest index", "{:,.0f}", True),
-    "document_bytes": ("bytes a document in the index", "{:,.0f}", True),
-    "search_ms": ("milliseconds of search a query, in a batch", "{:,.3f}", True),
-    "latency_ms": ("milliseconds of one query alone, encoded and searched", "{:,.3f}", True),
-    "parameters": ("parameters", "{:,.0f}", True),
-}
 
 
 def page(
@@ -96,15 +88,6 @@ def _steadiness(row: Standing) -> list[str]:
     return [f"{row.kept:.0%}", f"{row.first:.0%}", "–".join(map(str, dict.fromkeys(row.places)))]
 
 
-def spans(numbers: Sequence[int]) -> str:
-    """Ascending numbers, those in a row as a span: 1–3, 7."""
-    if not numbers:
-        return ""
-    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
-    parts = [numbers[start:end] for start, end in pairwise(breaks)]
-    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
-
-
 def scores(board: Board, standings: Standings, most: int | None = None) -> Table:
     """Main scores, a row a system and a column a task; the best of each task is marked *."""
     column = [board.tasks.index(task) for task in standings.tasks]
@@ -155,26 +138,26 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
     cheapest system that scores no less.
     """
     ranked, quality, mean = _quality(board, standings)
-    for name, (title, form, less) in AXES.items():
-        values = np.array([board.cost(row.system, name) for row in ranked], np.float64)
+    for cost in RANKED:
+        values = np.array([board.cost(row.system, cost.key) for row in ranked], np.float64)
         known = np.flatnonzero(~np.isnan(values) & (values > 0))
         if len(known) < 2:
             continue
         values, means = values[known], quality[known]
-        front = pareto(means, values if less else 1 / values)
+        front = pareto(means, values if cost.better == "less" else 1 / values)
         rows = [
             [
                 ranked[at].system,
                 number(means[i]),
-                form.format(values[i]),
+                f"{values[i]:,.{cost.digits}f}",
                 "front" if front.on[i] else "",
                 "" if front.on[i] else number(front.behind[i]),
                 "" if front.on[i] else f"{front.dearer[i]:.1f}",
             ]
             for i, at in enumerate(known)
         ]
-        header = ["system", mean, title, "Pareto", "behind", "times the cost"]
-        yield Table(f"Quality against {title}", header, rows[:most], frozenset({1, 2, 4, 5}))
+        header = ["system", mean, cost.title, "Pareto", "behind", "times the cost"]
+        yield Table(f"Quality against {cost.title}", header, rows[:most], frozenset({1, 2, 4, 5}))
 
 
 def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float64, str]:

@@ -6,17 +6,21 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from itertools import combinations
-from math import inf, isnan
-from typing import Any, Literal, get_args
+from itertools import combinations, pairwise
+from math import inf
+from typing import Literal, get_args
 
+import numpy as np
+
+from harness import aggregate
+from harness.arrays import Float64
 from harness.frames import Table
 from harness.kinds import title
-from harness.records import Record, Score, System
+from harness.records import PartRecord, Record, SystemRecord
+from harness.stats import Estimate
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
-SAID = ("system", "index", "bytes", "counts", "parts")  # of a part, in columns or rows of its own
 
 
 def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
@@ -36,8 +40,8 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
-    indexes = {record.search.spec for record in records if record.search}
-    show_index = bool(indexes - {"exact", "given"})
+    indexes = {record.index.spec for record in records if record.index}
+    show_index = bool(indexes - {"exact"})
     header = ["task", "model", *(["index"] if show_index else [])]
     first_number = len(header)
     header += [main, "95 % interval", *others, "seconds"]
@@ -45,7 +49,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
         [
             record.task.spec,
             label(record),
-            *([record.search.spec if record.search else ""] if show_index else []),
+            *([record.index.spec if record.index else ""] if show_index else []),
             number(record.main.mean),
             interval(record.main),
             *(number(record.scores[n].mean) if n in record.scores else "" for n in others),
@@ -69,66 +73,57 @@ def families(records: Sequence[Record]) -> list[Table]:
     A model that lacks a task of a family that others have has no mean there. Nothing to say, and
     no table, for a single family.
     """
-    tasks: dict[str, dict[str, None]] = {}
-    scores: dict[str, dict[str, float | None]] = {}
-    for record in records:
-        tasks.setdefault(record.task.family, {})[record.task.spec] = None
-        scores.setdefault(record.name, {})[record.task.spec] = record.main.mean
-    if len(tasks) < 2:
+    tasks = dict.fromkeys(record.task.spec for record in records)
+    family = {record.task.spec: record.task.family for record in records}
+    held = {(record.name, record.task.spec): record.main.mean for record in records}
+    models = list(dict.fromkeys(record.name for record in records))
+    grid = [[held.get((model, task)) for task in tasks] for model in models]
+    means = aggregate.family_means(np.array(grid, np.float64), [family[task] for task in tasks])
+    if len(means) < 2:
         return []
-    means: dict[str, list[float | None]] = {
-        model: [_mean([own.get(task) for task in names]) for names in tasks.values()]
-        for model, own in scores.items()
-    }
-    ranks = [_ranks([row[column] for row in means.values()]) for column in range(len(tasks))]
-    overall = {model: _mean(row) for model, row in means.items()}
-    order = sorted(means, key=lambda model: _place(overall[model]))
-    place = {model: row for row, model in enumerate(means)}
-    rows = [
-        [
-            model,
-            *(
-                cell
-                for column, mean in enumerate(means[model])
-                for cell in (number(mean), ranks[column][place[model]])
-            ),
-            number(overall[model]),
-        ]
-        for model in order
-    ]
-    header = ["model"]
-    for family, names in tasks.items():
-        header += [f"{family}, {len(names)} task{'s' if len(names) > 1 else ''}", "rank"]
-    header.append("mean of families")
-    joint = Table("Families", header, rows, frozenset(range(1, len(header))))
-    agreement = _agreement(list(tasks), list(means.values()))
+    joint = _joint(models, means, [*family.values()])
+    agreement = _agreement(means)
     return [joint, agreement] if agreement.rows else [joint]
 
 
-def _agreement(names: Sequence[str], means: Sequence[Sequence[float | None]]) -> Table:
+def _joint(models: Sequence[str], means: Mapping[str, Float64], families: Sequence[str]) -> Table:
+    """A row a model, the best mean of families first. families: of each task."""
+    overall = np.mean(list(means.values()), axis=0)
+    places = {family: aggregate.places(own) for family, own in means.items()}
+    rows = [
+        [
+            models[i],
+            *(
+                cell
+                for family, own in means.items()
+                for cell in (_number(own[i]), _number(places[family][i], 0))
+            ),
+            _number(overall[i]),
+        ]
+        for i in np.argsort(-overall, kind="stable")  # NaN comes last
+    ]
+    header = ["model"]
+    for family in means:
+        count = families.count(family)
+        header += [f"{family}, {count} task{'s' if count > 1 else ''}", "rank"]
+    header.append("mean of families")
+    return Table("Families", header, rows, frozenset(range(1, len(header))))
+
+
+def _agreement(means: Mapping[str, Float64]) -> Table:
     """Kendall's tau-b of the models' means for every two families that share three models."""
     rows = []
-    for (i, one), (j, other) in combinations(enumerate(names), 2):
-        both = [(row[i], row[j]) for row in means if row[i] is not None and row[j] is not None]
-        if len(both) > 2:
-            from scipy.stats import kendalltau
-
-            tau = float(kendalltau(*zip(*both, strict=True)).statistic)
-            rows.append([one, other, str(len(both)), number(None if isnan(tau) else tau, 2)])
+    for (one, first), (other, second) in combinations(means.items(), 2):
+        both = ~np.isnan(first) & ~np.isnan(second)
+        if both.sum() > 2:
+            tau = aggregate.kendall_tau(first[both], second[both])
+            rows.append([one, other, str(int(both.sum())), number(tau, 2)])
     header = ["family", "and", "models", "Kendall tau"]
     return Table("Do families agree about the models?", header, rows, frozenset({2, 3}))
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
-    """The mean, None where a value is missing."""
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
-
-
-def _ranks(values: Sequence[float | None]) -> list[str]:
-    """Places from 1, the highest first, equals sharing the best; a dash for None."""
-    known = [value for value in values if value is not None]
-    return ["–" if v is None else str(1 + sum(w > v for w in known)) for v in values]
+def _number(value: float, digits: int = 4) -> str:
+    return number(None if np.isnan(value) else float(value), digits)
 
 
 def label(record: Record) -> str:
@@ -139,29 +134,61 @@ def label(record: Record) -> str:
 
 def details(record: Record) -> list[Table]:
     """All that a record holds, as tables."""
-    search = record.search
-    about = [
+    tables = [
+        Table("Evaluation", ["", ""], _about(record)),
+        *([Table("Warnings", [""], [[w] for w in record.warnings])] if record.warnings else []),
+        _estimates(record),
+        _phases(record),
+        Table("Counts", ["", ""], _counted(record.counts), frozenset({1})),
+        Table("Search", ["", ""], _searched(record)),
+        _parts(record),
+        Table("Used at endpoints", ["", ""], _used(record.usage), frozenset({1})),
+        Table("Provenance", ["", ""], _provenance(record)),
+    ]
+    optional = ("Search", "Parts", "Used at endpoints")
+    return [table for table in tables if table.rows or table.title not in optional]
+
+
+def _about(record: Record) -> list[list[str]]:
+    """What was evaluated, when and how."""
+    index, system = record.index, record.system
+    return [
         ["task", record.task.spec],
         ["data", record.task.source],
-        ["licence", record.task.licence],
-        ["model", record.system.spec],
-        ["in full", record.system.full],
-        ["makes", _makes(record.system)],
-        ["similarity", record.system.similarity],
-        *([f"prompt ({role})", repr(text)] for role, text in record.system.prompts.items() if text),
-        *([["index", search.full], ["depth", str(search.depth)]] if search else []),
+        ["license", record.task.license],
+        ["model", system.spec],
+        ["in full", system.full],
+        ["makes", _representation(system)],
+        *([["similarity", system.similarity]] if system.similarity else []),
+        *([f"prompt ({role})", repr(text)] for role, text in system.prompts.items() if text),
+        *([["index", index.full]] if index else []),
+        *([["depth", str(record.depth)]] if record.depth else []),
         *([["rewriting", record.rewriting.full]] if record.rewriting else []),
         ["evaluated", record.created],
         ["record id", record.id],
         ["bootstrap", ", ".join(f"{key} {value:g}" for key, value in record.bootstrap.items())],
     ]
-    scored = [
+
+
+def _representation(system: SystemRecord) -> str:
+    """What a system makes of texts, or of queries where it only ranks."""
+    if system.representation is None:
+        return "rankings"
+    return f"{system.representation} vectors, {system.dim} dimensions"
+
+
+def _estimates(record: Record) -> Table:
+    rows = [
         [name, number(score.mean, 6), number(score.low, 6), number(score.high, 6)]
         for name, score in record.scores.items()
     ]
-    timed = [
+    return Table("Scores", ["measure", "mean", "low", "high"], rows, frozenset({1, 2, 3}))
+
+
+def _phases(record: Record) -> Table:
+    rows = [
         [
-            phase.name,
+            phase.label,
             f"{phase.wall_s:.2f}",
             f"{phase.cpu_s:.2f}",
             f"{phase.peak_mb:,.0f}",
@@ -169,77 +196,82 @@ def details(record: Record) -> list[Table]:
         ]
         for phase in record.phases
     ]
-    counted = [[name.replace("_", " "), _count(value)] for name, value in record.counts.items()]
-    machine = [
-        [key.replace("_", " "), _flat(value)]
-        for key, value in record.environment.items()
-        if value not in (None, [], {})
-    ]
-    hashes = {**record.task.fingerprint, **record.system.fingerprint}
-    machine += [
-        [name.replace("_", " "), _flat(value)]
-        for name, value in hashes.items()
-        if value not in (None, [], {})
-    ]
-    tables = [
-        Table("Evaluation", ["", ""], about),
-        Table("Scores", ["measure", "mean", "low", "high"], scored, frozenset({1, 2, 3})),
-        Table(
-            "Phases",
-            ["phase", "wall s", "CPU s", "peak MB", "rate"],
-            timed,
-            frozenset({1, 2, 3, 4}),
-        ),
-        Table("Counts", ["", ""], counted, frozenset({1})),
-        *_search(record),
-        Table("Provenance", ["", ""], machine),
-    ]
-    if record.warnings:
-        tables.insert(1, Table("Warnings", [""], [[warning] for warning in record.warnings]))
-    return tables
+    header = ["phase", "wall s", "CPU s", "peak MB", "rate"]
+    return Table("Phases", header, rows, frozenset({1, 2, 3, 4}))
 
 
-def _makes(system: System) -> str:
-    """What a system makes of texts, or of queries where it only ranks."""
-    if system.makes == "run":
-        return "rankings"
-    return f"{system.makes} vectors, {system.dimension} dimensions"
+def _counted(counts: Mapping[str, int | None]) -> list[list[str]]:
+    return [[name.replace("_", " "), _count(value)] for name, value in counts.items()]
 
 
-def _search(record: Record) -> list[Table]:
-    """How documents were found: by what, by each part of a system, and what endpoints were paid."""
-    found = record.search.details if record.search else {}
-    rows = [[name.replace("_", " "), _flat(found[name])] for name in found if name != "parts"]
-    parts = [
+def _searched(record: Record) -> list[list[str]]:
+    """How documents were found."""
+    index, latency = record.index, record.latency
+    rows = [["exact", str(index.exact)]] if index else []
+    if index and index.bytes is not None:
+        rows.append(["bytes", _count(index.bytes)])
+    if index and index.reused is not None:
+        rows.append(["reused", str(index.reused)])
+    rows += [[key, _flat(value)] for key, value in index.library.items()] if index else []
+    rows += [["candidates", "True"]] if record.candidates else []
+    rows += [["weights", _flat(record.weights)]] if record.weights else []
+    if latency:
+        asked = f"p50 {latency.p50_ms:,.6g}, p95 {latency.p95_ms:,.6g}"
+        rows.append(["latency ms", f"{asked}, queries {latency.queries:,}"])
+    return [[name.replace("_", " "), value] for name, value in rows]
+
+
+def _parts(record: Record) -> Table:
+    """Each part of a system alone, by the names that its phases have."""
+    rows = [
         [
-            name,
-            part.get("index", ""),
-            _count(part.get("bytes", 0)),
-            ", ".join(
-                f"{k.replace('_', ' ')} {v:,}" for k, v in part.get("counts", {}).items() if v
-            ),
-            _flat({key: value for key, value in part.items() if key not in SAID}),
+            part.system,
+            part.index.full if part.index else "",
+            _count(part.bytes or 0),
+            ", ".join(f"{k.replace('_', ' ')} {v:,}" for k, v in part.counts.items() if v),
+            _more(part),
         ]
-        for name, part in _parts("", found)
+        for part in record.parts
     ]
-    paid = [[name.replace("_", " "), f"{value:,g}"] for name, value in record.spent.items()]
-    tables = [
-        Table("Search", ["", ""], rows),
-        Table("Parts", ["part", "index", "bytes", "counted", "more"], parts, frozenset({2})),
-        Table("Spent at endpoints", ["", ""], paid, frozenset({1})),
-    ]
-    return [table for table in tables if table.rows]
+    return Table("Parts", ["part", "index", "bytes", "counted", "more"], rows, frozenset({2}))
 
 
-def _parts(prefix: str, details: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Parts of a system and theirs, by the names that its phases have."""
+def _more(part: PartRecord) -> str:
+    """What a part tells that has no column."""
+    index, found = part.index, dict[str, object]()
+    if index:
+        found = {"exact": index.exact, "reused": index.reused, **index.library}
+    found |= {"weights": part.weights or None, "used": part.usage or None}
+    return _flat(found)
+
+
+def _used(usage: Mapping[str, float]) -> list[list[str]]:
+    return [[name.replace("_", " "), f"{value:,g}"] for name, value in usage.items()]
+
+
+def _provenance(record: Record) -> list[list[str]]:
+    """Machine and versions, and what identifies data and system."""
+    makers = {f"maker {i}": maker.model_dump() for i, maker in enumerate(record.makers, 1)}
+    known = {
+        **record.environment.model_dump(),
+        **makers,
+        **record.task.fingerprint,
+        **record.system.fingerprint,
+    }
     return [
-        each
-        for part in details.get("parts", ())
-        if isinstance(part, dict) and "system" in part  # a plugin's may be anything
-        for name in [prefix + part["system"]]
-        for each in [(name, part), *_parts(f"{name}: ", part)]
+        [key.replace("_", " "), _flat(value)]
+        for key, value in known.items()
+        if value not in (None, [], {})
     ]
+
+
+def spans(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as text, those in a row as a span: 1–3, 7."""
+    if not numbers:
+        return ""
+    breaks = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
+    parts = [numbers[start:end] for start, end in pairwise(breaks)]
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
 
 
 def number(value: float | None, digits: int = 4) -> str:
@@ -247,7 +279,7 @@ def number(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def interval(score: Score) -> str:
+def interval(score: Estimate) -> str:
     """An interval as text."""
     return f"[{number(score.low)}, {number(score.high)}]"
 

@@ -16,11 +16,11 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from math import isnan
 from typing import Literal
 
 import numpy as np
 
+from harness import aggregate
 from harness.arrays import Float64, Int32, Int64
 from harness.data import Candidates, Retrieval
 from harness.errors import InputError
@@ -483,11 +483,9 @@ def _ranking(
     task: str, index: str, exact: Mapping[str, Float64], other: Mapping[str, Float64], seed: int
 ) -> Ranking:
     """How models rank by the mean of their values [q], by exact search and otherwise."""
-    from scipy.stats import kendalltau
-
     before, after = ({m: float(v.mean()) for m, v in values.items()} for values in (exact, other))
     places = [
-        {m: 1 + sum(other > mean for other in means.values()) for m, mean in means.items()}
+        dict(zip(means, map(int, aggregate.places(np.array([*means.values()]))), strict=True))
         for means in (before, after)
     ]
     swaps = []
@@ -495,13 +493,12 @@ def _ranking(
         if before[first] > before[second] and after[first] < after[second]:
             apart = (interval(v[first] - v[second], seed) for v in (exact, other))
             swaps.append(Swap(first, second, *apart))
-    tau = float(kendalltau(list(before.values()), list(after.values())).statistic)
     return Ranking(
         task=task,
         index=index,
         exact=places[0],
         approximate=places[1],
         moved=max(abs(places[0][m] - places[1][m]) for m in before),
-        tau=None if isnan(tau) else tau,
+        tau=aggregate.kendall_tau([*before.values()], [*after.values()]),
         swaps=tuple(swaps),
     )

@@ -27,13 +27,9 @@ from harness.formats import percent
 from harness.frames import Column, Frame
 from harness.measures import thresholds
 from harness.measures.thresholds import Curve, Pool, confidences, pool, returned, unanswerable
-from harness.phases import Clock
 from harness.session import Session
-from harness.single import Request
 from harness.stats import Estimate, estimate
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.subject import collection, distinct, per_query
-from harness.systems import rank
 from harness.vectors import Run
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
@@ -108,31 +104,23 @@ class Cutoff(Study):
 
         Raises:
             InputError: for a task of another kind or with fewer than two answerable queries, for a
-                measure of groups, for a system that finds nothing relevant; as `rank`.
+                measure of groups, for a system that finds nothing relevant; as `Session.grid`.
         """
-        systems = distinct(systems)
-        clock = Clock(session.progress)
-        with clock.phase("load data"):
-            asked, data, measure = collection(task, self.measure)
+        asked = session.collection(task, self.measure)
+        data, measure = asked.collection, asked.main
         depth, counts = self._depth(data)
-        request = Request(
-            max(depth, measure.depth), session.store, clock, exclude_self=asked.excludes(data),
-            instructions=asked.instructions(data),
-        )  # fmt: skip
-        cuts, notes = _Cuts(data, session.seed), list(data.warnings)
-        for system in systems:
-            ranked = rank(system, data, request)
-            notes += ranked.warnings
-            values = per_query(ranked.run, data, measure)
-            run = Run(ranked.run.docs[:, :depth], ranked.run.scores[:, :depth])
-            with clock.phase(f"cut off {system}"):
-                cuts.add(system, run, values)
+        grid = session.grid(systems, [asked], depth=depth)
+        cuts = _Cuts(data, session.seed)
+        for system, (cell,) in zip(grid.systems, grid.cells, strict=True):
+            session.progress(f"cut off {system}", 0, 0, "")
+            run = Run(cell.run.docs[:, :depth], cell.run.scores[:, :depth])
+            cuts.add(system, run, cell.values)
         titles = {"systems": f"{measure} on {task}: {counts}"}
         frames = [
             Frame(titles.get(n, said), columns, cuts.rows[n], name=n, shown=n != "curves")
             for n, (said, columns) in FRAMES.items()
         ]
-        return Findings(headline(task, *frames[:3]), frames, charts(frames), notes)
+        return Findings(headline(task, *frames[:3]), frames, charts(frames), grid.notes)
 
     def _depth(self, data: Retrieval) -> tuple[int, str]:
         """Documents of a query that are scored; and what is scored, in words."""

@@ -199,7 +199,7 @@ def study(
     names = list(dict.fromkeys(systems))
     _refuse(names, shares, draws, pools)
     clock = Clock(progress)
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         asked, data, main = collection(task, measure)
     request = Request(
         max(main.depth, *pools),

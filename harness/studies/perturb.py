@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.data import Corpus, Retrieval
+from harness.data import Corpus
 from harness.retrieve import drop_self
-from harness.single import Request
+from harness.tasks import Task
 from harness.vectors import Run, ranking
 
 COPY_TYPOS = 0.1  # share of a copy's words that are mistyped
@@ -175,48 +175,47 @@ class Shift:
     the clean collection's documents.
     """
 
-    versions: tuple[Retrieval, ...]
+    name: str
+    versions: tuple[Task, ...]
     changed: float
     readings: Mapping[str, Callable[[Run], Run]]
-    deeper: int = 1
 
 
-def shifts(
-    name: str, data: Retrieval, severities: Sequence[float], seeds: range, request: Request
-) -> list[Shift]:
+def shifts(name: str, task: Task, severities: Sequence[float], seeds: range) -> list[Shift]:
     """A perturbation of a collection by name, at each severity where that matters.
 
     Args:
         name: One of KNOWN.
-        data: The collection.
+        task: A task that is searched.
         severities: Shares of words.
         seeds: One for each version of what is random in queries.
-        request: For the depth of the clean run, and whether a query's own document is left out.
     """
     if name == COPIES:
-        return [_copies(data, seeds[0], request)]
-    asked, found = PERTURBATIONS[name], list[Shift]()
+        return [_copies(task, seeds[0])]
+    asked, found, data = PERTURBATIONS[name], list[Shift](), task.collection
     before = data.queries.texts if asked.of_queries else data.corpus.texts
     for share in dict.fromkeys(severities) if asked.severe else (0.0,):
         texts = asked.versions(before, share, seeds)
         changed = np.mean([x != y for after in texts for x, y in zip(before, after, strict=True)])
-        versions = [
-            replace(data, queries=replace(data.queries, texts=after))
-            if asked.of_queries
-            else replace(data, corpus=replace(data.corpus, texts=after))
-            for after in texts
-        ]
         label = f"{name} {100 * share:g} %" if asked.severe else name
-        found.append(Shift(tuple(versions), float(changed), {label: lambda run: run}))
+        names = [label, *(f"{label}, again ({n})" for n in range(1, len(texts)))]
+        versions = [
+            task.changed(version, queries=replace(data.queries, texts=after))
+            if asked.of_queries
+            else task.changed(version, corpus=replace(data.corpus, texts=after))
+            for version, after in zip(names, texts, strict=True)
+        ]
+        found.append(Shift(label, tuple(versions), float(changed), {label: lambda run: run}))
     return found
 
 
-def _copies(data: Retrieval, seed: int, request: Request) -> Shift:
+def _copies(task: Task, seed: int) -> Shift:
     """Relevant documents with a copy each, which nobody has judged; and three ways to count them.
 
     Copies have ids, and so rows, behind all others, so that the judgments hold as they are.
     """
-    corpus, n, depth, own = data.corpus, len(data.corpus), request.depth, request.exclude_self
+    data, depth, own = task.collection, task.depth, task.exclude_self
+    corpus, n = data.corpus, len(data.corpus)
     qrels = data.qrels if data.binary is None else data.binary
     originals = np.unique(qrels.docs[(qrels.docs >= 0) & (qrels.gains > 0)])
     texts = typos([corpus.texts[row] for row in originals], COPY_TYPOS, seed)
@@ -237,4 +236,5 @@ def _copies(data: Retrieval, seed: int, request: Request) -> Shift:
         "copies, taken out": removed,
         "copies, as their original": merged,
     }
-    return Shift((replace(data, corpus=more),), len(originals) / n, readings, deeper=DEEPER)
+    version = task.changed(COPIES, corpus=more, kept=DEEPER * depth)
+    return Shift(COPIES, (version,), len(originals) / n, readings)

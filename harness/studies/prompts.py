@@ -162,7 +162,7 @@ def study(
     for model in models:
         resolve(model)  # a wrong name is said before any is searched with
     clock = Clock(progress)
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         asked, data, chosen = collection(task, measure)
     if (judged := int(data.qrels.judged.sum())) < 2:
         raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")

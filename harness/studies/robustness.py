@@ -8,7 +8,7 @@ query beside the clean texts. Drop rate and the variance of normalised values ar
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Annotated, Any, ClassVar
 
@@ -17,22 +17,16 @@ import numpy as np
 from harness import stats
 from harness.arrays import Float64
 from harness.charts import Dots, Reference
-from harness.data import Retrieval
-from harness.encoders import Encoder
 from harness.errors import InputError
 from harness.formats import percent
 from harness.frames import Column, Frame
-from harness.measures import Measure
+from harness.grid import Grid
 from harness.measures.neighbours import neighbour_overlap
-from harness.phases import Clock
 from harness.session import Session
-from harness.single import Request
 from harness.spec import unknown
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
-from harness.studies.subject import collection, distinct, per_query
-from harness.systems import rank
-from harness.vectors import Run
+from harness.tasks import Task
 
 NEAR = 10  # results whose overlap is told
 ALPHA = 0.05
@@ -67,61 +61,6 @@ CONTRASTS = [
 ]
 
 
-@dataclass(frozen=True)
-class _Search:
-    """One system's searches of a collection, clean (`request`) and shifted; `notes` grow."""
-
-    system: str
-    data: Retrieval
-    measure: Measure
-    shifts: Sequence[Shift]
-    request: Request
-    seed: int
-    notes: list[str]
-    models: dict[str, Encoder] = field(default_factory=dict)
-
-    def values(self, run: Run) -> Float64:
-        """The measure of a run, one value a judged query."""
-        return per_query(run, self.data, self.measure)
-
-    def run(self, data: Retrieval, what: str, deeper: int = 1) -> Run:
-        """Rank a version of the collection."""
-        asked = replace(self.request, depth=deeper * self.request.depth, opened=self.models)
-        ranked = rank(self.system, data, asked)
-        self.notes.extend(f"{self.system}, {what}: {warning}" for warning in ranked.warnings)
-        return ranked.run
-
-    def effects(self) -> tuple[tuple[Any, ...], list[tuple[Any, ...]], dict[str, Float64]]:
-        """A row of SYSTEMS, rows of EFFECTS, and the change of each query by perturbation [q]."""
-        total, done = 1 + sum(len(shift.versions) for shift in self.shifts), 1
-        clean = self.run(self.data, "clean")
-        before = self.values(clean)
-        rows, changes = list[tuple[Any, ...]](), dict[str, Float64]()
-        for shift in self.shifts:
-            self.request.clock.progress(f"search with {self.system}", done, total, "versions")
-            what = next(iter(shift.readings))
-            runs = [self.run(version, what, shift.deeper) for version in shift.versions]
-            done += len(runs)
-            for name, read in shift.readings.items():
-                row, changes[name] = self._effect(shift, clean, [read(run) for run in runs])
-                rows.append((self.system, name, *row))
-        return (self.system, stats.estimate(before, self.seed), *spread(before)), rows, changes
-
-    def _effect(self, shift: Shift, clean: Run, runs: Sequence[Run]) -> tuple[list[Any], Float64]:
-        """What is left of a clean run in those of the versions; and the change of each query."""
-        before, judged = self.values(clean), self.data.qrels.judged
-        after = np.stack([self.values(run) for run in runs])
-        moved = after - before
-        change = moved.mean(axis=0)  # of differences, so that no difference is exactly 0
-        spreads = list(zip(*map(spread, after), strict=True))
-        mean, lost = float(before.mean()), float(change.mean())
-        overlaps = [neighbour_overlap(run, clean, NEAR)[judged].mean() for run in runs]
-        row = [len(runs), shift.changed, mean + lost, moved.mean(axis=1).std()]
-        row += [stats.estimate(change, self.seed), lost / mean if mean else None]
-        row += [None if None in values else np.mean(values) for values in spreads]
-        return [*row, (moved < 0).mean(), (moved > 0).mean(), np.mean(overlaps)], change
-
-
 @STUDIES.register("robustness")
 @dataclass(frozen=True)
 class Robustness(Study):
@@ -150,46 +89,75 @@ class Robustness(Study):
         """Score systems of any kind on clean and on perturbed texts.
 
         Raises:
-            InputError: for copies of passages or candidates; as `collection`; what systems raise.
+            InputError: for copies of passages or candidates; as `Session.grid`.
         """
-        systems = distinct(systems)
-        clock = Clock(session.progress)
-        with clock.phase("load data"):
-            asked, data, measure = collection(task)
-        request = Request(
-            max(measure.depth, NEAR), session.store, clock, exclude_self=asked.excludes(data),
-            instructions=asked.instructions(data),
-        )  # fmt: skip
-        made, notes = self._shifts(data, task, session.seed, request)
-        searches = [
-            _Search(system, data, measure, made, request, session.seed, notes).effects()
-            for system in systems
-        ]
+        clean = session.collection(task)
+        clean = replace(clean, kept=max(clean.depth, NEAR))
+        made, notes = self._shifts(clean, session)
+        versions = [version for shift in made for version in shift.versions]
+        grid = session.grid(systems, [clean, *versions])
+        found = [_effects(session, grid, at, made) for at in range(len(grid.systems))]
+        data, measure = clean.collection, str(grid.measure)
         title = (
             f"{measure} on {task}: {int(data.qrels.judged.sum()):,} queries, "
             f"{len(data.corpus):,} documents, {self.draws} draws of what is random in queries"
         )
-        clean = Frame(title, SYSTEMS, [row for row, _, _ in searches], name="systems")
-        rows = [row for _, rows, _ in searches for row in rows]
-        effects = Frame(f"What is left of {measure}", EFFECTS, rows, name="effects")
-        apart = contrasts({row[0]: changes for row, _, changes in searches}, session.seed)
-        frames = [clean, drops(effects, str(measure)), effects, *([apart] if len(apart) else [])]
+        rows = [(name, *row) for name, (row, _, _) in zip(grid.systems, found, strict=True)]
+        effects = Frame(
+            f"What is left of {measure}", EFFECTS, [row for _, rows, _ in found for row in rows],
+            name="effects",
+        )  # fmt: skip
+        changes = {name: each for name, (*_, each) in zip(grid.systems, found, strict=True)}
+        apart = contrasts(changes, session.seed)
+        frames = [Frame(title, SYSTEMS, rows, name="systems"), drops(effects, measure), effects]
+        frames += [apart] if len(apart) else []
         chart = Dots(effects, "change", "perturbation", "system", references=(Reference(0),))
-        return Findings(f"{task}: {headline(effects, str(measure))}", frames, [chart], notes)
+        notes += grid.notes
+        return Findings(f"{task}: {headline(effects, measure)}", frames, [chart], notes)
 
-    def _shifts(
-        self, data: Retrieval, task: str, seed: int, request: Request
-    ) -> tuple[list[Shift], list[str]]:
+    def _shifts(self, task: Task, session: Session) -> tuple[list[Shift], list[str]]:
         """The perturbations to search with, each once, and notes."""
+        data = task.collection
         names, notes = list(dict.fromkeys(self.perturbations or KNOWN)), [*data.warnings]
         if COPIES in names and (data.corpus.parents is not None or data.candidates is not None):
             if COPIES in self.perturbations:
-                raise InputError(f"{task} has passages or candidates: copies need neither")
+                raise InputError(f"{task.name} has passages or candidates: copies need neither")
             names.remove(COPIES)
             notes.append("no copies: the collection has passages or candidates")
-        seeds = range(seed, seed + self.draws)
-        made = [shifts(name, data, self.severities, seeds, request) for name in names]
+        seeds = session.seeds(self.draws)
+        made = [shifts(name, task, self.severities, seeds) for name in names]
         return [shift for each in made for shift in each], notes
+
+
+def _effects(
+    session: Session, grid: Grid, at: int, made: Sequence[Shift]
+) -> tuple[list[Any], list[tuple[Any, ...]], dict[str, Float64]]:
+    """One system: a row of SYSTEMS, rows of EFFECTS, the change of each query by perturbation."""
+    clean, (before, *shifted) = grid.variants[0], grid.cells[at]
+    rows, changes, left = list[tuple[Any, ...]](), dict[str, Float64](), iter(shifted)
+    for shift in made:
+        cells = [next(left) for _ in shift.versions]
+        for name, read in shift.readings.items():
+            runs = [read(cell.run) for cell in cells]
+            after = np.stack([session.values(run, clean, grid.measure) for run in runs])
+            changes[name] = (after - before.values).mean(axis=0)  # so that none is exactly 0
+            judged = clean.collection.qrels.judged
+            near = [neighbour_overlap(run, before.run, NEAR)[judged].mean() for run in runs]
+            row = [len(runs), shift.changed, *_left(before.values, after, session), np.mean(near)]
+            rows.append((grid.systems[at], name, *row))
+    return [session.estimate(before.values), *spread(before.values)], rows, changes
+
+
+def _left(before: Float64, after: Float64, session: Session) -> list[Any]:
+    """What is left of the values of queries [q] in those of the versions [v, q]."""
+    moved = after - before
+    change = moved.mean(axis=0)
+    spreads = list(zip(*map(spread, after), strict=True))
+    mean, lost = float(before.mean()), float(change.mean())
+    row = [mean + lost, moved.mean(axis=1).std()]
+    row += [session.estimate(change), lost / mean if mean else None]
+    row += [None if None in values else np.mean(values) for values in spreads]
+    return [*row, (moved < 0).mean(), (moved > 0).mean()]
 
 
 def spread(values: Float64) -> tuple[float, float | None, float]:

@@ -208,7 +208,7 @@ def _nested(
     task: str, sizes: Sequence[int] | None, distractors: str, seed: int, clock: Clock
 ) -> tuple[_Nested, list[str]]:
     """The corpora, and what was noticed on the way."""
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         asked, data, measure = collection(task)
     if data.corpus.parents is not None or data.candidates is not None:
         raise InputError(f"{task} has passages or candidates: this study needs neither")

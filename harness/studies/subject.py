@@ -75,7 +75,7 @@ def embed(
     if model.makes not in makes:
         needed = " or ".join(makes)
         raise InputError(f"{encoder} makes {model.makes} vectors: this study needs {needed} ones")
-    with clock.phase("load data"):
+    with clock.phase("load", "data"):
         data = asked.load()
     model = instructed(model, asked.instructions(data))
     if isinstance(data, Retrieval):

@@ -7,7 +7,7 @@ A model that another index than the one asked for is to serve names its own: MOD
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -16,7 +16,7 @@ from harness.data import Retrieval
 from harness.encoders import ENCODERS, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.records import System
+from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.single import Ranked, Request
@@ -131,30 +131,45 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
     return single.rank(model, data, request)
 
 
-def told(part: str, ranked: Ranked) -> dict[str, object]:
-    """What a record says of a part: its search, and what the part alone has counted and spent."""
-    about = {"system": part, "index": ranked.index, "counts": ranked.counts, "spent": ranked.spent}
-    return {**ranked.details, **{name: value for name, value in about.items() if value}}
+def part_records(part: str, ranked: Ranked) -> list[PartRecord]:
+    """What a record says of a part and of those that it is made of. part: its spec."""
+    whole = PartRecord(
+        system=part,
+        index=None if ranked.parts else ranked.index,
+        counts=ranked.counts,
+        usage=dict(ranked.spent),
+        bytes=ranked.bytes,
+        weights=list(ranked.weights),
+    )
+    return [whole, *(inner.within(part) for inner in ranked.parts)]
 
 
-def combined(spec: str, parts: Sequence[tuple[System, str]], **decided: object) -> System:
-    """What a record says of a system made of others, with the index of each. decided: what else
-    decides its rankings.
+def joint_index(spec: str, parts: Iterable[Ranked], more: int = 0) -> IndexRecord:
+    """What a record says of the indexes of a system's parts. more: bytes that no index holds."""
+    parts = list(parts)
+    return IndexRecord(
+        spec=spec,
+        full=str(INDEXES.resolve(spec)),
+        exact=all(part.index is None or part.index.exact for part in parts),
+        bytes=sum(part.bytes for part in parts) + more,
+    )
+
+
+def composite_system(
+    spec: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
+) -> SystemRecord:
+    """What a record says of a system made of others. parts: each with `own_index`; decided: what
+    else decides its rankings.
     """
     full = str(RETRIEVERS.resolve(spec))
-    made_of = [
-        {"fingerprint": part.fingerprint, "prompts": part.prompts, "index": index}
-        for part, index in parts
-    ]
-    return System(
-        spec=spec,
-        full=full,
-        fingerprint={"retriever": full, "parts": made_of, **decided},
-        makes="run",
-        similarity="given",
-        dimension=None,
-        prompts={},
+    return SystemRecord(
+        spec=spec, full=full, fingerprint=composite_fingerprint(full, parts, **decided)
     )
+
+
+def own_index(ranked: Ranked) -> str:
+    """The full spec of what served a part; "" where it is made of parts, which have theirs."""
+    return "" if ranked.parts or ranked.index is None else ranked.index.full
 
 
 def together(found: Sequence[Mapping[str, N]]) -> dict[str, N]:

@@ -16,11 +16,18 @@ import numpy as np
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.phases import TUNING
 from harness.rewriting import REWRITERS, Feedback
 from harness.single import Ranked, Request
 from harness.spec import bare, split
-from harness.systems import RETRIEVERS, combined, rank, together, told
+from harness.systems import (
+    RETRIEVERS,
+    composite_system,
+    joint_index,
+    own_index,
+    part_records,
+    rank,
+    together,
+)
 from harness.vectors import Run, ranking
 
 Norm = Literal["min-max", "z-score", "theoretical", "none"]
@@ -101,14 +108,10 @@ class Fusion:
             found = self._each(data, asked)
         else:
             names, found, chosen = self._around(data, asked, chosen)
-        with request.clock.phase("fuse", len(data.queries), "queries"):
+        with request.clock.phase("search", "fusion", items=len(data.queries), unit="queries"):
             run = self._fused(found, chosen, k)
-        details: dict[str, object] = {
-            "bytes": sum(part.bytes for part in found),
-            "parts": [told(name, part) for name, part in zip(names, found, strict=True)],
-        }
-        if chosen:
-            details["weights"] = list(chosen)
+        parts = zip(names, found, strict=True)
+        index = joint_index(request.index, found)
         answers = [part.answer for part in found]
 
         def answer(row: int) -> Run:
@@ -117,8 +120,11 @@ class Fusion:
 
         return Ranked(
             run,
-            combined(spec, [(part.system, part.index) for part in found], weights=list(chosen)),
-            details=details,
+            composite_system(spec, [(p.system, own_index(p)) for p in found], weights=list(chosen)),
+            index,
+            tuple(record for name, part in parts for record in part_records(name, part)),
+            weights=chosen,
+            bytes=index.bytes or 0,
             counts=together([part.counts for part in found]),
             warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
             spent=together([part.spent for part in found]),
@@ -160,9 +166,9 @@ class Fusion:
             return self.weights
         if request.tuning is None:
             raise InputError(f"tune={self.tune}: there is no other split here: give weights")
-        with request.clock.phase(f"load {self.tune}"):
+        clock = request.clock.aside("tuning")
+        with clock.phase("load", self.tune):
             tuning = request.tuning(self.tune)
-        clock = request.clock.within(f"{TUNING}{self.tune}")
         found = self._each(tuning.data, replace(request, clock=clock, rewrite="none"))
         steps, scored = STEPS[len(found)], list[tuple[float, float, tuple[float, ...]]]()
         for counts in product(range(steps + 1), repeat=len(found)):

@@ -15,12 +15,20 @@ from harness.errors import InputError
 from harness.indexes import pairwise
 from harness.kinds import Parts
 from harness.progress import silent
-from harness.records import System
+from harness.records import PartRecord, SystemRecord
 from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
 from harness.single import Ranked, Request, spent
 from harness.spec import bare, unknown
-from harness.systems import RETRIEVERS, combined, rank, together, told
+from harness.systems import (
+    RETRIEVERS,
+    composite_system,
+    joint_index,
+    own_index,
+    part_records,
+    rank,
+    together,
+)
 from harness.vectors import Run, ranking
 
 
@@ -84,19 +92,10 @@ class Rerank:
 
         return Ranked(
             self._reordered(first.run, cells, second.scores, request.depth),
-            combined(spec, [(first.system, first.index), (second.system, "")]),
-            details={
-                "bytes": first.bytes + second.bytes,
-                "parts": [
-                    told(part, first),
-                    {
-                        "system": reads,
-                        "bytes": second.bytes,
-                        "counts": second.counts,
-                        "spent": second.spent,
-                    },
-                ],
-            },
+            composite_system(spec, [(first.system, own_index(first)), (second.system, "")]),
+            joint_index(request.index, [first], more=second.bytes),
+            (*part_records(part, first), second.record(reads)),
+            bytes=first.bytes + second.bytes,
             counts=together([first.counts, second.counts]),
             warnings=(*first.warnings, *second.warnings),
             spent=together([first.spent, second.spent]),
@@ -115,19 +114,23 @@ class _Second:
     """
 
     scores: Float32
-    system: System
+    system: SystemRecord
     counts: Counts
     warnings: tuple[str, ...]
     spent: Mapping[str, float]
     alone: Callable[[int, Int32], Float32] | None
     bytes: int = 0
 
+    def record(self, spec: str) -> PartRecord:
+        """What a record says of it."""
+        return PartRecord(system=spec, counts=self.counts, usage=dict(self.spent), bytes=self.bytes)
+
 
 def _reranker(spec: str, request: Request) -> Reranker:
     """The reranker that a spec names, loaded; created once."""
     named = str(reranker_spec(spec))
     if named not in request.opened:
-        with request.clock.phase("load reranker"):
+        with request.clock.phase("load", "reranker"):
             request.opened[named] = RERANKERS.create(named)
             request.opened[named].load()
     found: Reranker = request.opened[named]
@@ -139,17 +142,13 @@ def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     reranker = _reranker(spec, request)
     before = spent(reranker)
     queries, texts = data.queries.texts, data.corpus.texts
-    with request.clock.phase("rerank", len(cells[0]), "pairs"):
+    with request.clock.phase("rerank", items=len(cells[0]), unit="pairs"):
         pairs = [(queries[row], texts[doc]) for row, doc in zip(*cells, strict=True)]
         scored = reranker.score(pairs, request.clock.progress, root=request.store.root)
-    system = System(
+    system = SystemRecord(
         spec=spec,
         full=str(RERANKERS.resolve(reranker_spec(spec))),
         fingerprint=dict(reranker.fingerprint()),
-        makes="scores",
-        similarity="given",
-        dimension=None,
-        prompts={},
     )
 
     def alone(row: int, docs: Int32) -> Float32:
@@ -187,7 +186,7 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     system = single.described(spec, encoder, documents)
     if system.similarity == "cosine":
         single.units(documents, queries)
-    with request.clock.phase("rerank", len(rows), "pairs"):
+    with request.clock.phase("rerank", items=len(rows), unit="pairs"):
         places = np.searchsorted(kept, docs)
         scores = pairwise.scores(queries, documents, rows, places, progress=clock.progress)
 

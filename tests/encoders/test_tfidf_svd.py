@@ -91,8 +91,8 @@ def test_vectors_are_the_same_to_the_bit_whatever_the_threads():
 def test_a_whole_evaluation():
     record = evaluate("tfidf-svd", f"folder:{shared('med')}", measures=["nDCG@10"]).record
     assert record.main.mean == pytest.approx(0.7529, abs=1e-4)
-    assert (record.system.makes, record.system.similarity) == ("dense", "cosine")
-    assert record.system.dimension == 256
+    assert (record.system.representation, record.system.similarity) == ("dense", "cosine")
+    assert record.system.dim == 256
 
 
 def test_what_identifies_it():

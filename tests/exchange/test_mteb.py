@@ -13,6 +13,7 @@ from harness.api import evaluate
 from harness.errors import InputError
 from harness.exchange import mteb
 from harness.records import Record
+from harness.stats import Estimate
 from tests.shared import shared
 
 PART = {"main_score": 0.5, "ndcg_at_10": 0.5, "hf_subset": "default", "languages": ["eng-Latn"]}
@@ -173,8 +174,22 @@ def test_names_of_folders_cannot_leave_the_folder(tmp_path):
     assert path.parent.parent.name == "org__name"
 
 
+def test_an_object_is_not_exported_as_a_model_of_the_hub(tmp_path):
+    class Mine:
+        name = "intfloat/e5-small-v2"
+
+        def encode(self, texts):
+            return [[len(text), 1.0] for text in texts]
+
+    task = "limit,docs=40,queries=9,k=2,attributes=5"
+    record = evaluate(Mine(), task, measures=["R@2"]).record
+    assert (record.system.source, record.system.full) == ("object", "own:intfloat/e5-small-v2")
+    path = mteb.save(record, tmp_path)
+    assert path.parent.parent.name == "retrieval-harness__intfloat_e5-small-v2"
+
+
 def test_nothing_to_export(tmp_path):
-    undefined = {"R@2": records.Score(mean=None, low=None, high=None)}
+    undefined = {"R@2": Estimate(mean=None, low=None, high=None)}
     with pytest.raises(InputError, match=r"hashing,dim=64 on limit.*: no score to export"):
         mteb.save(real().model_copy(update={"scores": undefined}), tmp_path)
 

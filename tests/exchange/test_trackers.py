@@ -15,10 +15,12 @@ import pytest
 
 from harness import records
 from harness.api import evaluate
+from harness.environment import Environment
 from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
 from harness.phases import Phase
-from harness.records import Record, Rewriting
+from harness.records import Record, RewritingRecord
+from harness.stats import Estimate
 
 
 @cache
@@ -34,15 +36,15 @@ def known() -> Record:
             "id": "0123456789ab",
             "created": "2026-01-02T03:04:05.500000Z",
             "scores": {
-                "R@2": records.Score(mean=0.5, low=0.25, high=0.75),
-                "nDCG@10": records.Score(mean=None, low=None, high=None),
+                "R@2": Estimate(mean=0.5, low=0.25, high=0.75),
+                "nDCG@10": Estimate(mean=None, low=None, high=None),
             },
             "phases": [
-                Phase("load data", 0.5, 0.5, 1.0),
-                Phase("encode", 1.25, 1.0, 1.0),
-                Phase("encode", 0.25, 1.0, 1.0),
+                Phase("load", "", "data", 0.5, 0.5, 1.0),
+                Phase("encode", "", "", 1.25, 1.0, 1.0),
+                Phase("encode", "", "", 0.25, 1.0, 1.0),
             ],
-            "environment": {"commit": "abc123", "dirty": True},
+            "environment": Environment(commit="abc123", dirty=True),
         }
     )
 
@@ -83,13 +85,13 @@ def test_what_a_tracker_is_told():
 
 
 def test_what_is_not_known_is_left_out():
-    rewriting = Rewriting(spec="prf", full="prf,terms=5", details={})
-    changes = {"search": None, "rewriting": rewriting, "environment": {"commit": None}}
+    rewriting = RewritingRecord(spec="prf", full="prf,terms=5", details={})
+    changes = {"depth": None, "index": None, "rewriting": rewriting, "environment": Environment()}
     told = trackers.entry(known().model_copy(update=changes))
     assert set(told.params) == {"system", "task", "rewriting", "main_measure"}
     assert told.params["rewriting"] == "prf,terms=5"
     assert "commit" not in told.tags
-    clean = known().model_copy(update={"environment": {"commit": "abc123", "dirty": False}})
+    clean = known().model_copy(update={"environment": Environment(commit="abc123", dirty=False)})
     assert trackers.entry(clean).tags["commit"] == "abc123"
 
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 
 from harness.kinds import intervals
-from harness.records import Score
+from harness.stats import Estimate
 
-UNDEFINED = Score(mean=None, low=None, high=None)
+UNDEFINED = Estimate(None, None, None)
 
 
 def test_a_mean_lies_in_its_interval_and_every_measure_sees_the_same_resamples():

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.board import COSTS, Board, Entry, of_entries
+from harness.board import Board, BoardEntry, of_entries
+from harness.costs import BY_KEY
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"
 
 
-def entry(system: str, task: str, score: float | None, **changes: object) -> Entry:
+def entry(system: str, task: str, score: float | None, **changes: object) -> BoardEntry:
     """An entry with an interval of ±0.05; the dimension is the model's only known cost."""
     known = {
         "system": system,
@@ -21,10 +22,10 @@ def entry(system: str, task: str, score: float | None, **changes: object) -> Ent
         "low": None if score is None else score - 0.05,
         "high": None if score is None else score + 0.05,
         "path": None,
-        "cost": {**dict.fromkeys(COSTS), "dimension": float(len(system))},
+        "cost": {**dict.fromkeys(BY_KEY), "dim": float(len(system))},
         "conditions": "c",
     }
-    return Entry(**{**known, **changes})  # type: ignore[arg-type]
+    return BoardEntry(**{**known, **changes})  # type: ignore[arg-type]
 
 
 def small(folder: Path) -> Board:
@@ -45,7 +46,7 @@ def small(folder: Path) -> Board:
         paths[name] = folder / f"{name}.json"
         table = pa.table({"query_id": [f"q{i}" for i in range(12)], "nDCG@10": values})
         pq.write_table(table, paths[name].with_suffix(".parquet"))
-    size = {**dict.fromkeys(COSTS), "dimension": 384.0, "parameters": 2e8}
+    size = {**dict.fromkeys(BY_KEY), "dim": 384.0, "parameters": 2e8}
     return of_entries(
         [
             entry("alpha", "birds", 0.9, path=paths["alpha"]),

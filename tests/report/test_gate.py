@@ -12,7 +12,8 @@ import pytest
 
 from harness import gate
 from harness.compare import side
-from harness.gate import Cost, CostPolicy, Gate, Policy, Verdict
+from harness.gate import CostVerdict, Gate, TaskVerdict
+from harness.policy import CostPolicy, Policy
 from harness.report import gate as report
 from harness.report.tables import FORMATS, write
 from tests.comparable import saved
@@ -31,8 +32,8 @@ def made(tmp_path) -> Gate:
 
 
 def hostile(count: int = 1, text: str = HOSTILE) -> Gate:
-    verdicts = [Verdict(f"{text} {i}", "not comparable", text, 0.0) for i in range(count)]
-    costs = (Cost("latency", 1.0, None, "cannot tell", text),)
+    verdicts = [TaskVerdict(f"{text} {i}", "not comparable", text, 0.0) for i in range(count)]
+    costs = (CostVerdict("latency", 1.0, None, "cannot tell", text),)
     return Gate(text, text, Policy(), tuple(verdicts), costs, (text,))
 
 
@@ -45,7 +46,7 @@ def test_the_page_in_numbers(made):
     ]  # fmt: skip
     assert [row[:2] for row in verdicts.rows[1:]] == [["same", "same"], ["better", "improved"]]
     assert [row[:2] for row in costs.rows] == [["latency", "within"], ["dimension", "within"]]
-    missing = replace(made, verdicts=(Verdict("t", "missing", "not there", 0.0),))
+    missing = replace(made, verdicts=(TaskVerdict("t", "missing", "not there", 0.0),))
     assert report.page(missing)[0].rows == [["t", "missing", *[""] * 5, "not there"]]
 
 
@@ -65,11 +66,11 @@ def test_junit_counts_what_failed_and_what_could_not_be_judged(made):
         made,
         verdicts=(
             *made.verdicts,
-            Verdict("x", "not comparable", "the data differ", 0.0),
-            Verdict("y", "cannot tell", "few", 0.0, blind=True),
-            Verdict("z", "cannot tell", "enough", 0.0),
+            TaskVerdict("x", "not comparable", "the data differ", 0.0),
+            TaskVerdict("y", "cannot tell", "few", 0.0, blind=True),
+            TaskVerdict("z", "cannot tell", "enough", 0.0),
         ),
-        costs=(Cost("memory", 1.0, 2.0, "exceeded", "2.00 x"), made.costs[0]),
+        costs=(CostVerdict("memory", 1.0, 2.0, "exceeded", "2.00 x"), made.costs[0]),
     )
     suite = ElementTree.fromstring(report.junit(more))
     assert suite.attrib == {"name": "gate: n", "tests": "8", "failures": "2", "errors": "2"}
@@ -132,14 +133,14 @@ def test_annotations_are_ten_at_most_and_one_line_each():
 
 
 def test_annotations_say_failures_first_and_nothing_of_a_pass(made):
-    more = replace(made, verdicts=(Verdict("x", "not comparable", "why", 0.0), *made.verdicts))
+    more = replace(made, verdicts=(TaskVerdict("x", "not comparable", "why", 0.0), *made.verdicts))
     assert report.workflow_commands(more) == [
         "::error title=worse%3A regressed::0.5000 -> 0.4000 (-0.1000), p 0.0003: "
         "more than 0.0100 lost",
         "::warning title=x%3A not comparable::why",
     ]
     assert report.workflow_commands(replace(made, verdicts=made.verdicts[1:])) == []
-    percent = replace(made, verdicts=(Verdict("50%", "missing", "a\r\nb", 0.0),))
+    percent = replace(made, verdicts=(TaskVerdict("50%", "missing", "a\r\nb", 0.0),))
     assert report.workflow_commands(percent) == ["::error title=50%25%3A missing::a%0D%0Ab"]
 
 

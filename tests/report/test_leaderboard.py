@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Board, Entry, of_entries, standings
+from harness.board import Board, BoardEntry, of_entries
 from harness.report import leaderboard
 from harness.report.tables import FORMATS, write
+from harness.standings import standings
 
 SCORES = {"small": (0.5, 0.6), "large": (0.7, 0.8), "poor": (0.4, 0.5), "part": (0.9, None)}
 SIZES = {"small": 10.0, "large": 40.0, "poor": 20.0, "part": 1.0}
@@ -20,7 +21,7 @@ SIZES = {"small": 10.0, "large": 40.0, "poor": 20.0, "part": 1.0}
 def made(**changes: object) -> Board:
     return of_entries(
         [
-            Entry(
+            BoardEntry(
                 system=system, task=task, family=f"family {task}", kind="retrieval", measure="R@2",
                 score=score, low=None, high=None, path=None, conditions="c",
                 cost={"parameters": SIZES[system], "texts_per_s": 1 / SIZES[system]},
@@ -57,14 +58,6 @@ def test_one_family_and_one_task_need_fewer_columns():
     assert table.header == [
         "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "Kemeny"
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("numbers", "text"),
-    [((), ""), ((3,), "3"), ((1, 2, 3), "1–3"), ((1, 3, 4, 9), "1, 3–4, 9")],
-)
-def test_spans(numbers, text):
-    assert leaderboard.spans(numbers) == text
 
 
 def test_scores_mark_the_best_of_each_task():

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.api import evaluate
-from harness.board import of_entries, standings
+from harness.board import of_entries
 from harness.errors import HarnessError, InputError
 from harness.records import save
 from harness.report import page
-from harness.report.page.content import _most_apart, _runs, pack
+from harness.report.page.content import _most_apart, pack
+from harness.standings import standings
 from tests.report.boards import HOSTILE, entry, small
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -212,11 +213,6 @@ def test_packed_scores_keep_four_decimals_or_five_digits(values):
         assert given_ is None or abs(kept * unit - given_) <= unit * 0.5001
     most = max((abs(value) for value in values if value is not None), default=0)
     assert unit == 1e-4 or most / unit > 3276  # ten times finer would not fit
-
-
-def test_neighbouring_groups_are_written_as_a_range():
-    assert _runs((1, 2, 3, 5, 7, 8)) == "1–3, 5, 7–8"
-    assert _runs(()) is None
 
 
 def test_a_large_board_fits(tmp_path):

@@ -7,8 +7,10 @@ import io
 import json
 from functools import cache
 
+import pytest
+
 from harness.api import evaluate
-from harness.records import Record, Rewriting, Score
+from harness.records import IndexRecord, LatencyRecord, Record, RewritingRecord
 from harness.report.tables import (
     Table,
     details,
@@ -17,8 +19,10 @@ from harness.report.tables import (
     label,
     number,
     scores,
+    spans,
     write,
 )
+from harness.stats import Estimate
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 NASTY = Table("A|B", ["name", "value"], [["a|b <c>\nd", "1,5"], ['"x" & _y%', "2"]], frozenset({1}))
@@ -36,9 +40,9 @@ def record(system: str, task: str, means: dict[str, float | None], index: str = 
         update={
             "system": real().system.model_copy(update={"spec": system}),
             "task": real().task.model_copy(update={"spec": task}),
-            "search": real().search.model_copy(update={"spec": index}),
+            "index": real().index.model_copy(update={"spec": index}),
             "main_measure": next(iter(means)),
-            "scores": {name: Score(mean=m, low=m, high=m) for name, m in means.items()},
+            "scores": {name: Estimate(mean=m, low=m, high=m) for name, m in means.items()},
         }
     )
 
@@ -65,7 +69,8 @@ def test_the_best_model_of_a_task_comes_first_and_tasks_keep_their_order():
 
 def test_an_index_is_named_where_it_is_not_exact():
     assert scores([record("a", "t", {"R@2": 0.1}, "int8")])[0].header[2] == "index"
-    mixed = [record("a", "t", {"R@2": 0.1}), record("run:b", "t", {"R@2": 0.1}, "given")]
+    given = record("run:b", "t", {"R@2": 0.1}).model_copy(update={"index": None})
+    mixed = [record("a", "t", {"R@2": 0.1}), given]
     assert scores(mixed)[0].header[:3] == ["task", "model", "R@2"]
 
 
@@ -99,7 +104,7 @@ def test_a_terminal_has_room_for_a_few_measures():
 
 
 def rewritten(one: Record, spec: str) -> Record:
-    how = Rewriting(spec=spec, full=f"{spec},depth=3", details={})
+    how = RewritingRecord(spec=spec, full=f"{spec},depth=3", details={})
     return one.model_copy(update={"rewriting": how})
 
 
@@ -231,7 +236,7 @@ def test_details_show_everything_a_record_holds():
     assert dict(by_title["Counts"].rows)["documents"] == "40"
     assert dict(by_title["Provenance"].rows)["corpus"] == real().task.fingerprint["corpus"]
     assert [row[0] for row in by_title["Scores"].rows] == ["R@2", "R@5"]
-    assert [row[0] for row in by_title["Phases"].rows] == [phase.name for phase in real().phases]
+    assert [row[0] for row in by_title["Phases"].rows] == [phase.label for phase in real().phases]
     warned = real().model_copy(update={"warnings": ["careful"], "counts": {"tokens": None}})
     tables = details(warned)
     assert tables[1].title == "Warnings"
@@ -242,7 +247,7 @@ def test_details_show_everything_a_record_holds():
 def test_details_of_a_system_tell_of_each_part_alone():
     """BM25 alone has no dimension; a part of a part is named after both, as its phases are."""
     found = evaluate("rrf:[rrf:bm25+hashing]+[hashing@int8]", TASK, measures=["R@2"]).record
-    paid = found.model_copy(update={"spent": {"endpoint tokens": 1234.0}})
+    paid = found.model_copy(update={"usage": {"endpoint tokens": 1234.0}})
     by_title = {table.title: table for table in details(paid)}
     about, rows = dict(by_title["Evaluation"].rows), by_title["Parts"].rows
     assert about["makes"] == "rankings"
@@ -255,23 +260,51 @@ def test_details_of_a_system_tell_of_each_part_alone():
     assert [row[2] for row in rows[2:]] == ["40,960", "10,240"]  # 40 documents, 256 dimensions
     assert "documents 40" in rows[1][3]
     assert "0" not in rows[1][3].split()
-    assert by_title["Spent at endpoints"].rows == [["endpoint tokens", "1,234"]]
+    assert by_title["Used at endpoints"].rows == [["endpoint tokens", "1,234"]]
     assert "weights" not in dict(by_title["Provenance"].rows)
     assert "(k1 1.5, " in dict(by_title["Provenance"].rows)["parts"]
 
 
-def test_a_record_of_a_plugin_has_parts_of_its_own():
-    search = real().search.model_copy(update={"details": {"parts": {"a": 1}, "weights": [0.5]}})
-    tables = details(real().model_copy(update={"search": search}))
-    assert [table.rows for table in tables if table.title == "Search"] == [[["weights", "0.5"]]]
+def test_details_tell_how_documents_were_found():
+    index = IndexRecord(
+        spec="hnsw", full="hnsw,M=16", exact=False, bytes=1234, reused=True, library={"faiss": "1"}
+    )
+    latency = LatencyRecord(p50_ms=1.5, p95_ms=20, queries=1000)
+    changes = {"index": index, "latency": latency, "weights": [0.5], "candidates": True}
+    tables = details(real().model_copy(update=changes))
+    assert [table.rows for table in tables if table.title == "Search"] == [
+        [
+            ["exact", "False"],
+            ["bytes", "1,234"],
+            ["reused", "True"],
+            ["faiss", "1"],
+            ["candidates", "True"],
+            ["weights", "0.5"],
+            ["latency ms", "p50 1.5, p95 20, queries 1,000"],
+        ]
+    ]
     assert "Parts" not in [table.title for table in tables]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [
+        ((), ""),
+        ((3,), "3"),
+        ((1, 2, 3), "1–3"),
+        ((1, 3, 4, 9), "1, 3–4, 9"),
+        ((1, 2, 3, 5, 7, 8), "1–3, 5, 7–8"),
+    ],
+)
+def test_spans(numbers, text):
+    assert spans(numbers) == text
 
 
 def test_numbers():
     assert number(0.12345678) == "0.1235"
     assert number(0.12345678, 6) == "0.123457"
     assert number(None) == "–"
-    assert interval(Score(mean=0.5, low=0.4, high=None)) == "[0.4000, –]"
+    assert interval(Estimate(mean=0.5, low=0.4, high=None)) == "[0.4000, –]"
 
 
 def test_markdown():

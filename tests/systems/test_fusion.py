@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from harness.api import evaluate
 from harness.errors import InputError
-from harness.records import System
+from harness.records import SystemRecord
 from harness.single import Ranked
 from harness.store import Store
 from harness.systems import RETRIEVERS, resolve, served
@@ -39,11 +39,7 @@ def run(*rows: dict[int, float]) -> Run:
 
 
 def ranked(found: Run, least: float | None = None) -> Ranked:
-    system = System(
-        spec="x", full="x", fingerprint={}, makes="run", similarity="given", dimension=None,
-        prompts={},
-    )  # fmt: skip
-    return Ranked(found, system, least=least)
+    return Ranked(found, SystemRecord(spec="x", full="x", fingerprint={}), least=least)
 
 
 def test_reciprocal_ranks_by_hand():
@@ -115,20 +111,20 @@ def test_ranks_of_any_two_runs(pairs, k):
 def test_a_hybrid_is_recorded_with_its_parts(small, tmp_path):
     store = Store(tmp_path / "store")
     found = evaluate("rrf:bm25+hashing", small, measures=["R@1"], store=store, latency=2)
-    record, phases = found.record, [phase.name for phase in found.record.phases]
+    record, phases = found.record, [phase.label for phase in found.record.phases]
     assert record.name == "rrf:bm25+hashing"
     assert record.system.full == "rrf:bm25+hashing,depth=1000,interpolate=after,k=60"
     assert [part["fingerprint"].get("k1") for part in record.system.fingerprint["parts"]] == [
         1.5,
         None,
     ]
-    assert {"bm25: encode", "hashing: encode documents", "bm25: search", "fuse"} <= set(phases)
-    details = record.search.details
-    parts = details["parts"]
-    assert [part["system"] for part in parts] == ["bm25", "hashing"]
-    assert [part["counts"]["documents"] for part in parts] == [5, 5]
-    assert details["bytes"] == sum(part["bytes"] for part in parts)
-    assert details["latency_ms"]["queries"] == 2
+    assert {"bm25: encode", "hashing: encode documents", "bm25: search", "search fusion"} <= set(
+        phases
+    )
+    assert [part.system for part in record.parts] == ["bm25", "hashing"]
+    assert [part.counts["documents"] for part in record.parts] == [5, 5]
+    assert record.index.bytes == sum(part.bytes for part in record.parts)
+    assert record.latency.queries == 2
     alone = evaluate("bm25", small, measures=["R@1"], store=store)
     assert found.run.docs[0, 0] == alone.run.docs[0, 0]
 
@@ -138,7 +134,7 @@ def test_all_weight_on_one_is_that_one(small, tmp_path):
     found = evaluate("convex:hashing+bm25,weights=1+0", small, measures=["nDCG@10"], store=store)
     alone = evaluate("hashing", small, measures=["nDCG@10"], store=store)
     assert found.run.docs.tolist() == alone.run.docs.tolist()
-    assert found.record.search.details["weights"] == [1, 0]
+    assert found.record.weights == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -170,11 +166,11 @@ def test_an_unknown_part_is_named(small):
 def test_parts_with_an_index_or_parameters_stand_in_brackets(small, tmp_path):
     store = Store(tmp_path / "store")
     record = evaluate("rrf:[hashing@int8]+[bm25,k1=0.9]+hashing", small, store=store).record
-    parts = [(part["system"], part["index"]) for part in record.search.details["parts"]]
+    parts = [(part.system, part.index.full) for part in record.parts]
     exact = "exact,block=262144"
     expected = [("hashing@int8", "int8,rescore=0"), ("bm25,k1=0.9", exact), ("hashing", exact)]
     assert parts == expected
-    assert "bm25,k1=0.9: search" in [phase.name for phase in record.phases]
+    assert "bm25,k1=0.9: search" in [phase.label for phase in record.phases]
 
 
 @pytest.mark.parametrize(
@@ -217,10 +213,10 @@ def split(tmp_path) -> str:
 def test_weights_are_chosen_on_another_split(split, tmp_path):
     store = Store(tmp_path / "store")
     found = evaluate("convex:hashing+bm25,tune=dev", split, measures=["RR@10"], store=store)
-    weights = found.record.search.details["weights"]
+    weights = found.record.weights
     assert sum(weights) == pytest.approx(1)
     assert found.record.system.fingerprint["weights"] == weights
-    assert any(phase.name.startswith("tune on dev: ") for phase in found.record.phases)
+    assert "tuning: bm25: search" in [phase.label for phase in found.record.phases]
 
 
 @pytest.mark.parametrize("name", ["test", "copy"])
@@ -242,7 +238,7 @@ def test_feedback_around_a_combination(small, tmp_path, interpolate):
     store = Store(tmp_path / "store")
     spec = f"convex:bm25+hashing,interpolate={interpolate}"
     found = evaluate(spec, small, rewrite="average", measures=["nDCG@10"], store=store)
-    weights = found.record.search.details["weights"]
+    weights = found.record.weights
     assert weights == ([1.0] if interpolate == "before" else [0.5, 0.5])
     assert found.record.rewriting.spec == "average"
 

@@ -64,8 +64,8 @@ def test_bm25_then_a_reader_of_pairs(task, longest, tmp_path):
     record = found.record
     assert record.counts["pairs"] == 2
     assert record.counts["pairs_tokens"] == 7
-    assert [phase.items for phase in record.phases if phase.name == "rerank"] == [2]
-    assert record.search.details["latency_ms"]["queries"] == 1
+    assert [phase.items for phase in record.phases if phase.kind == "rerank"] == [2]
+    assert record.latency.queries == 1
     assert record.system.fingerprint["parts"][1]["fingerprint"] == {"likes": "length"}
 
 
@@ -97,7 +97,9 @@ def test_reranking_everything_by_vectors_is_searching_them(task, tmp_path):
 def test_stages_stand_on_stages(task, longest, tmp_path):
     spec = "rerank:longest,first=[rrf:bm25+hashing,depth=3],depth=1"
     found = evaluate(spec, task, measures=["RR@10"], store=Store(tmp_path / "store"))
-    assert "rrf:bm25+hashing,depth=3" in str(found.record.search.details["parts"])
+    first = "rrf:bm25+hashing,depth=3"
+    parts = [first, f"{first}: bm25", f"{first}: hashing", "longest"]
+    assert [part.system for part in found.record.parts] == parts
 
 
 def test_what_cannot_be_read_again_is_refused(task, tmp_path):

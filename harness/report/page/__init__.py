@@ -25,7 +25,8 @@ from harness.progress import Progress, silent
 from harness.report.page.content import content
 
 if TYPE_CHECKING:
-    from harness.board import Board, Standings
+    from harness.board import Board
+    from harness.standings import Standings
 
 LIMIT = 3_000_000  # bytes of a page
 LARGE = 400_000  # of a figure

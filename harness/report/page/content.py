@@ -20,12 +20,15 @@ import numpy as np
 
 from harness import records
 from harness.arrays import Float64
+from harness.costs import RANKED, Cost
 from harness.errors import InputError
 from harness.progress import Progress
 from harness.report import tables
+from harness.report.tables import spans
 
 if TYPE_CHECKING:
-    from harness.board import Board, Entry, Standing, Standings
+    from harness.board import Board, BoardEntry
+    from harness.standings import Standing, Standings
 
 MISSING = -32768
 QUERIES = 10  # shown of two models, most apart first; as in script.js
@@ -33,15 +36,6 @@ COMPARED = 40  # models of a task whose queries are kept, the best first
 TEXT = 300  # characters of a query or note
 REFUSED = 20  # files that are named
 SPARE = 500  # bytes for what had no room
-COSTS = {
-    "texts_per_s": ("Encoded texts a second", False),
-    "dimension": ("Dimension", True),
-    "index_bytes": ("Bytes of the index", True),
-    "document_bytes": ("Bytes a document", True),
-    "search_ms": ("Milliseconds of search a query", True),
-    "latency_ms": ("Milliseconds of one query alone", True),
-    "parameters": ("Parameters", True),
-}
 
 Head = tuple[str, int, bool, str]
 Cell = float | str | list[float] | None
@@ -64,19 +58,16 @@ def content(
     families = dict(zip(board.tasks, board.families, strict=True))
     board = replace(board, tasks=tuple(sorted(board.tasks, key=lambda t: (families[t], t))))
     scores = _scores(board, order)
-    costs = [name for name in COSTS if any(board.cost(system, name) for system in order)]
+    costs = [c for c in RANKED if any(board.cost(system, c.key) for system in order)]
     whole = {
         "systems": _systems(board, standings, costs),
         "tasks": scores,
         "columns": _columns(standings),
-        "costs": [{"title": COSTS[name][0], "less": COSTS[name][1]} for name in costs],
+        "costs": [
+            {"title": c.title[0].upper() + c.title[1:], "less": c.better == "less"} for c in costs
+        ],
     }
-    notes = [*standings.notes, *board.notes]
-    if board.older:
-        notes.append(f"{board.older:,} older records are replaced by newer ones.")
-    notes += [f"Not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
-    if len(board.refused) > REFUSED:
-        notes.append(f"{len(board.refused) - REFUSED:,} more files are not used.")
+    notes = _notes(board, standings)
     room -= _bytes([whole, notes]) + SPARE
     queries, told = _within(_queries(board, order, texts, progress), room // 2)
     details, read = _within(_records(board, order, folder, progress), room - _bytes(queries))
@@ -89,13 +80,24 @@ def content(
     return {**whole, "queries": queries, "records": details, "notes": notes}
 
 
-def _systems(board: Board, standings: Standings, costs: Sequence[str]) -> list[dict[str, Any]]:
+def _notes(board: Board, standings: Standings) -> list[str]:
+    """How the standings were computed, and what became of the files."""
+    notes = [*standings.notes, *board.notes]
+    if board.older:
+        notes.append(f"{board.older:,} older records are replaced by newer ones.")
+    notes += [f"Not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
+    if len(board.refused) > REFUSED:
+        notes.append(f"{len(board.refused) - REFUSED:,} more files are not used.")
+    return notes
+
+
+def _systems(board: Board, standings: Standings, costs: Sequence[Cost]) -> list[dict[str, Any]]:
     """Models in the order of the standings, with a value for each cost and each column."""
     return [
         {
             "name": row.system,
             "parameters": board.cost(row.system, "parameters"),
-            "costs": [board.cost(row.system, name) for name in costs],
+            "costs": [board.cost(row.system, cost.key) for cost in costs],
             "values": [value for _, value in _cells(row, standings)],
         }
         for row in standings.rows
@@ -119,7 +121,10 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
     places = None if row.places is None else f"{row.places[0]}–{row.places[1]}"
     cells: list[tuple[Head, Cell]] = [
         (("Rank", 0, False, f"by {standings.order} {over}; none where one is missing"), row.rank),
-        (("Groups", 0, False, "models of one group cannot be told apart"), _runs(row.groups)),
+        (
+            ("Groups", 0, False, "models of one group cannot be told apart"),
+            spans(row.groups) or None,
+        ),
         (("Mean", 4, True, f"mean {over}"), row.mean),
         (("95 % interval", 4, True, "of the mean"), interval),
         (("Borda", 1, True, "points: on each task, one for each model passed"), row.borda),
@@ -132,17 +137,6 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
         cells.insert(4, (("Mean of families", 4, True, "each counts once"), row.mean_of_families))
         cells += [((name, 4, True, f"mean of {name}"), row.families[name]) for name in families]
     return cells
-
-
-def _runs(numbers: Sequence[int]) -> str | None:
-    """Ascending numbers as text, neighbours as one range: 1–3, 5. None for none."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return ", ".join("–".join(map(str, run)) for run in runs) or None
 
 
 def _within(parts: Iterator[dict[str, Any]], room: int) -> tuple[list[dict[str, Any]], bool]:
@@ -233,7 +227,7 @@ def _queries(
         }
 
 
-def _values(entry: Entry | None) -> dict[str, float]:
+def _values(entry: BoardEntry | None) -> dict[str, float]:
     """The main measure by query id; empty where a record keeps none."""
     if entry is None or entry.path is None or not entry.path.with_suffix(".parquet").is_file():
         return {}
