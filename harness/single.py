@@ -10,7 +10,7 @@ from harness import records
 from harness.data import Retrieval, Role
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, Searcher, Structured, saved
+from harness.indexes import INDEXES, Index, Searcher
 from harness.kinds import retrieval
 from harness.phases import Clock
 from harness.progress import silent
@@ -160,7 +160,7 @@ def described(spec: str, encoder: Encoder, vectors: Embeddings) -> System:
         fingerprint=dict(encoder.fingerprint()),
         makes=encoder.makes,
         similarity=encoder.similarity,
-        dimension=vectors.width,
+        dimension=vectors.dim,
         prompts=prompts,
     )
 
@@ -196,11 +196,11 @@ def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
     for does not take them.
     """
     named, index = request.index, INDEXES.create(request.index)
-    if encoder.makes not in index.takes:
+    if encoder.makes not in index.accepts:
         if not request.lenient:
             raise InputError(
                 f"{spec} makes {encoder.makes} vectors and index {named} takes "
-                f"{' or '.join(index.takes)}: choose another index"
+                f"{' or '.join(index.accepts)}: choose another index"
             )
         named, index = "exact", INDEXES.create("exact")
     index.require(encoder.makes)
@@ -213,14 +213,13 @@ def _built(
     """Documents made searchable, by a structure of the store where there is one; what it is, and
     what was noticed.
     """
-    if isinstance(index, Structured):
-        folder = request.store.root / "indexes"
-        searcher, reused = saved.searcher(index, documents, folder, request.clock.progress)
-        notes = (*searcher.warnings, *index.warnings(request.depth))
-        return searcher, {**index.describe(), "bytes": searcher.bytes, "reused": reused}, notes
-    made = index.build(documents)
-    size = getattr(made, "bytes", documents.bytes)
-    return made, {**index.describe(), "bytes": size}, tuple(getattr(made, "warnings", ()))
+    searcher = index.open(documents, request.store.root / "indexes", request.clock.progress)
+    info = searcher.info
+    size = documents.bytes if info.bytes is None else info.bytes
+    details = {**index.describe(), "bytes": size}
+    if info.reused is not None:
+        details["reused"] = info.reused
+    return searcher, details, (*info.notes, *index.notes(request.depth))
 
 
 def units(*parts: Embeddings) -> None:
@@ -250,6 +249,6 @@ def _answering(
 
     def answer(row: int) -> Run:
         one = one_query(encoder, queries, texts, row)
-        return collection.searcher.search(one, depth, silent)
+        return collection.searcher.search(one, depth, silent).run
 
     return answer

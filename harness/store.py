@@ -366,12 +366,12 @@ def _packed(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
             )
         if isinstance(values, Sparse):
             rows, lengths = np.empty(n, SPARSE), np.diff(values.matrix.indptr)
-            rows["vocabulary"], items = values.width, np.empty(values.matrix.nnz, TERM)
+            rows["vocabulary"], items = values.dim, np.empty(values.matrix.nnz, TERM)
             items["term"], items["weight"] = values.matrix.indices, values.matrix.data
             finite = np.isfinite(items["weight"])
         else:
             rows, lengths = np.empty(n, MULTI), values.lengths
-            rows["dimensions"], items = values.width, np.asarray(values.values, np.float32)
+            rows["dimensions"], items = values.dim, np.asarray(values.values, np.float32)
             finite = np.isfinite(items).all(axis=1)
         rows["length"], arrays = lengths, [rows, items]
         broken = np.unique(np.repeat(np.arange(n), lengths)[~finite])
