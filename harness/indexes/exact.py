@@ -93,7 +93,7 @@ def longest(documents: Float32, block: int = 1 << 18) -> float:
 
     Args:
         documents: [n, d].
-        block: rows looked at a time.
+        block: rows looked at at a time.
 
     Raises:
         InputError: for NaN or infinity, with the row.
@@ -137,8 +137,15 @@ def checked(queries: Embeddings, dim: int) -> tuple[Float32, Float32]:
 
 
 def rounding(d: int, longest: float, norms: Float32) -> Float32:
-    """How far two float32 sums of d products may be apart, for queries of these norms [q]: at most
-    twice gamma_d |q| |x| (Higham 2002, sec. 3.1).
+    """Bound how far two float32 sums of d products may be apart (Higham 2002, sec. 3.1).
+
+    Args:
+        d: dimensions.
+        longest: the largest norm of a document.
+        norms: of queries [q].
+
+    Returns:
+        Twice gamma_d |q| |x| for each query [q].
     """
     bound: Float32 = 2 * d * ROUNDING / (1 - d * ROUNDING) * longest * norms
     return bound

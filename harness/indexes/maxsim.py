@@ -199,12 +199,26 @@ def checked(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
 
 
 def present(texts: MultiVector) -> tuple[Int64, MultiVector]:
-    """Rows of texts that have tokens, and these texts; no token is copied."""
+    """Leave texts without tokens out; no token is copied.
+
+    Returns:
+        Rows of the texts that have tokens, and these texts.
+    """
     return np.flatnonzero(texts.lengths), MultiVector(texts.values, np.unique(texts.offsets))
 
 
 def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
-    """A run over what is present, [asked, k], in rows of all documents and of all q queries."""
+    """Bring a run over what is present back to all rows.
+
+    Args:
+        run: [asked, k], in rows of the documents that have tokens.
+        asked: rows of the queries that have tokens.
+        rows: rows of the documents that have tokens.
+        q: all queries.
+
+    Returns:
+        The run [q, k], in rows of all documents.
+    """
     docs = np.full((q, run.docs.shape[1]), -1, np.int32)
     scores = np.zeros(docs.shape, np.float32)
     docs[asked] = np.where(run.docs >= 0, rows[run.docs], -1) if len(rows) else -1
@@ -213,9 +227,15 @@ def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
 
 
 def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
-    """Ranges of whole texts with at most so many tokens and texts, or one text; each has tokens.
+    """Cut texts into ranges of whole texts.
 
-    offsets: [n+1], as of MultiVector.
+    Args:
+        offsets: [n+1], as of MultiVector; each text has tokens.
+        tokens: of a range, at most, if it is not one text.
+        texts: of a range, at most.
+
+    Yields:
+        The first row of a range and that after its last.
     """
     low = 0
     while low < len(offsets) - 1:
@@ -226,7 +246,7 @@ def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
 
 
 def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
-    """Texts from a row up to another, in memory."""
+    """Take texts from a row up to another, in memory."""
     offsets = texts.offsets[low : high + 1]
     values = np.ascontiguousarray(texts.values[offsets[0] : offsets[-1]])
     return MultiVector(values, offsets - offsets[0])
@@ -235,9 +255,16 @@ def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
 def scores(
     queries: MultiVector, documents: MultiVector, rows: Int64, docs: NDArray[np.integer]
 ) -> Float32:
-    """MaxSim of pairs of rows [p], as the search computes it; 0 where a text has no tokens.
+    """Score pairs by MaxSim, as the search does.
 
-    Pairs of one query are fastest side by side.
+    Args:
+        queries: q of them.
+        documents: n of them.
+        rows: row of the query of each pair [p]; pairs of one query are fastest side by side.
+        docs: row of the document of each pair [p].
+
+    Returns:
+        Scores [p]; 0 where a text has no tokens.
     """
     found = np.zeros(len(rows), np.float32)
     kept = np.flatnonzero((queries.lengths[rows] > 0) & (documents.lengths[docs] > 0))

@@ -148,7 +148,7 @@ def _kept(
 
 
 def digest(vectors: Embeddings) -> str:
-    """SHA-256 of the shape and the numbers of vectors."""
+    """Compute the SHA-256 of the shape and the numbers of vectors."""
     found = hashlib.sha256(repr((len(vectors), vectors.dim)).encode())
     if isinstance(vectors, Sparse):
         matrix = vectors.matrix
