@@ -182,11 +182,7 @@ class DenseSearcher:
             return len(found) * len(block)
 
         if q < FEW:
-            for start in range(0, n, self.block):
-                block = np.ascontiguousarray(self.documents[start : start + self.block])
-                packed = _one_by_one(values, block, start)
-                keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
-            return Found(ranking.unpack(keys))
+            return Found(ranking.unpack(self._singly(values, k)))
         faiss, compared = load_faiss(), 0
         one_each = partial(faiss.omp_set_num_threads, 1)
         # a thread a batch of queries: BLAS's own threads would spin while the rest is done
@@ -206,6 +202,15 @@ class DenseSearcher:
                 pool.shutdown(cancel_futures=True)
                 raise
         return Found(ranking.unpack(keys))
+
+    def _singly(self, values: Float32, k: int) -> ranking.Keys:
+        """Ranked keys [q, k] of few queries, compared with one document after the other."""
+        keys = np.zeros((len(values), k), np.uint64)
+        for start in range(0, len(self.documents), self.block):
+            block = np.ascontiguousarray(self.documents[start : start + self.block])
+            packed = _one_by_one(values, block, start)
+            keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
+        return keys
 
 
 def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
