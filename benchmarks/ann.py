@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32
-from harness.indexes.exact import Exact, load_faiss
+from harness.indexes.exact import Exact
+from harness.indexes.faiss_library import load_faiss
 from harness.indexes.hnsw import Hnsw
 from harness.progress import silent
 from harness.vectors import Dense
@@ -52,9 +53,9 @@ def main() -> None:
     print(
         f"{len(documents):,} x {documents.shape[1]}, {len(queries):,} queries, k={args.k}, ef={args.ef}"
     )
-    compare("build", lambda: index.grow(dense, silent), direct, max(1, args.turns - 2))
+    compare("build", lambda: index.make(dense, silent), direct, max(1, args.turns - 2))
     built = direct()  # one graph for both, as they are equal: where it lies in memory matters
-    same = faiss.serialize_index(built) == faiss.serialize_index(index.grow(dense, silent))
+    same = faiss.serialize_index(built) == faiss.serialize_index(index.make(dense, silent))
     print(f"the same graph: {same.all()}")
     searcher = index.searcher(built, dense)
     ef = faiss.SearchParametersHNSW(efSearch=args.ef)
@@ -72,8 +73,8 @@ def main() -> None:
         lambda: [built.search(query, args.k, params=ef) for query in single],
         args.turns,
     )
-    exact = Exact().build(dense).search(asked, args.k, silent).docs
-    ours = searcher.search(asked, args.k, silent).docs
+    exact = Exact().open(dense).search(asked, args.k, silent).run.docs
+    ours = searcher.search(asked, args.k, silent).run.docs
     theirs = built.search(queries, args.k, params=ef)[1]
     print(f"recall@{args.k}: ours {recall(ours, exact):.4f}, faiss {recall(theirs, exact):.4f}")
 

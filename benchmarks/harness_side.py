@@ -44,14 +44,14 @@ def vectors(args: argparse.Namespace) -> dict[str, Any]:
         for _, row in files.rows(args.data / "qrels.tsv")
     ]
     index, clock = INDEXES.create("exact"), Clock()
-    index.build(Dense(documents[:64])).search(Dense(queries[:2]), 5, clock.progress)  # warm up
+    index.open(Dense(documents[:64])).search(Dense(queries[:2]), 5, clock.progress)  # warm up
     given_mb = (documents.nbytes + queries.nbytes) / 2**20
     wall, cpu = time.perf_counter(), time.process_time()
     with clock.phase("load", "judgments"):
         corpus, asked = Corpus.of(document_ids, document_ids), Queries(query_ids, query_ids)
         qrels = Qrels.of(judgments, asked, corpus)
     with clock.phase("search"):
-        run = index.build(Dense(documents)).search(Dense(queries), args.k, clock.progress)
+        run = index.open(Dense(documents)).search(Dense(queries), args.k, clock.progress).run
     with clock.phase("score"):
         found = find(run, qrels)
         scores = {f"{m}@{k}": Measure(m, k).values(found) for m in MEASURES for k in CUTOFFS}

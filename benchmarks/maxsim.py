@@ -53,7 +53,7 @@ def main() -> None:
         queries = made(np.full(args.queries, args.query_tokens), args.dim, random)
     print(
         f"{len(documents):,} documents of {documents.lengths.mean():.0f} tokens, "
-        f"{len(queries):,} queries of {queries.lengths.mean():.0f}, {documents.width}-d"
+        f"{len(queries):,} queries of {queries.lengths.mean():.0f}, {documents.dim}-d"
     )
     with threadpool_limits(args.threads):
         for k in args.k:
@@ -77,7 +77,7 @@ def encoded(model: str, task: str) -> tuple[MultiVector, MultiVector]:
 def ways(documents: MultiVector, queries: MultiVector, k: int) -> Ways:
     """Searches for the k best documents of each query; preparing the documents is not counted."""
     k = min(k, len(documents))
-    ours = INDEXES.create("exact").build(documents)
+    ours = INDEXES.create("exact").open(documents)
     each = [torch.from_numpy(v) for v in np.split(documents.values, documents.offsets[1:-1])]
     asked = [torch.from_numpy(v) for v in np.split(queries.values, queries.offsets[1:-1])]
     padded = torch.nn.utils.rnn.pad_sequence(each, batch_first=True)
@@ -114,7 +114,7 @@ def ways(documents: MultiVector, queries: MultiVector, k: int) -> Ways:
 
     return {
         "product alone": product,
-        "exact": lambda: torch.from_numpy(ours.search(queries, k, silent).docs),
+        "exact": lambda: torch.from_numpy(ours.search(queries, k, silent).run.docs),
         "torch, a query and a document at a time": loop,
         "torch, a query and 16 padded documents at a time": padded_loop,
         "torch, all queries and a document at a time": together,

@@ -13,7 +13,7 @@ from statistics import median
 import numpy as np
 
 from harness.indexes import INDEXES
-from harness.indexes.exact import load_faiss
+from harness.indexes.faiss_library import load_faiss
 from harness.progress import silent
 from harness.vectors import Dense
 
@@ -36,7 +36,7 @@ def main() -> None:
     faiss.normalize_L2(documents)
     faiss.normalize_L2(queries)
     faiss.cvar.distance_compute_blas_threshold = 16 * args.dim
-    ours = INDEXES.create("exact").build(Dense(documents))
+    ours = INDEXES.create("exact").open(Dense(documents))
     flat = faiss.IndexFlatIP(args.dim)
     flat.add(documents)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.indexes import Searcher, pairwise
+from harness.indexes import Searcher, scoring
 from harness.progress import Progress
 from harness.rewriting import Feedback
 from harness.vectors import Embeddings, Run, ranking
@@ -91,9 +91,9 @@ def _passages(queries: Embeddings, collection: Collection, depth: int, progress:
     if candidates is not None and collection.data.corpus.parents is not None:
         raise InputError("the collection has candidates and passages: expected one of them")
     if candidates is not None:
-        return pairwise.rank(queries, collection.documents, candidates, k=depth, progress=progress)
+        return scoring.rank(queries, collection.documents, candidates, k=depth, progress=progress)
     depth = min(depth, len(collection.data.corpus))
-    return collection.searcher.search(queries, depth, progress)
+    return collection.searcher.search(queries, depth, progress).run
 
 
 def _by_parent(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:

@@ -23,7 +23,7 @@ from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed, own
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
-from harness.indexes import INDEXES, Searcher, Structured, saved
+from harness.indexes import INDEXES, Searcher
 from harness.kinds import KINDS, Parts
 from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
@@ -194,20 +194,17 @@ class Session:
         """
         index = INDEXES.create(spec)
         makes = _representation(documents)
-        if makes not in index.takes:
+        if makes not in index.accepts:
             raise InputError(
-                f"index {spec} takes {' or '.join(index.takes)} vectors: these are {makes}"
+                f"index {spec} takes {' or '.join(index.accepts)} vectors: these are {makes}"
             )
         index.require(makes)
-        if isinstance(index, Structured):
-            folder = self.store.root / "indexes"
-            return saved.searcher(index, documents, folder, self.progress)[0]
-        return index.build(documents)
+        return index.open(documents, self.store.root / "indexes", self.progress)
 
     def search(self, vectors: TaskVectors, k: int, index: str = "exact") -> Run:
         """The k best documents of each query of a task [q, k], by its vectors alone."""
         searcher = self.index(index, vectors.documents)
-        return searcher.search(vectors.queries, k, self.progress)
+        return searcher.search(vectors.queries, k, self.progress).run
 
     def rank(
         self,

@@ -10,7 +10,7 @@ from harness import records
 from harness.data import Retrieval, Role
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, Searcher, Structured, saved
+from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
@@ -163,7 +163,7 @@ def described(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
         fingerprint=dict(encoder.fingerprint()),
         representation=encoder.makes,
         similarity=encoder.similarity,
-        dim=vectors.width,
+        dim=vectors.dim,
         prompts=prompts,
     )
 
@@ -199,11 +199,11 @@ def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
     does not take them.
     """
     named, index = request.index, INDEXES.create(request.index)
-    if encoder.makes not in index.takes:
+    if encoder.makes not in index.accepts:
         if not request.lenient:
             raise InputError(
                 f"{spec} makes {encoder.makes} vectors and index {named} takes "
-                f"{' or '.join(index.takes)}: choose another index"
+                f"{' or '.join(index.accepts)}: choose another index"
             )
         named, index = "exact", INDEXES.create("exact")
     index.require(encoder.makes)
@@ -216,23 +216,21 @@ def _built(
     """Documents made searchable, by a structure of the store where there is one; what it is, and
     what was noticed.
     """
-    if isinstance(index, Structured):
-        folder = request.store.root / "indexes"
-        searcher, reused = saved.searcher(index, documents, folder, request.clock.progress)
-        notes = (*searcher.warnings, *index.warnings(request.depth))
-        return searcher, index_record(spec, index, searcher.bytes, reused=reused), notes
-    made = index.build(documents)
-    size = getattr(made, "bytes", documents.bytes)
-    return made, index_record(spec, index, size), tuple(getattr(made, "warnings", ()))
+    searcher = index.open(documents, request.store.root / "indexes", request.clock.progress)
+    record = index_record(spec, index, searcher.info, documents.bytes)
+    return searcher, record, (*searcher.info.notes, *index.notes(request.depth))
 
 
-def index_record(spec: str, index: Index, size: int, *, reused: bool | None = None) -> IndexRecord:
-    """What a record says of an index that takes `size` bytes."""
-    library = dict(index.describe())
-    exact = bool(library.pop("exact", False))
-    full = str(INDEXES.resolve(spec))
+def index_record(spec: str, index: Index, info: IndexInfo, size: int) -> IndexRecord:
+    """What a record says of an index. size: bytes of the vectors, where it tells none."""
+    library = {key: value for key, value in index.describe().items() if key != "exact"}
     return IndexRecord(
-        spec=spec, full=full, exact=exact, bytes=size, reused=reused, library=library
+        spec=spec,
+        full=str(INDEXES.resolve(spec)),
+        exact=info.exact,
+        bytes=size if info.bytes is None else info.bytes,
+        reused=info.reused,
+        library=library,
     )
 
 
@@ -263,6 +261,6 @@ def _answering(
 
     def answer(row: int) -> Run:
         one = one_query(encoder, queries, texts, row)
-        return collection.searcher.search(one, depth, silent)
+        return collection.searcher.search(one, depth, silent).run
 
     return answer

@@ -16,8 +16,8 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, is_dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import UnionType
@@ -131,10 +131,14 @@ def parse(text: str | Spec) -> Spec:
 
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered factory and what its signature says of it."""
+    """A registered factory and what its signature says of it.
+
+    renamed: old names of parameters, and the names that they have now; the target is "target".
+    """
 
     name: str
     factory: Callable[..., T]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -166,12 +170,17 @@ class Registry(Generic[T]):
         self._aliases: dict[str, Spec] = {}
         self._complete = False
 
-    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Decorate a factory with the name that specs call it by."""
+    def register(
+        self, name: str, *, renamed: Mapping[str, str] | None = None
+    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Decorate a factory with the name that specs call it by.
+
+        renamed: old names of parameters, still taken, and the names that they have now.
+        """
 
         def add(factory: Callable[..., T]) -> Callable[..., T]:
             self._claim(name)
-            self._entries[name] = Entry(name, factory)
+            self._entries[name] = Entry(name, factory, renamed or {})
             return factory
 
         return add
@@ -257,13 +266,12 @@ class Registry(Generic[T]):
         if spec.name not in self._entries:
             raise unknown(self.noun, spec.name, self.names())
         entry = self._entries[spec.name]
+        spec = _renamed(spec, entry.renamed)
         if entry.target is None and spec.target is not None:
             raise InputError(f"{self.noun} {spec.name!r} takes no target, yet {text!s} has one")
         if entry.target is not None and spec.target is None and not _optional(entry.target):
             raise InputError(f"{self.noun} {spec.name!r} needs a target: {spec.name}:...")
-        hints = get_type_hints(
-            entry.factory.__init__ if inspect.isclass(entry.factory) else entry.factory
-        )
+        hints = _hints(entry.factory)
         values = {}
         for key, value in spec.params:
             if key not in entry.parameters:
@@ -271,6 +279,43 @@ class Registry(Generic[T]):
             kind = hints.get(key, _kind(entry.parameters[key].default))
             values[key] = _read(value, kind, f"{spec.name}: {key}")
         return spec, entry, values
+
+
+def _renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
+    """A spec with the parameters that were renamed under their names of today."""
+    target, params = spec.target, dict[str, str]()
+    if target is not None and "target" in names:
+        _note_renaming(f"{spec.name}:{target} is now called {spec.name},{names['target']}={target}")
+        params[names["target"]], target = target, None
+    for key, value in spec.params:
+        new = names.get(key, key)
+        if new in params:
+            raise InputError(f"{spec!s} gives {new} twice")
+        if new != key:
+            _note_renaming(f"{spec.name}: {key} is now called {new}")
+        params[new] = value
+    return Spec(spec.name, target, tuple(params.items()))
+
+
+_renamings: dict[str, None] = {}
+
+
+def _note_renaming(line: str) -> None:
+    _renamings[line] = None
+
+
+def renamings() -> list[str]:
+    """Lines on old names that were used, each once, oldest first; the list is empty afterwards."""
+    lines = list(_renamings)
+    _renamings.clear()
+    return lines
+
+
+def _hints(factory: Callable[..., object]) -> dict[str, Any]:
+    """Types of a factory's parameters; fields of a dataclass may be inherited from another file."""
+    if inspect.isclass(factory) and not is_dataclass(factory):
+        return get_type_hints(factory.__init__)
+    return get_type_hints(factory)
 
 
 def _kind(default: object) -> type:

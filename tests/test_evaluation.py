@@ -320,7 +320,7 @@ def test_a_measure_of_pairs_does_not_fit_retrieval(small):
 def test_an_index_that_does_not_take_what_the_encoder_makes_names_both(small, monkeypatch):
     from harness.indexes.exact import Exact
 
-    monkeypatch.setattr(Exact, "takes", ("dense",))
+    monkeypatch.setattr(Exact, "accepts", ("dense",))
     with pytest.raises(InputError) as error:
         evaluate("bm25", small, "exact,block=9")
     assert str(error.value) == (

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 
 from harness.data import Candidates, Corpus, Qrels, Queries, Retrieval
 from harness.errors import InputError
+from harness.indexes import Found
 from harness.indexes.exact import Exact
 from harness.progress import silent
 from harness.retrieve import Collection, retrieve
@@ -29,9 +30,9 @@ class Searching:
     documents: Embeddings
     depths: list[int] = field(default_factory=list)
 
-    def search(self, queries: Embeddings, k: int, progress: object) -> Run:
+    def search(self, queries: Embeddings, k: int, progress: object) -> Found:
         self.depths.append(k)
-        return Exact().build(self.documents).search(queries, k, silent)
+        return Exact().open(self.documents).search(queries, k, silent)
 
 
 @dataclass

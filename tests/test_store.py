@@ -559,7 +559,7 @@ def test_vectors_without_a_fixed_size_are_kept_too(lists, shard, kind):
         for texts in lists:
             found = fetch(store, encoder, texts).encoded
             values = found.values
-            assert (len(values), values.width) == (len(texts), 4)
+            assert (len(values), values.dim) == (len(texts), 4)
             assert found.tokens.tolist() == [len(text) for text in texts]
             rows = [values.matrix] if kind == "sparse" else np.split(values.values, values.offsets)
             kept = rows[0].toarray()[:, None] if kind == "sparse" else rows[1:-1]

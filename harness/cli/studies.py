@@ -161,7 +161,7 @@ def funnel(
 ) -> None:
     """Where a score is lost: by the vectors, by a wrong metric, by the index.
 
-    Example: harness study funnel --model minilm --task limit-1k --index hnsw:chroma
+    Example: harness study funnel --model minilm --task limit-1k --index hnsw,like=chroma
     """
     check_format(style)
     load_plugins(plugin)
@@ -230,7 +230,7 @@ def filter_(
 ) -> None:
     """What filtered queries lose, by how few documents pass the filter.
 
-    Example: harness study filter --model minilm --task complex-and --index hnsw:qdrant
+    Example: harness study filter --model minilm --task complex-and --index hnsw,like=qdrant
     """
     check_format(style)
     load_plugins(plugin)
@@ -262,7 +262,7 @@ def proxy(
 ) -> None:
     """How many candidates MaxSim needs: of MUVERA's encodings, and of single tokens.
 
-    Example: harness study proxy -m colbert:minilm -t limit-small -i muvera,bits=4,projection=8
+    Example: harness study proxy -m colbert:minilm -t limit-small -i muvera,bits=4,projection_dim=8
     """
     check_format(style)
     load_plugins(plugin)

@@ -2,87 +2,127 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import ClassVar, Protocol
 
-from harness.progress import Progress
+from harness.progress import Progress, silent
 from harness.spec import Registry
 from harness.vectors import Embeddings, Representation, Run
 
 
-class Searcher(Protocol):
-    """Documents made ready to be searched.
+@dataclass(frozen=True)
+class IndexInfo:
+    """What is known of documents that are ready to be searched.
 
-    It may tell what a CountingSearcher tells: `warnings`, `distances` and `bytes`.
+    Attributes:
+        bytes: memory that it takes to serve them, vectors included where a search looks at them;
+            None where what serves them does not tell.
+        exact: whether results are those of exact search.
+        reused: whether a structure was read from where it was kept; None where none is kept.
+        notes: what was noticed when they were made ready, a sentence each.
     """
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents of each query [q, k], by the one ranking rule."""
+    bytes: int | None
+    exact: bool = False
+    reused: bool | None = None
+    notes: tuple[str, ...] = ()
 
 
-class Index(Protocol):
-    """A way to find the documents whose inner product with a query is highest."""
+@dataclass(frozen=True)
+class Found:
+    """What a search found, and what it took.
+
+    Attributes:
+        run: ranking of the documents [q, k].
+        distances: distances that were computed for all queries; None where the library does not
+            tell.
+        notes: what was noticed meanwhile, a sentence each.
+    """
+
+    run: Run
+    distances: int | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Searcher(Protocol):
+    """Documents ready to be searched."""
 
     @property
-    def takes(self) -> tuple[Representation, ...]:
-        """The representations it can search."""
+    def info(self) -> IndexInfo:
+        """Size and origin of what is searched."""
 
-    def require(self, makes: Representation) -> None:
-        """Raise InputError if a library that it needs for these vectors is not installed."""
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query, by the one ranking rule.
 
-    def build(self, documents: Embeddings) -> Searcher:
-        """Make documents searchable. Raises InputError for vectors it cannot take."""
+        Args:
+            queries: q of them, of a representation that the index accepts.
+            k: results of a query.
+            progress: told of queries or comparisons done.
+
+        Returns:
+            A run [q, k], padded where fewer documents are found.
+
+        Raises:
+            InputError: for vectors that do not fit the documents, NaN and infinity.
+        """
+
+
+class Index(ABC):
+    """A way to find the documents whose inner product with a query is highest.
+
+    An index is a frozen value: its fields are the parameters of its spec, and it can be pickled.
+    """
+
+    accepts: ClassVar[tuple[Representation, ...]]
+
+    @property
+    def exact(self) -> bool:
+        """Whether results are those of exact search."""
+        return False
+
+    @property
+    def mergeable(self) -> bool:
+        """Whether results over ranges of documents, merged by the ranking rule, are those over all.
+
+        It is so where a document's score depends on the query and that document alone, and every
+        document is compared.
+        """
+        return False
+
+    def require(self, representation: Representation) -> None:  # noqa: B027 - most need nothing
+        """Check that what searches these vectors is installed.
+
+        Raises:
+            InputError: where a library is missing.
+        """
 
     def describe(self) -> Mapping[str, object]:
-        """What decides its results besides its spec: library and version."""
+        """Tell what decides results besides the spec: library and version."""
+        return {"exact": self.exact}
 
+    def notes(self, k: int) -> tuple[str, ...]:
+        """Tell what a search for k results will not do as the parameters say, a sentence each."""
+        return ()
 
-@runtime_checkable
-class Structured(Protocol):
-    """An index with a structure that is costly to build: built once, kept, and searched with
-    whatever parameters only matter then (ef_search, nprobe).
+    @abstractmethod
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> Searcher:
+        """Make documents searchable.
 
-    documents: vectors of a kind that the index takes.
-    """
+        Args:
+            documents: n of them, of a representation that the index accepts.
+            place: folder where structures that are costly to build are kept, to be read the next
+                time; None to keep nothing.
+            progress: told of documents done.
 
-    def structure(self) -> Mapping[str, object]:
-        """What decides the structure besides the vectors, as JSON: parameters and library."""
-
-    def grow(self, documents: Any, progress: Progress) -> Any:
-        """Build the structure. Raises InputError for vectors it cannot take, or too many."""
-
-    def searcher(self, built: Any, documents: Any) -> CountingSearcher:
-        """The structure, to be searched with this index's parameters."""
-
-    def write(self, built: Any, path: Path) -> None:
-        """Write the structure to a file. Raises OSError."""
-
-    def read(self, path: Path) -> Any:
-        """Read what `write` wrote. Raises InputError."""
-
-    def bytes(self, built: Any) -> int:
-        """Memory that it takes to serve the structure, vectors included."""
-
-    def warnings(self, k: int) -> tuple[str, ...]:
-        """What a search for k will not do as its parameters say, a sentence each."""
-
-
-class CountingSearcher(Searcher, Protocol):
-    """A Searcher that tells what a search cost.
-
-    warnings: what was noticed when it was made, a sentence each.
-    """
-
-    warnings: tuple[str, ...]
-
-    @property
-    def distances(self) -> int | None:
-        """Distances computed by the last search, where the library tells."""
-
-    @property
-    def bytes(self) -> int:
-        """Memory that it takes to serve the structure, vectors included."""
+        Raises:
+            InputError: for vectors it cannot take, or too many.
+            StoreError: where the folder cannot be used.
+        """
 
 
 INDEXES: Registry[Index] = Registry("index", "harness.indexes")

@@ -1,127 +1,200 @@
 """Dense vectors made smaller, by fewer dimensions or fewer bits a number, and what that costs.
 
-Whatever is searched, the rescore * k best may be scored again by vectors that are larger. Ties at a
-cut are whole: what is found is decided by the codes and the one ranking rule.
+Whatever is searched, the oversample * k best may be scored again by vectors that are larger. Ties
+at a cut are whole: what is found is decided by the codes and the one ranking rule.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from harness.arrays import Float32, Float64, Int64
+from harness.arrays import Float32, Float64
 from harness.errors import InputError
-from harness.indexes import INDEXES, CountingSearcher
-from harness.indexes.approximate import Approximate, Nearest, at_least
-from harness.indexes.exact import Exact, load_faiss, longest
+from harness.indexes import INDEXES, Index, IndexInfo, Searcher
+from harness.indexes.approximate import Answer, Approximate, Nearest, at_least
+from harness.indexes.exact import Exact, longest
 from harness.indexes.factory import TRAINING, Factory
-from harness.progress import silent
-from harness.vectors import Dense, Embeddings, Representation, ranking
+from harness.indexes.faiss_library import load_faiss
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, Representation, of_kind, ranking
 
 Kept = Literal["float32", "int8", "bits"]
+RENAMED = {"rescore": "oversample"}
+PROJECTED = {**RENAMED, "dimensions": "dim"}
 BLOCK = 1 << 14  # rows widened to float64 at a time
 SPARE = 16  # results more than wanted, to see whether the last of them tie
 
 
 @dataclass(frozen=True)
-class Compressed:
+class Compressed(Index):
     """Search in smaller vectors, then scoring of what it found by those that are kept.
 
-    shrink: makes documents [n, d] searchable; returns the search and the memory that it takes to
-    serve. rescore: candidates that are scored again, times k; 0 for none.
+    oversample: candidates that are scored again, as a multiple of k; 0 for none.
     """
 
-    kind: str
-    shrink: Callable[[Float32], tuple[Nearest, int]]
-    rescore: int
-    kept: Kept = "float32"
+    oversample: int = 0
 
-    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
+    kind: ClassVar[str]
+    row_by_row: ClassVar[bool]  # whether a small vector depends on no other document
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
 
     def __post_init__(self) -> None:
-        at_least(self.kind, 0, rescore=self.rescore)
+        at_least(self.kind, 0, oversample=self.oversample)
 
-    def require(self, makes: Representation) -> None:
-        """Raises InputError where faiss is not installed."""
+    @property
+    def mergeable(self) -> bool:
+        """Whether small vectors depend on no other document, and all are compared."""
+        return self.row_by_row and not self.oversample
+
+    def require(self, representation: Representation) -> None:
+        """Check that faiss is installed."""
         load_faiss()
 
     def describe(self) -> Mapping[str, object]:
-        """What it is, and the library."""
+        """Tell what it is, and the library."""
         return {"kind": self.kind, "faiss": load_faiss().__version__}
 
-    def build(self, documents: Embeddings) -> CountingSearcher:
-        """Shrink the documents. Raises InputError for NaN, infinity and too few dimensions."""
-        assert isinstance(documents, Dense)
-        values = np.ascontiguousarray(documents.values, np.float32)
+    @abstractmethod
+    def shrink(self, values: Float32) -> tuple[Nearest, int]:
+        """Make documents [n, d] searchable; returns the search and the bytes that serve it."""
+
+    def larger(self, values: Float32) -> tuple[Float32, int]:
+        """Make the vectors [n, d] that candidates are scored by; returns also their bytes."""
+        return values, values.nbytes
+
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> Searcher:
+        """Shrink the documents; nothing is kept.
+
+        Raises:
+            InputError: for NaN, infinity and too few dimensions.
+        """
+        values = np.ascontiguousarray(of_kind(documents, Dense).values, np.float32)
         longest(values)
         nearest, size = self.shrink(values)
-        if not self.rescore:
-            return Approximate(values, nearest, size, rescore=False)
-        kept, more = _kept(values, self.kept)
-        return Approximate(kept, nearest, size + more, factor=self.rescore)
+        if not self.oversample:
+            return Approximate(values, nearest, IndexInfo(size), rescore=False)
+        larger, more = self.larger(values)
+        return Approximate(larger, nearest, IndexInfo(size + more), oversample=self.oversample)
 
 
-@INDEXES.register("truncate")
-def truncate(dimensions: int = 128, rescore: int = 0) -> Compressed:
+@INDEXES.register("truncate", renamed=PROJECTED)
+@dataclass(frozen=True)
+class Truncate(Compressed):
     """The first dimensions, as Matryoshka models are made for (Kusupati et al. 2022).
 
-    A vector keeps its length, so that cosine stays cosine. rescore: score the rescore * k best by
-    whole vectors; 0 for none.
+    A vector keeps its length, so that cosine stays cosine. oversample: score the oversample * k
+    best by whole vectors; 0 for none.
     """
-    at_least("truncate", 1, dimensions=dimensions)
 
-    def shrink(values: Float32) -> tuple[Nearest, int]:
-        _refuse_wider("truncate", dimensions, values)
-        return _projected(values, lambda rows: rows[:, :dimensions])
+    dim: int = 128
 
-    return Compressed("truncate", shrink, rescore)
+    kind: ClassVar[str] = "truncate"
+    row_by_row: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self.kind, 1, dim=self.dim)
+
+    def shrink(self, values: Float32) -> tuple[Nearest, int]:
+        """Cut the vectors."""
+        _refuse_wider(self.kind, self.dim, values)
+        return _projected(values, lambda rows: rows[:, : self.dim])
 
 
-@INDEXES.register("pca")
-def pca(dimensions: int = 64, rescore: int = 0, seed: int = 0) -> Compressed:
+@INDEXES.register("pca", renamed=PROJECTED)
+@dataclass(frozen=True)
+class Pca(Compressed):
     """The principal axes of the documents, not centred: as many as there are change no score.
 
     No other projection to so few dimensions keeps the documents as well (Eckart and Young 1936). A
-    vector keeps its length. rescore: as for truncate; seed: of the documents fitted on, if many.
+    vector keeps its length. oversample: as for truncate; seed: of the documents fitted on, if many.
     """
-    at_least("pca", 1, dimensions=dimensions)
-    at_least("pca", 0, seed=seed)
 
-    def shrink(values: Float32) -> tuple[Nearest, int]:
-        _refuse_wider("pca", dimensions, values)
-        axes = principal(values, seed)[:, :dimensions]
+    dim: int = 64
+    seed: int = 0
+
+    kind: ClassVar[str] = "pca"
+    row_by_row: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(self.kind, 1, dim=self.dim)
+        at_least(self.kind, 0, seed=self.seed)
+
+    def shrink(self, values: Float32) -> tuple[Nearest, int]:
+        """Project the vectors on their principal axes."""
+        _refuse_wider(self.kind, self.dim, values)
+        axes = principal(values, self.seed)[:, : self.dim]
         nearest, size = _projected(values, lambda rows: rows @ axes)
         return nearest, size + 4 * axes.size
 
-    return Compressed("pca", shrink, rescore)
 
-
-@INDEXES.register("int8")
-def int8(rescore: int = 0) -> Compressed:
+@INDEXES.register("int8", renamed=RENAMED)
+@dataclass(frozen=True)
+class Int8(Compressed):
     """A byte a number: 256 steps from the least to the greatest of the documents' numbers.
 
     Each dimension has its own steps, seen on at most 131,072 documents; queries are not rounded.
-    rescore: as for truncate. The same as faiss:SQ8, with ties by the one rule.
+    oversample: as for truncate. The same as faiss:SQ8, with ties by the one rule.
     """
-    return Compressed("int8", lambda values: _coded(Factory("SQ8"), values), rescore)
+
+    kind: ClassVar[str] = "int8"
+    row_by_row: ClassVar[bool] = False
+
+    def shrink(self, values: Float32) -> tuple[Nearest, int]:
+        """Round the vectors."""
+        return _coded(Factory("SQ8"), values)
 
 
-@INDEXES.register("binary")
-def binary(rescore: int = 4, kept: Kept = "bits") -> Compressed:
+@INDEXES.register("binary", renamed=RENAMED)
+@dataclass(frozen=True)
+class Binary(Compressed):
     """A bit a number, its sign, compared by Hamming distance, then rescored.
 
-    rescore: score the rescore * k best by the inner product of the query, which is not rounded,
-    with what is kept of documents: their bits as 1 and -1 (Yamada et al. 2021), int8 as the index
-    of that name, or all. 0: scores are Hamming distances, negated.
+    oversample: score the oversample * k best by the inner product of the query, which is not
+    rounded, with what is kept of documents: their bits as 1 and -1 (Yamada et al. 2021), int8 as
+    the index of that name, or all. 0: scores are Hamming distances, negated.
     """
-    return Compressed("binary", lambda values: _coded(Factory("BFlat"), values), rescore, kept)
+
+    oversample: int = 4
+    kept: Kept = "bits"
+
+    kind: ClassVar[str] = "binary"
+    row_by_row: ClassVar[bool] = True
+
+    def shrink(self, values: Float32) -> tuple[Nearest, int]:
+        """Take the signs."""
+        return _coded(Factory("BFlat"), values)
+
+    def larger(self, values: Float32) -> tuple[Float32, int]:
+        """Make what candidates are scored by, and count the bytes of what it is made from."""
+        if self.kept == "float32":
+            return values, values.nbytes
+        if self.kept == "bits":  # which are what is searched
+            return np.where(values > 0, np.float32(1), np.float32(-1)), 0
+        codes = Factory("SQ8").make(Dense(values), silent)
+        return codes.reconstruct_n(0, len(values)), codes.code_size * len(values)
 
 
 def principal(values: Float32, seed: int = 0) -> Float64:
-    """The principal axes [d, d] of vectors [n, d], not centred, the one of most weight first."""
+    """Find the principal axes of vectors, not centred.
+
+    Args:
+        values: [n, d].
+        seed: of the rows looked at, if many.
+
+    Returns:
+        The axes [d, d], a column each, the one of most weight first.
+    """
     n, d = values.shape
     chosen = np.random.default_rng(seed).choice(n, min(n, TRAINING), replace=False)
     products = np.zeros((d, d))
@@ -131,20 +204,18 @@ def principal(values: Float32, seed: int = 0) -> Float64:
     return np.ascontiguousarray(np.linalg.eigh(products)[1][:, ::-1])
 
 
-def _refuse_wider(name: str, dimensions: int, values: Float32) -> None:
-    if dimensions > values.shape[1]:
-        raise InputError(
-            f"{name}: dimensions={dimensions}: the vectors have only {values.shape[1]}"
-        )
+def _refuse_wider(name: str, dim: int, values: Float32) -> None:
+    if dim > values.shape[1]:
+        raise InputError(f"{name}: dim={dim}: the vectors have only {values.shape[1]}")
 
 
 def _projected(values: Float32, project: Callable[[Float64], Float64]) -> tuple[Nearest, int]:
     """Exact search in projected vectors, and their bytes."""
     small = _resized(values, project)
-    searcher = Exact().build(Dense(small))
+    searcher = Exact().open(Dense(small))
 
-    def nearest(queries: Float32, m: int) -> tuple[Int64, Float32, int | None]:
-        run = searcher.search(Dense(_resized(queries, project)), m, silent)
+    def nearest(queries: Float32, m: int) -> Answer:
+        run = searcher.search(Dense(_resized(queries, project)), m, silent).run
         return run.docs.astype(np.int64), run.scores, len(queries) * len(small)
 
     return nearest, small.nbytes
@@ -163,16 +234,14 @@ def _resized(values: Float32, project: Callable[[Float64], Float64]) -> Float32:
 
 def _coded(factory: Factory, values: Float32) -> tuple[Nearest, int]:
     """Search in the codes of a faiss index, and their bytes."""
-    documents = Dense(values)
-    searcher = factory.searcher(factory.grow(documents, silent), documents)
-    assert isinstance(searcher, Approximate)
-    return _with_ties(searcher.nearest, len(values)), searcher.bytes
+    codes = factory.make(Dense(values), silent)
+    return _with_ties(partial(factory.ask, codes), len(values)), factory.size(codes)
 
 
 def _with_ties(nearest: Nearest, n: int) -> Nearest:
     """The same search, asked for more until what ties with the last result wanted is there too."""
 
-    def search(queries: Float32, m: int) -> tuple[Int64, Float32, int | None]:
+    def search(queries: Float32, m: int) -> Answer:
         docs = np.empty((len(queries), m), np.int64)
         scores, distances = np.empty(docs.shape, np.float32), 0
         left, wanted = np.arange(len(queries)), min(m + SPARE, n)
@@ -186,13 +255,3 @@ def _with_ties(nearest: Nearest, n: int) -> Nearest:
         return docs, scores, distances
 
     return search
-
-
-def _kept(values: Float32, kept: Kept) -> tuple[Float32, int]:
-    """Vectors [n, d] that candidates are scored by, and the bytes of what they are made from."""
-    if kept == "float32":
-        return values, values.nbytes
-    if kept == "bits":  # which are what is searched
-        return np.where(values > 0, np.float32(1), np.float32(-1)), 0
-    codes = Factory("SQ8").grow(Dense(values), silent)
-    return codes.reconstruct_n(0, len(values)), codes.code_size * len(values)

@@ -11,22 +11,31 @@ results come from faiss's flat scan instead, scored again and certified in the s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32
 from harness.errors import InputError
-from harness.indexes import INDEXES, Searcher
+from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher
+from harness.indexes.faiss_library import load_faiss, matrix_products
 from harness.indexes.maxsim import MaxSimSearcher
 from harness.indexes.sparse import SparseSearcher
-from harness.progress import Progress
-from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, Sparse, ranking
+from harness.progress import Progress, silent
+from harness.vectors import (
+    Dense,
+    Embeddings,
+    MultiVector,
+    Representation,
+    Sparse,
+    of_kind,
+    ranking,
+)
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
@@ -41,7 +50,7 @@ ROUNDING = 2.0**-24
 
 @INDEXES.register("exact")
 @dataclass(frozen=True)
-class Exact:
+class Exact(Index):
     """Exact search by inner product or, over several vectors a text, MaxSim; in bounded memory.
 
     block: documents compared at a time; results do not depend on it.
@@ -49,35 +58,46 @@ class Exact:
 
     block: int = 1 << 18
 
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense", "sparse", "multi-vector")
+    exact: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         if self.block < 1:
             raise InputError(f"exact: block={self.block}: expected at least 1")
 
-    @property
-    def takes(self) -> tuple[Representation, ...]:
-        """All there is."""
-        return ("dense", "sparse", "multi-vector")
-
-    def require(self, makes: Representation) -> None:
-        """Dense vectors need faiss. Raises InputError where it is not installed."""
-        if makes == "dense":
+    def require(self, representation: Representation) -> None:
+        """Check that faiss, which scores dense vectors, is installed."""
+        if representation == "dense":
             load_faiss()
 
-    def describe(self) -> Mapping[str, object]:
-        """The search is exact whatever the library."""
-        return {"exact": True}
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> Searcher:
+        """Check the vectors; nothing is copied nor kept.
 
-    def build(self, documents: Embeddings) -> Searcher:
-        """Check the vectors; nothing is copied. Raises InputError for NaN or infinity."""
-        if isinstance(documents, Sparse):
-            return SparseSearcher.of(documents)
-        if isinstance(documents, MultiVector):
-            return MaxSimSearcher.of(documents, self.block)
-        return DenseSearcher(documents.values, longest(documents.values, self.block), self.block)
+        Raises:
+            InputError: for NaN or infinity.
+        """
+        match documents:
+            case Sparse():
+                return SparseSearcher.of(documents)
+            case MultiVector():
+                return MaxSimSearcher.of(documents, self.block)
+            case Dense(values):
+                return DenseSearcher(values, longest(values, self.block), self.block)
 
 
 def longest(documents: Float32, block: int = 1 << 18) -> float:
-    """The largest norm of rows [n, d]. Raises InputError for NaN or infinity, with the row."""
+    """Find the largest norm of a row.
+
+    Args:
+        documents: [n, d].
+        block: rows looked at at a time.
+
+    Raises:
+        InputError: for NaN or infinity, with the row.
+    """
     found = 0.0
     for start in range(0, len(documents), block):
         rows = documents[start : start + block]
@@ -92,16 +112,23 @@ def longest(documents: Float32, block: int = 1 << 18) -> float:
     return found
 
 
-def checked(queries: Embeddings, width: int) -> tuple[Float32, Float32]:
-    """Queries as a contiguous array [q, d] and their norms [q].
+def checked(queries: Embeddings, dim: int) -> tuple[Float32, Float32]:
+    """Check queries that are to be compared with dense documents.
 
-    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    Args:
+        queries: q of them.
+        dim: that of the documents.
+
+    Returns:
+        A contiguous array [q, d] and its norms [q].
+
+    Raises:
+        InputError: for NaN, infinity and another dim than that of the documents.
     """
-    assert isinstance(queries, Dense)
-    values = np.ascontiguousarray(queries.values, np.float32)
-    if values.shape[1] != width:
+    values = np.ascontiguousarray(of_kind(queries, Dense).values, np.float32)
+    if values.shape[1] != dim:
         raise InputError(
-            f"queries are {values.shape[1]}-d and documents {width}-d: expected one width"
+            f"queries are {values.shape[1]}-d and documents {dim}-d: expected one width"
         )
     norms = np.sqrt(np.einsum("qd,qd->q", values, values))
     if not np.isfinite(norms).all():
@@ -110,8 +137,15 @@ def checked(queries: Embeddings, width: int) -> tuple[Float32, Float32]:
 
 
 def rounding(d: int, longest: float, norms: Float32) -> Float32:
-    """How far two float32 sums of d products may be apart, for queries of these norms [q]: at most
-    twice gamma_d |q| |x| (Higham 2002, sec. 3.1).
+    """Bound how far two float32 sums of d products may be apart (Higham 2002, sec. 3.1).
+
+    Args:
+        d: dimensions.
+        longest: the largest norm of a document.
+        norms: of queries [q].
+
+    Returns:
+        Twice gamma_d |q| |x| for each query [q].
     """
     bound: Float32 = 2 * d * ROUNDING / (1 - d * ROUNDING) * longest * norms
     return bound
@@ -125,8 +159,13 @@ class DenseSearcher:
     longest: float
     block: int
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents of each query [q, k]; padded where k > n."""
+    @property
+    def info(self) -> IndexInfo:
+        """The vectors themselves."""
+        return IndexInfo(int(self.documents.nbytes), exact=True)
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query [q, k]; padded where k > n."""
         from threadpoolctl import threadpool_limits
 
         n, d = self.documents.shape
@@ -143,15 +182,12 @@ class DenseSearcher:
             return len(found) * len(block)
 
         if q < FEW:
-            for start in range(0, n, self.block):
-                block = np.ascontiguousarray(self.documents[start : start + self.block])
-                packed = _one_by_one(values, block, start)
-                keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
-            return ranking.unpack(keys)
+            return Found(ranking.unpack(self._singly(values, k)))
         faiss, compared = load_faiss(), 0
         one_each = partial(faiss.omp_set_num_threads, 1)
         # a thread a batch of queries: BLAS's own threads would spin while the rest is done
         with (
+            matrix_products(),
             threadpool_limits(1),
             ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=one_each) as pool,
         ):
@@ -165,7 +201,16 @@ class DenseSearcher:
             except BaseException:  # Ctrl-C must not wait for all that is queued
                 pool.shutdown(cancel_futures=True)
                 raise
-        return ranking.unpack(keys)
+        return Found(ranking.unpack(keys))
+
+    def _singly(self, values: Float32, k: int) -> ranking.Keys:
+        """Ranked keys [q, k] of few queries, compared with one document after the other."""
+        keys = np.zeros((len(values), k), np.uint64)
+        for start in range(0, len(self.documents), self.block):
+            block = np.ascontiguousarray(self.documents[start : start + self.block])
+            packed = _one_by_one(values, block, start)
+            keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
+        return keys
 
 
 def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
@@ -287,19 +332,3 @@ def _ranked(
     order = np.argsort(by_query, kind="stable")
     table[np.arange(table.shape[1]) < count[:, None]] = np.concatenate(keys)[order]
     return ranking.best(table, k)
-
-
-def load_faiss() -> Any:
-    """The faiss module, which multiplies also small batches of queries as matrices.
-
-    Raises InputError where neither faiss-cpu nor faiss-gpu is installed.
-    """
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "faiss is not installed: pip install 'retrieval-harness[cpu]', or [gpu] for CUDA"
-        ) from error
-    # queries x dimensions from which products are made: by default some hundred queries scan singly
-    faiss.cvar.distance_compute_blas_threshold = 2048
-    return faiss

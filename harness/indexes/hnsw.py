@@ -8,22 +8,34 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from harness.arrays import Float32, Int64
-from harness.indexes import INDEXES, CountingSearcher, Searcher
-from harness.indexes import factory as faiss_index
-from harness.indexes.approximate import Approximate, at_least, refuse_too_large, too_narrow
-from harness.indexes.exact import load_faiss, longest
-from harness.indexes.pairwise import Metric
-from harness.progress import Progress, silent
+from harness.arrays import Float32
+from harness.indexes import INDEXES, IndexInfo, Searcher
+from harness.indexes.approximate import (
+    Answer,
+    Approximate,
+    at_least,
+    refuse_too_large,
+    too_narrow,
+)
+from harness.indexes.exact import longest
+from harness.indexes.faiss_library import (
+    Computed,
+    FaissIndex,
+    footprint,
+    load_faiss,
+    metric_number,
+)
+from harness.indexes.scoring import Metric
+from harness.progress import Progress
 from harness.spec import unknown
-from harness.vectors import Dense, Embeddings, Representation
+from harness.vectors import Dense, Embeddings, of_kind
 
 
 @dataclass(frozen=True)
@@ -43,7 +55,7 @@ class Preset:
     source: str = ""
 
     def ef(self, k: int) -> int:
-        """Candidates kept by a search for k."""
+        """Count the candidates kept by a search for k."""
         wanted = max(self.ef_search, round(self.ef_per_k * k))
         return min(wanted, self.ef_most) if self.ef_most else wanted
 
@@ -53,23 +65,24 @@ PLAIN = Preset(M=16, ef_construction=128, ef_search=64)
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """What vector databases and libraries do by default, by name: presets.toml."""
+    """Read what vector databases and libraries do by default, by name: presets.toml."""
     text = Path(__file__).with_name("presets.toml").read_text("utf-8")
     found = {name: Preset(**values) for name, values in tomllib.loads(text).items()}
     return MappingProxyType(dict(sorted(found.items())))
 
 
-@INDEXES.register("hnsw")
+@INDEXES.register("hnsw", renamed={"target": "like"})
 @dataclass(frozen=True)
-class Hnsw:
-    """HNSW graph of faiss, M=16, ef_construction=128, ef_search=64; hnsw:qdrant as Qdrant does.
+class Hnsw(FaissIndex):
+    """HNSW graph of faiss, M=16, ef_construction=128, ef_search=64; like=qdrant: its defaults.
 
-    target: a preset, which the parameters override. metric: ip for inner product, l2 for Euclidean
-    distance, whose scores are negated squares. seed: of the levels that nodes are drawn. Never
-    fewer candidates are kept than results are wanted, as databases do.
+    like: a database or library whose defaults are taken, which the parameters override. metric: ip
+    for inner product, l2 for Euclidean distance, whose scores are negated squares. seed: of the
+    levels that nodes are drawn. Never fewer candidates are kept than results are wanted, as
+    databases do.
     """
 
-    target: str | None = None
+    like: str | None = None
     M: int | None = None
     ef_construction: int | None = None
     ef_search: int | None = None
@@ -80,17 +93,17 @@ class Hnsw:
         at_least(self._name, 2, M=self.M)
         at_least(self._name, 1, ef_construction=self.ef_construction, ef_search=self.ef_search)
         at_least(self._name, 0, seed=self.seed)
-        if self.target is not None and self.target not in presets():
-            raise unknown("preset of hnsw", self.target, presets())
+        if self.like is not None and self.like not in presets():
+            raise unknown("preset of hnsw", self.like, presets())
 
     @property
     def _name(self) -> str:
-        return "hnsw" if self.target is None else f"hnsw:{self.target}"
+        return "hnsw" if self.like is None else f"hnsw,like={self.like}"
 
     @property
     def parameters(self) -> Preset:
         """What the preset, if there is one, and the parameters say."""
-        chosen = PLAIN if self.target is None else presets()[self.target]
+        chosen = PLAIN if self.like is None else presets()[self.like]
         if self.ef_search is not None:
             chosen = replace(chosen, ef_search=self.ef_search, ef_per_k=0, ef_most=0)
         return replace(
@@ -99,22 +112,13 @@ class Hnsw:
             ef_construction=self.ef_construction or chosen.ef_construction,
         )
 
-    @property
-    def takes(self) -> tuple[Representation, ...]:
-        """One vector a text."""
-        return ("dense",)
-
-    def require(self, makes: Representation) -> None:
-        """Raises InputError where faiss is not installed."""
-        load_faiss()
-
     def describe(self) -> Mapping[str, object]:
-        """Parameters as they are used, where a preset is from, and the library."""
+        """Tell the parameters as they are used, where a preset is from, and the library."""
         used = {key: value for key, value in asdict(self.parameters).items() if value}
-        return {**used, **self.structure()}
+        return {**used, **self.build_key()}
 
-    def structure(self) -> Mapping[str, object]:
-        """Parameters of the build, and the library."""
+    def build_key(self) -> Mapping[str, object]:
+        """Tell the parameters of the build, and the library."""
         return {
             "kind": "faiss HNSW",
             "M": self.parameters.M,
@@ -124,51 +128,36 @@ class Hnsw:
             "faiss": load_faiss().__version__,
         }
 
-    def grow(self, documents: Dense, progress: Progress) -> Any:
-        """Insert all documents. Raises InputError for NaN and for what memory will not hold."""
-        faiss, (n, d) = load_faiss(), documents.values.shape
-        longest(documents.values)
-        index = faiss.IndexHNSWFlat(d, self.parameters.M, faiss_index.metric_number(self.metric))
+    def notes(self, k: int) -> tuple[str, ...]:
+        """Tell whether fewer candidates are kept than results wanted."""
+        return too_narrow(self._name, self.parameters.ef(k), k)
+
+    def make(self, documents: Embeddings, progress: Progress) -> Any:
+        """Insert all documents."""
+        faiss, vectors = load_faiss(), of_kind(documents, Dense).values
+        n, dim = vectors.shape
+        longest(vectors)
+        index = faiss.IndexHNSWFlat(dim, self.parameters.M, metric_number(self.metric))
         index.hnsw.efConstruction = self.parameters.ef_construction
         index.hnsw.rng = faiss.RandomGenerator(self.seed)
-        refuse_too_large(f"{self._name} over {n:,} vectors", faiss_index.footprint(index, n))
+        refuse_too_large(f"{self._name} over {n:,} vectors", footprint(index, n))
         progress("build", 0, n, "documents")
-        index.add(np.ascontiguousarray(documents.values, np.float32))  # parts would be ordered
+        index.add(np.ascontiguousarray(vectors, np.float32))  # parts would be ordered
         progress("build", n, n, "documents")
         return index
 
-    def searcher(self, built: Any, documents: Dense) -> CountingSearcher:
-        """The graph, searched with ef_search candidates; what is found is scored exactly."""
-        faiss, parameters = load_faiss(), self.parameters
+    def ask(self, built: Any, queries: Float32, m: int) -> Answer:
+        """Search the graph with ef_search candidates."""
+        before = Computed.now()
+        ef = load_faiss().SearchParametersHNSW(efSearch=max(self.parameters.ef(m), m))
+        scores, docs = built.search(queries, m, params=ef)
+        return docs, scores, Computed.now().since(before).graphs
 
-        def nearest(queries: Float32, m: int) -> tuple[Int64, Float32, int | None]:
-            faiss.cvar.hnsw_stats.reset()
-            ef = faiss.SearchParametersHNSW(efSearch=max(parameters.ef(m), m))
-            scores, docs = built.search(queries, m, params=ef)
-            return docs, scores, int(faiss.cvar.hnsw_stats.ndis)
-
+    def searcher(self, built: Any, documents: Embeddings) -> Searcher:
+        """Wrap the graph; what is found is scored exactly."""
+        faiss, shape = load_faiss(), of_kind(documents, Dense).values.shape
         # the index's own copy: what a search has read is in the processor's cache
         pointer = faiss.downcast_index(built.storage).get_xb()
-        values = faiss.rev_swig_ptr(pointer, documents.values.size).reshape(documents.values.shape)
-        return Approximate(values, nearest, self.bytes(built), self.metric)
-
-    def build(self, documents: Embeddings) -> Searcher:
-        """Build the graph and search it at once."""
-        assert isinstance(documents, Dense)
-        return self.searcher(self.grow(documents, silent), documents)
-
-    def write(self, built: Any, path: Path) -> None:
-        """Write a faiss file. Raises OSError."""
-        faiss_index.write(built, path)
-
-    def read(self, path: Path) -> Any:
-        """Read it. Raises InputError."""
-        return faiss_index.read(path)
-
-    def bytes(self, built: Any) -> int:
-        """Vectors and links."""
-        return faiss_index.footprint(built, built.ntotal)
-
-    def warnings(self, k: int) -> tuple[str, ...]:
-        """Whether fewer candidates are kept than results wanted."""
-        return too_narrow(self._name, self.parameters.ef(k), k)
+        values = faiss.rev_swig_ptr(pointer, shape[0] * shape[1]).reshape(shape)
+        info = IndexInfo(self.size(built))
+        return Approximate(values, partial(self.ask, built), info, self.metric)

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64, spans
 from harness.errors import InputError
+from harness.indexes import Found, IndexInfo
 from harness.progress import Progress
-from harness.vectors import Embeddings, MultiVector, Run, ranking
+from harness.vectors import Embeddings, MultiVector, Run, of_kind, ranking
 
 TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplied with
 ROWS = 1 << 8  # tokens of queries, if it is not one query: products stay in the cache
@@ -79,16 +80,17 @@ class ArrayScan:
 
     def slack(self, norms: Float32) -> Float64:
         """As `_slack`."""
-        return _slack(norms, self.longest, self.documents.width)
+        return _slack(norms, self.longest, self.documents.dim)
 
 
 @dataclass(frozen=True)
 class MaxSimSearcher:
-    """documents: those that have tokens; rows: which of all these are."""
+    """documents: those that have tokens; rows: which of all these are; exact: of what was given."""
 
     documents: MultiVector
     rows: Int64
     scan: Scan
+    exact: bool = True
 
     @classmethod
     def of(
@@ -96,11 +98,20 @@ class MaxSimSearcher:
         documents: MultiVector,
         block: int = 1 << 18,
         scan: Callable[[MultiVector, float], Scan] | None = None,
+        *,
+        exact: bool = True,
     ) -> MaxSimSearcher:
-        """Check the vectors; nothing is copied. Raises InputError for NaN or infinity.
+        """Check the vectors; nothing is copied.
 
-        scan: makes one of documents and the largest norm of a token's vector; None for the
-        processor's.
+        Args:
+            documents: n of them.
+            block: documents compared at a time, at most.
+            scan: makes one of documents and the largest norm of a token's vector; None for the
+                processor's.
+            exact: whether these are the vectors that exact search compares.
+
+        Raises:
+            InputError: for NaN or infinity.
         """
         norms = _norms(documents.values)
         broken = np.flatnonzero(~np.isfinite(norms))
@@ -113,19 +124,19 @@ class MaxSimSearcher:
         rows, documents = present(documents)
         longest = float(norms.max(initial=0))
         made = scan(documents, longest) if scan else ArrayScan(documents, longest, block)
-        return cls(documents, rows, made)
+        return cls(documents, rows, made, exact)
 
     @property
-    def bytes(self) -> int:
-        """Memory that the documents take."""
-        return self.documents.bytes
+    def info(self) -> IndexInfo:
+        """The tokens' vectors themselves."""
+        return IndexInfo(self.documents.bytes, exact=self.exact)
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents of each query [q, k]; a text without tokens is no result, nor
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query [q, k]; a text without tokens is no result, nor
         finds one.
         """
         q, n = len(queries), len(self.documents)
-        queries, norms = checked(queries, self.documents.width)
+        queries, norms = checked(queries, self.documents.dim)
         asked, queries = present(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
@@ -144,7 +155,7 @@ class MaxSimSearcher:
                 self._settle(queries, held, best.min(axis=1) - slack, keys)
                 held = []
             progress("search", high * q, n * q, "comparisons")
-        return restored(ranking.unpack(keys), asked, self.rows, q)
+        return Found(restored(ranking.unpack(keys), asked, self.rows, q))
 
     def _settle(
         self,
@@ -165,16 +176,22 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def checked(queries: Embeddings, width: int) -> tuple[MultiVector, Float32]:
-    """Queries and the norms of their tokens [t].
+def checked(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
+    """Check queries that are to be compared by MaxSim.
 
-    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    Args:
+        queries: q of them.
+        dim: that of the documents.
+
+    Returns:
+        The same queries and the norms of their tokens [t].
+
+    Raises:
+        InputError: for NaN, infinity and another dim than that of the documents.
     """
-    assert isinstance(queries, MultiVector)
-    if queries.width != width:
-        raise InputError(
-            f"queries are {queries.width}-d and documents {width}-d: expected one width"
-        )
+    queries = of_kind(queries, MultiVector)
+    if queries.dim != dim:
+        raise InputError(f"queries are {queries.dim}-d and documents {dim}-d: expected one width")
     norms = _norms(queries.values)
     if not np.isfinite(norms).all():
         raise InputError("a query's vector holds NaN, infinity or a number too large for float32")
@@ -182,12 +199,26 @@ def checked(queries: Embeddings, width: int) -> tuple[MultiVector, Float32]:
 
 
 def present(texts: MultiVector) -> tuple[Int64, MultiVector]:
-    """Rows of texts that have tokens, and these texts; no token is copied."""
+    """Leave texts without tokens out; no token is copied.
+
+    Returns:
+        Rows of the texts that have tokens, and these texts.
+    """
     return np.flatnonzero(texts.lengths), MultiVector(texts.values, np.unique(texts.offsets))
 
 
 def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
-    """A run over what is present, [asked, k], in rows of all documents and of all q queries."""
+    """Bring a run over what is present back to all rows.
+
+    Args:
+        run: [asked, k], in rows of the documents that have tokens.
+        asked: rows of the queries that have tokens.
+        rows: rows of the documents that have tokens.
+        q: all queries.
+
+    Returns:
+        The run [q, k], in rows of all documents.
+    """
     docs = np.full((q, run.docs.shape[1]), -1, np.int32)
     scores = np.zeros(docs.shape, np.float32)
     docs[asked] = np.where(run.docs >= 0, rows[run.docs], -1) if len(rows) else -1
@@ -196,9 +227,15 @@ def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
 
 
 def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
-    """Ranges of whole texts with at most so many tokens and texts, or one text; each has tokens.
+    """Cut texts into ranges of whole texts.
 
-    offsets: [n+1], as of MultiVector.
+    Args:
+        offsets: [n+1], as of MultiVector; each text has tokens.
+        tokens: of a range, at most, if it is not one text.
+        texts: of a range, at most.
+
+    Yields:
+        The first row of a range and that after its last.
     """
     low = 0
     while low < len(offsets) - 1:
@@ -209,7 +246,7 @@ def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
 
 
 def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
-    """Texts from a row up to another, in memory."""
+    """Take texts from a row up to another, in memory."""
     offsets = texts.offsets[low : high + 1]
     values = np.ascontiguousarray(texts.values[offsets[0] : offsets[-1]])
     return MultiVector(values, offsets - offsets[0])
@@ -218,9 +255,16 @@ def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
 def scores(
     queries: MultiVector, documents: MultiVector, rows: Int64, docs: NDArray[np.integer]
 ) -> Float32:
-    """MaxSim of pairs of rows [p], as the search computes it; 0 where a text has no tokens.
+    """Score pairs by MaxSim, as the search does.
 
-    Pairs of one query are fastest side by side.
+    Args:
+        queries: q of them.
+        documents: n of them.
+        rows: row of the query of each pair [p]; pairs of one query are fastest side by side.
+        docs: row of the document of each pair [p].
+
+    Returns:
+        Scores [p]; 0 where a text has no tokens.
     """
     found = np.zeros(len(rows), np.float32)
     kept = np.flatnonzero((queries.lengths[rows] > 0) & (documents.lengths[docs] > 0))
@@ -231,7 +275,7 @@ def scores(
         query = queries.values[queries.offsets[row] : queries.offsets[row + 1]]
         lengths = documents.lengths[chosen]
         tokens = documents.values.take(spans(documents.offsets[chosen], lengths), axis=0)
-        slack = _slack(_norms(query), float(_norms(tokens).max()), queries.width)
+        slack = _slack(_norms(query), float(_norms(tokens).max()), queries.dim)
         found[pairs] = _rescored(query, tokens, lengths, slack)
     return found
 

@@ -9,25 +9,26 @@ and may be projected once more. Here encodings are also divided by the square ro
 repetitions, so that a product estimates MaxSim itself.
 
 Drawn from PCG64 with the seed (seed, repetition), in this order: normals [bits, d], rounded to
-2^-12; signs [projection, d]; for each bucket the signs [block, final]. A text's numbers are rounded
-to 2^-26 of its largest, which float32 hardly tells, so that sums are exact in float64: an encoding
-depends on its text alone, whatever order, threads and blocks.
+2^-12; signs [projection_dim, d]; for each bucket the signs [block, final_dim]. A text's numbers are
+rounded to 2^-26 of its largest, which float32 hardly tells, so that sums are exact in float64: an
+encoding depends on its text alone, whatever order, threads and blocks.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, Searcher, Structured, maxsim
-from harness.indexes.approximate import at_least, refuse_too_large
+from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim
+from harness.indexes.approximate import at_least, refuse_too_large, total
 from harness.progress import Progress, silent
-from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, ranking
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, of_kind, ranking
 
 MOST_BITS = 16
 TOKENS = 1 << 14  # encoded at a time, if it is not one text
@@ -40,53 +41,61 @@ GRID, COARSE = 26, 12  # bits kept of vectors and of normals: their products fit
 class Plan:
     """What decides an encoding.
 
-    bits: of a bucket's number (k_sim); projection: dimensions of a block (d_proj), 0 for a token's
-    own; final: dimensions in the end, 0 for all.
+    bits: of a bucket's number (k_sim); projection_dim: of a block (d_proj), 0 for a token's own;
+    final_dim: in the end, 0 for all.
     """
 
     repetitions: int = 20
     bits: int = 5
-    projection: int = 16
-    final: int = 0
+    projection_dim: int = 16
+    final_dim: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         at_least("muvera", 1, repetitions=self.repetitions, bits=self.bits)
-        at_least("muvera", 0, projection=self.projection, final=self.final, seed=self.seed)
+        at_least(
+            "muvera",
+            0,
+            projection_dim=self.projection_dim,
+            final_dim=self.final_dim,
+            seed=self.seed,
+        )
         if self.bits > MOST_BITS:
             raise InputError(f"muvera: bits={self.bits}: expected at most {MOST_BITS}")
 
-    def block(self, width: int) -> int:
-        """Dimensions of a block, for tokens of a width."""
-        return self.projection or width
+    def block(self, dim: int) -> int:
+        """Count the dimensions of a block, for tokens of so many."""
+        return self.projection_dim or dim
 
-    def dimension(self, width: int) -> int:
-        """Dimensions of an encoding."""
-        return self.final or self.repetitions * self.block(width) << self.bits
+    def dim(self, dim: int) -> int:
+        """Count the dimensions of an encoding, for tokens of so many."""
+        return self.final_dim or self.repetitions * self.block(dim) << self.bits
 
 
 def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
-    """Encodings of documents [n, plan.dimension(d)]; zeros for one without tokens.
+    """Encode documents [n, plan.dim(d)]; zeros for one without tokens.
 
-    Raises InputError where they do not fit into memory.
+    Raises:
+        InputError: where they do not fit into memory.
     """
     return _encodings(documents, plan, progress, documents=True)
 
 
 def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
-    """Encodings of queries [q, plan.dimension(d)]; zeros for one without tokens.
+    """Encode queries [q, plan.dim(d)]; zeros for one without tokens.
 
-    Raises InputError where they do not fit into memory.
+    Raises:
+        InputError: where they do not fit into memory.
     """
     return _encodings(queries, plan, progress, documents=False)
 
 
 def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents: bool) -> Float32:
-    n, dimension = len(texts), plan.dimension(texts.width)
-    refuse_too_large(f"muvera: {n:,} encodings of {dimension:,} dimensions", 4.0 * n * dimension)
-    encodings = np.zeros((n, dimension), np.float32)
+    n, dim = len(texts), plan.dim(texts.dim)
+    refuse_too_large(f"muvera: {n:,} encodings of {dim:,} dimensions", 4.0 * n * dim)
+    encodings = np.zeros((n, dim), np.float32)
     rows, kept = maxsim.present(texts)
-    for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dimension)):
+    for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
         block = maxsim.taken(kept, low, high)
         encodings[rows[low:high]] = _encoded(block, plan, documents=documents)
         progress("encode", high, len(kept), "texts")
@@ -94,24 +103,24 @@ def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents:
 
 
 def _encoded(texts: MultiVector, plan: Plan, *, documents: bool) -> Float64:
-    """Encodings [n, dimension] of texts that all have tokens."""
+    """Encodings [n, dim] of texts that all have tokens."""
     whole, exponents = _whole(texts.values, texts.offsets[:-1])
     text = np.repeat(np.arange(len(texts)), texts.lengths)
-    n, block = len(texts), plan.block(texts.width)
-    found = np.zeros((n, plan.dimension(texts.width)))
+    n, block = len(texts), plan.block(texts.dim)
+    found = np.zeros((n, plan.dim(texts.dim)))
     for repetition in range(plan.repetitions):
         random = np.random.Generator(np.random.PCG64([plan.seed, repetition]))
-        normals = np.rint(random.standard_normal((plan.bits, texts.width)) * 2**COARSE)
-        signs = _signs(random, plan.projection, texts.width)
+        normals = np.rint(random.standard_normal((plan.bits, texts.dim)) * 2**COARSE)
+        signs = _signs(random, plan.projection_dim, texts.dim)
         cells = (text << plan.bits) + (whole @ normals.T > 0) @ (1 << np.arange(plan.bits))
-        tokens = whole @ signs.T if plan.projection else whole
+        tokens = whole @ signs.T if plan.projection_dim else whole
         values = _blocks(tokens, cells, n, plan.bits, mean=documents).reshape(n, -1)
         values = (
             np.ldexp(values, exponents[:, None])
-            / (plan.repetitions * (plan.projection or 1)) ** 0.5
+            / (plan.repetitions * (plan.projection_dim or 1)) ** 0.5
         )
-        if plan.final:
-            found += _projected(values, plan.final, block, random)
+        if plan.final_dim:
+            found += _projected(values, plan.final_dim, block, random)
         else:
             found[:, repetition * values.shape[1] :][:, : values.shape[1]] = values
     return found
@@ -166,118 +175,122 @@ def _projected(values: Float64, final: int, block: int, random: np.random.Genera
     return scaled
 
 
-@INDEXES.register("muvera")
+@INDEXES.register(
+    "muvera",
+    renamed={"rescore": "rerank_depth", "projection": "projection_dim", "final": "final_dim"},
+)
 def muvera(
     target: str = "exact",
     *,
     repetitions: int = 20,
     bits: int = 5,
-    projection: int = 16,
-    final: int = 0,
-    rescore: int = 100,
+    projection_dim: int = 16,
+    final_dim: int = 0,
+    rerank_depth: int = 100,
     seed: int = 0,
 ) -> Muvera:
     """MaxSim by one vector a text (MUVERA), served by an index of dense vectors: muvera:hnsw.
 
-    repetitions, bits, projection, final, seed: of the encodings (R_reps, k_sim, d_proj, d_final),
-    2^bits x projection x repetitions dimensions or `final`. rescore: the first so many are
-    ranked by exact MaxSim, whatever is wanted follows them in the encodings' order; 0 for none.
+    repetitions, bits, projection_dim, final_dim, seed: of the encodings (R_reps, k_sim, d_proj,
+    d_final), 2^bits x projection_dim x repetitions dimensions or `final_dim`. rerank_depth: the
+    first so many are ranked by exact MaxSim, whatever is wanted follows them in the encodings'
+    order; 0 for none.
 
     Raises InputError for numbers out of range and an index that takes no dense vectors.
     """
-    at_least("muvera", 0, rescore=rescore)
+    at_least("muvera", 0, rerank_depth=rerank_depth)
     inner = INDEXES.create(target)
-    if "dense" not in inner.takes:
+    if "dense" not in inner.accepts:
         raise InputError(
-            f"muvera:{target}: {target} takes {' or '.join(inner.takes)} vectors: expected dense"
+            f"muvera:{target}: {target} takes {' or '.join(inner.accepts)} vectors: expected dense"
         )
-    return Muvera(inner, Plan(repetitions, bits, projection, final, seed), rescore)
+    return Muvera(inner, Plan(repetitions, bits, projection_dim, final_dim, seed), rerank_depth)
 
 
 @dataclass(frozen=True)
-class Muvera:
-    """Encodings in another index; rescore: its first results that MaxSim ranks."""
+class Muvera(Index):
+    """Encodings in another index; rerank_depth: its first results that MaxSim ranks."""
 
     inner: Index
     plan: Plan
-    rescore: int
+    rerank_depth: int
+
+    accepts: ClassVar[tuple[Representation, ...]] = ("multi-vector",)
 
     @property
-    def takes(self) -> tuple[Representation, ...]:
-        """A vector a token."""
-        return ("multi-vector",)
+    def mergeable(self) -> bool:
+        """Whether encodings are compared exactly and nothing is reranked."""
+        return self.inner.mergeable and not self.rerank_depth
 
-    def require(self, makes: Representation) -> None:
-        """What the index of the encodings needs."""
+    def require(self, representation: Representation) -> None:
+        """Check what the index of the encodings needs."""
         self.inner.require("dense")
 
     def describe(self) -> Mapping[str, object]:
-        """That of the index of the encodings, which is not exact for what they encode."""
+        """Describe the index of the encodings, which is not exact for what they encode."""
         return {**self.inner.describe(), "exact": False}
 
-    def build(self, documents: Embeddings) -> MuveraSearcher:
-        """Encode and index the documents. Raises InputError for NaN and what does not fit."""
-        assert isinstance(documents, MultiVector)
-        checked = maxsim.MaxSimSearcher.of(documents)
-        encodings = Dense(document_encodings(checked.documents, self.plan))
-        searcher = self.inner.build(encodings)
-        warnings = tuple(getattr(searcher, "warnings", ()))
-        if isinstance(self.inner, Structured) and self.rescore:
-            warnings += self.inner.warnings(self.rescore)
-        structure: int = getattr(searcher, "bytes", encodings.bytes)
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> MuveraSearcher:
+        """Encode and index the documents; place: of the structure of their encodings.
+
+        Raises:
+            InputError: for NaN and what does not fit.
+        """
+        ready = maxsim.MaxSimSearcher.of(of_kind(documents, MultiVector))
+        encodings = Dense(document_encodings(ready.documents, self.plan))
+        searcher = self.inner.open(encodings, place, progress)
+        info = searcher.info
+        more = self.inner.notes(self.rerank_depth) if self.rerank_depth else ()
+        size = encodings.bytes if info.bytes is None else info.bytes
+        tokens = ready.documents.bytes if self.rerank_depth else 0
+        own = IndexInfo(size + tokens, reused=info.reused, notes=(*info.notes, *more))
         return MuveraSearcher(
-            checked.documents,
-            checked.rows,
-            searcher,
-            self.plan,
-            self.rescore,
-            structure + (checked.documents.bytes if self.rescore else 0),
-            warnings,
+            ready.documents, ready.rows, searcher, self.plan, self.rerank_depth, own
         )
 
 
-@dataclass
+@dataclass(frozen=True)
 class MuveraSearcher:
     """documents: those that have tokens, which `rows` of all are; searcher: of their encodings.
 
-    bytes: what serves a search, tokens included where candidates are rescored.
+    info: of what serves a search, tokens included where candidates are reranked.
     """
 
     documents: MultiVector
     rows: Int64
     searcher: Searcher
     plan: Plan
-    rescore: int
-    bytes: int
-    warnings: tuple[str, ...] = ()
-    distances: int | None = None
+    rerank_depth: int
+    info: IndexInfo
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents found for each query [q, k]: by MaxSim, then by its estimate, which
-        is scored below it; all by their estimates where nothing is rescored.
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query [q, k]: by MaxSim, then by its estimate, which
+        is scored below it; all by their estimates where nothing is reranked.
         """
         q = len(queries)
-        queries, _ = maxsim.checked(queries, self.documents.width)
+        queries, _ = maxsim.checked(queries, self.documents.dim)
         asked, queries = maxsim.present(queries)
         docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
         counted = list[int | None]()
         for low in range(0, len(asked), QUERIES):
             part = maxsim.taken(queries, low, min(low + QUERIES, len(asked)))
             encodings = Dense(query_encodings(part, self.plan))
-            run = self.searcher.search(encodings, max(k, self.rescore), silent)
-            counted.append(getattr(self.searcher, "distances", None))
-            run = self._scored(part, run, k)
+            found = self.searcher.search(encodings, max(k, self.rerank_depth), silent)
+            counted.append(found.distances)
+            run = self._reranked(part, found.run, k)
             docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
-        known = [count for count in counted if count is not None]
-        self.distances = sum(known) if len(known) == len(counted) else None
-        return maxsim.restored(Run(docs, scores), asked, self.rows, q)
+        run = maxsim.restored(Run(docs, scores), asked, self.rows, q)
+        return Found(run, total(counted))
 
-    def _scored(self, queries: MultiVector, run: Run, k: int) -> Run:
+    def _reranked(self, queries: MultiVector, run: Run, k: int) -> Run:
         """The k best of candidates [q, m]."""
-        if not self.rescore:
+        depth = self.rerank_depth
+        if not depth:
             return Run(run.docs[:, :k], run.scores[:, :k])
-        rows, ranks = np.nonzero(run.docs[:, : self.rescore] >= 0)
+        rows, ranks = np.nonzero(run.docs[:, :depth] >= 0)
         cells = rows, run.docs[rows, ranks]
         exact = maxsim.scores(queries, self.documents, *cells)
-        return ranking.reordered(run, cells, exact, depth=self.rescore, k=k)
+        return ranking.reordered(run, cells, exact, depth=depth, k=k)

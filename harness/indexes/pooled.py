@@ -8,21 +8,23 @@ would be mixed with a word. Queries are not pooled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from harness.arrays import Float32
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Index
 from harness.indexes.approximate import at_least
 from harness.indexes.maxsim import MaxSimSearcher
-from harness.vectors import Embeddings, MultiVector, Representation
+from harness.progress import Progress, silent
+from harness.vectors import Embeddings, MultiVector, Representation, of_kind
 
 
 @INDEXES.register("pooled")
 @dataclass(frozen=True)
-class Pooled:
+class Pooled(Index):
     """MaxSim over documents whose token vectors are clustered and averaged: 1/factor of them stay.
 
     Raises InputError for a factor below 1.
@@ -30,31 +32,31 @@ class Pooled:
 
     factor: int = 2
 
+    accepts: ClassVar[tuple[Representation, ...]] = ("multi-vector",)
+    mergeable: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         at_least("pooled", 1, factor=self.factor)
 
-    @property
-    def takes(self) -> tuple[Representation, ...]:
-        """A vector a token."""
-        return ("multi-vector",)
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> MaxSimSearcher:
+        """Pool the documents; the search is exact, what is searched is not all there was.
 
-    def require(self, makes: Representation) -> None:
-        """Nothing."""
-
-    def describe(self) -> Mapping[str, object]:
-        """The search is exact, what is searched is not all there was."""
-        return {"exact": False}
-
-    def build(self, documents: Embeddings) -> MaxSimSearcher:
-        """Pool the documents. Raises InputError for NaN or infinity."""
-        assert isinstance(documents, MultiVector)
+        Raises:
+            InputError: for NaN or infinity.
+        """
+        documents = of_kind(documents, MultiVector)
         MaxSimSearcher.of(documents)  # refuses what cannot be clustered
-        return MaxSimSearcher.of(pooled(documents, self.factor))
+        return MaxSimSearcher.of(pooled(documents, self.factor), exact=False)
 
 
 def pooled(documents: MultiVector, factor: int) -> MultiVector:
-    """Documents of n vectors with 1 + max(1, (n - 1) // factor) of them, or fewer where distances
-    are equal; in the order of the first of each cluster.
+    """Pool documents.
+
+    Returns:
+        Documents of n vectors with 1 + max(1, (n - 1) // factor) of them, or fewer where distances
+        are equal; in the order of the first of each cluster.
     """
     texts = np.split(documents.values, documents.offsets[1:-1])
     few = [_pooled(text, factor) for text in texts]

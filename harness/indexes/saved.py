@@ -15,19 +15,23 @@ import json
 import os
 import shutil
 import tempfile
+from abc import abstractmethod
+from collections.abc import Mapping
 from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
 from harness.errors import InputError, StoreError, reason
-from harness.indexes import CountingSearcher, Structured
+from harness.indexes import Found, Index, IndexInfo, Searcher
 from harness.lease import hold
-from harness.progress import Progress
-from harness.vectors import Embeddings, MultiVector, Sparse
+from harness.progress import Progress, silent
+from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
 BLOCK = 1 << 14  # rows hashed at a time
 ATTEMPTS = 5  # at giving a structure its name, while others do the same
@@ -36,18 +40,106 @@ UNKEPT = "the index was built and not kept: the store cannot be written"
 DAMAGED = "a damaged index in the store was set aside and built anew"
 
 
-def searcher(
-    index: Structured, documents: Embeddings, folder: Path, progress: Progress
-) -> tuple[CountingSearcher, bool]:
-    """An index's searcher, and whether its structure was read from `folder`; else it is built and
-    kept there.
+@dataclass(frozen=True)
+class FileIndex(Index):
+    """An index whose structure is costly to build and fits a file: built once, kept, and searched
+    with whatever parameters only matter then (ef_search, nprobe).
 
-    A file whose checksum does not hold is set aside, and the searcher's warnings say so, as they
-    say where it is not kept because the folder is read-only. Raises InputError for vectors that
-    cannot be searched and StoreError where the folder cannot be used.
+    A library's index is a frozen dataclass that says what is its own: `make`, `searcher`, `save`,
+    `load` and `size`. Its fields, but those of `search_only`, and the version of `library` are what
+    the structure is kept by.
     """
-    vectors = {"sha256": digest(documents), "shape": [len(documents), documents.width]}
-    about = {"vectors": vectors, "structure": dict(index.structure())}
+
+    kind: ClassVar[str]  # what the structure is called in the store
+    library: ClassVar[str]  # the distribution that builds it
+    search_only: ClassVar[tuple[str, ...]] = ()  # fields that only a search looks at
+
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
+
+    def build_key(self) -> Mapping[str, object]:
+        """Tell what decides the structure besides the vectors, as JSON: parameters and library."""
+        fields = {name: value for name, value in asdict(self).items()
+                  if name not in self.search_only}  # fmt: skip
+        return {"kind": self.kind, **fields, self.library: version(self.library)}
+
+    def describe(self) -> Mapping[str, object]:
+        """Tell the parameters of the build, and the library."""
+        return self.build_key()
+
+    @abstractmethod
+    def make(self, documents: Embeddings, progress: Progress) -> Any:
+        """Build the structure.
+
+        Raises:
+            InputError: for vectors it cannot take, or too many.
+        """
+
+    @abstractmethod
+    def searcher(self, built: Any, documents: Embeddings) -> Searcher:
+        """Wrap the structure, to be searched with this index's parameters."""
+
+    @abstractmethod
+    def save(self, built: Any, path: Path) -> None:
+        """Write the structure to a file.
+
+        Raises:
+            OSError: where it cannot be written.
+        """
+
+    @abstractmethod
+    def load(self, path: Path) -> Any:
+        """Read what `save` wrote.
+
+        Raises:
+            InputError: where it is no such file.
+        """
+
+    @abstractmethod
+    def size(self, built: Any) -> int:
+        """Count the bytes of memory that serve the structure, vectors included."""
+
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> Searcher:
+        """Build the structure, or read it where it was built before from the same vectors.
+
+        A file whose checksum does not hold is set aside, and the searcher's notes say so, as they
+        say where it is not kept because the folder is read-only.
+        """
+        if place is None:
+            return self.searcher(self.make(documents, progress), documents)
+        built, reused, notes = _kept(self, documents, place, progress)
+        return _Kept(self.searcher(built, documents), reused, notes)
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """The searcher of a structure that is kept; notes: what was noticed of the file."""
+
+    searcher: Searcher
+    reused: bool
+    notes: tuple[str, ...]
+
+    @property
+    def info(self) -> IndexInfo:
+        info = self.searcher.info
+        return replace(info, reused=self.reused, notes=(*info.notes, *self.notes))
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        return self.searcher.search(queries, k, progress)
+
+
+def _kept(
+    index: FileIndex, documents: Embeddings, folder: Path, progress: Progress
+) -> tuple[Any, bool, tuple[str, ...]]:
+    """An index's structure, whether it was read from `folder`, and what was noticed; else it is
+    built and kept there.
+
+    Raises InputError for vectors that cannot be searched and StoreError where the folder cannot be
+    used.
+    """
+    vectors = {"sha256": digest(documents), "shape": [len(documents), documents.dim]}
+    about = {"vectors": vectors, "structure": dict(index.build_key())}
     key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
     place = folder / key
     try:
@@ -55,20 +147,18 @@ def searcher(
         notes = (DAMAGED,) if damaged else ()
         reused = built is not None
         if built is None:
-            built = index.grow(documents, progress)
+            built = index.make(documents, progress)
             if not _keep(index, built, place, about):
                 notes = (*notes, UNKEPT)
     except OSError as error:
         what = error.strerror or reason(error)
         raise StoreError(f"{place}: the index store cannot be used: {what}") from error
-    made = index.searcher(built, documents)
-    made.warnings = (*made.warnings, *notes)
-    return made, reused
+    return built, reused, notes
 
 
 def digest(vectors: Embeddings) -> str:
-    """SHA-256 of the shape and the numbers of vectors."""
-    found = hashlib.sha256(repr((len(vectors), vectors.width)).encode())
+    """Compute the SHA-256 of the shape and the numbers of vectors."""
+    found = hashlib.sha256(repr((len(vectors), vectors.dim)).encode())
     if isinstance(vectors, Sparse):
         matrix = vectors.matrix
         for array, kind in ((matrix.indptr, "<i8"), (matrix.indices, "<i8"), (matrix.data, "<f4")):
@@ -86,14 +176,14 @@ def _add(found: hashlib._Hash, array: NDArray[Any], kind: str) -> None:
         found.update(np.ascontiguousarray(array[low : low + BLOCK], kind).data)
 
 
-def _read(index: Structured, place: Path) -> tuple[Any, bool]:
+def _read(index: FileIndex, place: Path) -> tuple[Any, bool]:
     """The structure kept at a place, None if there is none; and whether a damaged one was."""
     with ExitStack() as leases:
         if lease := hold(place):
             leases.enter_context(lease)
         try:
             if _is_whole(place):
-                built = index.read(place / "structure")
+                built = index.load(place / "structure")
                 with suppress(OSError):
                     os.utime(place / "structure.json")  # when it was last used, for prune
                 return built, False
@@ -123,7 +213,7 @@ def _set_aside(place: Path) -> None:
         os.rename(place, aside)
 
 
-def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> bool:
+def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> bool:
     """Write a structure, whole or not at all; False where nothing may be written. Raises OSError.
 
     It is built beside, in a folder of its own: processes and threads that build the same one do not
@@ -140,7 +230,7 @@ def _keep(index: Structured, built: Any, place: Path, about: dict[str, Any]) -> 
         raise
     try:
         data = made / "structure"
-        index.write(built, data)
+        index.save(built, data)
         with open(data, "rb") as file:
             os.fsync(file.fileno())
         about = {**about, "bytes": data.stat().st_size, "sha256": disk.file_sha256(data)}

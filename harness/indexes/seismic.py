@@ -13,10 +13,10 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -24,12 +24,13 @@ import numpy as np
 
 from harness.data import Candidates
 from harness.errors import InputError, reason
-from harness.indexes import INDEXES, CountingSearcher, Searcher, pairwise
+from harness.indexes import INDEXES, Found, IndexInfo, Searcher, scoring
 from harness.indexes.approximate import at_least, load
-from harness.indexes.exact import load_faiss
+from harness.indexes.faiss_library import load_faiss
+from harness.indexes.saved import FileIndex
 from harness.indexes.sparse import checked
 from harness.progress import Progress, silent
-from harness.vectors import Embeddings, Representation, Run, Sparse, ranking
+from harness.vectors import Embeddings, Representation, Run, Sparse, of_kind, ranking
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -40,17 +41,17 @@ QUERIES = 1024  # searched with at a time
 SUFFIX = ".index.seismic"  # that the library puts behind a path
 
 
-@INDEXES.register("seismic")
+@INDEXES.register("seismic", renamed={"rescore": "exact_scores"})
 @dataclass(frozen=True)
-class Seismic:
+class Seismic(FileIndex):
     """Seismic, over sparse vectors (optional): summaries of blocks of posting lists.
 
     n_postings: documents a list keeps, on average, and max_fraction times as many at most;
     centroid_fraction: blocks of a list, as a share of its documents; min_cluster_size: documents of
     a block, at least; summary_energy: share of a summary's weight that is kept; large_vocabulary:
     for more than 65,536 terms. query_cut: terms of a query that are looked up; heap_factor: the
-    higher, the more blocks are skipped. rescore: score what is found by its full vectors, which
-    then take memory too; else by the rounded ones.
+    higher, the more blocks are skipped. exact_scores: score what is found by its full vectors,
+    which then take memory too; else by the rounded ones.
     """
 
     n_postings: int = 3500
@@ -61,9 +62,12 @@ class Seismic:
     large_vocabulary: bool = False
     query_cut: int = 10
     heap_factor: float = 0.8
-    rescore: bool = True
+    exact_scores: bool = True
 
-    takes: ClassVar[tuple[Representation, ...]] = ("sparse",)
+    kind: ClassVar[str] = "seismic"
+    library: ClassVar[str] = "pyseismic-lsr"
+    search_only: ClassVar[tuple[str, ...]] = ("query_cut", "heap_factor", "exact_scores")
+    accepts: ClassVar[tuple[Representation, ...]] = ("sparse",)
 
     def __post_init__(self) -> None:
         at_least(
@@ -73,25 +77,21 @@ class Seismic:
             min_cluster_size=self.min_cluster_size,
             query_cut=self.query_cut,
         )
-        for name in ("centroid_fraction", "summary_energy", "heap_factor"):
-            if not 0 < (value := getattr(self, name)) <= 1:
+        shares = {
+            "centroid_fraction": self.centroid_fraction,
+            "summary_energy": self.summary_energy,
+            "heap_factor": self.heap_factor,
+        }
+        for name, value in shares.items():
+            if not 0 < value <= 1:
                 raise InputError(f"seismic: {name}={value:g}: expected more than 0, at most 1")
         if not 1 <= self.max_fraction < float("inf"):
             raise InputError(f"seismic: max_fraction={self.max_fraction:g}: expected at least 1")
 
-    def require(self, makes: Representation) -> None:
-        """Raises InputError where Seismic is not installed."""
-        load("seismic", "pyseismic-lsr")
+    def require(self, representation: Representation) -> None:
+        """Check that Seismic and faiss, whose threads are counted, are installed."""
+        load("seismic", self.library)
         load_faiss()
-
-    def describe(self) -> Mapping[str, object]:
-        """Parameters of the build, and the library."""
-        return self.structure()
-
-    def structure(self) -> Mapping[str, object]:
-        """Parameters of the build, and the library."""
-        return {"kind": "seismic", **self._built_with(), "large_vocabulary": self.large_vocabulary,
-                "pyseismic-lsr": version("pyseismic-lsr")}  # fmt: skip
 
     def _built_with(self) -> dict[str, float]:
         return {
@@ -103,21 +103,21 @@ class Seismic:
         }
 
     def _class(self, name: str) -> Any:
-        found = load("seismic", "pyseismic-lsr")
+        found = load("seismic", self.library)
         return getattr(found, f"{name}LV" if self.large_vocabulary else name)
 
-    def grow(self, documents: Sparse, progress: Progress) -> Any:
+    def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Build the lists; the library draws from a fixed seed, so a build repeats.
 
         Raises InputError for NaN, weights below 0 or beyond half precision, and too many terms.
         """
-        n, width = len(documents), documents.width
-        if width > TERMS and not self.large_vocabulary:
+        n, dim = len(documents), documents.dim
+        if dim > TERMS and not self.large_vocabulary:
             raise InputError(
-                f"seismic numbers {TERMS:,} terms and the vectors have {width:,}: choose "
+                f"seismic numbers {TERMS:,} terms and the vectors have {dim:,}: choose "
                 "seismic,large_vocabulary=true"
             )
-        matrix = _weights(documents, width, "document")
+        matrix = _weights(documents, dim, "document")
         heaviest = matrix.data.max(initial=0)
         if heaviest > HEAVIEST:
             raise InputError(
@@ -125,83 +125,73 @@ class Seismic:
                 f"{HEAVIEST:g}: scale the vectors, or choose exact"
             )
         progress("build", 0, n, "documents")
-        dataset = self._class("SeismicDataset")(dim=width)
+        dataset = self._class("SeismicDataset")(dim=dim)
         ids, terms = [str(row) for row in range(n)], matrix.indices.astype(np.int64)
         dataset.add_documents_by_id(ids, terms, matrix.data, matrix.indptr.astype(np.int64))
-        with _said():
+        with _captured_output():
             built = self._class("SeismicIndex").build_from_dataset(
                 dataset, num_threads=load_faiss().omp_get_max_threads(), **self._built_with()
             )
         progress("build", n, n, "documents")
         return built
 
-    def searcher(self, built: Any, documents: Sparse) -> CountingSearcher:
-        """The lists, searched as query_cut and heap_factor say."""
-        size = self.bytes(built) + self.rescore * documents.bytes
-        return SeismicSearcher(self, built, documents, size)
+    def searcher(self, built: Any, documents: Embeddings) -> Searcher:
+        """Wrap the lists, searched as query_cut and heap_factor say."""
+        size = self.size(built) + self.exact_scores * documents.bytes
+        return SeismicSearcher(self, built, of_kind(documents, Sparse), IndexInfo(size))
 
-    def build(self, documents: Embeddings) -> Searcher:
-        """Build the lists and search them at once."""
-        assert isinstance(documents, Sparse)
-        return self.searcher(self.grow(documents, silent), documents)
-
-    def write(self, built: Any, path: Path) -> None:
-        """Write a file of Seismic: plain numbers, of which nothing is run. Raises OSError."""
+    def save(self, built: Any, path: Path) -> None:
+        """Write a file of Seismic: plain numbers, of which nothing is run."""
         written = Path(f"{path}{SUFFIX}")
         try:
-            with _said():
+            with _captured_output():
                 built.save(str(path))
             os.replace(written, path)
         finally:
             written.unlink(missing_ok=True)
 
-    def read(self, path: Path) -> Any:
-        """Read it. Raises InputError."""
+    def load(self, path: Path) -> Any:
+        """Read a file of Seismic."""
         try:
-            with _said():
+            with _captured_output():
                 return self._class("SeismicIndex").load(str(path))
         except OSError as error:
             raise InputError(f"{path}: not an index of this seismic: {reason(error)}") from error
 
-    def bytes(self, built: Any) -> int:
-        """Lists, summaries and the rounded vectors, as the library counts them."""
-        with _said() as said:
+    def size(self, built: Any) -> int:
+        """Count lists, summaries and the rounded vectors, as the library does."""
+        with _captured_output() as output:
             built.print_space_usage_byte()
-            said.seek(0)
-            found = re.search(rb"Total: (\d+) Bytes", said.read())
-        assert found is not None
+            output.seek(0)
+            found = re.search(rb"Total: (\d+) Bytes", output.read())
+        if found is None:
+            raise InputError("seismic does not tell its size as 0.5.4 does: install that version")
         return int(found[1])
 
-    def warnings(self, k: int) -> tuple[str, ...]:
-        """None: a search looks where its parameters say, however many results are wanted."""
-        return ()
 
-
-@dataclass
+@dataclass(frozen=True)
 class SeismicSearcher:
     """built: the lists; documents: [n, v], by which what is found is scored."""
 
     index: Seismic
     built: Any
     documents: Sparse
-    bytes: int
-    warnings: tuple[str, ...] = ()
-    distances: None = None
+    info: IndexInfo
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents found for each query [q, k]; padded where fewer are found."""
-        matrix = _weights(queries, self.documents.width, "query")
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents found for each query [q, k]; padded where fewer are found."""
+        matrix = _weights(queries, self.documents.dim, "query")
         q, keys = len(queries), np.zeros((len(queries), k), np.uint64)
         for low in range(0, q, QUERIES):
             part = matrix[low : low + QUERIES]
             run = self._found(part, min(k, len(self.documents)))
             keys[low : low + QUERIES] = ranking.best(ranking.pack(run.scores, run.docs), k)
             progress("search", min(low + QUERIES, q), q, "queries")
-        return ranking.unpack(keys)
+        return Found(ranking.unpack(keys))
 
     def _found(self, queries: csr_matrix, k: int) -> Run:
         """What the lists hold for each query, ranked."""
-        q, text = queries.shape[0], load("seismic", "pyseismic-lsr").get_seismic_string()
+        q, text = queries.shape[0], load("seismic", self.index.library).get_seismic_string()
         asked = {"k": k, "query_cut": self.index.query_cut, "heap_factor": self.index.heap_factor}
         terms = queries.indices.astype(text)
         if q == 1:  # threads would cost more than the search
@@ -215,17 +205,17 @@ class SeismicSearcher:
         found = sorted((hit for answer in answers for hit in answer), key=lambda hit: int(hit[0]))
         rows = np.array([int(name) for name, _, _ in found], np.int64)
         docs = np.array([int(doc) for _, _, doc in found], np.int32)
-        if not self.index.rescore:
+        if not self.index.exact_scores:
             scores = np.array([score for _, score, _ in found], np.float32)
             return ranking.of_cells(rows, docs, scores, q=q, k=k)
         indptr = np.searchsorted(rows, np.arange(q + 1))
         candidates = Candidates(indptr, docs)
-        return pairwise.rank(Sparse(queries), self.documents, candidates, k=k, progress=silent)
+        return scoring.rank(Sparse(queries), self.documents, candidates, k=k, progress=silent)
 
 
-def _weights(vectors: Embeddings, width: int, whose: str) -> csr_matrix:
+def _weights(vectors: Embeddings, dim: int, whose: str) -> csr_matrix:
     """Vectors with sorted terms and no zeros. Raises InputError for weights below 0, and more."""
-    matrix = checked(vectors, width, whose).copy()
+    matrix = checked(vectors, dim, whose).copy()
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if (lightest := matrix.data.min(initial=0)) < 0:
@@ -235,14 +225,21 @@ def _weights(vectors: Embeddings, width: int, whose: str) -> csr_matrix:
     return matrix
 
 
+_output = threading.Lock()
+
+
 @contextmanager
-def _said() -> Iterator[IO[bytes]]:
-    """What the library writes to standard output meanwhile, where only results belong."""
-    kept = os.dup(1)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 1)
+def _captured_output() -> Iterator[IO[bytes]]:
+    """Take what the library writes to standard output meanwhile, where only results belong.
+
+    The library prints by itself, to file descriptor 1 of the process: it is given back at the end,
+    and only one thread at a time takes it.
+    """
+    with _output, tempfile.TemporaryFile() as output:
+        before = os.dup(1)
+        os.dup2(output.fileno(), 1)
         try:
-            yield said
+            yield output
         finally:
-            os.dup2(kept, 1)
-            os.close(kept)
+            os.dup2(before, 1)
+            os.close(before)

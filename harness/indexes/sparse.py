@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import InputError
+from harness.indexes import Found, IndexInfo
 from harness.progress import Progress
-from harness.vectors import Embeddings, Run, Sparse, ranking
+from harness.vectors import Embeddings, Sparse, of_kind, ranking
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -17,15 +18,24 @@ if TYPE_CHECKING:
 CELLS = 1 << 23  # products of one batch of queries, at most
 
 
-def checked(vectors: Embeddings, width: int, whose: str) -> csr_matrix:
-    """Sparse vectors as a matrix. whose: "document" or "query".
+def checked(vectors: Embeddings, dim: int, whose: str) -> csr_matrix:
+    """Check sparse vectors.
 
-    Raises InputError for NaN, infinity and a width that is not that of the documents.
+    Args:
+        vectors: n of them.
+        dim: terms of the documents' vocabulary.
+        whose: "document" or "query".
+
+    Returns:
+        Their matrix [n, dim].
+
+    Raises:
+        InputError: for NaN, infinity and another vocabulary than that of the documents.
     """
-    assert isinstance(vectors, Sparse)
-    if vectors.width != width:
+    vectors = of_kind(vectors, Sparse)
+    if vectors.dim != dim:
         raise InputError(
-            f"queries have {vectors.width:,} terms and documents {width:,}: expected one vocabulary"
+            f"queries have {vectors.dim:,} terms and documents {dim:,}: expected one vocabulary"
         )
     if not np.isfinite(vectors.matrix.data).all():
         raise InputError(f"a {whose}'s sparse vector holds NaN or infinity")
@@ -37,14 +47,16 @@ class SparseSearcher:
     """inverted: CSR [v, n], the documents of each term."""
 
     inverted: csr_matrix
+    info: IndexInfo
 
     @classmethod
     def of(cls, documents: Sparse) -> SparseSearcher:
         """Turn documents into posting lists. Raises InputError for NaN or infinity."""
-        return cls(checked(documents, documents.width, "document").T.tocsr())
+        inverted = checked(documents, documents.dim, "document").T.tocsr()
+        return cls(inverted, IndexInfo(documents.bytes, exact=True))
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The k best documents of each query; one that scores 0 (no term shared) is no result."""
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best of each query; one that scores 0 (no term shared) is no result."""
         v, n = self.inverted.shape
         q, matrix = len(queries), checked(queries, v, "query")
         keys = np.zeros((q, k), np.uint64)
@@ -57,4 +69,4 @@ class SparseSearcher:
                     packed = ranking.pack(products.data[part], products.indices[part])
                     keys[start + row] = ranking.best(packed[None, :], k)[0]
             progress("search", min(start + batch, q), q, "queries")
-        return ranking.unpack(keys)
+        return Found(ranking.unpack(keys))

@@ -119,7 +119,14 @@ def zoo() -> Table:
 def presets() -> Table:
     """What vector databases build and search with if nothing is said."""
     rows = [
-        [f"hnsw:{name}", str(p.M), str(p.ef_construction), str(p.ef(10)), str(p.ef(100)), p.source]
+        [
+            f"hnsw,like={name}",
+            str(p.M),
+            str(p.ef_construction),
+            str(p.ef(10)),
+            str(p.ef(100)),
+            p.source,
+        ]
         for name, p in hnsw.presets().items()
     ]
     header = ["preset", "M", "ef_construction", "ef_search at k=10", "at k=100", "source"]

@@ -81,12 +81,12 @@ def _ragged(values: Sparse | MultiVector) -> tuple[NDArray[Any], NDArray[Any], N
     n = len(values)
     if isinstance(values, Sparse):
         rows, lengths = np.empty(n, SPARSE), np.diff(values.matrix.indptr)
-        rows["vocabulary"], items = values.width, np.empty(values.matrix.nnz, TERM)
+        rows["vocabulary"], items = values.dim, np.empty(values.matrix.nnz, TERM)
         items["term"], items["weight"] = values.matrix.indices, values.matrix.data
         finite = np.isfinite(items["weight"])
     else:
         rows, lengths = np.empty(n, MULTI), values.lengths
-        rows["dimensions"], items = values.width, np.asarray(values.values, np.float32)
+        rows["dimensions"], items = values.dim, np.asarray(values.values, np.float32)
         finite = np.isfinite(items).all(axis=1)
     rows["length"] = lengths
     return rows, items, finite

@@ -24,8 +24,8 @@ from harness import aggregate
 from harness.arrays import Float64, Int32, Int64
 from harness.data import Candidates, Retrieval
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, Searcher, Structured, pairwise, saved
-from harness.indexes.exact import load_faiss
+from harness.indexes import INDEXES, Index, Searcher, scoring
+from harness.indexes.faiss_library import load_faiss
 from harness.measures import Measure
 from harness.measures.neighbours import EPSILON, neighbour_overlap, neighbour_recall
 from harness.progress import Progress, silent
@@ -260,14 +260,14 @@ def _fitting(models: Sequence[str], indexes: Mapping[str, Index]) -> dict[str, d
     makes = {model: representation(model) for model in models}
     made = " and ".join(f"{model} makes {kind}" for model, kind in makes.items())
     for spec, index in indexes.items():
-        kinds = set(makes.values()).intersection(index.takes)
+        kinds = set(makes.values()).intersection(index.accepts)
         if not kinds:
-            takes = " or ".join(index.takes)
+            takes = " or ".join(index.accepts)
             raise InputError(f"index {spec} takes {takes} vectors and {made}: choose another index")
         for kind in sorted(kinds):
             index.require(kind)
     fitting = {
-        model: {spec: index for spec, index in indexes.items() if kind in index.takes}
+        model: {spec: index for spec, index in indexes.items() if kind in index.accepts}
         for model, kind in makes.items()
     }
     for model, own in fitting.items():
@@ -281,7 +281,7 @@ def _fitting(models: Sequence[str], indexes: Mapping[str, Index]) -> dict[str, d
 
 def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
     """Encode a task and search it exactly."""
-    kinds = INDEXES.create("exact").takes
+    kinds = INDEXES.create("exact").accepts
     subject = embed(model, task, store=store, progress=progress, makes=kinds)
     data, measure = searched(subject)
     exclude = subject.task.excludes(data)
@@ -289,33 +289,11 @@ def _case(model: str, task: str, store: Store, progress: Progress) -> _Case:
         for part in subject.arrays.values():
             unit(part)
     documents, queries = (subject.vectors[name] for name in ("documents", "queries"))
-    collection = Collection(data, documents, INDEXES.create("exact").build(documents))
+    collection = Collection(data, documents, INDEXES.create("exact").open(documents))
     depth = max(NEAR, measure.depth)
     truth = retrieve(queries, collection, depth, exclude_self=exclude, progress=progress)
     values = per_query(truth, data, measure)
     return _Case(model, subject, data, measure, exclude, documents, queries, truth, values)
-
-
-@dataclass(frozen=True)
-class _Served:
-    """An index ready to be searched. exact: it finds what exact search does."""
-
-    searcher: Searcher
-    reused: bool = False
-    bytes: int | None = None
-    exact: bool = False
-    warnings: tuple[str, ...] = ()
-
-
-def _serve(index: Index, documents: Embeddings, store: Store, progress: Progress) -> _Served:
-    """Build an index, or read it where it was built before from the same vectors."""
-    if isinstance(index, Structured):
-        folder = store.root / "indexes"
-        searcher, reused = saved.searcher(index, documents, folder, progress)
-        return _Served(searcher, reused, searcher.bytes, warnings=searcher.warnings)
-    exact, made = bool(index.describe().get("exact")), index.build(documents)
-    size = documents.bytes if exact else getattr(made, "bytes", None)
-    return _Served(made, bytes=size, exact=exact, warnings=getattr(made, "warnings", ()))
 
 
 def _point(
@@ -323,19 +301,18 @@ def _point(
 ) -> tuple[Point, Float64]:
     """One setting, and the measure's value for each judged query."""
     data, cutoff, begun = case.data, case.measure.depth, time.perf_counter()
-    served = _serve(index, case.documents, store, progress)
+    searcher = index.open(case.documents, store.root / "indexes", progress)
     build_s = time.perf_counter() - begun
-    collection = Collection(data, case.documents, served.searcher)
+    collection = Collection(data, case.documents, searcher)
     runs, searches = {}, {}
     for k in dict.fromkeys((NEAR, cutoff)):
         runs[k] = retrieve(
             case.queries, collection, k, exclude_self=case.exclude_self, progress=silent
         )
-        searches[k] = _search(case, served, runs[k], k, seed)
+        searches[k] = _search(case, searcher, runs[k], k, seed)
     values = per_query(runs[cutoff], data, case.measure)
     lost, stranded = _lost(data, case.truth.docs[:, :cutoff], runs[cutoff].docs)
     deepest = min(max(NEAR, cutoff) + case.exclude_self, len(case.documents))
-    notes = index.warnings(deepest) if isinstance(index, Structured) else ()
     return Point(
         model=case.model,
         task=case.subject.task.spec,
@@ -349,13 +326,13 @@ def _point(
         near=searches[NEAR],
         asked=searches[cutoff],
         build_s=build_s,
-        reused=served.reused,
-        bytes=served.bytes,
-        warnings=(*served.warnings, *notes),
+        reused=bool(searcher.info.reused),
+        bytes=searcher.info.bytes,
+        warnings=(*searcher.info.notes, *index.notes(deepest)),
     ), values
 
 
-def _search(case: _Case, served: _Served, run: Run, k: int, seed: int) -> Search:
+def _search(case: _Case, searcher: Searcher, run: Run, k: int, seed: int) -> Search:
     """Recall of a run's k best against exact search; time and distances of a search for them."""
     k = min(k, case.truth.docs.shape[1])
     again = _rescored(case, run)  # so that ties count however many there are
@@ -365,13 +342,12 @@ def _search(case: _Case, served: _Served, run: Run, k: int, seed: int) -> Search
     asked, taken = min(k + case.exclude_self, n), []
     for _ in range(ROUNDS):
         wall, cpu = time.perf_counter(), time.process_time()
-        served.searcher.search(case.queries, asked, silent)
+        computed = searcher.search(case.queries, asked, silent).distances
         taken.append((time.perf_counter() - wall, time.process_time() - cpu))
-    computed = getattr(served.searcher, "distances", None)
-    if served.exact and not isinstance(case.documents, Sparse):  # whose lists leave most out
+    if searcher.info.exact and not isinstance(case.documents, Sparse):  # whose lists leave most out
         computed = n * q
     wall, cpu = np.maximum(np.median(taken, axis=0), 1e-9).tolist()
-    latency = _latencies(served.searcher, case.queries, asked)
+    latency = _latencies(searcher, case.queries, asked)
     p50, p95, p99 = np.percentile(latency, (50, 95, 99)).tolist()
     return Search(
         k=k,
@@ -393,7 +369,7 @@ def _rescored(case: _Case, run: Run) -> Run:
     indptr = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
     candidates = Candidates(indptr, run.docs[found])
     k = run.docs.shape[1]
-    return pairwise.rank(case.queries, case.documents, candidates, k=k, progress=silent)
+    return scoring.rank(case.queries, case.documents, candidates, k=k, progress=silent)
 
 
 def _latencies(searcher: Searcher, queries: Embeddings, k: int) -> Float64:

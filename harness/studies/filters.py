@@ -26,9 +26,10 @@ from harness import stats
 from harness.arrays import Int64
 from harness.data import Corpus, Retrieval
 from harness.errors import InputError
-from harness.indexes import INDEXES, Structured, pairwise
-from harness.indexes.exact import load_faiss
+from harness.indexes import INDEXES, scoring
+from harness.indexes.faiss_library import load_faiss
 from harness.indexes.hnsw import Hnsw
+from harness.indexes.saved import FileIndex
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.progress import Progress, silent
 from harness.represent import unit
@@ -197,17 +198,17 @@ def _indexed(
 ) -> tuple[_Vectors, list[str]]:
     """The documents in an exact and in the given index, and what that warns of."""
     index = dense_index(spec)
-    searchers = {"exact": INDEXES.create("exact").build(documents)}
-    if not isinstance(index, Structured):
-        searchers |= {} if spec == "exact" else {spec: index.build(documents)}
+    searchers = {"exact": INDEXES.create("exact").open(documents)}
+    if not isinstance(index, FileIndex):
+        searchers |= {} if spec == "exact" else {spec: index.open(documents)}
         return _Vectors(queries, documents, k, searchers, None), []
-    built = index.grow(documents, progress)
+    built = index.make(documents, progress)
     searchers[spec] = index.searcher(built, documents)
-    notes = dict.fromkeys(note for factor in FACTORS for note in index.warnings(k * factor))
+    notes = dict.fromkeys(note for factor in FACTORS for note in index.notes(k * factor))
     return _Vectors(queries, documents, k, searchers, _native(index, built)), list(notes)
 
 
-def _native(index: Structured, built: Any) -> Callable[[Dense, Bools, int], Int64] | None:
+def _native(index: FileIndex, built: Any) -> Callable[[Dense, Bools, int], Int64] | None:
     """A search of documents that match, where the index is an HNSW graph of faiss."""
     if not isinstance(index, Hnsw):
         return None
@@ -357,7 +358,7 @@ def _post(vectors: _Vectors, matches: Bools, searcher: Any, factor: int) -> Sear
     deeper = min(vectors.k * factor, len(vectors.documents))
 
     def search(asked: Int64) -> Run:
-        run = searcher.search(Dense(vectors.queries.values[asked]), deeper, silent)
+        run = searcher.search(Dense(vectors.queries.values[asked]), deeper, silent).run
         fits = matches[(asked % len(matches))[:, None], run.docs] & (run.docs >= 0)
         keys = ranking.pack(run.scores, np.where(fits, run.docs, -1))
         return ranking.unpack(ranking.best(keys, vectors.k))
@@ -375,6 +376,6 @@ def _inside(vectors: _Vectors, matches: Bools, asked: Int64) -> Run:
         if len(mine):
             docs[mine] = vectors.native(Dense(queries.values[mine]), which, vectors.k)
     rows = np.repeat(np.arange(len(asked)), vectors.k)
-    scores = pairwise.dense(queries.values, rows, vectors.documents.values, docs.ravel())
+    scores = scoring.dense(queries.values, rows, vectors.documents.values, docs.ravel())
     keys = ranking.pack(scores.reshape(docs.shape), docs)
     return ranking.unpack(ranking.best(keys, vectors.k))

@@ -18,7 +18,7 @@ import numpy as np
 
 from harness.arrays import Float32, Float64
 from harness.data import Retrieval
-from harness.indexes import INDEXES, Index, Searcher, Structured
+from harness.indexes import INDEXES, Searcher
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
 from harness.progress import Progress, silent
@@ -151,10 +151,10 @@ def study(
     found = case(encoder, task, store=store, progress=progress)
     documents, queries = Dense(found.own[0]), found.own[1]
     exact, own = INDEXES.create("exact"), NAMES[found.similarity]
-    searches = {f"exact, {own}": (exact.build(documents), queries)}
+    searches = {f"exact, {own}": (exact.open(documents), queries)}
     for name, (there, asked) in _misused(found):
-        searches[f"exact, {name}"] = exact.build(Dense(there)), asked
-    searches[index] = (served := _served(chosen, documents, store, progress)), queries
+        searches[f"exact, {name}"] = exact.open(Dense(there)), asked
+    searches[index] = (served := chosen.open(documents, store.root / "indexes", progress)), queries
     before, values, truth = BEST, found.values(_ideal(found)), None
     stages = [Stage(BEST, interval(values, seed), None, None, None)]
     for name, (searcher, asked) in searches.items():
@@ -168,8 +168,7 @@ def study(
             before, values, truth = name, got, near
     progress("search", len(searches), len(searches), "stages")
     deepest = max(NEAR, found.measure.depth) + found.exclude_self
-    notes = chosen.warnings(deepest) if isinstance(chosen, Structured) else ()
-    noticed = getattr(served, "warnings", ())
+    notes = (*chosen.notes(deepest), *served.info.notes)
     return Funnel(
         encoder=encoder,
         task=task,
@@ -182,7 +181,7 @@ def study(
         lengths=_lengths(found),
         stages=tuple(stages),
         seed=seed,
-        warnings=(*found.warnings, *notes, *noticed),
+        warnings=(*found.warnings, *notes),
     )
 
 
@@ -210,15 +209,6 @@ def _misused(found: Case) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
     half = np.einsum("nd,nd->n", centred, centred)[:, None] / 2
     one = np.ones((len(asked), 1), np.float32)
     yield "Euclidean distance", (np.hstack([centred, -half]), np.hstack([asked, one]))
-
-
-def _served(index: Index, documents: Dense, store: Store, progress: Progress) -> Searcher:
-    """An index ready to be searched: read where it was built before from the same vectors."""
-    from harness.indexes import saved
-
-    if isinstance(index, Structured):
-        return saved.searcher(index, documents, store.root / "indexes", progress)[0]
-    return index.build(documents)
 
 
 def _lengths(found: Case) -> tuple[float, float]:

@@ -181,8 +181,9 @@ def neighbours(x: Float32, k: int = NEAR, *, progress: Progress = silent) -> Nei
     # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
     centred = _centred(values).astype(np.float32)
     half = np.einsum("nd,nd->n", centred, centred)[:, None] / 2
-    searcher = INDEXES.create("exact").build(Dense(np.hstack([centred, -half])))
-    near = searcher.search(Dense(np.hstack([centred, np.ones_like(half)])), k + 1, progress)
+    searcher = INDEXES.create("exact").open(Dense(np.hstack([centred, -half])))
+    queries = Dense(np.hstack([centred, np.ones_like(half)]))
+    near = searcher.search(queries, k + 1, progress).run
     rows = ranking.without(near, np.arange(n, dtype=np.int32)).docs
     distances, step = np.empty((n, k)), max(1, CELLS // (k * x.shape[1]))
     for low in range(0, n, step):  # again from the vectors: float32 products know few digits
@@ -368,9 +369,9 @@ def study(
     found = None
     if "documents" in subject.arrays:
         documents = subject.arrays["documents"]
-        searcher = INDEXES.create("exact").build(Dense(documents))
+        searcher = INDEXES.create("exact").open(Dense(documents))
         queries = Dense(subject.arrays["queries"])
-        near = searcher.search(queries, min(HUB_NEAR, len(documents)), progress)
+        near = searcher.search(queries, min(HUB_NEAR, len(documents)), progress).run
         found = hubness(near.docs, len(documents))
     sampled = {space.name: (space.vectors, space.of) for space in spaces}
     sampled[f"alignment, {positive}"] = len(drawn), len(left)

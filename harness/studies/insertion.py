@@ -21,7 +21,8 @@ import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import INDEXES, Searcher, Structured
+from harness.indexes import INDEXES, Found, IndexInfo, Searcher
+from harness.indexes.saved import FileIndex
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.measures.pairs import correlation
 from harness.progress import Progress, silent
@@ -64,7 +65,7 @@ class Graph:
         for ef_search, seed in product(self.ef_search, self.seeds):
             self.at(ef_search, seed)
 
-    def at(self, ef_search: int, seed: int) -> Structured:
+    def at(self, ef_search: int, seed: int) -> FileIndex:
         """The index with these parameters.
 
         Raises InputError where it does not take them or its library is not installed.
@@ -78,7 +79,7 @@ class Graph:
         spec = parse(self.index).merged([(name, str(value)) for name, value in asked.items()])
         index = INDEXES.create(spec)
         index.require("dense")
-        if not isinstance(index, Structured):
+        if not isinstance(index, FileIndex):
             raise InputError(f"{self.index} builds no structure: expected a graph, as {INDEX}")
         return index
 
@@ -216,12 +217,12 @@ def study(
     dimensions = query_lid(documents, queries, swept.truth)
     deepest = max(NEAR, found.measure.depth) + found.exclude_self
     first = [graph.at(ef, graph.seeds[0]) for ef in graph.ef_search]
-    notes = [note for index in first for note in index.warnings(deepest)]
+    notes = [note for index in first for note in index.notes(deepest)]
     return Insertion(
         encoder=encoder,
         task=task,
         graph=graph,
-        structure=dict(first[0].structure()),
+        structure=dict(first[0].build_key()),
         documents=len(documents),
         dimension=documents.shape[1],
         queries=len(queries),
@@ -310,11 +311,16 @@ class _Shuffled:
     searcher: Searcher
     order: Int64
 
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The run [q, k] in rows of the corpus."""
-        run = self.searcher.search(queries, k, progress)
+    @property
+    def info(self) -> IndexInfo:
+        """That of the documents in their other order."""
+        return self.searcher.info
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Search, with the run [q, k] in rows of the corpus."""
+        run = self.searcher.search(queries, k, progress).run
         rows = np.where(run.docs < 0, -1, self.order[run.docs])
-        return ranking.unpack(ranking.best(ranking.pack(run.scores, rows), k))
+        return Found(ranking.unpack(ranking.best(ranking.pack(run.scores, rows), k)))
 
 
 @dataclass(frozen=True)
@@ -366,7 +372,7 @@ def _sweep(
         )
     truth, scored = _exact(documents, queries, progress), np.empty(0)
     if of is not None:
-        exact = INDEXES.create("exact").build(Dense(documents))
+        exact = INDEXES.create("exact").open(Dense(documents))
         scored = of.values(of.search(exact, queries, of.measure.depth))
     fixed = _fixed(documents, groups, graph.seeds[0], progress)
     names = [RANDOM, *fixed]
@@ -390,21 +396,21 @@ def _grown(
 ) -> Iterator[tuple[int, Searcher]]:
     """One graph, to be searched with each ef_search in turn."""
     placed = Dense(np.ascontiguousarray(documents[order]))
-    built = graph.at(graph.ef_search[0], seed).grow(placed, silent)
+    built = graph.at(graph.ef_search[0], seed).make(placed, silent)
     for ef in graph.ef_search:
         yield ef, _Shuffled(graph.at(ef, seed).searcher(built, placed), order)
 
 
 def _exact(documents: Float32, queries: Float32, progress: Progress) -> Run:
     """The nearest documents of each query [q, 100], or all where there are fewer."""
-    searcher = INDEXES.create("exact").build(Dense(documents))
-    return searcher.search(Dense(queries), min(FAR, len(documents)), progress)
+    searcher = INDEXES.create("exact").open(Dense(documents))
+    return searcher.search(Dense(queries), min(FAR, len(documents)), progress).run
 
 
 def _recall(searcher: Searcher, queries: Float32, truth: Run) -> Float64:
     """Recall@10 of each query [q], of a search for no more: graphs raise ef_search to k."""
     k = min(NEAR, truth.docs.shape[1])
-    return neighbour_recall(searcher.search(Dense(queries), k, silent), truth, k, EPSILON)
+    return neighbour_recall(searcher.search(Dense(queries), k, silent).run, truth, k, EPSILON)
 
 
 def _groups(

@@ -32,8 +32,8 @@ from harness.studies.subject import Interval, embed, interval
 from harness.vectors import MultiVector, Run
 
 SETTINGS = tuple(
-    f"muvera,repetitions=20,bits={bits},projection={projection}"
-    for bits, projection in ((3, 8), (4, 8), (5, 8), (5, 16))  # the paper's best for their size
+    f"muvera,repetitions=20,bits={bits},projection_dim={dim}"
+    for bits, dim in ((3, 8), (4, 8), (5, 8), (5, 16))  # the paper's best for their size
 )
 REPEATS, ONCE = "token search, documents counted again", "token search, documents counted once"
 DEPTHS = tuple(step * 10**power for power in range(5) for step in (1, 2, 5))
@@ -94,9 +94,9 @@ def study(
 ) -> Proxy:
     """Look for each query's first document by MaxSim among the candidates of each setting.
 
-    encoder, task: specs; settings: specs of the index muvera, of which `rescore` plays no part. At
-    most 1,000 queries are asked, drawn with the seed. A document that scores as the first counts as
-    it.
+    encoder, task: specs; settings: specs of the index muvera; its `rerank_depth` plays no part. At
+    most 1,000 queries are asked, drawn with the seed. A document that scores as the first counts
+    as it.
 
     Raises InputError for a model without several vectors a text, a task that is not retrieval, an
     index that is not muvera, more than ten million vectors, and what has none; else what encoder,
@@ -122,16 +122,17 @@ def study(
         notes.append(f"queries: {QUERIES:,} of {of:,}, drawn")
     n, deepest = len(documents), min(len(documents), DEPTHS[-1])
     depths = tuple(depth for depth in DEPTHS if depth <= deepest)
-    truth = INDEXES.create("exact").build(documents).search(queries, min(2 * NEAR, n), progress)
+    exact = INDEXES.create("exact").open(documents)
+    truth = exact.search(queries, min(2 * NEAR, n), progress).run
     ways = []
     for done, (setting, index) in enumerate(indexes.items()):
         progress("encode", done, len(indexes), "settings")
-        searcher = replace(index, rescore=0).build(documents)
-        run = searcher.search(queries, deepest, silent)
-        way = _way(setting, searcher.bytes, _ranks(run, truth), depths)
+        searcher = replace(index, rerank_depth=0).open(documents)
+        run = searcher.search(queries, deepest, silent).run
+        way = _way(setting, searcher.info.bytes or 0, _ranks(run, truth), depths)
         recall = interval(neighbour_recall(run, truth, NEAR), seed)
-        ways.append(replace(way, dimension=index.plan.dimension(documents.width), recall=recall))
-        notes.extend(searcher.warnings)
+        ways.append(replace(way, dimension=index.plan.dim(documents.dim), recall=recall))
+        notes.extend(searcher.info.notes)
     repeats, once = _by_token(queries, documents, truth, progress)
     for name, counts in ((REPEATS, repeats), (ONCE, once)):
         ways.append(_way(name, documents.bytes, counts, depths))
@@ -140,7 +141,7 @@ def study(
         task=task,
         documents=n,
         vectors=len(documents.values),
-        width=documents.width,
+        width=documents.dim,
         bytes=documents.bytes,
         queries=len(queries),
         asked=float(queries.lengths.mean()),

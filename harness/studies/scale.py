@@ -321,9 +321,9 @@ def _encoded(
     dense, cosine = isinstance(documents, Dense), encoder.similarity == "cosine"
     found = []
     for dim in dict.fromkeys(dims if dense else [None]):
-        if dim is not None and not 1 <= dim <= documents.width:
-            raise InputError(f"{model}: {dim} dimensions: expected 1 to {documents.width:,}")
-        width = (dim or documents.width) if dense else None
+        if dim is not None and not 1 <= dim <= documents.dim:
+            raise InputError(f"{model}: {dim} dimensions: expected 1 to {documents.dim:,}")
+        width = (dim or documents.dim) if dense else None
 
         def cut(part: Embeddings, rows: Int64, width: int | None = width) -> Embeddings:
             return _cut(part, rows, width, scaled=cosine)
@@ -361,7 +361,7 @@ def _cut(part: Embeddings, rows: Int64, width: int | None, *, scaled: bool) -> E
 
 def ranked(queries: Embeddings, documents: Embeddings, rows: Int64, k: int) -> ranking.Keys:
     """The k best documents of each query as keys [q, k]. rows: of the documents, ascending."""
-    run = INDEXES.create("exact").build(documents).search(queries, k, silent)
+    run = INDEXES.create("exact").open(documents).search(queries, k, silent).run
     return ranking.pack(run.scores, np.where(run.docs >= 0, rows[run.docs], -1))
 
 
@@ -387,14 +387,14 @@ def _judged(
 
 def _by_chance(queries: Embeddings, relevant: Embeddings, nested: _Nested) -> Float64 | None:
     """[sizes]: share of queries to which some random direction is nearer than all relevant."""
-    if not (isinstance(queries, Dense) and isinstance(relevant, Dense)) or queries.width < 2:
+    if not (isinstance(queries, Dense) and isinstance(relevant, Dense)) or queries.dim < 2:
         return None
     q, (rows, _) = len(queries), nested.relevant
     cosines = np.einsum("pd,pd->p", queries.values[rows], relevant.values, dtype=np.float64)
     nearest = np.full(q, -1.0)  # of a query without relevant documents: anything is nearer
     np.maximum.at(nearest, rows, cosines)
     scored = nested.data.qrels.judged
-    p, known = cap(nearest[scored], queries.width), np.bincount(rows, minlength=q)[scored]
+    p, known = cap(nearest[scored], queries.dim), np.bincount(rows, minlength=q)[scored]
     return np.array([any_of(p, size - known).mean() for size in nested.sizes])
 
 

@@ -136,8 +136,8 @@ def per_query(run: Run, data: Retrieval, measure: Measure) -> Float64:
 def dense_index(spec: str) -> Index:
     """An index for dense vectors whose libraries are there. Raises InputError."""
     index = INDEXES.create(spec)
-    if "dense" not in index.takes:
-        raise InputError(f"index {spec} takes {' or '.join(index.takes)} vectors: expected dense")
+    if "dense" not in index.accepts:
+        raise InputError(f"index {spec} takes {' or '.join(index.accepts)} vectors: expected dense")
     index.require("dense")
     return index
 

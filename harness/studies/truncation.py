@@ -121,7 +121,7 @@ def _scores(
         documents = Dense(vectors["documents"])
         run = retrieve(
             Dense(vectors["queries"]),
-            Collection(data, documents, INDEXES.create("exact").build(documents)),
+            Collection(data, documents, INDEXES.create("exact").open(documents)),
             max(measure.depth for measure in measures),
             exclude_self=subject.task.excludes(data),
             progress=silent,

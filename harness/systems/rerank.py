@@ -12,7 +12,7 @@ from harness.arrays import Float32, Int32, Int64
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder
 from harness.errors import InputError
-from harness.indexes import pairwise
+from harness.indexes import scoring
 from harness.kinds import Parts
 from harness.progress import silent
 from harness.records import PartRecord, SystemRecord
@@ -188,12 +188,12 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
         single.units(documents, queries)
     with request.clock.phase("rerank", items=len(rows), unit="pairs"):
         places = np.searchsorted(kept, docs)
-        scores = pairwise.scores(queries, documents, rows, places, progress=clock.progress)
+        scores = scoring.scores(queries, documents, rows, places, progress=clock.progress)
 
     def alone(row: int, found: Int32) -> Float32:
         one = single.one_query(encoder, queries, data.queries.texts, row)
         places = np.searchsorted(kept, found)
-        return pairwise.scores(one, documents, np.zeros(len(found), np.int64), places)
+        return scoring.scores(one, documents, np.zeros(len(found), np.int64), places)
 
     warnings = tuple(vectors.warnings)
     paid = spent(encoder, before)

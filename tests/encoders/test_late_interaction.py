@@ -113,7 +113,7 @@ def test_it_encodes_as_sentence_transformers_does(request, make, query, document
         np.testing.assert_allclose(made.values, np.concatenate(expected), atol=1e-5)
     assert made.values.dtype == np.float32
     assert made.offsets.dtype == np.int64
-    assert (encoder.makes, encoder.similarity, made.width) == ("multi-vector", "maxsim", 128)
+    assert (encoder.makes, encoder.similarity, made.dim) == ("multi-vector", "maxsim", 128)
 
 
 def test_maxsim_is_that_of_sentence_transformers(saved):
@@ -123,7 +123,7 @@ def test_maxsim_is_that_of_sentence_transformers(saved):
     expected = model.similarity(model.encode_query(TEXTS), model.encode_document(TEXTS)).numpy()
     encoder = create(saved)
     queries, documents = (encoder.encode(TEXTS, role).values for role in ("query", "document"))
-    run = Exact().build(documents).search(queries, 4, silent)
+    run = Exact().open(documents).search(queries, 4, silent).run
     np.testing.assert_allclose(
         run.scores, np.take_along_axis(expected, run.docs.astype(int), axis=1), atol=1e-5
     )
@@ -181,7 +181,7 @@ def test_a_projection_that_the_model_has_is_kept(tiny, tmp_path):
     assert encoder.warnings == ()
     made = [create(tmp_path / "dense", f",seed={seed}") for seed in (0, 1)]
     values = [each.encode(TEXTS, "document").values for each in made]
-    assert values[0].width == 8
+    assert values[0].dim == 8
     np.testing.assert_array_equal(values[0].values, values[1].values)
 
 
@@ -244,7 +244,7 @@ def test_minilm_by_its_tokens_on_limit(packaged, tmp_path):
     encoder = ENCODERS.create("colbert:minilm")
     documents = encoder.encode(data.corpus.texts, "document").values
     queries = encoder.encode(data.queries.texts[:100], "query").values
-    run = Exact().build(documents).search(queries, 2, silent)
+    run = Exact().open(documents).search(queries, 2, silent).run
     indptr, relevant = data.qrels.indptr, data.qrels.docs
     found = [
         np.isin(run.docs[row], relevant[indptr[row] : indptr[row + 1]]).mean() for row in range(100)

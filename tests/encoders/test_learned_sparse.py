@@ -66,7 +66,7 @@ def test_it_encodes_as_sentence_transformers_does(saved, options):
         assert made.matrix.has_sorted_indices
         expected = encode(TEXTS, convert_to_sparse_tensor=False).numpy()
         np.testing.assert_allclose(made.matrix.toarray(), expected, atol=1e-6)
-    assert (encoder.makes, encoder.similarity, made.width) == ("sparse", "dot", 30522)
+    assert (encoder.makes, encoder.similarity, made.dim) == ("sparse", "dot", 30522)
 
 
 def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved):
@@ -121,7 +121,7 @@ def test_vectors_come_back_from_the_store_as_they_were_made(saved, tmp_path):
         np.testing.assert_allclose(
             vectors.parts["documents"].matrix.toarray(), direct.toarray(), atol=1e-6
         )
-    run = Exact().build(second.parts["documents"]).search(second.parts["queries"], 4, silent)
+    run = Exact().open(second.parts["documents"]).search(second.parts["queries"], 4, silent).run
     assert (np.diff(run.scores[0]) <= 0).all()
 
 

@@ -59,7 +59,7 @@ def test_with_all_dimensions_products_are_those_of_tf_idf_by_hand():
 
 def test_directions_that_only_rounding_makes_are_left_out():
     made = TfidfSvd().encode_collection(["one two", "two one", "one two three"], ["one"])
-    assert made.documents.width == 2
+    assert made.documents.dim == 2
     assert made.documents.values[0].tolist() == made.documents.values[1].tolist()
 
 

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES, Structured, approximate
-from harness.indexes.exact import Exact, load_faiss
-from harness.indexes.factory import footprint
+from harness.indexes import INDEXES, approximate
+from harness.indexes.exact import Exact
+from harness.indexes.faiss_library import footprint, load_faiss
 from harness.indexes.hnsw import presets
 from harness.progress import silent
 from harness.vectors import Dense, Run
@@ -35,7 +35,7 @@ def made(n: int, d: int = 16, seed: int = 0) -> Dense:
 
 
 def search(spec: str, documents: Dense, queries: Dense, k: int) -> Run:
-    return INDEXES.create(spec).build(documents).search(queries, k, silent)
+    return INDEXES.create(spec).open(documents).search(queries, k, silent).run
 
 
 def same(one: Run, other: Run) -> None:
@@ -53,13 +53,16 @@ def overlap(one: Run, other: Run) -> float:
     "spec",
     [
         "hnsw,ef_search=500", "hnswlib,ef_search=500", "usearch,ef_search=500", "faiss:Flat",
-        "faiss:IVF8_Flat,nprobe=8", "faiss:HNSW16,ef_search=500", "faiss:BFlat,refine=50",
-        "faiss:IVF8__HNSW4_Flat,nprobe=8,ef_search=8", "faiss:SQ8,refine=5",
+        "faiss:IVF8_Flat,nprobe=8", "faiss:HNSW16,ef_search=500", "faiss:BFlat,oversample=50",
+        "faiss:IVF8__HNSW4_Flat,nprobe=8,ef_search=8", "faiss:SQ8,oversample=5",
     ],
 )  # fmt: skip
 def test_what_looks_at_everything_is_exact_search(spec):
     documents, queries = made(500), made(20, seed=1)
-    same(search(spec, documents, queries, 10), Exact().build(documents).search(queries, 10, silent))
+    same(
+        search(spec, documents, queries, 10),
+        Exact().open(documents).search(queries, 10, silent).run,
+    )
 
 
 @pytest.mark.parametrize("spec", ["faiss:Flat,metric=l2", "hnsw,metric=l2,ef_search=300",
@@ -79,12 +82,12 @@ def test_euclidean_distance_ranks_and_scores(spec):
 @pytest.mark.parametrize("spec", ROUNDED)
 def test_rounded_vectors_find_most_and_refining_orders_them(spec):
     documents, queries = made(400, seed=4), made(30, seed=5)
-    exact = Exact().build(documents).search(queries, 10, silent)
+    exact = Exact().open(documents).search(queries, 10, silent).run
     found = search(spec, documents, queries, 10)
     assert overlap(found, exact) > 0.15  # chance is 10 / 400
     assert (np.diff(found.scores, axis=1) <= 0).all()
     if spec.startswith("faiss"):
-        refined = search(f"{spec},refine=4", documents, queries, 10)
+        refined = search(f"{spec},oversample=4", documents, queries, 10)
         assert overlap(refined, exact) >= overlap(found, exact)
         pairs = np.einsum("qd,qkd->qk", queries.values, documents.values[refined.docs])
         np.testing.assert_allclose(refined.scores, pairs, atol=1e-6)
@@ -123,7 +126,7 @@ def test_results_are_documents_once_each_in_the_one_order(spec, n, k, kind, seed
 def test_scores_are_those_of_exact_search(spec):
     documents, queries = made(300), made(9, seed=1)
     documents.values[200:] = documents.values[100:200]
-    everything = Exact().build(documents).search(queries, 300, silent)
+    everything = Exact().open(documents).search(queries, 300, silent).run
     by_doc = np.zeros((9, 300), np.float32)
     np.put_along_axis(by_doc, everything.docs.astype(np.int64), everything.scores, axis=1)
     run = search(spec, documents, queries, 10)
@@ -136,10 +139,10 @@ def test_scores_are_those_of_exact_search(spec):
 @pytest.mark.parametrize("spec", GRAPHS)
 def test_one_query_alone_finds_what_it_finds_among_others(spec):
     documents, queries = made(300), made(5, seed=1)
-    searcher = INDEXES.create(spec).build(documents)
-    together = searcher.search(queries, 7, silent)
+    searcher = INDEXES.create(spec).open(documents)
+    together = searcher.search(queries, 7, silent).run
     for row in range(5):
-        alone = searcher.search(Dense(queries.values[row : row + 1]), 7, silent)
+        alone = searcher.search(Dense(queries.values[row : row + 1]), 7, silent).run
         same(alone, Run(together.docs[row : row + 1], together.scores[row : row + 1]))
 
 
@@ -147,10 +150,10 @@ def test_one_query_alone_finds_what_it_finds_among_others(spec):
 def test_a_build_repeats_and_a_search_changes_nothing(spec):
     documents, queries = made(200, seed=6), made(5, seed=7)
     index = INDEXES.create(spec)
-    searcher = index.build(documents)
-    first = searcher.search(queries, 10, silent)
-    same(first, searcher.search(queries, 10, silent))
-    same(first, index.build(documents).search(queries, 10, silent))
+    searcher = index.open(documents)
+    first = searcher.search(queries, 10, silent).run
+    same(first, searcher.search(queries, 10, silent).run)
+    same(first, index.open(documents).search(queries, 10, silent).run)
 
 
 def test_two_searchers_share_a_structure_and_keep_their_parameters():
@@ -160,16 +163,14 @@ def test_two_searchers_share_a_structure_and_keep_their_parameters():
                          ("usearch,ef_search=10", "usearch,ef_search=500"),
                          ("faiss:IVF8_Flat,nprobe=1", "faiss:IVF8_Flat,nprobe=8")]:  # fmt: skip
         first, second = INDEXES.create(narrow), INDEXES.create(wide)
-        assert isinstance(first, Structured)
-        assert isinstance(second, Structured)
-        assert first.structure() == second.structure()
-        built = first.grow(documents, silent)
+        assert first.build_key() == second.build_key()
+        built = first.make(documents, silent)
         before = first.searcher(built, documents)
         after = second.searcher(built, documents)
-        few = before.search(queries, 10, silent)
-        every = after.search(queries, 10, silent)
-        same(few, before.search(queries, 10, silent))
-        same(every, Exact().build(documents).search(queries, 10, silent))
+        few = before.search(queries, 10, silent).run
+        every = after.search(queries, 10, silent).run
+        same(few, before.search(queries, 10, silent).run)
+        same(every, Exact().open(documents).search(queries, 10, silent).run)
         assert (few.docs != every.docs).any(), narrow
 
 
@@ -178,9 +179,9 @@ def test_what_decides_the_structure_is_told():
                        ("hnswlib", "hnswlib,ef_construction=9"), ("hnswlib", "hnswlib,seed=1"),
                        ("usearch", "usearch,dtype=i8"), ("faiss:Flat", "faiss:SQ8"),
                        ("faiss:IVF4_Flat", "faiss:IVF4_Flat,seed=1")]:  # fmt: skip
-        assert INDEXES.create(one).structure() != INDEXES.create(other).structure()
-    for same_one in ("hnsw,ef_search=9", "hnsw:faiss,M=16,ef_construction=128,ef_search=64"):
-        assert INDEXES.create(same_one).structure() == INDEXES.create("hnsw").structure()
+        assert INDEXES.create(one).build_key() != INDEXES.create(other).build_key()
+    for same_one in ("hnsw,ef_search=9", "hnsw,like=faiss,M=16,ef_construction=128,ef_search=64"):
+        assert INDEXES.create(same_one).build_key() == INDEXES.create("hnsw").build_key()
     versions = [set(INDEXES.create(spec).describe()) for spec in ("hnsw", "hnswlib", "usearch")]
     assert ["faiss" in versions[0], "hnswlib" in versions[1], "usearch" in versions[2]] == [
         True
@@ -191,20 +192,17 @@ def test_distances_are_counted_where_the_library_tells():
     documents, queries = made(400), made(10, seed=1)
 
     def distances(spec: str) -> int | None:
-        searcher = INDEXES.create(spec).build(documents)
-        searcher.search(queries, 5, silent)
-        return searcher.distances
+        searcher = INDEXES.create(spec).open(documents)
+        return searcher.search(queries, 5, silent).distances
 
     assert distances("faiss:Flat") == distances("faiss:BFlat") == 10 * 400
     assert distances("faiss:IVF8_Flat,nprobe=8") == 10 * (400 + 8)
     assert distances("hnswlib") is None
     assert 10 * 16 < distances("hnsw,ef_search=16") < distances("hnsw,ef_search=64") < 10 * 400
     assert 10 * 16 < distances("usearch,ef_search=16") < distances("usearch,ef_search=64")
-    searcher = INDEXES.create("hnsw").build(documents)
-    searcher.search(queries, 5, silent)
-    once = searcher.distances
-    searcher.search(queries, 5, silent)
-    assert searcher.distances == once
+    searcher = INDEXES.create("hnsw").open(documents)
+    once = searcher.search(queries, 5, silent).distances
+    assert searcher.search(queries, 5, silent).distances == once
 
 
 def test_every_preset_has_a_source_and_builds():
@@ -216,10 +214,10 @@ def test_every_preset_has_a_source_and_builds():
     documents, queries = made(120), made(4, seed=1)
     for name, preset in known.items():
         assert preset.source, name
-        index = INDEXES.create(f"hnsw:{name}")
-        assert index.structure()["M"] == preset.M
+        index = INDEXES.create(f"hnsw,like={name}")
+        assert index.build_key()["M"] == preset.M
         assert index.describe()["source"] == preset.source
-        run = index.build(documents).search(queries, 3, silent)
+        run = index.open(documents).search(queries, 3, silent).run
         assert (run.docs >= 0).all()
 
 
@@ -236,25 +234,25 @@ def test_candidates_a_preset_keeps(name, k, ef):
 
 
 def test_what_is_given_overrides_a_preset():
-    index = INDEXES.create("hnsw:weaviate,M=8,ef_search=20")
+    index = INDEXES.create("hnsw,like=weaviate,M=8,ef_search=20")
     assert (index.parameters.M, index.parameters.ef_construction) == (8, 128)
     assert index.parameters.ef(1000) == 20
-    assert str(INDEXES.resolve("hnsw:qdrant")) == "hnsw:qdrant,metric=ip,seed=12345"
+    assert str(INDEXES.resolve("hnsw,like=qdrant")) == "hnsw,like=qdrant,metric=ip,seed=12345"
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("hnsw:qdrand", "unknown preset of hnsw 'qdrand'. Did you mean 'qdrant'?"),
+        ("hnsw,like=qdrand", "unknown preset of hnsw 'qdrand'. Did you mean 'qdrant'?"),
         ("hnsw,M=1", "hnsw: M=1: expected at least 2"),
-        ("hnsw:faiss,ef_search=0", "hnsw:faiss: ef_search=0: expected at least 1"),
+        ("hnsw,like=faiss,ef_search=0", "hnsw,like=faiss: ef_search=0: expected at least 1"),
         ("hnsw,ef_construction=0", "hnsw: ef_construction=0: expected at least 1"),
         ("hnsw,seed=-1", "hnsw: seed=-1: expected at least 0"),
         ("hnswlib,M=0", "hnswlib: M=0: expected at least 2"),
         ("usearch,ef_search=-3", "usearch: ef_search=-3: expected at least 1"),
         ("usearch,dtype=f64", "usearch: dtype=f64: expected one of f32, bf16, i8"),
         ("faiss:IVF8_Flat,nprobe=0", "faiss:IVF8_Flat: nprobe=0: expected at least 1"),
-        ("faiss:Flat,refine=-1", "faiss:Flat: refine=-1: expected at least 0"),
+        ("faiss:Flat,oversample=-1", "faiss:Flat: oversample=-1: expected at least 0"),
         ("faiss", "index 'faiss' needs a target"),
     ],
 )
@@ -276,7 +274,7 @@ def test_parameters_out_of_range(spec, message):
 )
 def test_what_faiss_cannot_build(spec, message):
     with pytest.raises(InputError, match=f"^{message}"):
-        INDEXES.create(spec).build(made(50))
+        INDEXES.create(spec).open(made(50))
 
 
 def test_a_misspelt_factory_is_refused_before_anything_is_encoded():
@@ -299,12 +297,12 @@ def test_a_document_that_is_no_vector_is_refused_with_its_row(spec, value):
     documents = made(50)
     documents.values[33, 2] = value
     with pytest.raises(InputError, match="document row 33 holds NaN, infinity or a number"):
-        INDEXES.create(spec).build(documents)
+        INDEXES.create(spec).open(documents)
 
 
 @pytest.mark.parametrize("spec", GRAPHS)
 def test_queries_that_cannot_be_searched_with(spec):
-    searcher = INDEXES.create(spec).build(made(50))
+    searcher = INDEXES.create(spec).open(made(50))
     with pytest.raises(InputError, match="queries are 8-d and documents 16-d: expected one width"):
         searcher.search(made(2, 8), 3, silent)
     broken = made(2)
@@ -315,31 +313,33 @@ def test_queries_that_cannot_be_searched_with(spec):
 
 def test_more_results_than_candidates_are_warned_of():
     said = "hnsw keeps ef_search=64 candidates, fewer than the 100 results wanted: as many are kept"
-    assert INDEXES.create("hnsw").warnings(100) == (said,)
-    assert INDEXES.create("hnsw").warnings(64) == ()
-    assert INDEXES.create("hnsw:weaviate").warnings(1000)[0].startswith("hnsw:weaviate keeps")
-    assert len(INDEXES.create("hnswlib,ef_search=5").warnings(6)) == 1
-    assert len(INDEXES.create("usearch,ef_search=5").warnings(6)) == 1
-    assert len(INDEXES.create("faiss:HNSW8").warnings(17)) == 1
-    assert len(INDEXES.create("faiss:HNSW8_SQ8,refine=2").warnings(16)) == 1
-    assert len(INDEXES.create("faiss:BHNSW8").warnings(16)) == 0
-    assert INDEXES.create("faiss:IVF64__HNSW8_Flat").warnings(100) == ()
+    assert INDEXES.create("hnsw").notes(100) == (said,)
+    assert INDEXES.create("hnsw").notes(64) == ()
+    assert (
+        INDEXES.create("hnsw,like=weaviate").notes(1000)[0].startswith("hnsw,like=weaviate keeps")
+    )
+    assert len(INDEXES.create("hnswlib,ef_search=5").notes(6)) == 1
+    assert len(INDEXES.create("usearch,ef_search=5").notes(6)) == 1
+    assert len(INDEXES.create("faiss:HNSW8").notes(17)) == 1
+    assert len(INDEXES.create("faiss:HNSW8_SQ8,oversample=2").notes(16)) == 1
+    assert len(INDEXES.create("faiss:BHNSW8").notes(16)) == 0
+    assert INDEXES.create("faiss:IVF64__HNSW8_Flat").notes(100) == ()
 
 
 @pytest.mark.parametrize("spec", GRAPHS)
 def test_as_many_candidates_are_kept_as_results_are_wanted(spec):
     documents, queries = made(300), made(5, seed=1)
-    exact = Exact().build(documents).search(queries, 300, silent)
+    exact = Exact().open(documents).search(queries, 300, silent).run
     same(search(f"{spec},ef_search=1", documents, queries, 300), exact)
 
 
 def test_few_documents_a_list_and_too_many_probes_are_warned_of(capfd):
-    made_of = INDEXES.create("faiss:IVF8_Flat,nprobe=9").build(made(100))
-    assert made_of.warnings == (
+    made_of = INDEXES.create("faiss:IVF8_Flat,nprobe=9").open(made(100))
+    assert made_of.info.notes == (
         "faiss:IVF8_Flat was trained on 12 documents a list: faiss asks for 39",
         "faiss:IVF8_Flat has 8 lists: nprobe=9 searches all",
     )
-    assert INDEXES.create("faiss:IVF8_PQ4x4").build(made(312)).warnings == ()
+    assert INDEXES.create("faiss:IVF8_PQ4x4").open(made(312)).info.notes == ()
     assert capfd.readouterr() == ("", "")
 
 
@@ -347,8 +347,8 @@ def test_what_memory_will_not_hold_is_refused_with_the_number(monkeypatch):
     monkeypatch.setattr(approximate.disk, "available_memory", lambda: 10_000)
     for spec in ("hnsw", "hnswlib", "usearch", "faiss:Flat"):
         with pytest.raises(InputError, match=r"over 1,000 vectors needs about 0.0 GB of memory an"):
-            INDEXES.create(spec).build(made(1000))
-    INDEXES.create("faiss:BFlat").build(made(1000))  # 2 bytes a vector
+            INDEXES.create(spec).open(made(1000))
+    INDEXES.create("faiss:BFlat").open(made(1000))  # 2 bytes a vector
 
 
 @pytest.mark.parametrize(
@@ -375,7 +375,7 @@ def test_a_library_that_is_not_installed(spec, module, monkeypatch):
 
 def test_rounding_to_whole_numbers_needs_short_vectors():
     with pytest.raises(InputError, match="usearch: dtype=i8 rounds numbers between -1 and 1"):
-        INDEXES.create("usearch,dtype=i8").build(Dense(2 * made(50).values))
+        INDEXES.create("usearch,dtype=i8").open(Dense(2 * made(50).values))
 
 
 def test_results_that_a_graph_does_not_reach_are_padding():
@@ -408,16 +408,17 @@ def test_results_that_usearch_does_not_reach_are_padding():
             return Found
 
     searcher = INDEXES.create("usearch,dtype=bf16").searcher(Built(), made(5))
-    run = searcher.search(made(2, seed=1), 3, silent)
+    found = searcher.search(made(2, seed=1), 3, silent)
+    run = found.run
     assert run.docs.tolist() == [[4, 1, -1], [2, -1, -1]]
     assert run.scores.tolist() == [[0.75, 0.5, 0], [0.25, 0, 0]]
-    assert searcher.distances == 17
+    assert found.distances == 17
 
 
 def test_the_seed_draws_the_levels():
     faiss = load_faiss()
     graphs = [
-        faiss.serialize_index(INDEXES.create(spec).grow(made(300), silent)).tobytes()
+        faiss.serialize_index(INDEXES.create(spec).make(made(300), silent)).tobytes()
         for spec in ("hnsw", "hnsw,seed=12345", "hnsw,seed=1")
     ]
     assert graphs[0] == graphs[1] != graphs[2]
@@ -430,7 +431,7 @@ def test_progress_is_told():
         told.append(report)
 
     index = INDEXES.create("faiss:IVF4_Flat")
-    searcher = index.searcher(index.grow(made(200), progress), made(200))
+    searcher = index.searcher(index.make(made(200), progress), made(200))
     searcher.search(made(2000, seed=2), 3, progress)
     assert told == [
         ("train", 0, 200, "documents"),

@@ -16,7 +16,7 @@ from harness.indexes.exact import Exact
 from harness.progress import silent
 from harness.vectors import Dense, Run
 
-ALL = ["truncate,dimensions=8", "pca,dimensions=8", "int8", "binary,rescore=0"]
+ALL = ["truncate,dim=8", "pca,dim=8", "int8", "binary,oversample=0"]
 
 
 def made(n: int, d: int = 24, seed: int = 0) -> Dense:
@@ -25,7 +25,7 @@ def made(n: int, d: int = 24, seed: int = 0) -> Dense:
 
 
 def search(spec: str, documents: Dense, queries: Dense, k: int) -> Run:
-    return INDEXES.create(spec).build(documents).search(queries, k, silent)
+    return INDEXES.create(spec).open(documents).search(queries, k, silent).run
 
 
 def same(one: Run, other: Run) -> None:
@@ -49,7 +49,7 @@ def test_truncated_vectors_are_compared_by_cosine():
     documents, queries = made(200), made(9, seed=1)
     cut, asked = documents.values[:, :8].astype(float), queries.values[:, :8].astype(float)
     cosines = (asked @ cut.T) / np.outer(np.linalg.norm(asked, axis=1), np.linalg.norm(cut, axis=1))
-    found = search("truncate,dimensions=8", documents, queries, 200)
+    found = search("truncate,dim=8", documents, queries, 200)
     np.testing.assert_allclose(by_doc(found), cosines, atol=1e-6)
     assert found.docs[:, :10].tolist() == ranked(cosines, 10)
 
@@ -57,7 +57,7 @@ def test_truncated_vectors_are_compared_by_cosine():
 def test_vectors_that_are_not_of_length_1_keep_their_length():
     documents = Dense(np.array([[3, 0, 4], [6, 0, 8], [0, 5, 12]], np.float32))
     queries = Dense(np.array([[2, 0, 0]], np.float32))
-    found = search("truncate,dimensions=2", documents, queries, 3)
+    found = search("truncate,dim=2", documents, queries, 3)
     assert found.docs.tolist() == [[1, 0, 2]]
     assert found.scores.tolist() == [[20, 10, 0]]  # (10, 0), (5, 0) and (0, 13)
 
@@ -73,7 +73,7 @@ def test_principal_axes_are_those_of_a_truncated_svd():
     cut /= np.linalg.norm(cut, axis=1, keepdims=True)
     asked = fitted.transform(queries.values.astype(float))
     asked /= np.linalg.norm(asked, axis=1, keepdims=True)
-    found = search("pca,dimensions=8", documents, queries, 200)
+    found = search("pca,dim=8", documents, queries, 200)
     np.testing.assert_allclose(by_doc(found), asked @ cut.T, atol=1e-6)
 
 
@@ -90,16 +90,16 @@ def test_principal_axes_of_many_documents_are_fitted_on_some(monkeypatch):
 
 def test_as_many_dimensions_as_there_are_change_nothing():
     documents, queries = made(300), made(9, seed=1)
-    exact = Exact().build(documents).search(queries, 300, silent)
-    same(search("truncate,dimensions=24", documents, queries, 300), exact)
-    turned = search("pca,dimensions=24", documents, queries, 300)
+    exact = Exact().open(documents).search(queries, 300, silent).run
+    same(search("truncate,dim=24", documents, queries, 300), exact)
+    turned = search("pca,dim=24", documents, queries, 300)
     np.testing.assert_allclose(by_doc(turned), by_doc(exact), atol=1e-6)
 
 
 def test_fewer_documents_than_dimensions():
     documents, queries = made(5), made(9, seed=1)
-    exact = Exact().build(documents).search(queries, 5, silent)
-    found = search("pca,dimensions=8", documents, queries, 5)
+    exact = Exact().open(documents).search(queries, 5, silent).run
+    found = search("pca,dim=8", documents, queries, 5)
     assert found.docs.tolist() == exact.docs.tolist()  # five axes hold them all
 
 
@@ -132,7 +132,7 @@ def test_bits_are_searched_and_scored_again_as_by_sentence_transformers():
         top_k=10,
         rescore_multiplier=30,
     )
-    found = search("binary,rescore=30", documents, queries, 10)
+    found = search("binary,oversample=30", documents, queries, 10)
     assert found.docs.tolist() == [[hit["corpus_id"] for hit in row] for row in hits]
     # theirs are the bits 0 and 1, ours -1 and 1
     theirs = np.array([[hit["score"] for hit in row] for row in hits])
@@ -143,23 +143,21 @@ def test_bits_are_searched_and_scored_again_as_by_sentence_transformers():
 def test_distances_of_bits_by_hand():
     documents = Dense(np.array([[1, -1, 1], [1, 1, -1], [-1, 0, 1]], np.float32))
     queries = Dense(np.array([[0.5, -0.1, 0.2]], np.float32))
-    found = search("binary,rescore=0", documents, queries, 3)
+    found = search("binary,oversample=0", documents, queries, 3)
     assert found.docs.tolist() == [[0, 2, 1]]  # zero is no positive number: 101, 001, 110
     assert found.scores.tolist() == [[0, -1, -2]]
-    scored = search("binary,rescore=1", documents, queries, 3)
+    scored = search("binary,oversample=1", documents, queries, 3)
     assert scored.docs.tolist() == [[0, 1, 2]]
     np.testing.assert_allclose(scored.scores, [[0.8, 0.2, -0.2]], atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    "spec", ["truncate,dimensions=2", "pca,dimensions=2", "int8", "binary,kept=float32"]
-)
+@pytest.mark.parametrize("spec", ["truncate,dim=2", "pca,dim=2", "int8", "binary,kept=float32"])
 def test_scoring_everything_again_is_exact_search(spec):
     documents, queries = made(300), made(9, seed=1)
     documents.values[200:] = documents.values[100:200]
-    exact = Exact().build(documents).search(queries, 20, silent)
-    same(search(f"{spec},rescore=15", documents, queries, 20), exact)
-    assert (search(f"{spec},rescore=2", documents, queries, 20).docs != exact.docs).any() or (
+    exact = Exact().open(documents).search(queries, 20, silent).run
+    same(search(f"{spec},oversample=15", documents, queries, 20), exact)
+    assert (search(f"{spec},oversample=2", documents, queries, 20).docs != exact.docs).any() or (
         spec == "int8"
     )
 
@@ -167,11 +165,11 @@ def test_scoring_everything_again_is_exact_search(spec):
 def test_what_is_kept_of_bits_scores_them():
     documents, queries = made(300), made(9, seed=1)
     kept = {
-        name: by_doc(search(f"binary,rescore=1,kept={name}", documents, queries, 300))
+        name: by_doc(search(f"binary,oversample=1,kept={name}", documents, queries, 300))
         for name in ("float32", "int8", "bits")
     }
     np.testing.assert_array_equal(
-        kept["float32"], by_doc(Exact().build(documents).search(queries, 300, silent))
+        kept["float32"], by_doc(Exact().open(documents).search(queries, 300, silent).run)
     )
     int8 = by_doc(search("int8", documents, queries, 300))
     np.testing.assert_allclose(kept["int8"], int8, atol=1e-6)
@@ -183,22 +181,22 @@ def test_what_is_kept_of_bits_scores_them():
 @given(
     n=st.integers(1, 120),
     k=st.integers(1, 40),
-    rescore=st.integers(0, 3),
+    oversample=st.integers(0, 3),
     seed=st.integers(0, 99),
 )
-def test_ties_of_bits_are_decided_by_the_one_rule_also_at_a_cut(n, k, rescore, seed):
+def test_ties_of_bits_are_decided_by_the_one_rule_also_at_a_cut(n, k, oversample, seed):
     random = np.random.default_rng(seed)
     values = random.choice(np.array([-1, 1], np.float32), (n, 5))  # at most 32 different documents
     queries = random.integers(-3, 4, (4, 5)).astype(np.float32)
     differing = ((queries > 0)[:, None] != (values > 0)[None]).sum(axis=2)
-    expected = ranked(-differing, min(max(rescore, 1) * k, n))
-    if rescore:
+    expected = ranked(-differing, min(max(oversample, 1) * k, n))
+    if oversample:
         products = queries @ values.T
         expected = [
             sorted(row, key=lambda doc, of=of: (-of[doc], -doc))
             for row, of in zip(expected, products, strict=True)
         ]
-    found = search(f"binary,rescore={rescore}", Dense(values), Dense(queries), k)
+    found = search(f"binary,oversample={oversample}", Dense(values), Dense(queries), k)
     wanted = min(k, n)
     assert found.docs[:, :wanted].tolist() == [row[:wanted] for row in expected]
     assert (found.docs[:, wanted:] == -1).all()
@@ -206,7 +204,7 @@ def test_ties_of_bits_are_decided_by_the_one_rule_also_at_a_cut(n, k, rescore, s
 
 @settings(max_examples=25, deadline=None)
 @given(
-    spec=st.sampled_from(["int8", "truncate,dimensions=2"]),
+    spec=st.sampled_from(["int8", "truncate,dim=2"]),
     n=st.integers(1, 120),
     k=st.integers(1, 40),
     seed=st.integers(0, 99),
@@ -223,43 +221,42 @@ def test_equal_documents_are_ranked_by_row(spec, n, k, seed):
 @pytest.mark.parametrize("spec", [*ALL, "binary"])
 def test_a_search_repeats_and_one_query_alone_finds_the_same(spec):
     documents, queries = made(300), made(9, seed=1)
-    searcher = INDEXES.create(spec).build(documents)
-    together = searcher.search(queries, 12, silent)
-    same(together, searcher.search(queries, 12, silent))
+    searcher = INDEXES.create(spec).open(documents)
+    together = searcher.search(queries, 12, silent).run
+    same(together, searcher.search(queries, 12, silent).run)
     same(together, search(spec, documents, queries, 12))
     for row in range(9):
-        alone = searcher.search(Dense(queries.values[row : row + 1]), 12, silent)
+        alone = searcher.search(Dense(queries.values[row : row + 1]), 12, silent).run
         same(alone, Run(together.docs[row : row + 1], together.scores[row : row + 1]))
 
 
 @pytest.mark.parametrize(
     ("spec", "bytes"),
     [
-        ("truncate,dimensions=8", 100 * 8 * 4),
-        ("truncate,dimensions=8,rescore=2", 100 * (8 + 24) * 4),
-        ("pca,dimensions=8", (100 + 24) * 8 * 4),
+        ("truncate,dim=8", 100 * 8 * 4),
+        ("truncate,dim=8,oversample=2", 100 * (8 + 24) * 4),
+        ("pca,dim=8", (100 + 24) * 8 * 4),
         ("int8", 100 * 24),
-        ("int8,rescore=2", 100 * 24 * 5),
-        ("binary,rescore=0,kept=float32", 100 * 3),
+        ("int8,oversample=2", 100 * 24 * 5),
+        ("binary,oversample=0,kept=float32", 100 * 3),
         ("binary", 100 * 3),
         ("binary,kept=int8", 100 * (3 + 24)),
         ("binary,kept=float32", 100 * (3 + 24 * 4)),
     ],
 )
 def test_memory_is_that_of_codes_and_of_what_is_kept(spec, bytes):
-    searcher = INDEXES.create(spec).build(made(100))
-    assert searcher.bytes == bytes
-    searcher.search(made(7, seed=1), 5, silent)
-    assert searcher.distances >= 700
-    assert searcher.warnings == ()
+    searcher = INDEXES.create(spec).open(made(100))
+    assert searcher.info.bytes == bytes
+    assert searcher.search(made(7, seed=1), 5, silent).distances >= 700
+    assert searcher.info.notes == ()
 
 
 def test_a_tie_that_is_wider_than_what_was_asked_for_is_searched_again():
     documents = Dense(np.ones((100, 8), np.float32))
-    searcher = INDEXES.create("binary,rescore=0").build(documents)
-    run = searcher.search(Dense(np.ones((1, 8), np.float32)), 3, silent)
-    assert run.docs.tolist() == [[99, 98, 97]]
-    assert searcher.distances == 300  # 19 asked for, then 76, then all
+    searcher = INDEXES.create("binary,oversample=0").open(documents)
+    found = searcher.search(Dense(np.ones((1, 8), np.float32)), 3, silent)
+    assert found.run.docs.tolist() == [[99, 98, 97]]
+    assert found.distances == 300  # 19 asked for, then 76, then all
 
 
 @pytest.mark.parametrize("spec", ALL)
@@ -267,43 +264,43 @@ def test_an_index_says_what_it_is(spec):
     index = INDEXES.create(spec)
     assert set(index.describe()) == {"kind", "faiss"}
     assert index.describe()["kind"] == spec.partition(",")[0]
-    assert index.takes == ("dense",)
+    assert index.accepts == ("dense",)
     index.require("dense")
 
 
 def test_a_spec_holds_every_parameter():
     assert [str(INDEXES.resolve(name)) for name in ("truncate", "pca", "int8", "binary")] == [
-        "truncate,dimensions=128,rescore=0",
-        "pca,dimensions=64,rescore=0,seed=0",
-        "int8,rescore=0",
-        "binary,kept=bits,rescore=4",
+        "truncate,dim=128,oversample=0",
+        "pca,dim=64,oversample=0,seed=0",
+        "int8,oversample=0",
+        "binary,kept=bits,oversample=4",
     ]
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("truncate,dimensions=0", "truncate: dimensions=0: expected at least 1"),
-        ("pca,dimensions=-2", "pca: dimensions=-2: expected at least 1"),
+        ("truncate,dim=0", "truncate: dim=0: expected at least 1"),
+        ("pca,dim=-2", "pca: dim=-2: expected at least 1"),
         ("pca,seed=-1", "pca: seed=-1: expected at least 0"),
-        ("int8,rescore=-1", "int8: rescore=-1: expected at least 0"),
-        ("binary,rescore=-1", "binary: rescore=-1: expected at least 0"),
+        ("int8,oversample=-1", "int8: oversample=-1: expected at least 0"),
+        ("binary,oversample=-1", "binary: oversample=-1: expected at least 0"),
         ("binary,kept=all", "binary: kept=all: expected one of float32, int8, bits"),
-        ("truncate,dimensions=25", "truncate: dimensions=25: the vectors have only 24"),
-        ("pca,dimensions=25", "pca: dimensions=25: the vectors have only 24"),
+        ("truncate,dim=25", "truncate: dim=25: the vectors have only 24"),
+        ("pca,dim=25", "pca: dim=25: the vectors have only 24"),
     ],
 )
 def test_parameters_out_of_range(spec, message):
     with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
-        INDEXES.create(spec).build(made(50))
+        INDEXES.create(spec).open(made(50))
 
 
 @pytest.mark.parametrize("spec", ALL)
 def test_vectors_that_cannot_be_searched(spec):
-    searcher = INDEXES.create(spec).build(made(50))
+    searcher = INDEXES.create(spec).open(made(50))
     with pytest.raises(InputError, match="queries are 8-d and documents 24-d: expected one width"):
         searcher.search(made(2, 8), 3, silent)
     documents = made(50)
     documents.values[33, 2] = np.nan
     with pytest.raises(InputError, match="document row 33 holds NaN, infinity or a number"):
-        INDEXES.create(spec).build(documents)
+        INDEXES.create(spec).open(documents)

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.indexes.exact import Exact, load_faiss
+from harness.indexes.exact import Exact
+from harness.indexes.faiss_library import load_faiss
 from harness.progress import silent
 from harness.vectors import Dense, Run, ranking
 
@@ -43,7 +44,7 @@ def reference(queries: np.ndarray, documents: np.ndarray, k: int) -> Run:
 
 
 def search(queries: np.ndarray, documents: np.ndarray, k: int, block: int = 1 << 18) -> Run:
-    return Exact(block).build(Dense(documents)).search(Dense(queries), k, silent)
+    return Exact(block).open(Dense(documents)).search(Dense(queries), k, silent).run
 
 
 def same(found: Run, expected: Run) -> None:
@@ -172,7 +173,7 @@ CHILD = """
     documents = random.standard_normal((6000, 48)).astype(np.float32)
     documents[3000:] = documents[:3000]
     queries = random.standard_normal((1200, 48)).astype(np.float32)
-    run = Exact().build(Dense(documents)).search(Dense(queries), 20, silent)
+    run = Exact().open(Dense(documents)).search(Dense(queries), 20, silent).run
     print(hashlib.sha256(run.docs.tobytes() + run.scores.tobytes()).hexdigest())
 """
 
@@ -204,7 +205,7 @@ def test_a_document_that_is_no_vector_is_refused_with_its_row(value):
     documents = made("random", 50, 4)
     documents[33, 2] = value
     with pytest.raises(InputError, match="document row 33 holds NaN, infinity or a number too"):
-        Exact(block=20).build(Dense(documents))
+        Exact(block=20).open(Dense(documents))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
@@ -222,7 +223,7 @@ def test_widths_must_agree():
 
 def test_progress_counts_every_comparison():
     told: list[tuple[str, int, int, str]] = []
-    searcher = Exact(block=100).build(Dense(made("random", 250, 4)))
+    searcher = Exact(block=100).open(Dense(made("random", 250, 4)))
     searcher.search(Dense(made("random", 600, 4)), 3, lambda *report: told.append(report))
     assert told[-1] == ("search", 150_000, 150_000, "comparisons")
     assert [report[1] for report in told] == sorted(report[1] for report in told)
@@ -232,7 +233,7 @@ def test_progress_counts_every_comparison():
 def test_it_is_registered_with_its_block():
     assert INDEXES.create("exact,block=5") == Exact(5)
     assert str(INDEXES.resolve("exact")) == "exact,block=262144"
-    assert Exact().takes == ("dense", "sparse", "multi-vector")
+    assert Exact().accepts == ("dense", "sparse", "multi-vector")
     assert Exact().describe() == {"exact": True}
     with pytest.raises(InputError, match="exact: block=0: expected at least 1"):
         INDEXES.create("exact,block=0")
@@ -246,6 +247,6 @@ def test_few_results_of_many_equal_documents_are_the_last_rows():
     queries = np.zeros((6, 8), np.float32)
     queries[:, 0] = 1
     queries[3:, 1] = 1
-    run = INDEXES.create("exact").build(Dense(values)).search(Dense(queries), 5, silent)
+    run = INDEXES.create("exact").open(Dense(values)).search(Dense(queries), 5, silent).run
     assert run.docs[:3].tolist() == [[499, 498, 497, 496, 495]] * 3
     assert run.docs[3:].tolist() == [[49, 48, 47, 46, 45]] * 3

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES, Structured, gpu, maxsim
-from harness.indexes.exact import Exact, load_faiss
+from harness.indexes import INDEXES, gpu, maxsim
+from harness.indexes.exact import Exact
+from harness.indexes.faiss_library import load_faiss
+from harness.indexes.gpu import certified, devices, faiss_scan, torch_scan
 from harness.progress import silent
 from harness.vectors import Dense, Run
 from tests.indexes.test_maxsim import made as several
@@ -52,10 +54,10 @@ def same(one: Run, other: Run) -> None:
 def test_results_are_those_of_exact_search_to_the_bit(precision, kind, n, k, d, tile, seed):
     documents, queries = made(kind, n, d, seed), made(kind, 5, d, seed + 1)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpu, "TILE", tile)
-        searcher = gpu.GpuExact(precision, "cpu").build(documents)
-        found = searcher.search(queries, k, silent)
-    same(found, Exact().build(documents).search(queries, k, silent))
+        patch.setattr(devices, "TILE", tile)
+        searcher = gpu.GpuExact(precision, "cpu").open(documents)
+        found = searcher.search(queries, k, silent).run
+    same(found, Exact().open(documents).search(queries, k, silent).run)
 
 
 @settings(max_examples=40, deadline=None)
@@ -77,18 +79,18 @@ def test_late_interaction_is_that_of_exact_search_to_the_bit(
         powers = np.random.default_rng(seed).integers(-9, 9, (len(part.values), 1))
         part.values[:] *= np.float32(10) ** (powers if kind == "large" else powers - 9)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gpu, "TILE", tile)
-        patch.setattr(gpu, "QUERIES", rows)
-        patch.setattr(gpu, "_chosen", lambda devices, fallback: ("cpu",) * (1 + seed % 3))
-        searcher = gpu.GpuExact(precision).build(documents)
-        found = searcher.search(queries, k, silent)
-    same(found, Exact().build(documents).search(queries, k, silent))
+        patch.setattr(devices, "TILE", tile)
+        patch.setattr(devices, "QUERIES", rows)
+        patch.setattr(devices, "chosen", lambda *_: ("cpu",) * (1 + seed % 3))
+        searcher = gpu.GpuExact(precision).open(documents)
+        found = searcher.search(queries, k, silent).run
+    same(found, Exact().open(documents).search(queries, k, silent).run)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_rough_maxsim_is_within_its_bound(precision):
     documents, queries = several(50, 9, 32, 3), several(9, 6, 32, 4)
-    searcher = gpu.GpuExact(precision, "cpu").build(documents)
+    searcher = gpu.GpuExact(precision, "cpu").open(documents)
     kept, asked = searcher.documents, maxsim.present(queries)[1]
     (tile,) = searcher.scan.tiles()
     rough = searcher.scan.scores(asked, *tile)
@@ -105,7 +107,7 @@ def test_rough_maxsim_is_within_its_bound(precision):
 def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):
     index = INDEXES.create("gpu")
     index.require("dense")
-    assert index.takes == ("dense", "multi-vector")
+    assert index.accepts == ("dense", "multi-vector")
     message = "gpu: torch searches late interaction and sees no CUDA device: install torch for CUDA"
     with pytest.raises(InputError, match=message):
         index.require("multi-vector")
@@ -122,18 +124,18 @@ def test_the_cpu_stands_in_for_late_interaction_too(monkeypatch):
         several(3, 7, 8, 1),
     )
     index.require("multi-vector")
-    found = index.build(documents).search(queries, 3, silent)
-    same(found, Exact().build(documents).search(queries, 3, silent))
+    found = index.open(documents).search(queries, 3, silent).run
+    same(found, Exact().open(documents).search(queries, 3, silent).run)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_documents_are_divided_among_devices(precision):
     documents, queries = made("unit", 500), made("unit", 7, seed=1)
-    scan = gpu.TorchScan.of(documents.values, 1.0, ("cpu", "cpu", "cpu"), precision)
+    scan = torch_scan.TorchScan.of(documents.values, 1.0, ("cpu", "cpu", "cpu"), precision)
     assert [first for first, _ in scan.shards] == [0, 166, 333]
-    searcher = gpu.CertifiedSearcher(documents.values, 1.001, scan, precision)
-    expected = Exact().build(documents).search(queries, 9, silent)
-    same(searcher.search(queries, 9, silent), expected)
+    searcher = certified.CertifiedSearcher(documents.values, 1.001, scan, precision)
+    expected = Exact().open(documents).search(queries, 9, silent).run
+    same(searcher.search(queries, 9, silent).run, expected)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -142,13 +144,13 @@ def test_the_bound_holds_and_is_not_idle(precision):
     documents, queries = made("random", 2000, 64, 3), made("large", 50, 64, 4)
     norms = np.linalg.norm(queries.values, axis=1)
     longest = float(np.linalg.norm(documents.values, axis=1).max())
-    scan = gpu.TorchScan.of(documents.values, longest, ("cpu",), precision)
-    scaled, exponents = gpu._scaled(queries.values)
+    scan = torch_scan.TorchScan.of(documents.values, longest, ("cpu",), precision)
+    scaled, exponents = certified.scale(queries.values)
     docs, products = scan.nearest(scaled, 2000)
     products = np.ldexp(products, (exponents + np.frexp(np.float32(longest))[1])[:, None])
     true = queries.values.astype(np.float64) @ documents.values.T.astype(np.float64)
     off = np.abs(np.take_along_axis(true, docs, axis=1) - products).max(axis=1)
-    share = off / gpu._error(norms, 64, longest, precision)
+    share = off / certified.rounding_error(norms, 64, longest, precision)
     assert share.max() < 1
     if precision != "float32":
         assert share.max() > 0.02
@@ -157,30 +159,30 @@ def test_the_bound_holds_and_is_not_idle(precision):
 def test_a_few_candidates_suffice(monkeypatch):
     """Of unit vectors nothing is left to the CPU, nor to a second scan."""
     asked = []
-    nearest = gpu.TorchScan.nearest
+    nearest = torch_scan.TorchScan.nearest
 
     def counted(self, queries, m):
         asked.append((len(queries), m))
         return nearest(self, queries, m)
 
-    monkeypatch.setattr(gpu.TorchScan, "nearest", counted)
+    monkeypatch.setattr(torch_scan.TorchScan, "nearest", counted)
     documents, queries = made("unit", 5000, 32), made("unit", 40, 32, 1)
     for precision in ("float32", "float16"):
-        gpu.GpuExact(precision, "cpu").build(documents).search(queries, 10, silent)
+        gpu.GpuExact(precision, "cpu").open(documents).search(queries, 10, silent)
     assert asked == [(40, 44), (40, 44)]
 
 
 def test_equal_scores_are_left_to_the_cpu(monkeypatch):
     rows = []
-    search = gpu.DenseSearcher.search
+    search = certified.DenseSearcher.search
 
     def counted(self, queries, k, progress):
         rows.append(len(queries))
         return search(self, queries, k, progress)
 
-    monkeypatch.setattr(gpu.DenseSearcher, "search", counted)
+    monkeypatch.setattr(certified.DenseSearcher, "search", counted)
     documents, queries = made("equal", 3000), made("unit", 4, seed=1)
-    found = gpu.GpuExact("float16", "cpu").build(documents).search(queries, 3, silent)
+    found = gpu.GpuExact("float16", "cpu").open(documents).search(queries, 3, silent).run
     assert rows == [4]
     assert found.docs.tolist() == [[2999, 2998, 2997]] * 4
 
@@ -190,7 +192,7 @@ def test_settings_of_torch_are_given_back():
 
     matmul = torch.backends.cuda.matmul
     before = matmul.allow_fp16_reduced_precision_reduction
-    with gpu._full_sums():
+    with torch_scan.full_sums():
         assert not matmul.allow_fp16_reduced_precision_reduction
         assert not matmul.allow_tf32
     assert matmul.allow_fp16_reduced_precision_reduction == before
@@ -219,11 +221,11 @@ def test_devices_are_chosen_by_number(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert gpu._chosen("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
-    assert gpu._chosen("2+0+2", "none") == ("cuda:2", "cuda:0")
+    assert devices.chosen("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
+    assert devices.chosen("2+0+2", "none") == ("cuda:2", "cuda:0")
     for wrong in ("3", "0+", "one"):
         with pytest.raises(InputError, match=re.escape(f"gpu: devices={wrong}: expected all, or")):
-            gpu._chosen(wrong, "cpu")
+            devices.chosen(wrong, "cpu")
 
 
 @pytest.mark.parametrize("spec", ["gpu,fallback=cpu", "gpu:IVF4_Flat,nprobe=4,fallback=cpu"])
@@ -233,11 +235,11 @@ def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     index, documents, queries = INDEXES.create(spec), made("unit", 300), made("unit", 5, seed=1)
     index.require("dense")
-    searcher = index.build(documents)
-    expected = Exact().build(documents).search(queries, 4, silent)
-    same(searcher.search(queries, 4, silent), expected)
-    told = searcher.warnings if isinstance(index, Structured) else index.warnings(4)
-    assert told == ("no CUDA device answers: the CPU searched in its place",)
+    searcher = index.open(documents)
+    expected = Exact().open(documents).search(queries, 4, silent).run
+    same(searcher.search(queries, 4, silent).run, expected)
+    notes = (*searcher.info.notes, *index.notes(4))
+    assert notes == ("no CUDA device answers: the CPU searched in its place",)
     assert index.describe()["devices"] == 0
 
 
@@ -245,9 +247,9 @@ def test_documents_that_do_not_fit_on_a_device(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**9, 10**9))
-    gpu._refuse_too_large("cuda:0", 10**8)
+    devices.refuse_too_large("cuda:0", 10**8)
     with pytest.raises(InputError, match=r"about 1.5 GB on cuda:1 and 1.0 GB are free"):
-        gpu._refuse_too_large("cuda:1", 10**9)
+        devices.refuse_too_large("cuda:1", 10**9)
 
 
 @pytest.fixture
@@ -283,30 +285,30 @@ def fake_gpu(monkeypatch):
 @pytest.mark.parametrize("spec", ["gpu", "gpu,precision=float16,sharded=true,devices=1"])
 def test_a_flat_faiss_index_scans(spec, fake_gpu):
     documents, queries = made("random", 900), made("random", 7, seed=1)
-    searcher = INDEXES.create(spec).build(documents)
-    expected = Exact().build(documents).search(queries, 20, silent)
-    same(searcher.search(queries, 20, silent), expected)
+    searcher = INDEXES.create(spec).open(documents)
+    expected = Exact().open(documents).search(queries, 20, silent).run
+    same(searcher.search(queries, 20, silent).run, expected)
     half = "float16" in spec
     options = {"useFloat16": half, "shard": half}
     assert fake_gpu == [("IndexFlatIP", options, [1] if half else [0, 1])]
-    deep = searcher.search(queries, 900, silent)
-    same(deep, Exact().build(documents).search(queries, 900, silent))
+    deep = searcher.search(queries, 900, silent).run
+    same(deep, Exact().open(documents).search(queries, 900, silent).run)
 
 
 def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):
     asked = []
-    nearest = gpu.FaissScan.nearest
+    nearest = faiss_scan.FaissScan.nearest
 
     def counted(self, queries, m):
         asked.append(m)
         return nearest(self, queries, m)
 
-    monkeypatch.setattr(gpu.FaissScan, "nearest", counted)
+    monkeypatch.setattr(faiss_scan.FaissScan, "nearest", counted)
     documents, queries = made("unit", 3000), made("unit", 3, seed=1)
-    searcher = INDEXES.create("gpu").build(documents)
+    searcher = INDEXES.create("gpu").open(documents)
     for k in (200, 2500):
-        expected = Exact().build(documents).search(queries, k, silent)
-        same(searcher.search(queries, k, silent), expected)
+        expected = Exact().open(documents).search(queries, k, silent).run
+        same(searcher.search(queries, k, silent).run, expected)
     assert asked == [282]
 
 
@@ -314,13 +316,13 @@ def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):
     documents, queries = made("unit", 400), made("unit", 5, seed=1)
     index = INDEXES.create("gpu:IVF4_Flat,nprobe=4")
     index.require("dense")
-    built = index.grow(documents, silent)
-    index.write(built, tmp_path / "structure")
-    searcher = index.searcher(index.read(tmp_path / "structure"), documents)
-    expected = Exact().build(documents).search(queries, 9, silent)
-    same(searcher.search(queries, 9, silent), expected)
+    built = index.make(documents, silent)
+    index.save(built, tmp_path / "structure")
+    searcher = index.searcher(index.load(tmp_path / "structure"), documents)
+    expected = Exact().open(documents).search(queries, 9, silent).run
+    same(searcher.search(queries, 9, silent).run, expected)
     assert [numbers for _, _, numbers in fake_gpu] == [[0], [0, 1]]
-    assert index.structure()["built"] == "gpu"
+    assert index.build_key()["built"] == "gpu"
 
 
 def test_cagra_needs_cuvs(fake_gpu):

@@ -35,7 +35,7 @@ def made(n: int, longest: int, width: int, seed: int, *, whole: bool = False) ->
 
 
 def search(queries: MultiVector, documents: MultiVector, k: int, block: int = 1 << 18) -> Run:
-    return Exact(block).build(documents).search(queries, k, silent)
+    return Exact(block).open(documents).search(queries, k, silent).run
 
 
 def texts(vectors: MultiVector) -> list[list[list[float]]]:
@@ -214,7 +214,7 @@ def test_vectors_may_lie_in_a_file(tmp_path):
 def test_progress_counts_comparisons(monkeypatch):
     monkeypatch.setattr(maxsim, "TOKENS", 2)
     told: list[tuple[str, int, int, str]] = []
-    searcher = Exact().build(multi([[1, 0]], [[0, 1]], [[1, 1]]))
+    searcher = Exact().open(multi([[1, 0]], [[0, 1]], [[1, 1]]))
     searcher.search(multi([[1, 0]], [[0, 1]]), 1, lambda *step: told.append(step))
     assert told == [("search", 4, 6, "comparisons"), ("search", 6, 6, "comparisons")]
 
@@ -240,7 +240,7 @@ def test_widths_must_agree():
 
 def test_a_multi_vector_tells_its_texts_and_its_width():
     vectors = multi([[1, 0], [0, 1]], [], [[1, 1]])
-    assert (len(vectors), vectors.width, vectors.lengths.tolist()) == (3, 2, [2, 0, 1])
+    assert (len(vectors), vectors.dim, vectors.lengths.tolist()) == (3, 2, [2, 0, 1])
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 6)), max_size=8))

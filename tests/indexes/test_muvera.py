@@ -14,7 +14,7 @@ from harness.indexes import INDEXES, muvera
 from harness.indexes.exact import Exact
 from harness.indexes.muvera import Muvera, Plan, document_encodings, query_encodings
 from harness.progress import silent
-from harness.vectors import Dense, MultiVector
+from harness.vectors import Dense, MultiVector, Run
 from tests.indexes.test_maxsim import assert_same, made, multi, texts
 
 
@@ -22,10 +22,11 @@ def drawn(plan: Plan, width: int, repetition: int):
     """Normals, signs, and the signs of the last projection, in the order that is documented."""
     random = np.random.Generator(np.random.PCG64([plan.seed, repetition]))
     normals = np.rint(random.standard_normal((plan.bits, width)) * 4096) / 4096
-    signs = 2.0 * random.integers(0, 2, (plan.projection, width), np.int8) - 1
-    block = plan.projection or width
+    signs = 2.0 * random.integers(0, 2, (plan.projection_dim, width), np.int8) - 1
+    block = plan.projection_dim or width
     last = [
-        2.0 * random.integers(0, 2, (block, plan.final), np.int8) - 1 for _ in range(2**plan.bits)
+        2.0 * random.integers(0, 2, (block, plan.final_dim), np.int8) - 1
+        for _ in range(2**plan.bits)
     ]
     return normals, signs, np.concatenate(last)
 
@@ -35,9 +36,9 @@ def defined(vectors: MultiVector, plan: Plan, *, documents: bool) -> list[list[f
     rows = []
     for text in texts(vectors):
         encoding = np.zeros(0)
-        final = np.zeros(plan.final)
+        final = np.zeros(plan.final_dim)
         for repetition in range(plan.repetitions):
-            normals, signs, last = drawn(plan, vectors.width, repetition)
+            normals, signs, last = drawn(plan, vectors.dim, repetition)
             buckets = []
             for token in text:
                 sides = [float(np.dot(normal, token)) > 0 for normal in normals]
@@ -48,13 +49,15 @@ def defined(vectors: MultiVector, plan: Plan, *, documents: bool) -> list[list[f
                 if documents and not inside and text:
                     apart = [(bucket ^ at).bit_count() for at in buckets]
                     inside = [text[apart.index(min(apart))]]
-                value = np.sum(inside, axis=0) if inside else np.zeros(vectors.width)
+                value = np.sum(inside, axis=0) if inside else np.zeros(vectors.dim)
                 value = value / len(inside) if documents and inside else value
-                blocks.append(signs @ value / plan.projection**0.5 if plan.projection else value)
+                blocks.append(
+                    signs @ value / plan.projection_dim**0.5 if plan.projection_dim else value
+                )
             encoded = np.concatenate(blocks) / plan.repetitions**0.5
             encoding = np.concatenate([encoding, encoded])
-            final = final + encoded @ last / max(plan.final, 1) ** 0.5
-        rows.append((final if plan.final else encoding).tolist())
+            final = final + encoded @ last / max(plan.final_dim, 1) ** 0.5
+        rows.append((final if plan.final_dim else encoding).tolist())
     return rows
 
 
@@ -62,8 +65,8 @@ plans = st.builds(
     Plan,
     repetitions=st.integers(1, 4),
     bits=st.integers(1, 4),
-    projection=st.sampled_from([0, 1, 3]),
-    final=st.sampled_from([0, 0, 5]),
+    projection_dim=st.sampled_from([0, 1, 3]),
+    final_dim=st.sampled_from([0, 0, 5]),
     seed=st.integers(0, 9),
 )
 
@@ -74,7 +77,7 @@ def test_encodings_are_those_of_the_definition(plan, n, width, seed):
     vectors = made(n, 6, width, seed)
     for encode, documents in ((document_encodings, True), (query_encodings, False)):
         found = encode(vectors, plan)
-        assert found.shape == (n, plan.dimension(width))
+        assert found.shape == (n, plan.dim(width))
         assert found.dtype == np.float32
         expected = defined(vectors, plan, documents=documents)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=2e-6)
@@ -94,7 +97,7 @@ def test_buckets_by_hand():
 
 def test_an_encoding_of_one_bit_by_hand():
     """One bucket for each side of a line; no projection."""
-    plan = Plan(repetitions=1, bits=1, projection=0)
+    plan = Plan(repetitions=1, bits=1, projection_dim=0)
     normal = drawn(plan, 2, 0)[0][0]
     left, right = np.where(normal > 0, -1.0, 1.0), np.where(normal > 0, 1.0, -1.0)
     text = multi([left, 3 * left, 2 * right], [right])
@@ -133,7 +136,7 @@ def unit_sets(n: int, tokens: int, width: int, seed: int) -> MultiVector:
 def estimates(queries: MultiVector, documents: MultiVector, plan: Plan) -> np.ndarray:
     """Normalised Chamfer similarity [q, n] by encodings, less the true one."""
     n, tokens = len(documents), queries.lengths[0]
-    run = Exact().build(documents).search(queries, n, silent)
+    run = Exact().open(documents).search(queries, n, silent).run
     true = np.empty((len(queries), n))
     np.put_along_axis(true, run.docs.astype(np.int64), run.scores.astype(np.float64), axis=1)
     found = query_encodings(queries, plan) @ document_encodings(documents, plan).T
@@ -194,33 +197,34 @@ def test_more_repetitions_err_to_one_side():
 def test_a_last_projection_keeps_products():
     queries, documents = unit_sets(8, 6, 16, 5), unit_sets(8, 8, 16, 6)
     whole = estimates(queries, documents, Plan(3, 3, 8))
-    assert Plan(3, 3, 8, 4096).dimension(16) == 4096
+    assert Plan(3, 3, 8, 4096).dim(16) == 4096
     apart = estimates(queries, documents, Plan(3, 3, 8, 4096)) - whole
     assert 0 < np.abs(apart).max() < 0.1
 
 
 def test_all_rescored_is_exact_search():
     documents, queries = made(40, 6, 16, 0), made(9, 4, 16, 1)
-    exact = Exact().build(documents).search(queries, 7, silent)
-    searcher = INDEXES.create("muvera,repetitions=2,bits=2,projection=4").build(documents)
-    assert_same(searcher.search(queries, 7, silent), exact)
+    exact = Exact().open(documents).search(queries, 7, silent).run
+    searcher = INDEXES.create("muvera,repetitions=2,bits=2,projection_dim=4").open(documents)
+    assert_same(searcher.search(queries, 7, silent).run, exact)
     structure = 4 * np.count_nonzero(documents.lengths) * 2 * 4 * 4
     tokens = documents.values.nbytes + 8 * (np.count_nonzero(documents.lengths) + 1)
-    assert searcher.bytes == structure + tokens
+    assert searcher.info.bytes == structure + tokens
 
 
 def test_what_is_not_rescored_is_ranked_by_the_products_of_encodings(monkeypatch):
     monkeypatch.setattr(muvera, "QUERIES", 4)
     documents, queries = made(30, 6, 8, 2), made(9, 4, 8, 3)
     run = (
-        INDEXES.create("muvera,repetitions=3,bits=2,projection=0,rescore=0,seed=5")
-        .build(documents)
+        INDEXES.create("muvera,repetitions=3,bits=2,projection_dim=0,rerank_depth=0,seed=5")
+        .open(documents)
         .search(queries, 30, silent)
+        .run
     )
     plan = Plan(3, 2, 0, seed=5)
     kept, asked = np.flatnonzero(documents.lengths), np.flatnonzero(queries.lengths)
-    inner = Exact().build(Dense(document_encodings(documents, plan)[kept]))
-    expected = inner.search(Dense(query_encodings(queries, plan)[asked]), len(kept), silent)
+    inner = Exact().open(Dense(document_encodings(documents, plan)[kept]))
+    expected = inner.search(Dense(query_encodings(queries, plan)[asked]), len(kept), silent).run
     np.testing.assert_array_equal(run.docs[asked][:, : len(kept)], kept[expected.docs])
     np.testing.assert_array_equal(run.scores[asked][:, : len(kept)], expected.scores)
     assert (run.docs[asked][:, len(kept) :] == -1).all()
@@ -229,11 +233,14 @@ def test_what_is_not_rescored_is_ranked_by_the_products_of_encodings(monkeypatch
 
 def test_candidates_are_rescored_and_no_others():
     documents, queries = unit_sets(300, 5, 16, 7), unit_sets(10, 4, 16, 8)
-    spec = "muvera,repetitions=2,bits=3,projection=8"
-    estimated = INDEXES.create(f"{spec},rescore=0").build(documents).search(queries, 20, silent)
-    exact = Exact().build(documents).search(queries, 300, silent)
-    found = INDEXES.create(f"{spec},rescore=20").build(documents).search(queries, 5, silent)
-    more = INDEXES.create(f"{spec},rescore=3").build(documents).search(queries, 20, silent)
+    spec = "muvera,repetitions=2,bits=3,projection_dim=8"
+    exact = Exact().open(documents).search(queries, 300, silent).run
+
+    def reranked(depth: int, k: int) -> Run:
+        index = INDEXES.create(f"{spec},rerank_depth={depth}")
+        return index.open(documents).search(queries, k, silent).run
+
+    estimated, found, more = reranked(0, 20), reranked(20, 5), reranked(3, 20)
     for row in range(10):
         among = np.isin(exact.docs[row], estimated.docs[row])
         assert found.docs[row].tolist() == exact.docs[row][among][:5].tolist()
@@ -247,33 +254,33 @@ def test_candidates_are_rescored_and_no_others():
 
 def test_any_dense_index_serves_the_encodings():
     documents, queries = unit_sets(200, 5, 16, 7), unit_sets(5, 4, 16, 8)
-    index = INDEXES.create("muvera:hnsw,repetitions=2,bits=3,projection=8,rescore=50")
+    index = INDEXES.create("muvera:hnsw,repetitions=2,bits=3,projection_dim=8,rerank_depth=50")
     index.require("multi-vector")
-    assert index.takes == ("multi-vector",)
+    assert index.accepts == ("multi-vector",)
     assert index.describe()["exact"] is False
     assert index.describe()["kind"] == "faiss HNSW"
-    searcher = index.build(documents)
+    searcher = index.open(documents)
     found = searcher.search(queries, 3, silent)
-    exact = Exact().build(documents).search(queries, 3, silent)
-    assert (found.scores <= exact.scores).all()
-    assert searcher.distances > 0
-    assert searcher.bytes > documents.bytes
-    assert INDEXES.create("muvera:[hnsw,M=4],rescore=0").inner.parameters.M == 4
-    narrow = INDEXES.create("muvera:[hnsw,ef_search=16],bits=1").build(documents)
-    assert narrow.warnings == INDEXES.create("hnsw,ef_search=16").warnings(100) != ()
+    exact = Exact().open(documents).search(queries, 3, silent).run
+    assert (found.run.scores <= exact.scores).all()
+    assert found.distances > 0
+    assert searcher.info.bytes > documents.bytes
+    assert INDEXES.create("muvera:[hnsw,M=4],rerank_depth=0").inner.parameters.M == 4
+    narrow = INDEXES.create("muvera:[hnsw,ef_search=16],bits=1").open(documents)
+    assert narrow.info.notes == INDEXES.create("hnsw,ef_search=16").notes(100) != ()
 
 
 def test_nothing_to_find_and_nothing_to_ask():
     none, some = multi([], []), multi([[1, 0]], [])
     for documents, queries in ((none, some), (some, none)):
-        run = INDEXES.create("muvera").build(documents).search(queries, 2, silent)
+        run = INDEXES.create("muvera").open(documents).search(queries, 2, silent).run
         assert run.docs.tolist() == [[-1, -1]] * 2
         assert run.scores.tolist() == [[0, 0]] * 2
 
 
 def test_progress_counts_queries():
     told: list[tuple[str, int, int, str]] = []
-    searcher = INDEXES.create("muvera,repetitions=1,bits=1").build(multi([[1, 0]]))
+    searcher = INDEXES.create("muvera,repetitions=1,bits=1").open(multi([[1, 0]]))
     searcher.search(multi([[1, 0]], [[0, 1]]), 1, lambda *step: told.append(step))
     assert told == [("search", 2, 2, "queries")]
 
@@ -284,10 +291,10 @@ def test_progress_counts_queries():
         ("muvera,repetitions=0", "muvera: repetitions=0: expected at least 1"),
         ("muvera,bits=0", "muvera: bits=0: expected at least 1"),
         ("muvera,bits=17", "muvera: bits=17: expected at most 16"),
-        ("muvera,projection=-1", "muvera: projection=-1: expected at least 0"),
-        ("muvera,final=-1", "muvera: final=-1: expected at least 0"),
+        ("muvera,projection_dim=-1", "muvera: projection_dim=-1: expected at least 0"),
+        ("muvera,final_dim=-1", "muvera: final_dim=-1: expected at least 0"),
         ("muvera,seed=-1", "muvera: seed=-1: expected at least 0"),
-        ("muvera,rescore=-1", "muvera: rescore=-1: expected at least 0"),
+        ("muvera,rerank_depth=-1", "muvera: rerank_depth=-1: expected at least 0"),
         ("muvera:muvera", "muvera:muvera: muvera takes multi-vector vectors: expected dense"),
         ("muvera:nothing", "unknown index 'nothing'"),
     ],
@@ -301,10 +308,10 @@ def test_vectors_that_cannot_be_encoded(monkeypatch):
     index = INDEXES.create("muvera")
     assert isinstance(index, Muvera)
     with pytest.raises(InputError, match="document row 1 holds NaN, infinity or a number too"):
-        index.build(multi([[1, 0]], [[np.nan, 0]]))
-    searcher = index.build(multi([[1, 0]]))
+        index.open(multi([[1, 0]], [[np.nan, 0]]))
+    searcher = index.open(multi([[1, 0]]))
     with pytest.raises(InputError, match="queries are 3-d and documents 2-d: expected one width"):
         searcher.search(multi([[1, 0, 0]], width=3), 1, silent)
     monkeypatch.setattr("harness.disk.available_memory", lambda: 10_000)
     with pytest.raises(InputError, match=r"^muvera: 1 encodings of 10,240 dimensions needs about"):
-        index.build(multi([[1, 0]]))
+        index.open(multi([[1, 0]]))

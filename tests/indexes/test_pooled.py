@@ -71,20 +71,24 @@ def test_a_pooled_text_depends_on_nothing_else():
 def test_the_index_searches_what_is_left():
     documents, queries = made(40, 12, 8, 2), made(5, 4, 8, 3)
     few = pooled(documents, 3)
-    searcher = INDEXES.create("pooled,factor=3").build(documents)
-    expected = Exact().build(few).search(queries, 6, silent)
-    assert_same(searcher.search(queries, 6, silent), expected)
+    searcher = INDEXES.create("pooled,factor=3").open(documents)
+    expected = Exact().open(few).search(queries, 6, silent).run
+    assert_same(searcher.search(queries, 6, silent).run, expected)
     texts_left = np.count_nonzero(documents.lengths) + 1
-    assert searcher.bytes == few.values.nbytes + 8 * texts_left < documents.bytes
-    one = INDEXES.create("pooled,factor=1").build(documents).search(queries, 6, silent)
-    assert_same(one, Exact().build(documents).search(queries, 6, silent))
+    assert searcher.info.bytes == few.values.nbytes + 8 * texts_left < documents.bytes
+    one = INDEXES.create("pooled,factor=1").open(documents).search(queries, 6, silent).run
+    assert_same(one, Exact().open(documents).search(queries, 6, silent).run)
     index = INDEXES.create("pooled")
     index.require("multi-vector")
-    assert (index.factor, index.takes, index.describe()) == (2, ("multi-vector",), {"exact": False})
+    assert (index.factor, index.accepts, index.describe()) == (
+        2,
+        ("multi-vector",),
+        {"exact": False},
+    )
 
 
 def test_bad_input():
     with pytest.raises(InputError, match=r"^pooled: factor=0: expected at least 1"):
         INDEXES.create("pooled,factor=0")
     with pytest.raises(InputError, match="document row 0 holds NaN, infinity"):
-        INDEXES.create("pooled").build(multi([[1, 0], [np.inf, 0], [0, 1]]))
+        INDEXES.create("pooled").open(multi([[1, 0], [np.inf, 0], [0, 1]]))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.sparse import csr_matrix
 from harness import disk
 from harness.errors import InputError, StoreError
 from harness.indexes import INDEXES, saved
+from harness.indexes.saved import FileIndex
 from harness.progress import silent
 from harness.store import Store
 from harness.vectors import Dense, MultiVector, Run, Sparse
@@ -23,7 +23,7 @@ pytest.importorskip("usearch")
 
 SPECS = [
     "hnsw", "hnswlib", "hnswlib,metric=l2", "usearch", "usearch,dtype=bf16", "faiss:IVF4_Flat",
-    "faiss:PQ4x4", "faiss:BIVF4", "faiss:PCA8_SQ8", "faiss:BFlat,refine=3",
+    "faiss:PQ4x4", "faiss:BIVF4", "faiss:PCA8_SQ8", "faiss:BFlat,oversample=3",
 ]  # fmt: skip
 
 
@@ -37,19 +37,22 @@ def same(one: Run, other: Run) -> None:
     np.testing.assert_array_equal(one.scores, other.scores)
 
 
-@dataclass
-class Counted:
-    """An index that tells how often it was built."""
+@pytest.fixture
+def counted(monkeypatch):
+    """Makes an index and a list that grows by the number of documents with each build."""
 
-    spec: str
-    grown: list[int] = field(default_factory=list)
+    def create(spec: str) -> tuple[FileIndex, list[int]]:
+        index, builds = INDEXES.create(spec), list[int]()
+        make = type(index).make
 
-    def __getattr__(self, name):
-        return getattr(INDEXES.create(self.spec), name)
+        def counting(self, documents, progress):
+            builds.append(len(documents))
+            return make(self, documents, progress)
 
-    def grow(self, documents, progress):
-        self.grown.append(len(documents))
-        return INDEXES.create(self.spec).grow(documents, progress)
+        monkeypatch.setattr(type(index), "make", counting)
+        return index, builds
+
+    return create
 
 
 def only(folder: Path, pattern: str = "*") -> Path:
@@ -58,44 +61,44 @@ def only(folder: Path, pattern: str = "*") -> Path:
 
 
 @pytest.mark.parametrize("spec", SPECS)
-def test_a_structure_is_built_once_and_read_as_it_was(spec, tmp_path):
-    documents, queries, index = made(), made(5, seed=1), Counted(spec)
-    first, reused = saved.searcher(index, documents, tmp_path, silent)
-    assert not reused
-    again, reused_again = saved.searcher(index, made(), tmp_path, silent)
-    assert reused_again
-    assert index.grown == [200]
-    assert again.warnings == first.warnings
-    assert again.bytes == first.bytes
-    same(first.search(queries, 10, silent), again.search(queries, 10, silent))
+def test_a_structure_is_built_once_and_read_as_it_was(spec, counted, tmp_path):
+    documents, queries, (index, builds) = made(), made(5, seed=1), counted(spec)
+    first = index.open(documents, tmp_path)
+    assert first.info.reused is False
+    again = index.open(made(), tmp_path)
+    assert again.info.reused is True
+    assert builds == [200]
+    assert again.info.notes == first.info.notes
+    assert again.info.bytes == first.info.bytes
+    same(first.search(queries, 10, silent).run, again.search(queries, 10, silent).run)
     kept = {path.name for path in only(tmp_path).iterdir()}
     assert kept == {"structure", "structure.json"}
 
 
 def test_search_parameters_are_no_part_of_it(tmp_path):
-    saved.searcher(INDEXES.create("hnsw"), made(), tmp_path, silent)
+    INDEXES.create("hnsw").open(made(), tmp_path)
     wide = INDEXES.create("hnsw,ef_search=200")
-    searcher, reused = saved.searcher(wide, made(), tmp_path, silent)
-    assert reused
-    exact = INDEXES.create("exact").build(made()).search(made(5, seed=1), 10, silent)
-    same(searcher.search(made(5, seed=1), 10, silent), exact)
+    searcher = wide.open(made(), tmp_path)
+    assert searcher.info.reused
+    exact = INDEXES.create("exact").open(made()).search(made(5, seed=1), 10, silent).run
+    same(searcher.search(made(5, seed=1), 10, silent).run, exact)
 
 
 def test_other_vectors_parameters_or_versions_are_never_read(tmp_path, monkeypatch):
     index = INDEXES.create("hnsw")
-    saved.searcher(index, made(), tmp_path, silent)
+    index.open(made(), tmp_path)
     for spec in ("hnsw,M=8", "hnsw,ef_construction=9", "hnsw,metric=l2", "faiss:HNSW16"):
-        assert not saved.searcher(INDEXES.create(spec), made(), tmp_path, silent)[1]
+        assert not INDEXES.create(spec).open(made(), tmp_path).info.reused
     changed = made()
     changed.values[150, 3] += 1e-6
     shorter = Dense(made().values[:199])
     reshaped = Dense(made().values.reshape(400, 8))
     for documents in (changed, shorter, reshaped):
-        assert not saved.searcher(index, documents, tmp_path, silent)[1]
-    from harness.indexes.exact import load_faiss
+        assert not index.open(documents, tmp_path).info.reused
+    from harness.indexes.faiss_library import load_faiss
 
     monkeypatch.setattr(load_faiss(), "__version__", "0.0")
-    assert not saved.searcher(index, made(), tmp_path, silent)[1]
+    assert not index.open(made(), tmp_path).info.reused
     assert len(list(tmp_path.iterdir())) == 9
 
 
@@ -134,9 +137,9 @@ def test_digests_of_sparse_vectors_and_of_several_a_text(monkeypatch):
 
 
 @pytest.mark.parametrize("what", ["cut", "flipped", "not JSON", "no checksum"])
-def test_a_damaged_file_is_set_aside_and_built_anew(what, tmp_path):
-    index, queries = Counted("hnsw"), made(5, seed=1)
-    first, _ = saved.searcher(index, made(), tmp_path, silent)
+def test_a_damaged_file_is_set_aside_and_built_anew(what, counted, tmp_path):
+    (index, builds), queries = counted("hnsw"), made(5, seed=1)
+    first = index.open(made(), tmp_path)
     place = only(tmp_path)
     data, about = place / "structure", place / "structure.json"
     if what == "cut":
@@ -149,37 +152,37 @@ def test_a_damaged_file_is_set_aside_and_built_anew(what, tmp_path):
         about.write_text("{")
     else:
         about.write_text("[]")
-    again, reused = saved.searcher(index, made(), tmp_path, silent)
-    assert not reused
-    assert again.warnings == (saved.DAMAGED,)
-    assert index.grown == [200, 200]
-    same(first.search(queries, 10, silent), again.search(queries, 10, silent))
-    assert saved.searcher(index, made(), tmp_path, silent)[1]
+    again = index.open(made(), tmp_path)
+    assert not again.info.reused
+    assert again.info.notes == (saved.DAMAGED,)
+    assert builds == [200, 200]
+    same(first.search(queries, 10, silent).run, again.search(queries, 10, silent).run)
+    assert index.open(made(), tmp_path).info.reused
     assert (tmp_path / f"{place.name}.damaged").is_dir()
 
 
 def test_a_whole_file_that_the_library_cannot_read_is_set_aside(tmp_path):
     index = INDEXES.create("hnsw")
-    saved.searcher(index, made(), tmp_path, silent)
+    index.open(made(), tmp_path)
     place = only(tmp_path)
     (place / "structure").write_bytes(b"nothing of faiss")
     checksum = disk.file_sha256(place / "structure")
     (place / "structure.json").write_text(json.dumps({"sha256": checksum}))
-    searcher, reused = saved.searcher(index, made(), tmp_path, silent)
-    assert (reused, searcher.warnings) == (False, (saved.DAMAGED,))
+    info = index.open(made(), tmp_path).info
+    assert (info.reused, info.notes) == (False, (saved.DAMAGED,))
 
 
 def test_a_build_that_was_killed_is_done_again_in_silence(tmp_path):
     index = INDEXES.create("hnsw")
-    saved.searcher(index, made(), tmp_path, silent)
+    index.open(made(), tmp_path)
     (only(tmp_path) / "structure.json").unlink()
-    searcher, reused = saved.searcher(index, made(), tmp_path, silent)
-    assert (reused, searcher.warnings) == (False, ())
-    assert saved.searcher(index, made(), tmp_path, silent)[1]
+    info = index.open(made(), tmp_path).info
+    assert (info.reused, info.notes) == (False, ())
+    assert index.open(made(), tmp_path).info.reused
 
 
 def test_what_decides_it_is_written_beside_it(tmp_path):
-    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path, silent)
+    INDEXES.create("hnsw,M=8").open(made(), tmp_path)
     place = only(tmp_path)
     about = json.loads((place / "structure.json").read_text())
     assert about["structure"]["M"] == 8
@@ -188,7 +191,7 @@ def test_what_decides_it_is_written_beside_it(tmp_path):
 
 
 def test_the_store_lists_and_prunes_it(tmp_path):
-    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path / "indexes", silent)
+    INDEXES.create("hnsw,M=8").open(made(), tmp_path / "indexes")
     store = Store(tmp_path)
     (space,) = store.spaces()
     about = space.description
@@ -196,7 +199,7 @@ def test_the_store_lists_and_prunes_it(tmp_path):
     assert space.bytes == sum(file.stat().st_size for file in space.path.iterdir())
     assert [removed.path for removed in store.prune(0)] == [space.path]
     assert store.spaces() == []
-    saved.searcher(INDEXES.create("hnsw,M=8"), made(), tmp_path / "indexes", silent)
+    INDEXES.create("hnsw,M=8").open(made(), tmp_path / "indexes")
     (tmp_path / "indexes" / space.path.name / "structure.json").write_text("{}")
     (broken,) = store.spaces()
     assert (broken.description["label"], broken.texts) == ("unreadable", 0)
@@ -208,19 +211,19 @@ def test_a_file_that_is_no_index(spec, tmp_path):
     path = tmp_path / "structure"
     path.write_bytes(b"no index at all")
     with pytest.raises(InputError, match="structure: not an index of this"):
-        INDEXES.create(spec).read(path)
+        INDEXES.create(spec).load(path)
 
 
 @pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch"])
 def test_a_file_that_cannot_be_written(spec, tmp_path):
     index = INDEXES.create(spec)
     with pytest.raises(OSError, match=r"."):
-        index.write(index.grow(made(50), silent), tmp_path / "nowhere" / "structure")
+        index.save(index.make(made(50), silent), tmp_path / "nowhere" / "structure")
 
 
 def test_hnswlib_does_not_keep_part_of_a_file(tmp_path):
     index = INDEXES.create("hnswlib")
-    built = index.grow(made(50), silent)
+    built = index.make(made(50), silent)
 
     class Full:
         """A graph whose disk is full."""
@@ -231,18 +234,18 @@ def test_hnswlib_does_not_keep_part_of_a_file(tmp_path):
             Path(path).write_bytes(b"part")
 
     with pytest.raises(OSError, match="hnswlib could not write the whole file"):
-        index.write(Full(), tmp_path / "structure")
+        index.save(Full(), tmp_path / "structure")
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="the index store cannot be used"):
-        saved.searcher(INDEXES.create("hnsw"), made(50), tmp_path / "file", silent)
+        INDEXES.create("hnsw").open(made(50), tmp_path / "file")
 
 
 def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypatch):
-    index = Counted("hnsw")
+    index = INDEXES.create("hnsw")
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
     with pytest.raises(StoreError, match="No space"):
-        saved.searcher(index, made(50), tmp_path, silent)
+        index.open(made(50), tmp_path)
     assert list(tmp_path.iterdir()) == []

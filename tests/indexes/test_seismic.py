@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness.errors import InputError
-from harness.indexes import INDEXES, Structured, saved
-from harness.indexes.exact import load_faiss
+from harness.indexes import INDEXES
+from harness.indexes.faiss_library import load_faiss
 from harness.measures.neighbours import neighbour_overlap
 from harness.progress import silent
 from harness.vectors import Run, Sparse
@@ -34,7 +34,7 @@ def made(n: int, v: int, density: float, seed: int) -> Sparse:
 
 
 def search(spec: str, documents: Sparse, queries: Sparse, k: int) -> Run:
-    return INDEXES.create(spec).build(documents).search(queries, k, silent)
+    return INDEXES.create(spec).open(documents).search(queries, k, silent).run
 
 
 def same(one: Run, other: Run) -> None:
@@ -63,7 +63,7 @@ def test_it_finds_what_exact_search_finds_where_nothing_is_left_out(n, v, densit
     documents, queries = made(n, v, density, seed), made(6, v, density, seed + 1)
     whole = search("exact", documents, queries, n)
     same(search(WHOLE, documents, queries, n), whole)
-    same(search(f"{WHOLE},rescore=false", documents, queries, n), whole)
+    same(search(f"{WHOLE},exact_scores=false", documents, queries, n), whole)
 
 
 def test_what_is_found_is_scored_by_full_vectors_or_by_rounded_ones():
@@ -71,7 +71,7 @@ def test_what_is_found_is_scored_by_full_vectors_or_by_rounded_ones():
     assert search(WHOLE, documents, query, 2).scores[0].tolist() == [
         np.float32(x) for x in (0.3, 0.1)
     ]
-    rounded = search(f"{WHOLE},rescore=false", documents, query, 2).scores[0]
+    rounded = search(f"{WHOLE},exact_scores=false", documents, query, 2).scores[0]
     assert rounded.tolist() == [float(np.float16(x)) for x in (0.3, 0.1)]
 
 
@@ -98,10 +98,10 @@ def test_terms_in_any_order_and_zeros_that_are_written_down():
 def test_builds_threads_and_batches_give_the_same():
     documents, queries = made(300, 50, 0.2, seed=0), made(40, 50, 0.2, seed=1)
     first = search("seismic", documents, queries, 10)
-    searcher = INDEXES.create("seismic").build(documents)
-    same(searcher.search(queries, 10, silent), first)
+    searcher = INDEXES.create("seismic").open(documents)
+    same(searcher.search(queries, 10, silent).run, first)
     for row in (0, 17, 39):
-        one = searcher.search(Sparse(queries.matrix[row]), 10, silent)
+        one = searcher.search(Sparse(queries.matrix[row]), 10, silent).run
         same(one, Run(first.docs[row : row + 1], first.scores[row : row + 1]))
     faiss = load_faiss()
     threads = faiss.omp_get_max_threads()
@@ -116,8 +116,9 @@ def test_more_queries_than_are_searched_at_a_time(monkeypatch):
     documents, queries = made(60, 20, 0.3, seed=0), made(11, 20, 0.3, seed=1)
     whole, told = search("seismic", documents, queries, 5), list[int]()
     monkeypatch.setattr("harness.indexes.seismic.QUERIES", 4)
-    searcher = INDEXES.create("seismic").build(documents)
-    same(searcher.search(queries, 5, lambda stage, done, total, unit: told.append(done)), whole)
+    searcher = INDEXES.create("seismic").open(documents)
+    found = searcher.search(queries, 5, lambda stage, done, total, unit: told.append(done))
+    same(found.run, whole)
     assert told == [4, 8, 11]
 
 
@@ -133,39 +134,39 @@ def test_more_terms_than_a_short_index_numbers(tmp_path):
 
 def test_a_structure_is_kept_and_searched_with_other_parameters(tmp_path):
     documents, queries = made(200, 40, 0.3, seed=0), made(9, 40, 0.3, seed=1)
-    with_others = f"{WHOLE},rescore=false"
+    with_others = f"{WHOLE},exact_scores=false"
     index = INDEXES.create("seismic")
-    assert isinstance(index, Structured)
-    first, reused = saved.searcher(index, documents, tmp_path, silent)
-    assert not reused
-    again, reused = saved.searcher(index, documents, tmp_path, silent)
-    assert reused
-    same(first.search(queries, 10, silent), again.search(queries, 10, silent))
-    whole, reused = saved.searcher(INDEXES.create(with_others), documents, tmp_path, silent)
-    assert reused
-    same(whole.search(queries, 200, silent), search("exact", documents, queries, 200))
+    first = index.open(documents, tmp_path)
+    assert first.info.reused is False
+    again = index.open(documents, tmp_path)
+    assert again.info.reused is True
+    same(first.search(queries, 10, silent).run, again.search(queries, 10, silent).run)
+    whole = INDEXES.create(with_others).open(documents, tmp_path)
+    assert whole.info.reused is True
+    same(whole.search(queries, 200, silent).run, search("exact", documents, queries, 200))
     for spec in ("seismic,n_postings=9", "seismic,summary_energy=0.5", "seismic,max_fraction=2",
                  "seismic,centroid_fraction=0.2", "seismic,min_cluster_size=3",
                  "seismic,large_vocabulary=true"):  # fmt: skip
-        assert not saved.searcher(INDEXES.create(spec), documents, tmp_path, silent)[1]
-        assert saved.searcher(INDEXES.create(spec), documents, tmp_path, silent)[1]
+        assert not INDEXES.create(spec).open(documents, tmp_path).info.reused
+        assert INDEXES.create(spec).open(documents, tmp_path).info.reused
     assert {path.name for path in tmp_path.rglob("*.*")} == {"structure.json"}
 
 
 def test_memory_is_of_the_lists_and_of_the_vectors_that_score():
     documents = made(200, 40, 0.3, seed=0)
     index = INDEXES.create("seismic")
-    built = index.grow(documents, silent)
-    lists = index.bytes(built)
+    built = index.make(documents, silent)
+    lists = index.size(built)
     assert lists > 4 * documents.matrix.nnz  # a term and a weight in two bytes each
-    assert index.searcher(built, documents).bytes == lists + documents.bytes
-    assert INDEXES.create("seismic,rescore=false").searcher(built, documents).bytes == lists
+    assert index.searcher(built, documents).info.bytes == lists + documents.bytes
+    rounded = INDEXES.create("seismic,exact_scores=false")
+    assert rounded.searcher(built, documents).info.bytes == lists
 
 
 def test_the_library_writes_nothing_where_results_go(capfd, tmp_path):
     index = INDEXES.create("seismic")
     for _ in range(2):
-        saved.searcher(index, DOCUMENTS, tmp_path, silent)[0].search(DOCUMENTS, 2, silent)
+        index.open(DOCUMENTS, tmp_path).search(DOCUMENTS, 2, silent)
     assert capfd.readouterr() == ("", "")
     os.write(1, b"after")
     assert capfd.readouterr().out == "after"
@@ -175,13 +176,13 @@ def test_a_file_that_is_no_index(tmp_path):
     path = tmp_path / "structure"
     path.write_bytes(b"no index at all")
     with pytest.raises(InputError, match="structure: not an index of this seismic"):
-        INDEXES.create("seismic").read(path)
+        INDEXES.create("seismic").load(path)
 
 
 def test_a_file_that_cannot_be_written(tmp_path):
     index = INDEXES.create("seismic")
     with pytest.raises(OSError, match=r"."):
-        index.write(index.grow(DOCUMENTS, silent), tmp_path / "nowhere" / "structure")
+        index.save(index.make(DOCUMENTS, silent), tmp_path / "nowhere" / "structure")
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from harness.vectors import Run, Sparse
 
 
 def search(queries: np.ndarray, documents: np.ndarray, k: int) -> Run:
-    searcher = Exact().build(Sparse(csr_matrix(documents)))
-    return searcher.search(Sparse(csr_matrix(queries)), k, silent)
+    searcher = Exact().open(Sparse(csr_matrix(documents)))
+    return searcher.search(Sparse(csr_matrix(queries)), k, silent).run
 
 
 def reference(queries: np.ndarray, documents: np.ndarray, k: int) -> Run:
@@ -80,10 +80,10 @@ def test_queries_in_batches_give_the_same(monkeypatch):
     whole = search(queries, documents, 7)
     told: list[int] = []
     monkeypatch.setattr(sparse, "CELLS", 160)  # four queries at a time
-    searcher = Exact().build(Sparse(csr_matrix(documents)))
+    searcher = Exact().open(Sparse(csr_matrix(documents)))
     found = searcher.search(
         Sparse(csr_matrix(queries)), 7, lambda stage, done, total, unit: told.append(done)
-    )
+    ).run
     np.testing.assert_array_equal(found.docs, whole.docs)
     np.testing.assert_array_equal(found.scores, whole.scores)
     assert told == [4, 8, 12, 16, 20, 23]

@@ -255,7 +255,7 @@ def test_details_of_a_system_tell_of_each_part_alone():
         ["rrf:bm25+hashing", ""],
         ["rrf:bm25+hashing: bm25", "exact,block=262144"],
         ["rrf:bm25+hashing: hashing", "exact,block=262144"],
-        ["hashing@int8", "int8,rescore=0"],
+        ["hashing@int8", "int8,oversample=0"],
     ]
     assert [row[2] for row in rows[2:]] == ["40,960", "10,240"]  # 40 documents, 256 dimensions
     assert "documents 40" in rows[1][3]

@@ -125,12 +125,12 @@ def test_over_bm25_it_finds_what_shares_terms_with_the_first_results(weight):
     """Weight 1 ranks as the query alone; else apples lead to the pie, harvest to the moon."""
     made = BM25().encode_collection(TEXTS, ["orchards", "trains"], counts=True)
     assert made.counts is not None
-    searcher = Exact().build(made.documents)
-    first = searcher.search(made.queries, 4, silent)
+    searcher = Exact().open(made.documents)
+    first = searcher.search(made.queries, 4, silent).run
     assert first.docs.tolist() == [[1, -1, -1, -1], [3, -1, -1, -1]]
     again = searcher.search(
         RM3(weight=weight).expand(made.queries, made.counts, first, silent), 4, silent
-    )
+    ).run
     if weight == 1:
         np.testing.assert_array_equal(again.docs, first.docs)
         np.testing.assert_array_equal(again.scores, first.scores)
@@ -154,7 +154,7 @@ def test_a_corpus_without_words():
     made = BM25().encode_collection(["", "the"], ["apple"], counts=True)
     assert made.counts is not None
     assert made.counts.matrix.shape == made.documents.matrix.shape
-    run = Exact().build(made.documents).search(made.queries, 2, silent)
+    run = Exact().open(made.documents).search(made.queries, 2, silent).run
     assert RM3().expand(made.queries, made.counts, run, silent).matrix.nnz == 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from harness import catalog
 from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Found, Index, IndexInfo
+from harness.progress import silent
 from harness.spec import Entry
 from harness.store import Store
 from harness.studies.comparison import Comparison, study, sweep
@@ -31,51 +33,42 @@ DIAGONAL = [("q0", "a", 1), ("q1", "b", 1), ("q2", "c", 1), ("q3", "d", 1)]
 
 
 @dataclass(frozen=True)
-class Dropping:
+class Dropping(Index):
     """Exact search that never finds some documents (rows, as 1+3), at a cost that is given."""
 
     drop: str = ""
     cost: int = 0
     size: int = 0
-    takes = ("dense",)
+    accepts: ClassVar = ("dense",)
 
-    def require(self, makes):
-        pass
-
-    def describe(self):
-        return {"library": "none"}
-
-    def build(self, documents):
+    def open(self, documents, place=None, progress=silent):
         rows = [int(row) for row in self.drop.split("+") if row]
-        return DroppingSearcher(documents, np.array(rows), self.cost or None, self.size or None)
+        notes = (f"{len(rows)} documents are dropped",) if rows else ()
+        info = IndexInfo(self.size or None, notes=notes)
+        return DroppingSearcher(documents, np.array(rows), self.cost, info)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DroppingSearcher:
     documents: Embeddings
     dropped: np.ndarray
-    cost: int | None
-    bytes: int | None
-    distances: int | None = field(init=False, default=None)
-
-    @property
-    def warnings(self):
-        return (f"{len(self.dropped)} documents are dropped",) if len(self.dropped) else ()
+    cost: int
+    info: IndexInfo
 
     def search(self, queries, k, progress):
-        whole = INDEXES.create("exact").build(self.documents)
-        run = whole.search(queries, len(self.documents), progress)
+        whole = INDEXES.create("exact").open(self.documents)
+        run = whole.search(queries, len(self.documents), progress).run
         docs = np.where(np.isin(run.docs, self.dropped), np.int32(-1), run.docs)
-        self.distances = self.cost and self.cost * len(queries)
-        return ranking.unpack(ranking.best(ranking.pack(run.scores, docs), k))
+        kept = ranking.unpack(ranking.best(ranking.pack(run.scores, docs), k))
+        return Found(kept, self.cost * len(queries) or None)
 
 
 class Anything(Dropping):
-    takes = ("dense", "sparse", "multi-vector")
+    accepts = ("dense", "sparse", "multi-vector")
 
 
 class Weighing(Dropping):
-    takes = ("sparse",)
+    accepts = ("sparse",)
 
 
 @pytest.fixture(autouse=True)
@@ -408,10 +401,10 @@ def test_a_sweep_is_settings_that_differ_in_one_parameter():
 
 def test_what_is_refused(tmp_path, monkeypatch):
     class Other(Dropping):
-        takes = ("sparse", "multi-vector")
+        accepts = ("sparse", "multi-vector")
 
     class Late(Dropping):
-        takes = ("multi-vector",)
+        accepts = ("multi-vector",)
 
     monkeypatch.setitem(INDEXES._entries, "late", Entry("late", Late))
     monkeypatch.setitem(INDEXES._entries, "other", Entry("other", Other))

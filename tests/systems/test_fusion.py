@@ -168,7 +168,7 @@ def test_parts_with_an_index_or_parameters_stand_in_brackets(small, tmp_path):
     record = evaluate("rrf:[hashing@int8]+[bm25,k1=0.9]+hashing", small, store=store).record
     parts = [(part.system, part.index.full) for part in record.parts]
     exact = "exact,block=262144"
-    expected = [("hashing@int8", "int8,rescore=0"), ("bm25,k1=0.9", exact), ("hashing", exact)]
+    expected = [("hashing@int8", "int8,oversample=0"), ("bm25,k1=0.9", exact), ("hashing", exact)]
     assert parts == expected
     assert "bm25,k1=0.9: search" in [phase.label for phase in record.phases]
 
@@ -295,7 +295,10 @@ def test_each_part_may_be_served_by_its_own_index(small, tmp_path):
     ("text", "expected"),
     [
         ("minilm@int8", ("minilm", "int8")),
-        ("[st:a,dtype=float16]@[binary,rescore=4]", ("st:a,dtype=float16", "[binary,rescore=4]")),
+        (
+            "[st:a,dtype=float16]@[binary,rescore=4]",
+            ("st:a,dtype=float16", "[binary,rescore=4]"),
+        ),
         ("[minilm@int8]", ("minilm", "int8")),
         ("st:me@home/model", ("st:me@home/model", None)),
         ("st:me@home/model@exact", ("st:me@home/model", "exact")),

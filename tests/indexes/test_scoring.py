@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from harness.data import Candidates
-from harness.indexes import pairwise
+from harness.indexes import scoring
 from harness.indexes.exact import Exact
 from harness.progress import silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse
@@ -67,10 +67,10 @@ def test_candidates_rank_as_in_exact_search(kind, n, width, k, seed, ties):
     random = np.random.default_rng(seed)
     documents = made(kind, n, width, random, ties=ties)
     queries, named = made(kind, QUERIES, width, random, ties=ties), candidates(random, n)
-    whole = Exact().build(documents).search(queries, n, silent)
+    whole = Exact().open(documents).search(queries, n, silent).run
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pairwise, "CELLS", int(random.integers(1, 40)))
-        run = pairwise.rank(queries, documents, named, k=k, progress=silent)
+        patch.setattr(scoring, "CELLS", int(random.integers(1, 40)))
+        run = scoring.rank(queries, documents, named, k=k, progress=silent)
     found = [
         [(doc, score) for doc, score in zip(docs, scores, strict=True) if doc >= 0]
         for docs, scores in zip(run.docs.tolist(), run.scores.tolist(), strict=True)
@@ -86,7 +86,7 @@ def test_by_hand():
     documents = Dense(np.float32([[1, 0], [9, 9], [0, 1], [2, 0]]))
     named = Candidates(np.int64([0, 3, 3]), np.int32([0, 2, 3]))
     queries = Dense(np.float32([[1, 0], [1, 1]]))
-    run = pairwise.rank(queries, documents, named, k=5, progress=silent)
+    run = scoring.rank(queries, documents, named, k=5, progress=silent)
     assert run.docs.tolist() == [[3, 0, 2], [-1, -1, -1]]
     assert run.scores.tolist() == [[2, 1, 0], [0, 0, 0]]
 
@@ -94,14 +94,14 @@ def test_by_hand():
 def test_queries_without_any_candidate():
     vectors = Dense(np.ones((2, 1), np.float32))
     nothing = Candidates(np.zeros(3, np.int64), np.empty(0, np.int32))
-    run = pairwise.rank(vectors, vectors, nothing, k=5, progress=silent)
+    run = scoring.rank(vectors, vectors, nothing, k=5, progress=silent)
     assert run.docs.tolist() == [[-1], [-1]]
 
 
 def test_progress_counts_candidates(monkeypatch):
-    monkeypatch.setattr(pairwise, "CELLS", 2)
+    monkeypatch.setattr(scoring, "CELLS", 2)
     told: list[tuple[str, int, int, str]] = []
     vectors = Dense(np.ones((3, 1), np.float32))
     named = Candidates(np.int64([0, 3, 3, 3]), np.int32([0, 1, 2]))
-    pairwise.rank(vectors, vectors, named, k=1, progress=lambda *step: told.append(step))
+    scoring.rank(vectors, vectors, named, k=1, progress=lambda *step: told.append(step))
     assert told == [("search", 2, 3, "candidates"), ("search", 3, 3, "candidates")]

@@ -4,6 +4,7 @@ finds is scored, so that equal vectors score equal whatever found them.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Literal
 
 import numpy as np
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 from harness.arrays import Float32
 from harness.data import Candidates
 from harness.indexes import maxsim
-from harness.indexes.exact import load_faiss
+from harness.indexes.faiss_library import load_faiss, single_thread
 from harness.progress import Progress, silent
-from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, of_kind, ranking
 
 Metric = Literal["ip", "l2"]
 CELLS = 1 << 16  # pairs scored at a time
@@ -25,9 +26,17 @@ def rank(
     queries: Embeddings, documents: Embeddings, candidates: Candidates, *, k: int,
     progress: Progress,
 ) -> Run:  # fmt: skip
-    """The k best of each query's candidates, by the one ranking rule; exact.
+    """Rank each query's candidates, by the one ranking rule; exact.
 
-    A run [q, k], or as wide as the most candidates of a query where these are fewer.
+    Args:
+        queries: q of them.
+        documents: that candidates are rows of.
+        candidates: of each query.
+        k: results of a query.
+        progress: told of candidates scored.
+
+    Returns:
+        A run [q, k], or as wide as the most candidates of a query where these are fewer.
     """
     q = len(queries)
     k = min(k, int(np.diff(candidates.indptr).max(initial=1)))
@@ -44,7 +53,18 @@ def scores(
     *,
     progress: Progress = silent,
 ) -> Float32:
-    """Inner products, or MaxSim, of pairs of rows [p], as exact search computes them."""
+    """Score pairs by their inner products or MaxSim, as exact search computes them.
+
+    Args:
+        queries: q of them.
+        documents: n of them.
+        rows: row of the query of each pair [p].
+        docs: row of the document of each pair [p].
+        progress: told of pairs scored.
+
+    Returns:
+        Scores [p].
+    """
     found = np.empty(len(rows), np.float32)
     for start in range(0, len(rows), CELLS):
         part = slice(start, start + CELLS)
@@ -65,10 +85,9 @@ def _scores(
         return np.asarray(products @ ones)  # added term by term; sum(axis=1) has another order
     if isinstance(queries, MultiVector) and isinstance(documents, MultiVector):
         return maxsim.scores(queries, documents, rows.astype(np.int64), docs)
-    assert isinstance(queries, Dense)
-    assert isinstance(documents, Dense)
-    chosen = np.ascontiguousarray(documents.values[docs])
-    return dense(np.ascontiguousarray(queries.values), rows, chosen, np.arange(len(docs)))
+    chosen = np.ascontiguousarray(of_kind(documents, Dense).values[docs])
+    asked = np.ascontiguousarray(of_kind(queries, Dense).values)
+    return dense(asked, rows, chosen, np.arange(len(docs)))
 
 
 def dense(
@@ -78,19 +97,22 @@ def dense(
     docs: NDArray[np.integer],
     metric: Metric = "ip",
 ) -> Float32:
-    """Inner products, or Euclidean distances squared and negated, of pairs of rows [p].
+    """Score pairs of dense vectors by a routine that sees nothing but the two vectors.
 
-    queries, documents: C-contiguous float32 [q, d] and [n, d]. A pair is scored by a routine that
-    sees nothing but its two vectors; -infinity where a row is -1.
+    Args:
+        queries: C-contiguous float32 [q, d].
+        rows: row of the query of each pair [p].
+        documents: C-contiguous float32 [n, d].
+        docs: row of the document of each pair [p], or -1.
+        metric: ip for inner products, l2 for Euclidean distances, squared and negated.
+
+    Returns:
+        Scores [p]; -infinity where a row is -1.
     """
     faiss, scores = load_faiss(), np.empty(len(rows), np.float32)
     score = faiss.pairwise_indexed_inner_product if metric == "ip" else faiss.pairwise_indexed_L2sqr
     indices = [np.ascontiguousarray(each, np.int64) for each in (rows, docs)]
     arrays = [faiss.swig_ptr(a) for a in (queries, indices[0], documents, indices[1], scores)]
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1 if len(rows) < FEW else threads)
-    try:
+    with single_thread() if len(rows) < FEW else nullcontext():
         score(queries.shape[1], len(rows), *arrays)
-    finally:
-        faiss.omp_set_num_threads(threads)
     return scores if metric == "ip" else -scores

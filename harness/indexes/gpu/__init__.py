@@ -1,0 +1,119 @@
+"""Search on GPUs: exact, by a flat faiss index or by torch, and faiss's IVF and CAGRA.
+
+Exact search is a scan, in 32 or 16 bits, whose best are scored again as exact search on the CPU
+does it; a query's k best are certified: what the scan left out, plus the rounding error that is
+possible, must be below the k-th. A query that cannot be certified (many equal scores) is scanned
+for more, and then searched on the CPU. Of late interaction torch makes the rough scores, and every
+document that may be among the k best is scored again. So results are those of the index `exact`, to
+the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from harness.errors import InputError
+from harness.indexes import INDEXES, Index, Searcher, maxsim
+from harness.indexes.approximate import at_least
+from harness.indexes.exact import Exact, longest
+from harness.indexes.factory import Factory
+from harness.indexes.faiss_library import load_faiss
+from harness.indexes.gpu import devices as cuda
+from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
+from harness.indexes.gpu.faiss_scan import FaissScan, GpuFactory
+from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan
+from harness.indexes.scoring import Metric
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, of_kind
+
+
+@INDEXES.register("gpu")
+def gpu(
+    target: str | None = None,
+    *,
+    precision: Precision = "float32",
+    devices: str = "all",
+    sharded: bool = False,
+    fallback: Literal["none", "cpu"] = "none",
+    metric: Metric = "ip",
+    nprobe: int | None = None,
+    ef_search: int | None = None,
+) -> Index:
+    """Search on GPUs: exact, or gpu:IVF1024_Flat, gpu:CAGRA through faiss.
+
+    precision: of the first pass; results are exact in any. devices: all, or numbers as in 0+2.
+    sharded: divide the documents among devices, else each holds all of them (torch always divides).
+    fallback: where no GPU answers, cpu searches there and warns. metric, nprobe, ef_search: of what
+    is not exact, as of the index faiss.
+
+    Raises InputError for parameters that do not go together.
+    """
+    if target is None:
+        if metric != "ip" or nprobe is not None or ef_search is not None:
+            raise InputError("gpu: exact search takes no metric, nprobe or ef_search: leave it out")
+        return GpuExact(precision, devices, sharded, fallback)
+    if precision == "bfloat16":
+        raise InputError(f"gpu:{target}: precision=bfloat16: expected float32 or float16")
+    at_least(f"gpu:{target}", 1, nprobe=nprobe, ef_search=ef_search)
+    inner = Factory(target, metric, nprobe=nprobe, ef_search=ef_search)
+    return GpuFactory(inner, precision, devices, sharded, fallback)
+
+
+@dataclass(frozen=True)
+class GpuExact(Index):
+    """Exact search on GPUs by inner product or, over several vectors a text, MaxSim."""
+
+    precision: Precision = "float32"
+    devices: str = "all"
+    sharded: bool = False
+    fallback: Literal["none", "cpu"] = "none"
+
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense", "multi-vector")
+    exact: ClassVar[bool] = True
+    mergeable: ClassVar[bool] = True
+
+    def require(self, representation: Representation) -> None:
+        """Check that a GPU answers, or that the CPU may stand in."""
+        load_faiss()
+        chosen = cuda.chosen(self.devices, self.fallback)
+        if representation == "multi-vector" and not set(chosen) <= {"cpu"}:
+            cuda.require_torch()
+
+    def describe(self) -> Mapping[str, object]:
+        """Tell what searches, and on how many devices; results are exact."""
+        chosen = cuda.chosen(self.devices, self.fallback)
+        return {"exact": True, "devices": len(chosen), "precision": self.precision}
+
+    def notes(self, k: int) -> tuple[str, ...]:
+        """Tell whether the CPU searches in place of a GPU."""
+        return cuda.fallen(cuda.chosen(self.devices, self.fallback))
+
+    def open(
+        self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
+    ) -> Searcher:
+        """Copy the documents to the devices; nothing is kept.
+
+        Raises:
+            InputError: for NaN and for too many.
+        """
+        chosen = cuda.chosen(self.devices, self.fallback)
+        if not chosen:
+            return Exact().open(documents)
+        if isinstance(documents, MultiVector):
+            scan_of = partial(TorchMaxSim.of, names=chosen, precision=self.precision)
+            return maxsim.MaxSimSearcher.of(documents, scan=scan_of)
+        values = of_kind(documents, Dense).values
+        norm = longest(values)
+        if load_faiss().get_num_gpus() and self.precision != "bfloat16" and chosen != ("cpu",):
+            half = self.precision == "float16"
+            scan: Scan = FaissScan.of(values, norm, chosen, half=half, sharded=self.sharded)
+        else:
+            scan = TorchScan.of(values, norm, chosen, self.precision)
+        contiguous = np.ascontiguousarray(values, np.float32)
+        return CertifiedSearcher(contiguous, norm, scan, self.precision)
