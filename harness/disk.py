@@ -21,6 +21,7 @@ from harness.arrays import Float32
 
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 HIDDEN = ".harness-"  # what names of unfinished files and folders begin with
+ATTEMPTS = 20  # at making a folder that others remove
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 _swept: dict[Path, float] = {}  # when leftovers were last looked for in a folder
@@ -63,6 +64,18 @@ def create(path: Path) -> Iterator[BinaryIO]:
     flush(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, while others make or remove the same. Raises OSError."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, FileNotFoundError):  # it was removed between two steps
+            if not left or (folder.exists() and not folder.is_dir()):
+                raise
+        else:
+            return
+
+
 def write_whole(path: Path, data: bytes | memoryview) -> None:
     """Write a file whole or not at all, as `create` does. Raises OSError."""
     with create(path) as file:
@@ -84,7 +97,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], drop: Collection[str]
     Raises:
         OSError: The folder cannot be written; what was there stays.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     folder = folder.resolve()
     sweep(folder.parent)
     recover(folder)

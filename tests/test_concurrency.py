@@ -26,6 +26,7 @@ from harness.data import Role
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.indexes import INDEXES, saved
+from harness.indexes.hnsw import Hnsw
 from harness.progress import silent
 from harness.store import Store
 from harness.store.held import LostError
@@ -340,24 +341,26 @@ MENDING = """
     import os, sys
     from pathlib import Path
     import numpy as np
-    from harness.indexes import saved
-    from harness.progress import silent
+    from harness.indexes import Found, IndexInfo
+    from harness.indexes.saved import FileIndex
     from harness.vectors import Dense
     root, vectors = Path(sys.argv[1]), Dense(np.eye(64, dtype=np.float32))
 
-    class Searcher:
-        warnings = ()
+    class Nothing:
+        info = IndexInfo(bytes=0, exact=False)
+        def search(self, queries, k, progress): return Found(None)
 
-    class Plain:
-        def structure(self): return {"kind": "plain"}
-        def grow(self, documents, progress): return documents.values.tobytes()
-        def read(self, path): return path.read_bytes()
-        def write(self, built, path): path.write_bytes(built)
+    class Plain(FileIndex):
+        def build_key(self): return {"kind": "plain"}
+        def make(self, documents, progress): return documents.values.tobytes()
+        def load(self, path): return path.read_bytes()
+        def save(self, built, path): path.write_bytes(built)
+        def size(self, built): return len(built)
         def searcher(self, built, documents):
             assert built == documents.values.tobytes()
-            return Searcher()
+            return Nothing()
 
-    saved.searcher(Plain(), vectors, root, silent)
+    Plain().open(vectors, root)
     (place,) = root.iterdir()
     for turn in range(60):
         path = place / ("structure", "structure.json")[turn % 2]
@@ -370,14 +373,14 @@ MENDING = """
             if (child := os.fork()) == 0:
                 os.close(go)
                 os.read(begin, 1)
-                saved.searcher(Plain(), vectors, root, silent)
+                Plain().open(vectors, root)
                 os._exit(0)
             children.append(child)
         os.close(begin)
         os.close(go)
         ends = [os.waitpid(child, 0)[1] for child in children]
         assert ends == [0] * 4, (turn, ends)
-        assert saved.searcher(Plain(), vectors, root, silent)[1]
+        assert Plain().open(vectors, root).info.reused
         names = {path.name for path in root.iterdir()}
         assert names <= {place.name, f"{place.name}.damaged"}, names
 """
@@ -399,16 +402,16 @@ def dense(n: int = 300) -> Dense:
 @pytest.mark.parametrize("damaged", [False, True])
 def test_threads_that_want_one_structure_all_have_it(tmp_path, damaged):
     documents = dense()
-    expected = saved.searcher(INDEXES.create("hnsw"), documents, tmp_path / "alone", silent)[0]
-    wanted = expected.search(documents, 5, silent).docs
+    expected = INDEXES.create("hnsw").open(documents, tmp_path / "alone")
+    wanted = expected.search(documents, 5, silent).run.docs
 
     def job() -> None:
-        found, _ = saved.searcher(INDEXES.create("hnsw"), documents, tmp_path / "shared", silent)
-        np.testing.assert_array_equal(found.search(documents, 5, silent).docs, wanted)
+        found = INDEXES.create("hnsw").open(documents, tmp_path / "shared")
+        np.testing.assert_array_equal(found.search(documents, 5, silent).run.docs, wanted)
 
     for _ in range(8):
         together(*[job] * 4)
-        assert saved.searcher(INDEXES.create("hnsw"), documents, tmp_path / "shared", silent)[1]
+        assert INDEXES.create("hnsw").open(documents, tmp_path / "shared").info.reused
         if damaged:
             for path in (tmp_path / "shared").glob("*/structure"):
                 path.write_bytes(b"x" + path.read_bytes()[1:])
@@ -421,37 +424,35 @@ def test_a_read_only_store_has_its_index_built_and_says_that_it_is_not_kept(
     tmp_path, monkeypatch, number
 ):
     documents, index = dense(), INDEXES.create("hnsw")
-    made, _ = saved.searcher(index, documents, tmp_path / "writable", silent)
+    made = index.open(documents, tmp_path / "writable")
     with monkeypatch.context() as changed:
         for name in ("mkdir", "rename", "replace"):
             changed.setattr(os, name, refuse(number))
-        found, reused = saved.searcher(index, documents, tmp_path / "new", silent)
-        assert (reused, found.warnings) == (False, (*made.warnings, saved.UNKEPT))
+        found = index.open(documents, tmp_path / "new")
+        assert not found.info.reused
+        assert found.info.notes == (*made.info.notes, saved.UNKEPT)
         (place,) = (tmp_path / "writable").iterdir()
         data = place / "structure"
         data.write_bytes(b"x" + data.read_bytes()[1:])
-        again, reused = saved.searcher(index, documents, tmp_path / "writable", silent)
-        notes = (*made.warnings, saved.DAMAGED, saved.UNKEPT)
-        assert (reused, again.warnings) == (False, notes)
-    wanted = made.search(documents, 5, silent).docs
+        again = index.open(documents, tmp_path / "writable")
+        assert not again.info.reused
+        assert again.info.notes == (*made.info.notes, saved.DAMAGED, saved.UNKEPT)
+    wanted = made.search(documents, 5, silent).run.docs
     for searcher in (found, again):
-        np.testing.assert_array_equal(searcher.search(documents, 5, silent).docs, wanted)
+        np.testing.assert_array_equal(searcher.search(documents, 5, silent).run.docs, wanted)
 
 
 def test_a_structure_that_is_being_read_is_not_pruned(tmp_path):
     store, documents = Store(tmp_path), dense()
-    saved.searcher(INDEXES.create("hnsw"), documents, tmp_path / "indexes", silent)
+    INDEXES.create("hnsw").open(documents, tmp_path / "indexes")
     held = list[object]()
 
-    class Reading:
-        def __getattr__(self, name):
-            return getattr(INDEXES.create("hnsw"), name)
-
-        def read(self, path):
+    class Reading(Hnsw):
+        def load(self, path):
             held.append(store.prune(0))
-            return INDEXES.create("hnsw").read(path)
+            return super().load(path)
 
-    assert saved.searcher(Reading(), documents, tmp_path / "indexes", silent)[1]
+    assert Reading().open(documents, tmp_path / "indexes").info.reused
     assert held == [[]]
     assert len(store.prune(0)) == 1
 

@@ -221,7 +221,7 @@ def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> b
     """
     folder = place.parent
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(folder)
         disk.sweep(folder)
         made = Path(tempfile.mkdtemp(dir=folder, prefix=disk.HIDDEN, suffix=".part"))
     except OSError as error:

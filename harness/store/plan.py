@@ -199,7 +199,7 @@ def _prepare(space: Path, description: dict[str, Any]) -> Lease:
     """Make the folder of a space, with its description, and hold it. Raises OSError."""
     path = space / "space.json"
     while True:
-        space.mkdir(parents=True, exist_ok=True)
+        disk.make_folder(space)
         if (lease := hold(space)) is not None:  # else it was removed between the two
             break
     if not path.exists():
