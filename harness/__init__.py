@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.encoders.own import register as model
+    from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.pipeline import Evaluation, evaluate, evaluate_run
 
@@ -29,7 +29,7 @@ _HOME = {
     "Evaluation": "pipeline.Evaluation",
     "evaluate": "pipeline.evaluate",
     "evaluate_run": "pipeline.evaluate_run",
-    "model": "encoders.own.register",
+    "model": "encoders.user_model.register",
 }
 
 

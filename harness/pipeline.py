@@ -13,7 +13,7 @@ import numpy as np
 from harness import catalog, records, stats, trec
 from harness.data import Data, Pairs, Retrieval
 from harness.disk import cache_root, file_sha256
-from harness.encoders import own
+from harness.encoders import user_model
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization

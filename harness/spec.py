@@ -16,8 +16,8 @@ import inspect
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import UnionType
@@ -30,6 +30,8 @@ T = TypeVar("T")
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
 LISTED = 20  # choices that an error names, at most
+
+_renamings: dict[str, None] = {}  # what was read by an old name, and not told yet
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,32 @@ def parse(text: str | Spec) -> Spec:
     return Spec(unquote(name), _unquoted(target) if colon else None, tuple(params.items()))
 
 
+def renamings() -> list[str]:
+    """Take what is to be said of parameters that were given by old names.
+
+    Returns:
+        A line each, as "st: truncate_dim is now called dim"; each is given once.
+    """
+    lines = list(_renamings)
+    _renamings.clear()
+    return lines
+
+
 @dataclass(frozen=True)
 class Entry(Generic[T]):
-    """A registered factory and what its signature says of it."""
+    """A registered factory and what its signature says of it.
+
+    A parameter whose default is a dataclass stands for that dataclass's fields: specs set these.
+
+    Attributes:
+        name: What specs call it.
+        factory: Makes what is registered.
+        renamed: Parameters' old names and what they are called now.
+    """
 
     name: str
     factory: Callable[..., T]
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -143,14 +165,52 @@ class Entry(Generic[T]):
 
     @property
     def parameters(self) -> dict[str, inspect.Parameter]:
-        """Parameters by name, the target left out."""
-        found = inspect.signature(self.factory).parameters
-        return {name: value for name, value in found.items() if name != "target"}
+        """Parameters by name, the target left out and dataclasses by their fields."""
+        found = dict[str, inspect.Parameter]()
+        for parameter in self._signature.values():
+            members = _members(parameter.default)
+            for name, value in members.items():
+                kind, annotation = inspect.Parameter.KEYWORD_ONLY, _kind(value)
+                found[name] = inspect.Parameter(name, kind, default=value, annotation=annotation)
+            if not members and parameter.name != "target":
+                found[parameter.name] = parameter
+        return found
 
     @property
     def target(self) -> inspect.Parameter | None:
         """The parameter that takes the spec's target, if the factory has one."""
-        return inspect.signature(self.factory).parameters.get("target")
+        return self._signature.get("target")
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The declared type of each parameter that declares one."""
+        made_by = self.factory.__init__ if inspect.isclass(self.factory) else self.factory
+        found = get_type_hints(made_by)
+        for parameter in self._signature.values():
+            if _members(parameter.default):
+                found |= get_type_hints(type(parameter.default))
+        return found
+
+    def make(self, values: Mapping[str, Any]) -> T:
+        """Call the factory with values by name, the fields of a dataclass put together again."""
+        given = dict(values)
+        for parameter in self._signature.values():
+            members = _members(parameter.default)
+            own = {name: given.pop(name) for name in members if name in given}
+            if own:
+                given[parameter.name] = replace(parameter.default, **own)
+        return self.factory(**given)
+
+    @property
+    def _signature(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.factory).parameters
+
+
+def _members(default: object) -> dict[str, Any]:
+    """The fields of a dataclass by name, with their values; none of anything else."""
+    if not is_dataclass(default) or isinstance(default, type):
+        return {}
+    return {one.name: getattr(default, one.name) for one in fields(default)}
 
 
 class Registry(Generic[T]):
@@ -159,19 +219,37 @@ class Registry(Generic[T]):
     A module of `package` registers what it holds when it is imported, so adding one is one file.
     """
 
-    def __init__(self, noun: str, package: str) -> None:
+    def __init__(self, noun: str, package: str, *, reserved: Iterable[str] = ()) -> None:
+        """Begin without any.
+
+        Args:
+            noun: What errors call one.
+            package: Whose modules register them; also the group of entry points.
+            reserved: Names that none may have.
+        """
         self.noun = noun
         self.package = package
+        self._reserved = frozenset(reserved)
         self._entries: dict[str, Entry[T]] = {}
         self._aliases: dict[str, Spec] = {}
         self._complete = False
 
-    def register(self, name: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Decorate a factory with the name that specs call it by."""
+    def register(
+        self, name: str, *, renamed: Mapping[str, str] | None = None
+    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        """Decorate a factory with the name that specs call it by.
+
+        Args:
+            name: Of what is registered.
+            renamed: Parameters' old names, which specs may still use, and what they are called now.
+
+        Returns:
+            The decorator.
+        """
 
         def add(factory: Callable[..., T]) -> Callable[..., T]:
             self._claim(name)
-            self._entries[name] = Entry(name, factory)
+            self._entries[name] = Entry(name, factory, dict(renamed or {}))
             return factory
 
         return add
@@ -182,6 +260,8 @@ class Registry(Generic[T]):
         self._aliases[name] = parse(spec)
 
     def _claim(self, name: str) -> None:
+        if name in self._reserved:
+            raise InputError(f"{self.noun} {name!r}: the name is reserved: choose another name")
         if name in self._entries or name in self._aliases:
             raise InputError(f"{self.noun} {name!r} is registered already: choose another name")
 
@@ -247,7 +327,7 @@ class Registry(Generic[T]):
         spec, entry, values = self._bind(text)
         if entry.target is not None and spec.target is not None:
             values["target"] = spec.target
-        return entry.factory(**values)
+        return entry.make(values)
 
     def _bind(self, text: str | Spec) -> tuple[Spec, Entry[T], dict[str, Any]]:
         spec = parse(text)
@@ -261,16 +341,26 @@ class Registry(Generic[T]):
             raise InputError(f"{self.noun} {spec.name!r} takes no target, yet {text!s} has one")
         if entry.target is not None and spec.target is None and not _optional(entry.target):
             raise InputError(f"{self.noun} {spec.name!r} needs a target: {spec.name}:...")
-        hints = get_type_hints(
-            entry.factory.__init__ if inspect.isclass(entry.factory) else entry.factory
-        )
-        values = {}
-        for key, value in spec.params:
+        hints, values = entry.hints, dict[str, Any]()
+        for key, value in _renamed(text, spec, entry).items():
             if key not in entry.parameters:
                 raise unknown(f"parameter of {spec.name}", key, entry.parameters)
             kind = hints.get(key, _kind(entry.parameters[key].default))
             values[key] = _read(value, kind, f"{spec.name}: {key}")
         return spec, entry, values
+
+
+def _renamed(text: str | Spec, spec: Spec, entry: Entry[Any]) -> dict[str, str]:
+    """A spec's parameters by what they are called now; what was given by an old name is noted."""
+    found = dict[str, str]()
+    for key, value in spec.params:
+        name = entry.renamed.get(key, key)
+        if name in found:
+            raise InputError(f"{text!s} gives {name} twice: {key} is another name for it")
+        if name != key:
+            _renamings[f"{parse(text).name}: {key} is now called {name}"] = None
+        found[name] = value
+    return found
 
 
 def _kind(default: object) -> type:

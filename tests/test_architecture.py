@@ -21,11 +21,11 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 # A module imports from layers above its own line, and within it from those it is allowed here.
 LAYERS: list[list[str]] = [
     ["harness"],
-    ["errors", "progress", "arrays"],
+    ["errors", "progress", "arrays", "usage"],
     ["spec"],
     ["data", "data.*", "vectors", "vectors.*"],
     ["phases", "disk", "endpoint"],
-    ["answers"],
+    ["response_cache"],
     ["zoo", "zoo.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],

@@ -16,7 +16,7 @@ import numpy as np
 from harness.arrays import Float32
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded
-from harness.encoders.asking import Prompts, filled, whole_prompt
+from harness.encoders.prompting import Prompts, filled, whole_prompt
 from harness.endpoint import CUT, Endpoint, Line, RefusedError, Service, counted, named, within
 from harness.errors import EncodingError, InputError
 from harness.vectors import Representation

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.answers import Answers
+from harness.response_cache import Answers
 from harness.disk import cache_root
 from harness.endpoint import CUT, Endpoint, Line, Service, counted, named, within
 from harness.errors import InputError

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.answers import Answers
+from harness.response_cache import Answers
 from harness.disk import cache_root
 from harness.endpoint import Endpoint, Line, Service, UnansweredError, within
 from harness.errors import InputError, reason

@@ -20,7 +20,7 @@ import numpy as np
 from harness.arrays import Float64
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
-from harness.encoders.asking import PLACE
+from harness.encoders.prompting import PLACE
 from harness.errors import InputError, reason
 from harness.measures import Measure
 from harness.phases import Clock

@@ -23,12 +23,12 @@ from typing import Any, TypeVar, get_type_hints
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Encoder, Similarity, TextEncoder, instructed
-from harness.encoders.asking import Prompts, role_prompts
-from harness.encoders.called import Called, as_array, call_of, similarity_of
+from harness.encoders.prompting import Prompts, role_prompts
+from harness.encoders.callable import Called, as_array, call_of, similarity_of
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
-from harness.encoders.weights import Checkpoint
+from harness.encoders.checkpoint import Checkpoint
 from harness.errors import InputError, reason
 from harness.vectors import Representation
 

@@ -13,7 +13,7 @@ import pytest
 
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.hashing import Hashing
-from harness.encoders.own import adapt, register
+from harness.encoders.user_model import adapt, register
 from harness.errors import EncodingError, InputError
 from harness.phases import Clock
 from harness.represent import represent, unit
@@ -174,7 +174,7 @@ def test_ten_lines_make_a_model_that_specs_name(tmp_path):
         textwrap.dedent(
             """
             import numpy as np
-            from harness.encoders.own import register
+            from harness.encoders.user_model import register
 
             @register("vowels")
             def vowels(texts):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.encoders.weights import Checkpoint, checkpoint
+from harness.encoders.checkpoint import Checkpoint, checkpoint
 from harness.errors import InputError
 
 MODULES = "sentence_transformers.models"
