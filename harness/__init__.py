@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from harness.encoders.user_model import register as encoder
     from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.pipeline import Evaluation, evaluate, evaluate_run
@@ -20,6 +21,7 @@ __all__ = [
     "HarnessError",
     "InputError",
     "StoreError",
+    "encoder",
     "evaluate",
     "evaluate_run",
     "model",
@@ -27,6 +29,7 @@ __all__ = [
 
 _HOME = {
     "Evaluation": "pipeline.Evaluation",
+    "encoder": "encoders.user_model.register",
     "evaluate": "pipeline.evaluate",
     "evaluate_run": "pipeline.evaluate_run",
     "model": "encoders.user_model.register",

@@ -13,7 +13,8 @@ import numpy as np
 from harness import catalog, records, stats, trec
 from harness.data import Data, Pairs, Retrieval
 from harness.disk import cache_root, file_sha256
-from harness.encoders import user_model
+from harness.encoders import Encoder, user_model
+from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import Verdict, classification, clustering, pairs, retrieval, summarization
@@ -23,10 +24,11 @@ from harness.progress import Progress, silent
 from harness.records import Asked, Record, Search, System
 from harness.represent import represent
 from harness.retrieve import without_own
-from harness.single import Ranked, Request, Tuning, described, opened, rewriting, spent
+from harness.single import Ranked, Request, Tuning, described, encoder_of, rewriting
 from harness.spec import parse
 from harness.store import Store
 from harness.systems import RETRIEVERS, rank, served
+from harness.usage import known_usage
 from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
@@ -94,7 +96,6 @@ def evaluate(
     store: Store | None = None,
     seed: int = 0,
     latency: int = 0,
-    opened: dict[str, Any] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Measure a model on a task: harness.evaluate("minilm", "limit-small").record.main.mean
@@ -102,16 +103,15 @@ def evaluate(
     model: a spec, or a model of your own: a function of texts, an object with encode(texts), a
     model of sentence-transformers or mteb. task, index, rewrite: specs; an index that the model
     names is the one. measures: in place of the task's own; the first is the main one. seed: of the
-    bootstrap. latency: queries that are asked one by one besides, to time them. opened: models by
-    spec, which stay loaded between evaluations.
+    bootstrap. latency: queries that are asked one by one besides, to time them.
 
     Raises InputError for what is asked wrongly or cannot be read, EncodingError for a model that
     returns no embeddings, StoreError for a store that cannot be used.
     """
     if latency < 0:
         raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
-    named, opened = _named(model, {} if opened is None else opened)
-    if named not in opened:
+    named, own = _named(model)
+    if named not in own:
         named, its_own = served(named)
         index = its_own or index
     INDEXES.resolve(index)
@@ -126,26 +126,27 @@ def evaluate(
         rewrite=rewrite,
         exclude_self=setting.exclude_self,
         instructions=setting.task.instructions(data),
-        opened=opened,
+        own=own,
         tuning=lambda split: _tuning(setting, split),
     )
     if not isinstance(data, Retrieval):
         return _recorded(_vectors(named, setting, request), setting)
-    ranked = rank(named, data, request)
-    if rewritten and not ranked.rewritten:
-        raise InputError(f"{named} has no part that {rewrite} fits: choose another rewriting")
-    if latency:
-        ranked = _timed(ranked, len(data.queries), latency, setting.clock)
+    with MODELS.scope():  # a system of several models needs them in turn
+        ranked = rank(named, data, request)
+        if rewritten and not ranked.rewritten:
+            raise InputError(f"{named} has no part that {rewrite} fits: choose another rewriting")
+        if latency:
+            ranked = _timed(ranked, len(data.queries), latency, setting.clock)
     return _recorded(_judged(ranked, index, setting, rewritten), setting)
 
 
-def _named(model: object, opened: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A model's spec, or the name of one that was handed over, which then is among the opened."""
+def _named(model: object) -> tuple[str, dict[str, Encoder]]:
+    """A model's spec; or that of one that was handed over, and the encoder that it names."""
     if isinstance(model, str):
-        return model, opened
-    encoder = own.adapt(model)
-    name = getattr(encoder, "name", type(encoder).__name__)
-    return name, {**opened, name: encoder}
+        return model, {}
+    encoder = user_model.adapt(model)
+    spec = user_model.own_spec(model, encoder)
+    return spec, {spec: encoder}
 
 
 def evaluate_run(
@@ -215,16 +216,15 @@ def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
     assert not isinstance(data, Retrieval)
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
-    if model not in request.opened and parse(model).name in RETRIEVERS:
+    if model not in request.own and parse(model).name in RETRIEVERS:
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
-    encoder = opened(model, request)
-    if encoder.makes != "dense" and not isinstance(data, Pairs):
+    encoder = encoder_of(model, request)
+    if encoder.representation != "dense" and not isinstance(data, Pairs):
         raise InputError(
-            f"{model} makes {encoder.makes} vectors and {task} is a task of "
+            f"{model} makes {encoder.representation} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes dense vectors"
         )
     kind: Any = JUDGED[data.kind]
-    before = spent(encoder)
     vectors = represent(model, encoder, kind.parts(data), request.store, clock)
     parts = {
         n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
@@ -234,7 +234,8 @@ def _vectors(model: str, setting: _Setting, request: Request) -> _Outcome:
             parts, data, setting.measures, seed=setting.seed, progress=clock.progress
         )
     system = described(model, encoder, next(iter(vectors.parts.values())))
-    return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
+    paid = known_usage(vectors.usage)
+    return _Outcome(system, verdict, vectors.counts, vectors.warnings, paid)
 
 
 def _tuning(setting: _Setting, split: str) -> Tuning:

@@ -9,8 +9,8 @@ second array of the same file, text after text, and a row says how many are its 
 A shard is written to a temporary name, flushed and renamed, so that what has a shard's name is
 whole; its name is its checksum, tested whenever it is read. Missing texts are sorted by length and
 cut into shards of a fixed number, so a run that was killed goes on where it stopped with the very
-batches it would have had, and its vectors are the same to the bit. Of an encoder behind a network
-(StreamingEncoder) every reply is a shard: what was paid for is kept, whatever happens next.
+batches it would have had, and its vectors are the same to the bit. Of an encoder that is paid for
+every reply is a shard: what was paid for is kept, whatever happens next.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,10 @@ from numpy.typing import NDArray
 from harness import disk
 from harness.arrays import Float32, Int64, spans
 from harness.data import Role
-from harness.encoders import Encoded, StreamingEncoder, TextEncoder
+from harness.encoders import Encoded, TextEncoder
 from harness.errors import EncodingError, StoreError, reason
 from harness.progress import Progress, silent
+from harness.usage import sum_usage
 from harness.vectors import MultiVector, Sparse
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
@@ -44,7 +45,6 @@ COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vecto
 SPARSE = [*COLUMNS, ("length", "<i4"), ("vocabulary", "<i4")]  # terms with weights
 MULTI = [*COLUMNS, ("length", "<i4"), ("dimensions", "<i4")]  # token vectors
 TERM = np.dtype([("term", "<i4"), ("weight", "<f4")])
-BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 DEFAULT_LIMIT = 50 * 10**9
 
@@ -54,7 +54,7 @@ class Embedded:
     """Vectors of texts, in their order, and how they were come by.
 
     distinct: different texts; made: how many of them were not in the store. warnings: what was
-    noticed and mended.
+    noticed and mended. Notes and usage of what was made now are those of `encoded`.
     """
 
     encoded: Encoded
@@ -172,22 +172,28 @@ class Plan:
         Raises EncodingError where the encoder returns anything but finite vectors for each text,
         and StoreError where the store cannot be written; whole shards stay.
         """
-        held = self.held
+        held, usages = self.held, [self.encoder.no_usage]
+        notes = dict[str, None]()
         if len(self.missing):
             _prepare(self.space, self.description)
-            for arrays in self._shards(progress, f"encode {name}"):
+            for arrays, made in self._shards(progress, f"encode {name}"):
                 _write(self.space, arrays)
+                notes |= dict.fromkeys(note for part in made for note in part.notes)
+                usages += [part.usage for part in made]
             held = _Held.read(self.space)
         encoded = held.gather(self.unique, self.inverse, self.store.root)
+        encoded = replace(encoded, notes=tuple(notes), usage=sum_usage(usages))
         _touch(self.space)
         return Embedded(encoded, len(self.unique), len(self.missing), self.held.warnings)
 
-    def _shards(self, progress: Progress, stage: str) -> Iterator[list[NDArray[Any]]]:
-        """Yield shards as the arrays of their files, in the order in which they are made."""
+    def _shards(
+        self, progress: Progress, stage: str
+    ) -> Iterator[tuple[list[NDArray[Any]], list[Encoded]]]:
+        """Yield shards as the arrays of their files, and what they were made of, as it is made."""
         total, done = len(self.texts), 0
         progress(stage, 0, total, "texts")
         width = self.held.width
-        parts: list[list[NDArray[Any]]] = []
+        parts, made = list[list[NDArray[Any]]](), list[Encoded]()
         for texts, encoded, whole in self._encoded():
             rows, *items = _packed(encoded, self.texts[texts])
             if width not in (None, _width(rows)):
@@ -199,29 +205,29 @@ class Plan:
             width = _width(rows)
             rows["key"] = self.missing[texts]
             parts.append([rows, *items])
+            made.append(encoded)
             if whole:
-                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-                parts = []
+                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], made
+                parts, made = [], []
             done += len(rows)
             progress(stage, done, total, "texts")
 
     def _encoded(self) -> Iterator[tuple[slice, Encoded, bool]]:
         """Yield which missing texts are encoded, as what, and whether a shard ends with them.
 
-        What an encoder streams is paid for and comes in any order: each part is a shard, so that
-        nothing of it is lost.
+        Of what is paid for each part is a shard, so that nothing of it is lost.
         """
-        if isinstance(self.encoder, StreamingEncoder):
-            for texts, encoded in self.encoder.stream(self.texts, self.role):
-                yield texts, encoded, True
+        if self.encoder.paid:
+            for rows, encoded in self.encoder.stream(self.texts, self.role):
+                yield rows, encoded, True
             return
-        total, at_once = len(self.texts), max(BATCH, getattr(self.encoder, "batch_size", 0))
+        total = len(self.texts)
         for start in range(0, total, self.store.shard):
-            stop = min(start + self.store.shard, total)
-            for low in range(start, stop, at_once):
-                texts = slice(low, min(low + at_once, stop))
-                encoded = self.encoder.encode(self.texts[texts], self.role)
-                yield texts, encoded, texts.stop == stop
+            texts = self.texts[start : start + self.store.shard]
+            left = len(texts)
+            for rows, encoded in self.encoder.stream(texts, self.role):
+                left -= rows.stop - rows.start
+                yield slice(start + rows.start, start + rows.stop), encoded, not left
 
 
 @dataclass(frozen=True)

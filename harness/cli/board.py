@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -281,14 +281,13 @@ def _evaluated(
     from harness import records
     from harness.pipeline import evaluate
 
-    store, opened, made = open_store(cache), dict[str, Any](), []
+    store, made = open_store(cache), []
     for task, (_, record) in held.tasks.items():
         with terminal.showing(f"{model} on {task}", quiet) as progress:
             found = evaluate(
                 model, record.task.spec, record.search.spec if record.search else "exact",
                 rewrite=record.rewriting.spec if record.rewriting else "none",
-                measures=list(record.scores), store=store, seed=seed, opened=opened,
-                progress=progress,
+                measures=list(record.scores), store=store, seed=seed, progress=progress,
             )  # fmt: skip
         made.append(records.save(found.record, found.per_query, out))
     return made

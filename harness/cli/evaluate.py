@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -118,24 +118,27 @@ def measured(
     quiet: bool,
 ) -> tuple[list[Done], list[Failed]]:
     """Measure every system on every task, and write the records; one that fails stops no other."""
+    from harness.encoders.models import MODELS
+
     tasks = _checked(systems, tasks, index, rewrite, measures)
     done, failed = list[Done](), list[Failed]()
     for system in systems:
         one = partial(
             _one, system, index=index, rewrite=rewrite, measures=measures, seed=seed,
-            store=store, latency=latency, opened={},
+            store=store, latency=latency,
         )  # fmt: skip
-        for name in tasks:
-            pair = f"{system} on {name}"
-            try:
-                with terminal.showing(pair, quiet) as progress:
-                    found = one(name, progress=progress)
-                    done.append((_kept(found, out, trec), found.record))
-            except Exception as error:
-                if os.environ.get("HARNESS_DEBUG"):
-                    raise
-                failed.append((pair, error))
-                say(f"failed: {pair}: {one_line(error)}")
+        with MODELS.scope():  # what one system needs stays for all tasks
+            for name in tasks:
+                pair = f"{system} on {name}"
+                try:
+                    with terminal.showing(pair, quiet) as progress:
+                        found = one(name, progress=progress)
+                        done.append((_kept(found, out, trec), found.record))
+                except Exception as error:
+                    if os.environ.get("HARNESS_DEBUG"):
+                        raise
+                    failed.append((pair, error))
+                    say(f"failed: {pair}: {one_line(error)}")
     return done, failed
 
 
@@ -183,17 +186,16 @@ def _one(
     seed: int,
     store: Store,
     latency: int,
-    opened: dict[str, Any],
     progress: Progress,
 ) -> Evaluation:
-    """Measure one model or run file; a model is opened once and kept in `opened`."""
+    """Measure one model or run file."""
     from harness.pipeline import evaluate, evaluate_run
 
     if isinstance(system, Path):
         return evaluate_run(system, task, measures=measures, seed=seed, progress=progress)
     return evaluate(
         system, task, index, rewrite=rewrite, measures=measures, store=store, seed=seed,
-        latency=latency, opened=opened, progress=progress,
+        latency=latency, progress=progress,
     )  # fmt: skip
 
 

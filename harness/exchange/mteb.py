@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.encoders import OWN
 from harness.errors import HarnessError, InputError, reason
 from harness.records import Record
 from harness.spec import parse
@@ -271,7 +272,7 @@ def save(record: Record, folder: Path) -> Path:
     found = result(record)
     spec = parse(record.system.full)
     target = spec.target or ""
-    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", target)
+    on_hub = spec.name != OWN and re.fullmatch(r"[\w.-]+/[\w.-]+", target)
     called = target if on_hub else f"retrieval-harness/{disk.slug(record.system.spec)}"
     digest = json.dumps(
         [record.system.full, record.system.fingerprint, record.system.prompts], sort_keys=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,10 +68,24 @@ class CrossEncoderReranker(Reranker):
     batch_size: int
 
     @property
+    def key(self) -> Hashable:
+        """Which weights these are among all that are loaded."""
+        return (type(self).__name__, self.checkpoint.key)
+
+    @property
     def model(self) -> CrossEncoder:
         """The model, loaded where it is not. Raises InputError where it cannot be."""
-        key = (type(self).__name__, self.checkpoint.key)
-        return MODELS.get(key, lambda: _load(self.checkpoint))
+        return MODELS.get(self.key, self.read_weights)
+
+    def read_weights(self) -> CrossEncoder:
+        """Load the model anew. Raises InputError where it gives a pair more than one number."""
+        model: CrossEncoder = self.checkpoint.load("CrossEncoder")
+        if model.num_labels != 1:
+            raise InputError(
+                f"{self.checkpoint.target} gives {model.num_labels} numbers for a pair, as a "
+                "classifier does: expected a model with one score"
+            )
+        return model
 
     def fingerprint(self) -> Mapping[str, object]:
         """Tell weights (content or hub commit), dtype, maximal length, prompt."""
@@ -83,15 +97,26 @@ class CrossEncoderReranker(Reranker):
 
     def load(self) -> None:
         """Load the model. Raises InputError where it cannot be loaded or used."""
-        assert self.model is not None
+        MODELS.get(self.key, self.read_weights)
 
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
     ) -> Scored:
-        """Raw logits of pairs, whatever the model would squeeze them by: the order is the same,
-        and a float32 near 1 ties where its logit does not. Pairs of as many tokens share a batch.
+        """Score pairs by raw logits, whatever the model would squeeze them by.
 
-        Raises EncodingError for NaN and infinity.
+        The order is the same, and a float32 near 1 ties where its logit does not. Pairs of as many
+        tokens share a batch.
+
+        Args:
+            pairs: Query and document, those of a query side by side.
+            progress: Told how far it is.
+            root: Not used: nothing is paid for.
+
+        Returns:
+            The scores, in the order of the pairs.
+
+        Raises:
+            EncodingError: The model gives NaN or infinity.
         """
         from torch.nn import Identity
 
@@ -128,14 +153,3 @@ class CrossEncoderReranker(Reranker):
             found[low : low + len(part)] = [len(row) for row in rows]
             progress("count tokens", low + len(part), len(pairs), "pairs")
         return found
-
-
-def _load(found: Checkpoint) -> CrossEncoder:
-    """The model. Raises InputError where it gives a pair more than one number."""
-    model: CrossEncoder = found.load("CrossEncoder")
-    if model.num_labels != 1:
-        raise InputError(
-            f"{found.target} gives {model.num_labels} numbers for a pair, as a classifier does: "
-            "expected a model with one score"
-        )
-    return model

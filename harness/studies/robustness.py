@@ -18,7 +18,7 @@ import numpy as np
 from harness import stats
 from harness.arrays import Float64
 from harness.data import Corpus, Retrieval
-from harness.encoders import Encoder
+from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
@@ -197,7 +197,8 @@ def study(
     setting = _Setting(data, measure, tuple(shifts), request, seed)
     systems, changes = list[System](), list[dict[str, Float64]]()
     for model in dict.fromkeys(models):
-        system, change, noticed = _system(model, setting)
+        with MODELS.scope():
+            system, change, noticed = _system(model, setting)
         systems.append(system)
         changes.append(change)
         notes += noticed
@@ -285,7 +286,7 @@ def _copies(data: Retrieval, seed: int, request: Request) -> _Shift:
 
 def _system(model: str, setting: _Setting) -> tuple[System, dict[str, Float64], list[str]]:
     """A system's effects, the change of each query by perturbation [q], and warnings."""
-    notes, request, opened = list[str](), setting.request, dict[str, Encoder]()
+    notes, request = list[str](), setting.request
     total = 1 + sum(len(shift.versions) for shift in setting.shifts)
     searched = 0
 
@@ -293,7 +294,7 @@ def _system(model: str, setting: _Setting) -> tuple[System, dict[str, Float64], 
         nonlocal searched
         request.clock.progress(f"search with {model}", searched, total, "versions")
         searched += 1
-        asked = replace(request, depth=deeper * request.depth, opened=opened)
+        asked = replace(request, depth=deeper * request.depth)
         found = rank(model, data, asked)
         notes.extend(f"{model}, {what}: {warning}" for warning in found.warnings)
         return found.run

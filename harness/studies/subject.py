@@ -10,7 +10,7 @@ import numpy as np
 from harness import catalog, stats
 from harness.arrays import Float32, Float64
 from harness.data import Data, Pairs, Retrieval
-from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
+from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index
 from harness.kinds import pairs, retrieval
@@ -53,7 +53,7 @@ def created(encoder: str) -> Encoder:
 
 def representation(encoder: str) -> Representation:
     """What a model makes of a text. encoder: a spec. Raises what the encoder raises."""
-    return created(encoder).makes
+    return created(encoder).representation
 
 
 def embed(
@@ -71,12 +71,13 @@ def embed(
     """
     asked, clock = catalog.task(task), Clock(progress)
     model = created(encoder)
-    if model.makes not in makes:
+    if model.representation not in makes:
         needed = " or ".join(makes)
-        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs {needed} ones")
+        made = model.representation
+        raise InputError(f"{encoder} makes {made} vectors: this study needs {needed} ones")
     with clock.phase("load data"):
         data = asked.load()
-    model = instructed(model, asked.instructions(data))
+    model = model.with_instructions(asked.instructions(data))
     if isinstance(data, Pairs):
         parts = pairs.parts(data)
     elif isinstance(data, Retrieval):
@@ -85,8 +86,8 @@ def embed(
             raise InputError(f"{task} has passages or candidates: this study needs neither")
     else:
         raise InputError(f"{task} is a task of {data.kind}: expected retrieval or pairs")
-    made = represent(encoder, model, parts, store, clock)
-    return Subject(asked, data, model.similarity, made.parts, (*data.warnings, *made.warnings))
+    found = represent(encoder, model, parts, store, clock)
+    return Subject(asked, data, model.similarity, found.parts, (*data.warnings, *found.warnings))
 
 
 def searched(subject: Subject) -> tuple[Retrieval, Measure]:

@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from harness import single
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, encoder_spec
+from harness.encoders import ENCODERS, OWN, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.records import System
@@ -35,7 +35,7 @@ class Retriever(Protocol):
         """Its ranking of the documents. spec: what it was asked by."""
 
 
-RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems")
+RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems", reserved=(OWN,))
 
 
 def served(model: str) -> tuple[str, str | None]:
@@ -89,7 +89,7 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
 
     Raises what encoders, indexes, rerankers and the store raise.
     """
-    if model not in request.opened:
+    if model not in request.own:
         model, index = served(model)
         if index is not None:
             request = replace(request, index=index, lenient=False)

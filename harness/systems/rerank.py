@@ -10,7 +10,7 @@ import numpy as np
 from harness import single
 from harness.arrays import Float32, Int32, Int64
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, CollectionEncoder, Encoder
+from harness.encoders import ENCODERS, CollectionEncoder
 from harness.errors import InputError
 from harness.indexes import pairwise
 from harness.kinds import Parts
@@ -18,9 +18,10 @@ from harness.progress import silent
 from harness.records import System
 from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
-from harness.single import Ranked, Request, spent
+from harness.single import Ranked, Request
 from harness.spec import bare, unknown
 from harness.systems import RETRIEVERS, combined, rank, together, told
+from harness.usage import known_usage
 from harness.vectors import Run, ranking
 
 
@@ -56,14 +57,17 @@ class Rerank:
         if data.corpus.parents is not None:
             raise InputError(f"{spec}: documents are ranked by their passages here: not reranked")
         encodes = reranker_spec(self.target).name not in RERANKERS
-        if not encodes:
-            _reranker(self.target, request)  # one that cannot be had fails before all else
+        # one that cannot be had fails before all else
+        reranker = None if encodes else _reranker(self.target, request)
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         (part,), reads = self.parts, bare(self.target)
         first = rank(part, data, replace(asked, clock=request.clock.within(part)))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
-        second = (_by_vectors if encodes else _by_reading)(reads, data, cells, request)
+        if reranker is None:
+            second = _by_vectors(reads, data, cells, request)
+        else:
+            second = _by_reading(reads, reranker, data, cells, request)
         alone = second.alone
 
         def answer(row: int) -> Run:
@@ -117,20 +121,17 @@ class _Second:
 
 
 def _reranker(spec: str, request: Request) -> Reranker:
-    """The reranker that a spec names, loaded; created once."""
-    named = str(reranker_spec(spec))
-    if named not in request.opened:
-        with request.clock.phase("load reranker"):
-            request.opened[named] = RERANKERS.create(named)
-            request.opened[named].load()
-    found: Reranker = request.opened[named]
+    """The reranker that a spec names, loaded."""
+    with request.clock.phase("load reranker"):
+        found = RERANKERS.create(reranker_spec(spec))
+        found.load()
     return found
 
 
-def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Request) -> _Second:
+def _by_reading(
+    spec: str, reranker: Reranker, data: Retrieval, cells: ranking.Cells, request: Request
+) -> _Second:
     """Scores of a reranker, which reads query and document together."""
-    reranker = _reranker(spec, request)
-    before = spent(reranker)
     queries, texts = data.queries.texts, data.corpus.texts
     with request.clock.phase("rerank", len(cells[0]), "pairs"):
         pairs = [(queries[row], texts[doc]) for row, doc in zip(*cells, strict=True)]
@@ -157,9 +158,9 @@ def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
             "pairs_tokens": scored.tokens if scored.tokens >= 0 else None,
             "pairs_truncated": scored.truncated,
         },
-        tuple(getattr(reranker, "warnings", ())),
-        spent(reranker, before),
-        None if hasattr(reranker, "spent") else alone,
+        (*reranker.notes, *scored.notes),
+        known_usage(scored.usage),
+        None if reranker.paid else alone,
     )
 
 
@@ -167,14 +168,14 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     """Scores of an encoder's vectors. Only documents that are scored are encoded, unless terms are
     weighed by the whole corpus.
     """
-    encoder: Encoder = single.opened(spec, request)
+    encoder = single.encoder_of(spec, request)
     rows, docs = cells
     kept: Int64 = np.arange(len(data.corpus))
     if not isinstance(encoder, CollectionEncoder):
         kept = np.unique(docs).astype(np.int64)
     texts = [data.corpus.texts[row] for row in kept]
     parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
-    before, clock = spent(encoder), request.clock.within(spec)
+    clock = request.clock.within(spec)
     vectors = represent(spec, encoder, parts, request.store, clock)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = single.described(spec, encoder, documents)
@@ -190,7 +191,7 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
         return pairwise.scores(one, documents, np.zeros(len(found), np.int64), places)
 
     warnings = tuple(vectors.warnings)
-    paid = spent(encoder, before)
+    paid = known_usage(vectors.usage)
     size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
     counts = {**vectors.counts, "pairs": len(rows)}
     return _Second(scores, system, counts, warnings, paid, alone, size)

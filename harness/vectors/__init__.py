@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 
 from harness.arrays import Float32, Int32, Int64
+from harness.errors import InputError
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -20,6 +21,7 @@ class Dense:
     """One vector a text: values float32 [n, d], which may be a memory map."""
 
     values: Float32
+    representation: ClassVar[Representation] = "dense"
 
     @property
     def width(self) -> int:
@@ -40,6 +42,7 @@ class Sparse:
     """One sparse vector a text: matrix float32 CSR [n, v]."""
 
     matrix: csr_matrix
+    representation: ClassVar[Representation] = "sparse"
 
     @property
     def width(self) -> int:
@@ -66,6 +69,7 @@ class MultiVector:
 
     values: Float32
     offsets: Int64
+    representation: ClassVar[Representation] = "multi-vector"
 
     @property
     def lengths(self) -> Int64:
@@ -87,6 +91,28 @@ class MultiVector:
 
 
 Embeddings = Dense | Sparse | MultiVector
+V = TypeVar("V", Dense, Sparse, MultiVector)
+
+
+def of_kind(vectors: Embeddings, kind: type[V]) -> V:
+    """Return vectors that only one way of search can take.
+
+    Args:
+        vectors: of any representation.
+        kind: the representation that is expected.
+
+    Returns:
+        The same vectors.
+
+    Raises:
+        InputError: where they are of another representation.
+    """
+    if isinstance(vectors, kind):
+        return vectors
+    raise InputError(
+        f"got {vectors.representation} vectors where only {kind.representation} ones can be "
+        "searched: choose an index that accepts them"
+    )
 
 
 def alone(vectors: Embeddings, row: int) -> Embeddings:
