@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from harness.data import Role
-from harness.encoders import Encoded, Similarity
+from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.vectors import Representation
 
 
 @dataclass(frozen=True)
-class Counting:
+class Counting(TextEncoder):
     """Vectors that are a function of prompt, role and text; `seen` holds every text in order."""
 
     name: str = "counting"
@@ -27,7 +27,7 @@ class Counting:
     loads: list[int] = field(default_factory=list, compare=False)
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         return "dense"
 
     @property

@@ -35,9 +35,7 @@ def phrases(n: int, seed: int, topics: int = 1, words: int = 6) -> list[str]:
 def both(task: Any, model: Words = PLAIN, options: str = "") -> tuple[Evaluation, dict[str, Any]]:
     """Our evaluation of a task that is found by its name, and mteb's scores by subset."""
     name = task.metadata.name
-    return evaluate("hashing", f"mteb:{name}{options}", opened={"hashing": model}), scores(
-        task(), model
-    )
+    return evaluate(model, f"mteb:{name}{options}"), scores(task(), model)
 
 
 def means(ours: Evaluation) -> dict[str, float | None]:

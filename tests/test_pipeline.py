@@ -7,19 +7,21 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 import harness
 from harness import catalog, records
-from harness.encoders import ENCODERS
+from harness.data import Role
+from harness.encoders import ENCODERS, Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
 from harness.phases import Clock, peak_mb
 from harness.pipeline import evaluate, evaluate_run
-from harness.rewriting import REWRITERS
+from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.store import Store
 from tests.fakes import Counting, beir
 from tests.shared import shared
@@ -201,14 +203,14 @@ def shouting():
 
     @REWRITERS.register("shouting")
     @dataclass(frozen=True)
-    class Shouting:
+    class Shouting(TextRewriter):
         """Says everything with another word before it."""
 
         word: str = "loud"
 
         def rewrite(self, texts, progress, *, root=None):
             assert root is not None
-            return [f"{self.word} {text}" for text in texts]
+            return Rewritten([f"{self.word} {text}" for text in texts])
 
         def describe(self):
             return {"by": "hand"}
@@ -220,9 +222,7 @@ def shouting():
 @pytest.mark.usefixtures("shouting")
 def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     encoder = Counting()
-    found = evaluate(
-        "hashing", small, rewrite="shouting", opened={"hashing": encoder}, measures=["R@2"]
-    )
+    found = evaluate(encoder, small, rewrite="shouting", measures=["R@2"])
     assert set(encoder.seen) - set(DOCUMENTS.values()) == {
         "loud car",
         "loud red apple",
@@ -232,7 +232,7 @@ def test_a_rewriting_of_texts_is_encoded_and_recorded(small):
     assert found.record.rewriting.details == {"by": "hand"}
     assert "rewrite" in [phase.name for phase in found.record.phases]
     assert found.data.queries.texts[0] == "red apple"  # the task stays what it is
-    plain = evaluate("hashing", small, opened={"hashing": Counting()}, measures=["R@2"]).record
+    plain = evaluate(Counting(), small, measures=["R@2"]).record
     assert found.record.task.fingerprint == plain.task.fingerprint
 
 
@@ -386,7 +386,7 @@ def test_an_encoder_that_returns_nan_is_an_encoding_error(small, tmp_path):
             return np.full(4, np.nan, np.float32)
 
     with pytest.raises(EncodingError, match="returned NaN or infinity for 4 of 4 texts"):
-        evaluate("hashing", small, store=Store(tmp_path / "store"), opened={"hashing": Broken()})
+        evaluate(Broken(), small, store=Store(tmp_path / "store"))
 
 
 @pytest.mark.parametrize("encoder", ["hashing,dim=64", "bm25,k1=0.9,b=0.4", "hashing"])
@@ -483,7 +483,7 @@ def test_dot_product_models_are_not_normalised(tmp_path):
             return {"algorithm": "dot"}
 
     cosine = evaluate("hashing", task, measures=["P@1"])
-    dot = evaluate("hashing", task, measures=["P@1"], opened={"hashing": Dot()})
+    dot = evaluate(Dot(), task, measures=["P@1"])
     assert cosine.record.main.mean == 0.0
     assert dot.record.main.mean == 1.0
     assert dot.run.scores[0].tolist() == [3.0]
@@ -521,7 +521,7 @@ def test_a_function_of_texts_is_a_model(small, tmp_path):
     store = Store(tmp_path / "store")
     found = harness.evaluate(letters, small, measures=["RR@10"], store=store)
     record = found.record
-    assert record.name == "letters"
+    assert record.name == record.system.full == "own:letters"
     assert record.system.fingerprint["own"] == "letters"
     assert any("letters has no fingerprint" in warning for warning in record.warnings)
     assert found.run.docs[0, 0] == 0  # "red apple" has the letters of "red apple"
@@ -576,12 +576,13 @@ def test_what_is_not_asked_one_by_one_is_told(small, tmp_path):
 def test_what_an_endpoint_was_paid_is_in_the_record(small, tmp_path):
     @dataclass(frozen=True)
     class Paid(Counting):
-        def spent(self) -> dict[str, float]:
-            return {"tokens": 7.0 * len(self.seen)}
+        paid, no_usage = True, {"tokens": 0}
 
-    model = {"hashing": Paid()}
+        def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+            return replace(super().encode(texts, role), usage={"tokens": 7 * len(texts)})
+
     store = Store(tmp_path / "store")
-    first = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
-    again = evaluate("hashing", small, measures=["RR@10"], opened=model, store=store).record
+    first = evaluate(Paid(), small, measures=["RR@10"], store=store).record
+    again = evaluate(Paid(), small, measures=["RR@10"], store=store).record
     assert first.spent == {"tokens": 49}  # of 4 documents and 3 queries
     assert again.spent == {"tokens": 0}

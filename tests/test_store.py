@@ -82,11 +82,10 @@ def test_two_tasks_that_share_documents_encode_them_once(tmp_path):
     two = beir(tmp_path / "two", more, {"q": "number 2"}, [("q", "d2", 1)])
     store, encoder = Store(tmp_path / "store"), Counting()
     for task in (one, two):
-        # the record names an encoder that specs know; the one that is loaded counts
-        evaluate("hashing,dim=4", task, store=store, opened={"hashing,dim=4": encoder})
+        evaluate(encoder, task, store=store)
     assert sorted(encoder.seen) == sorted([*more.values(), "number 1", "number 2"])
     assert len(encoder.loads) == 2
-    evaluate("hashing,dim=4", two, store=store, opened={"hashing,dim=4": encoder})
+    evaluate(encoder, two, store=store)
     assert len(encoder.loads) == 2  # nothing was missing: the weights stayed on the disk
 
 
@@ -518,7 +517,7 @@ class Ragged(Counting):
     broken: str = ""
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         return self.kind
 
     def rows(self, text: str) -> list[np.ndarray]:

@@ -100,7 +100,7 @@ class Given(Counting):
 
 
 class GivenSparse(Given):
-    makes = "sparse"
+    representation = "sparse"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)
@@ -108,7 +108,7 @@ class GivenSparse(Given):
 
 
 class GivenSeveral(Given):
-    makes, similarity = "multi-vector", "maxsim"
+    representation, similarity = "multi-vector", "maxsim"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)
