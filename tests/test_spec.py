@@ -503,7 +503,7 @@ def drawings() -> Registry[tuple[Pen, int]]:
     registry._complete = True
 
     @registry.register("line", renamed={"thickness": "width", "len": "length"})
-    def line(*, pen: Pen = Pen(width=2.0), length: int = 3) -> tuple[Pen, int]:  # noqa: B008
+    def line(*, pen: Pen = Pen(width=2.0), length: int = 3) -> tuple[Pen, int]:
         """Draw."""
         return pen, length
 

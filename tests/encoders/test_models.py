@@ -89,9 +89,10 @@ def test_nothing_goes_within_a_scope_and_the_outermost_trims(loading):
 
 def test_a_scope_that_fails_ends_too(loading):
     models = Models()
-    with pytest.raises(KeyError), models.scope():
+    with models.scope():
         ask(models, loading, "ab")
-        raise KeyError
+    with pytest.raises(AssertionError), models.scope():
+        ask(models, lambda name: lambda: Weights("other"), "x")
     ask(models, loading, "c")
     assert len(models) == 1
 

@@ -501,7 +501,7 @@ OWN_TASK = "limit,docs=40,queries=9,k=2,attributes=5"
         (Named(), "own:intfloat/e5-small-v2"),
         (Letters(), "own:Letters"),
         (Hashing(8), "own:Hashing"),
-        (lambda texts: letters(texts), "own:%3Clambda%3E"),
+        (lambda texts: letters(texts) * 2, "own:%3Clambda%3E"),
     ],
 )
 def test_a_model_that_is_handed_over_is_never_taken_for_a_registered_one(model, full, tmp_path):
@@ -524,7 +524,7 @@ def test_the_registered_one_is_another_system(tmp_path):
 def test_nobody_registers_what_models_of_ones_own_are_called_by():
     for registry in (ENCODERS, RETRIEVERS):
         with pytest.raises(InputError, match="'own': the name is reserved"):
-            registry.register("own")
+            registry.register("own")(letters)
     with pytest.raises(InputError, match="unknown encoder 'own'"):
         evaluate("own:hashing", OWN_TASK)
 

@@ -94,6 +94,7 @@ def test_pairs_of_a_length_share_a_batch_and_come_back_in_their_order(
     tiny_cross, batch_size, monkeypatch
 ):
     made = create(tiny_cross, f",batch_size={batch_size}")
+    expected = create(tiny_cross).score(PAIRS, silent).scores
     predict, batches = made.model.predict, []
     monkeypatch.setattr(
         made.model,
@@ -101,7 +102,7 @@ def test_pairs_of_a_length_share_a_batch_and_come_back_in_their_order(
         lambda pairs, **options: batches.append(pairs) or predict(pairs, **options),
     )
     found = made.score(PAIRS, silent).scores
-    np.testing.assert_allclose(found, create(tiny_cross).score(PAIRS, silent).scores, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     # 22, 15, 10, 5 and 3 tokens: that of the fewest characters but one has many
     by_tokens = [PAIRS[row] for row in (3, 4, 0, 1, 2)]
     assert [pair for batch in batches for pair in batch] == by_tokens
