@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from harness.arrays import Float32
+from harness.endpoint_options import EndpointOptions
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.usage import Usage, sum_usage
 
@@ -69,33 +70,6 @@ class Service:
 
 
 @dataclass(frozen=True)
-class EndpointOptions:
-    """Where to ask, how patiently, and what it costs.
-
-    Attributes:
-        url: Up to the service's path.
-        api_key_env: The environment variable that holds the key; empty for none.
-        concurrency: Requests at the same time.
-        timeout: Seconds for connecting and for the reply.
-        retries: Attempts after the first.
-        backoff: Seconds before the first retry, doubled before each further one.
-        price: USD for a million tokens; None where it is not known.
-    """
-
-    url: str = ""
-    api_key_env: str = ""
-    concurrency: int = 4
-    timeout: float = 60.0
-    retries: int = 5
-    backoff: float = 1.0
-    price: float | None = None
-
-
-OPTIONS = EndpointOptions()
-RENAMED = {"key_variable": "api_key_env"}  # of these options: what they were called
-
-
-@dataclass(frozen=True)
 class Endpoint:
     """A service that is asked.
 
@@ -111,22 +85,7 @@ class Endpoint:
     options: EndpointOptions
 
     def __post_init__(self) -> None:
-        asked = self.options
-        within(
-            self.service.noun,
-            concurrency=(asked.concurrency, 1, 256),
-            timeout=(asked.timeout, 0.01, 3600),
-            retries=(asked.retries, 0, 100),
-            backoff=(asked.backoff, 0, 60),
-            price=(asked.price or 0, 0, 1e6),
-        )
-        _refuse_url(self.service.noun, asked.url)
-        # neither message quotes what was given: people paste keys into the wrong place
-        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*|", asked.api_key_env):
-            raise InputError(
-                f"{self.service.noun}: api_key_env names the environment variable that holds the "
-                "key, in capital letters: expected a name like OPENAI_API_KEY, never the key itself"
-            )
+        self.options.check(self.service.noun)
 
     @property
     def url(self) -> str:
@@ -172,20 +131,17 @@ class Endpoint:
             ask: Asks for one item, over the line that it is given.
 
         Yields:
-            What comes, in any order, and what was used for it: requests, retries among them,
-            tokens (None where a reply does not tell), searches where they are billed, cost in USD.
+            What comes, in any order, and what was used for it: requests, retries, tokens (None
+            where a reply does not tell), searches where they are billed, cost in USD.
         """
-        limit = self.options.concurrency
         from urllib3 import PoolManager
 
-        key = self.key()
+        key, limit = self.key(), self.options.concurrency
         headers = {"Authorization": f"Bearer {key}"} if key else None
         left = iter(items)
         running: dict[Future[None], list[tuple[T, Usage]]] = {}
-        with (
-            PoolManager(maxsize=limit, headers=headers) as http,
-            ThreadPoolExecutor(limit) as pool,
-        ):
+        pools = PoolManager(maxsize=limit, headers=headers), ThreadPoolExecutor(limit)
+        with pools[0] as http, pools[1] as pool:
             line = Line(self, http)
             try:
                 while True:
@@ -392,13 +348,6 @@ def _collect(
         raise
 
 
-def within(noun: str, **limits: tuple[float, float, float]) -> None:
-    """Raise InputError for a parameter out of range. limits: value, lowest, highest by name."""
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise InputError(f"{noun}: {name}={value}: expected {low:g} to {high:.0f}")
-
-
 def named(texts: Sequence[str]) -> str:
     """Texts as an error calls them: by the beginning of the first, and its length."""
     first = f"{texts[0][:40]!r} ({len(texts[0]):,} characters)"
@@ -408,20 +357,6 @@ def named(texts: Sequence[str]) -> str:
 def counted(value: object) -> int | None:
     """A count that a server sent, None for anything else."""
     return int(str(value)) if re.fullmatch("[0-9]{1,18}", str(value)) else None
-
-
-def _refuse_url(noun: str, url: str) -> None:
-    """Raise InputError for anything but http(s)://host[:port]/path; what is wrong is not quoted."""
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not re.fullmatch(r"[!-~]+", url) or set("@?#\\") & set(url):
-        raise InputError(
-            f"{noun}: url: expected http://host:port/v1 or https://..., without user, password or "
-            "query (a key goes into an environment variable, named by api_key_env=NAME)"
-        )
 
 
 def _complaint(data: bytes) -> str:

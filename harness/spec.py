@@ -17,14 +17,14 @@ import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote, unquote
 
 from harness.errors import InputError, reason
+from harness.parameters import Entry, kind_of, read_value, write_value
 
 T = TypeVar("T")
 SAFE = "/:@+"
@@ -142,77 +142,6 @@ def renamings() -> list[str]:
     return lines
 
 
-@dataclass(frozen=True)
-class Entry(Generic[T]):
-    """A registered factory and what its signature says of it.
-
-    A parameter whose default is a dataclass stands for that dataclass's fields: specs set these.
-
-    Attributes:
-        name: What specs call it.
-        factory: Makes what is registered.
-        renamed: Parameters' old names and what they are called now.
-    """
-
-    name: str
-    factory: Callable[..., T]
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> str:
-        """The first line of the factory's docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
-
-    @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """Parameters by name, the target left out and dataclasses by their fields."""
-        found = dict[str, inspect.Parameter]()
-        for parameter in self._signature.values():
-            members = _members(parameter.default)
-            for name, value in members.items():
-                kind, annotation = inspect.Parameter.KEYWORD_ONLY, _kind(value)
-                found[name] = inspect.Parameter(name, kind, default=value, annotation=annotation)
-            if not members and parameter.name != "target":
-                found[parameter.name] = parameter
-        return found
-
-    @property
-    def target(self) -> inspect.Parameter | None:
-        """The parameter that takes the spec's target, if the factory has one."""
-        return self._signature.get("target")
-
-    @property
-    def hints(self) -> dict[str, Any]:
-        """The declared type of each parameter that declares one."""
-        made_by = self.factory.__init__ if inspect.isclass(self.factory) else self.factory
-        found = get_type_hints(made_by)
-        for parameter in self._signature.values():
-            if _members(parameter.default):
-                found |= get_type_hints(type(parameter.default))
-        return found
-
-    def make(self, values: Mapping[str, Any]) -> T:
-        """Call the factory with values by name, the fields of a dataclass put together again."""
-        given = dict(values)
-        for parameter in self._signature.values():
-            members = _members(parameter.default)
-            own = {name: given.pop(name) for name in members if name in given}
-            if own:
-                given[parameter.name] = replace(parameter.default, **own)
-        return self.factory(**given)
-
-    @property
-    def _signature(self) -> Mapping[str, inspect.Parameter]:
-        return inspect.signature(self.factory).parameters
-
-
-def _members(default: object) -> dict[str, Any]:
-    """The fields of a dataclass by name, with their values; none of anything else."""
-    if not is_dataclass(default) or isinstance(default, type):
-        return {}
-    return {one.name: getattr(default, one.name) for one in fields(default)}
-
-
 class Registry(Generic[T]):
     """Names and the factories behind them: one package of ours, entry points and plugins.
 
@@ -316,7 +245,9 @@ class Registry(Generic[T]):
             if parameter.default is not inspect.Parameter.empty
         }
         full = {**defaults, **values}
-        written = {key: _written(value) for key, value in sorted(full.items()) if value is not None}
+        written = {
+            key: write_value(value) for key, value in sorted(full.items()) if value is not None
+        }
         return Spec(spec.name, spec.target, tuple(written.items()))
 
     def create(self, text: str | Spec) -> T:
@@ -345,8 +276,8 @@ class Registry(Generic[T]):
         for key, value in _renamed(text, spec, entry).items():
             if key not in entry.parameters:
                 raise unknown(f"parameter of {spec.name}", key, entry.parameters)
-            kind = hints.get(key, _kind(entry.parameters[key].default))
-            values[key] = _read(value, kind, f"{spec.name}: {key}")
+            kind = hints.get(key, kind_of(entry.parameters[key].default))
+            values[key] = read_value(value, kind, f"{spec.name}: {key}")
         return spec, entry, values
 
 
@@ -361,11 +292,6 @@ def _renamed(text: str | Spec, spec: Spec, entry: Entry[Any]) -> dict[str, str]:
             _renamings[f"{parse(text).name}: {key} is now called {name}"] = None
         found[name] = value
     return found
-
-
-def _kind(default: object) -> type:
-    """The type of a parameter that declares none."""
-    return str if default is None or default is inspect.Parameter.empty else type(default)
 
 
 def _optional(parameter: inspect.Parameter) -> bool:
@@ -384,30 +310,6 @@ def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
         listed = [folded[choice] for choice in close] or known[:LISTED]
         more = f" and {len(known) - len(listed):,} more"
     return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(listed)}{more}")
-
-
-def _written(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(text: str, kind: Any, where: str) -> Any:
-    """A parameter's text as the type that its factory declares."""
-    if get_origin(kind) in (Union, UnionType):
-        kind = next(option for option in get_args(kind) if option is not type(None))
-    if get_origin(kind) is Literal:
-        choices = {_written(choice): choice for choice in get_args(kind)}
-        if text not in choices:
-            raise InputError(f"{where}={text}: expected one of {', '.join(choices)}")
-        return choices[text]
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise InputError(f"{where}={text}: expected true or false")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"{where}={text}: expected {noun}") from None
 
 
 def load_plugin(path: Path) -> None:

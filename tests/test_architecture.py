@@ -22,6 +22,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 LAYERS: list[list[str]] = [
     ["harness"],
     ["errors", "progress", "arrays", "usage"],
+    ["parameters", "endpoint_options"],
     ["spec"],
     ["data", "data.*", "vectors", "vectors.*"],
     ["phases", "disk", "endpoint"],

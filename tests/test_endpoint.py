@@ -16,17 +16,8 @@ import pytest
 from urllib3 import PoolManager
 
 from harness import endpoint
-from harness.endpoint import (
-    Endpoint,
-    EndpointOptions,
-    Line,
-    RefusedError,
-    Service,
-    Tally,
-    counted,
-    named,
-    within,
-)
+from harness.endpoint import Endpoint, Line, RefusedError, Service, Tally, counted, named
+from harness.endpoint_options import EndpointOptions, within
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.usage import known_usage, sum_usage
 from tests.server import reply, slow, where

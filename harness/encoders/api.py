@@ -19,17 +19,14 @@ from harness.encoders import ENCODERS, Encoded, TextEncoder
 from harness.encoders.prompting import Prompts, filled, whole_prompt
 from harness.endpoint import (
     CUT,
-    OPTIONS,
-    RENAMED,
     Endpoint,
-    EndpointOptions,
     Line,
     RefusedError,
     Service,
     counted,
     named,
-    within,
 )
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import EncodingError, InputError
 from harness.usage import Usage, sum_usage
 from harness.vectors import Representation

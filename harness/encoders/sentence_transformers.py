@@ -55,10 +55,8 @@ def sentence_transformer(
     similarity: Similarity = config.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "dot"):
         raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
-    if options.max_length is not None and _static(found):
-        raise InputError(
-            f"{target}: max_length={options.max_length}: a static model reads all of a text"
-        )
+    if (limit := options.max_length) is not None and _static(found):
+        raise InputError(f"{target}: max_length={limit}: a static model reads all of a text")
     own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
     return SentenceTransformerEncoder(
         checkpoint=found,

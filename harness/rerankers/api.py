@@ -21,16 +21,13 @@ import numpy as np
 from harness.disk import cache_root
 from harness.endpoint import (
     CUT,
-    OPTIONS,
-    RENAMED,
     Endpoint,
-    EndpointOptions,
     Line,
     Service,
     counted,
     named,
-    within,
 )
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.arrays import Int64
+from harness.arrays import Float32, Int64
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.models import MODELS
 from harness.errors import EncodingError, InputError
@@ -133,6 +133,12 @@ class CrossEncoderReranker(Reranker):
                 show_progress_bar=False,
             )
             progress("rerank", low + len(rows), len(pairs), "pairs")
+        self._refuse_broken(scores, pairs)
+        read = np.minimum(lengths, model.max_seq_length or np.inf)
+        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
+
+    def _refuse_broken(self, scores: Float32, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise EncodingError for NaN and infinity."""
         broken = np.flatnonzero(~np.isfinite(scores))
         if len(broken):
             raise EncodingError(
@@ -140,8 +146,6 @@ class CrossEncoderReranker(Reranker):
                 f"{len(pairs)} pairs, the first with query {pairs[broken[0]][0][:60]!r}: "
                 "try dtype=float32"
             )
-        read = np.minimum(lengths, model.max_seq_length or np.inf)
-        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
 
     def _lengths(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Int64:
         """Tokens [p] of each pair with prompt and template, before truncation."""

@@ -16,16 +16,13 @@ from typing import Any, Literal
 
 from harness.disk import cache_root
 from harness.endpoint import (
-    OPTIONS,
-    RENAMED,
     Endpoint,
-    EndpointOptions,
     Line,
     Service,
     UnansweredError,
     counted,
-    within,
 )
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError, reason
 from harness.progress import Progress
 from harness.response_cache import ResponseCache
@@ -58,7 +55,7 @@ def chat(
         endpoint: Where it is asked, how patiently, and what it costs.
         style: What the model is asked for.
         prompt: A text file with {query} in it, in place of the style's own.
-        join: Whether the model's text comes after the query's or in its place.
+        join: Whether the answer comes after the query or in its place.
         temperature: Of the model.
         max_tokens: Of an answer.
         offline: Whether only answers that are kept are taken.
@@ -67,8 +64,7 @@ def chat(
         The rewriter.
 
     Raises:
-        InputError: A value is out of range, a url or api_key_env may hold a secret, or a prompt
-            cannot be used.
+        InputError: A value is out of range, may hold a secret, or is no prompt.
     """
     within("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
     return Chat(

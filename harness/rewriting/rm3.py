@@ -46,9 +46,9 @@ class RM3(Feedback):
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("depth", "terms"):
-            if getattr(self, name) < 1:
-                raise InputError(f"rm3: {name}={getattr(self, name)}: expected at least 1")
+        for name, value in (("depth", self.depth), ("terms", self.terms)):
+            if value < 1:
+                raise InputError(f"rm3: {name}={value}: expected at least 1")
         if not 0 <= self.weight <= 1:
             raise InputError(f"rm3: weight={self.weight}: expected 0 to 1")
 

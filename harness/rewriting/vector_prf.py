@@ -52,8 +52,7 @@ class Rocchio(Feedback):
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise InputError(f"rocchio: depth={self.depth}: expected at least 1")
-        for name in ("alpha", "beta"):
-            value = getattr(self, name)
+        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 <= value < float("inf"):
                 raise InputError(f"rocchio: {name}={value}: expected 0 or more")
         if not self.alpha and not self.beta:
