@@ -279,17 +279,19 @@ def _evaluated(
 ) -> list[Path]:
     """Records of a model on a baseline's tasks, searched and measured as there."""
     from harness import records
+    from harness.encoders.models import MODELS
     from harness.pipeline import evaluate
 
     store, made = open_store(cache), []
-    for task, (_, record) in held.tasks.items():
-        with terminal.showing(f"{model} on {task}", quiet) as progress:
-            found = evaluate(
-                model, record.task.spec, record.search.spec if record.search else "exact",
-                rewrite=record.rewriting.spec if record.rewriting else "none",
-                measures=list(record.scores), store=store, seed=seed, progress=progress,
-            )  # fmt: skip
-        made.append(records.save(found.record, found.per_query, out))
+    with MODELS.scope():  # what the model needs stays for all tasks
+        for task, (_, record) in held.tasks.items():
+            with terminal.showing(f"{model} on {task}", quiet) as progress:
+                found = evaluate(
+                    model, record.task.spec, record.search.spec if record.search else "exact",
+                    rewrite=record.rewriting.spec if record.rewriting else "none",
+                    measures=list(record.scores), store=store, seed=seed, progress=progress,
+                )  # fmt: skip
+            made.append(records.save(found.record, found.per_query, out))
     return made
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -247,10 +248,11 @@ def _locate(
     return folder, {"folder_sha256": content}
 
 
+@cache
 def _fetch(
     target: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[Path, dict[str, str]]:
-    """A model of the hub, or its copy in the hub's own cache."""
+    """A model of the hub, or its copy in the hub's own cache: one commit as long as we run."""
     if target.count("/") != 1 or target.startswith((".", "/", "~")):
         raise InputError(f"{target}: no such folder, and not a hub id (organisation/name)")
     from huggingface_hub import snapshot_download

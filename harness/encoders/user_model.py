@@ -18,6 +18,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -35,6 +36,7 @@ from harness.encoders.callable import CallableEncoder, as_array, call_of, simila
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
+from harness.encoders.models import MODELS
 from harness.encoders.prompting import role_prompts
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
 from harness.errors import InputError, reason
@@ -62,7 +64,11 @@ def register(name: str) -> Callable[[Made], Made]:
         is_class = inspect.isclass(made)
 
         def factory(**parameters: Any) -> Encoder:
-            return _adapted(model(**parameters) if is_class else model, name, parameters)
+            if not is_class:
+                return _adapted(model, name, parameters)
+            # an object may hold weights: it is made once as long as it is among the models held
+            key = (model, *sorted(parameters.items()))
+            return _adapted(MODELS.get(key, partial(model, **parameters)), name, parameters)
 
         # what a registry reads of a factory
         signature = inspect.signature(model) if is_class else inspect.Signature()

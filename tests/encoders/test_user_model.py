@@ -15,6 +15,7 @@ import pytest
 import harness
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.hashing import Hashing
+from harness.encoders.models import MODELS
 from harness.encoders.user_model import adapt, register
 from harness.errors import EncodingError, InputError
 from harness.exchange import mteb
@@ -534,3 +535,19 @@ def test_a_registered_model_keeps_its_name(tmp_path):
     harness.encoder("letters-6")(Letters)
     record = evaluate("letters-6,width=3", OWN_TASK, store=Store(tmp_path)).record
     assert record.system.full == "letters-6,scale=1.0,width=3"
+
+
+def test_an_object_of_a_registered_class_is_made_once_for_all_that_ask():
+    made: list[int] = []
+
+    @harness.encoder("heavy-letters")
+    class Heavy(Letters):
+        def __init__(self, width: int = 6) -> None:
+            super().__init__(width)
+            made.append(width)
+
+    MODELS.clear()
+    for spec in ("heavy-letters", "heavy-letters", "heavy-letters,width=2"):
+        ENCODERS.create(spec).encode(TEXTS, "document")
+    assert made == [6, 2]
+    MODELS.clear()

@@ -431,3 +431,15 @@ def test_a_prompt_that_cannot_be_used(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         REWRITERS.create(f"chat:m,url=http://localhost/v1,prompt={path}")
     assert str(error.value).startswith(str(path))
+
+
+def test_what_was_asked_comes_with_the_texts(asking, server, root):
+    server.behave(reply("", 500))
+    first = asking(price=2).rewrite(["one", "two", "one"], silent, root=root)
+    assert first.usage == {"requests": 3, "retries": 1, "tokens": None, "cost_usd": None}
+    again = asking(price=2).rewrite(["one", "two"], silent, root=root)
+    assert again.usage == {"requests": 0, "retries": 0, "tokens": 0, "cost_usd": 0}
+    told = {"choices": [{"message": {"content": "THREE"}}], "usage": {"total_tokens": 7}}
+    server.behave(reply(json.dumps(told)))
+    third = asking(price=2).rewrite(["three"], silent, root=root)
+    assert third.usage == {"requests": 1, "retries": 0, "tokens": 7, "cost_usd": 7 * 2 / 1e6}
