@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.api import evaluate, evaluate_run
-    from harness.encoders.own import register as model
+    from harness.encoders.user_model import register as encoder
+    from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
     from harness.measures import measure
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "Scores",
     "StoreError",
+    "encoder",
     "evaluate",
     "evaluate_run",
     "measure",
@@ -39,10 +41,11 @@ __all__ = [
 _HOME = {
     "Evaluation": "evaluation.Evaluation",
     "Scores": "scoring.Scores",
+    "encoder": "encoders.user_model.register",
     "evaluate": "api.evaluate",
     "evaluate_run": "api.evaluate_run",
     "measure": "measures.measure",
-    "model": "encoders.own.register",
+    "model": "encoders.user_model.register",
     "score": "scoring.score",
     "study": "studies.study",
 }

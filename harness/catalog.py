@@ -19,8 +19,9 @@ from harness.data import Data
 from harness.errors import InputError, reason
 from harness.kinds import KINDS
 from harness.measures import Measure
+from harness.registry import unknown
 from harness.sources import SOURCES
-from harness.spec import Spec, parse, unknown
+from harness.spec import Spec, parse
 
 GROUP = "harness.tasks"
 TYPES = {

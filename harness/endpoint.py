@@ -3,7 +3,7 @@
 Asked again: 408, 424, 425, 429 and 5xx, time-outs, broken connections, and replies that hold no
 answer; after a pause that doubles, or as long as Retry-After says. Any other refusal is final. A
 redirect is never followed and no proxy of the environment is used, so a key reaches only the host
-it is for. What was spent is counted.
+it is for. What was spent comes with what is answered.
 """
 
 from __future__ import annotations
@@ -12,20 +12,21 @@ import json
 import os
 import re
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from itertools import islice
-from threading import Event, Lock
+from threading import Event
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
 
 from harness.arrays import Float32
+from harness.endpoint_options import EndpointOptions
 from harness.errors import EncodingError, HarnessError, InputError
+from harness.usage import Usage, sum_usage
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -70,76 +71,83 @@ class Service:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where to ask, and how patiently.
+    """A service that is asked.
 
-    url: up to the service's path; key_variable: the environment variable that holds the key, empty
-    for none; concurrency: requests at the same time; timeout: seconds for connecting and for the
-    reply; retries: attempts after the first; backoff: seconds before the first retry, doubled
-    before each further one. Raises InputError for a value out of range, and a url or key_variable
-    that may hold a secret.
+    Attributes:
+        service: What is asked for.
+        options: Where, how patiently, and what it costs.
+
+    Raises:
+        InputError: A value is out of range, or a url or api_key_env may hold a secret.
     """
 
     service: Service
-    url: str
-    key_variable: str = ""
-    concurrency: int = 4
-    timeout: float = 60.0
-    retries: int = 5
-    backoff: float = 1.0
-    counts: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
-    lock: Lock = field(default_factory=Lock, compare=False, repr=False)
+    options: EndpointOptions
 
     def __post_init__(self) -> None:
-        within(
-            self.service.noun,
-            concurrency=(self.concurrency, 1, 256),
-            timeout=(self.timeout, 0.01, 3600),
-            retries=(self.retries, 0, 100),
-            backoff=(self.backoff, 0, 60),
-        )
-        _refuse_url(self.service.noun, self.url)
-        # neither message quotes what was given: people paste keys into the wrong place
-        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*|", self.key_variable):
-            raise InputError(
-                f"{self.service.noun}: key_variable names the environment variable that holds the "
-                "key, in capital letters: expected a name like OPENAI_API_KEY, never the key itself"
-            )
+        self.options.check(self.service.noun)
+
+    @property
+    def url(self) -> str:
+        """Up to the service's path."""
+        return self.options.url
 
     @property
     def host(self) -> str:
         """Host and port."""
         return urlsplit(self.url).netloc
 
+    @property
+    def no_usage(self) -> Usage:
+        """The usage of a call that asks for nothing: its names, with zeros."""
+        return self.priced({"requests": 0, "retries": 0, "tokens": 0})
+
+    def priced(self, usage: Usage) -> Usage:
+        """Add cost_usd to a usage, where a price is known; not known where tokens are not."""
+        price, tokens = self.options.price, usage.get("tokens", 0)
+        if price is None:
+            return usage
+        return {**usage, "cost_usd": None if tokens is None else tokens * price / 1e6}
+
     def key(self) -> str:
-        """The key, empty for none. Raises InputError where its variable holds none."""
-        key = os.environ.get(self.key_variable, "") if self.key_variable else ""
-        if self.key_variable and not re.fullmatch("[!-~]+", key):
+        """Read the key, empty for none. Raises InputError where its variable holds none."""
+        name = self.options.api_key_env
+        key = os.environ.get(name, "") if name else ""
+        if name and not re.fullmatch("[!-~]+", key):
             what = "holds blanks or characters no key has" if key else "is not set"
-            raise InputError(f"the environment variable {self.key_variable} {what}")
+            raise InputError(f"the environment variable {name} {what}")
         return key
 
-    def each(self, items: Iterable[Item], ask: Callable[[Line, Item], Iterator[T]]) -> Iterator[T]:
-        """Ask for items, `concurrency` at the same time, and yield what comes, in any order.
+    def each(
+        self, items: Iterable[Item], ask: Callable[[Line, Item], Iterator[T]]
+    ) -> Iterator[tuple[T, Usage]]:
+        """Ask for items, `concurrency` at the same time.
 
         Where one fails, no other is begun, those under way end and are yielded, and its error is
         raised. Where the caller stops early, those under way end too.
+
+        Args:
+            items: What is asked about.
+            ask: Asks for one item, over the line that it is given.
+
+        Yields:
+            What comes, in any order, and what was used for it: requests, retries, tokens (None
+            where a reply does not tell), searches where they are billed, cost in USD.
         """
         from urllib3 import PoolManager
 
-        key = self.key()
+        key, limit = self.key(), self.options.concurrency
         headers = {"Authorization": f"Bearer {key}"} if key else None
         left = iter(items)
-        running: dict[Future[None], list[T]] = {}
-        with (
-            PoolManager(maxsize=self.concurrency, headers=headers) as http,
-            ThreadPoolExecutor(self.concurrency) as pool,
-        ):
+        running: dict[Future[None], list[tuple[T, Usage]]] = {}
+        pools = PoolManager(maxsize=limit, headers=headers), ThreadPoolExecutor(limit)
+        with pools[0] as http, pools[1] as pool:
             line = Line(self, http)
             try:
                 while True:
                     if not line.failures:  # twice as many, so that none waits for the caller
-                        for item in islice(left, 2 * self.concurrency - len(running)):
-                            found: list[T] = []
+                        for item in islice(left, 2 * limit - len(running)):
+                            found: list[tuple[T, Usage]] = []
                             running[pool.submit(_collect, line, ask, item, found)] = found
                     if not running:
                         break
@@ -150,29 +158,6 @@ class Endpoint:
                 pool.shutdown(cancel_futures=True)
         if line.failures:
             raise line.failures[0]
-
-    def spend(self, **amounts: int | None) -> None:
-        """Count what was spent, by name; tokens=None where a reply does not tell."""
-        with self.lock:
-            for name, amount in amounts.items():
-                self.counts["untold" if amount is None else name] += 1 if amount is None else amount
-
-    def spent(self, price: float | None = None) -> dict[str, int | float]:
-        """What was spent so far: requests, retries among them, tokens, searches where billed.
-
-        price: USD for a million tokens, which gives cost_usd. Tokens and cost are left out where a
-        reply did not tell its tokens.
-        """
-        with self.lock:
-            counts = self.counts.copy()
-        total: dict[str, int | float] = {name: counts[name] for name in ("requests", "retries")}
-        if not counts["untold"]:
-            total["tokens"] = counts["tokens"]
-            if price is not None:
-                total["cost_usd"] = counts["tokens"] * price / 1e6
-        if counts["searches"]:
-            total["searches"] = counts["searches"]
-        return total
 
     def in_order(self, items: list[Any], n: int, noun: str) -> list[Any]:
         """Items of a reply in the order of what was asked for, by their `index`.
@@ -203,17 +188,39 @@ class Endpoint:
             )
 
 
+class Tally:
+    """What was used for one item so far, since it was last taken."""
+
+    def __init__(self) -> None:
+        self._amounts: dict[str, float | None] = {}
+
+    def add(self, **amounts: int | None) -> None:
+        """Count what was used, by name; tokens=None where a reply does not tell."""
+        self._amounts = sum_usage([self._amounts, amounts])
+
+    def take(self) -> Usage:
+        """Give what was counted, and begin anew."""
+        taken, self._amounts = {"requests": 0, "retries": 0, "tokens": 0, **self._amounts}, {}
+        return taken
+
+
 @dataclass(frozen=True)
 class Line:
     """Connections to an endpoint, in use.
 
-    stop: set when no more shall be asked; failures: what made it so comes first.
+    Attributes:
+        endpoint: What is asked.
+        http: The connections.
+        stop: Set when no more shall be asked.
+        failures: What made it so comes first.
+        tally: What was used for one item.
     """
 
     endpoint: Endpoint
     http: PoolManager
     stop: Event = field(default_factory=Event)
     failures: list[BaseException] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
 
     def ask(
         self, body: Mapping[str, Any], label: str, read: Callable[[Any, Mapping[str, str]], T]
@@ -224,18 +231,18 @@ class Line:
         help. Raises InputError where the endpoint refuses the question, and HarnessError where it
         has not answered after all retries; both name host, status and label.
         """
-        point = self.endpoint
-        for attempt in range(point.retries + 1):
-            point.spend(requests=1, retries=min(attempt, 1))
+        point, options = self.endpoint, self.endpoint.options
+        for attempt in range(options.retries + 1):
+            self.tally.add(requests=1, retries=min(attempt, 1))
             try:
                 return self._attempt(body, label, read)
             except UnansweredError as error:
                 failure = error
-            wait_s = max(failure.wait_s, min(point.backoff * 2.0**attempt, PATIENCE_S))
-            if attempt == point.retries or wait_s > PATIENCE_S or self.stop.wait(wait_s):
+            wait_s = max(failure.wait_s, min(options.backoff * 2.0**attempt, PATIENCE_S))
+            if attempt == options.retries or wait_s > PATIENCE_S or self.stop.wait(wait_s):
                 break
         raise HarnessError(
-            f"{point.host} {failure} for {label} (attempt {attempt + 1} of {point.retries + 1}); "
+            f"{point.host} {failure} for {label} (attempt {attempt + 1} of {options.retries + 1}); "
             "answers so far are kept: run it again to go on"
         )
 
@@ -264,13 +271,13 @@ class Line:
         from urllib3 import Timeout
         from urllib3.exceptions import HTTPError, NewConnectionError, TimeoutError
 
-        point = self.endpoint
+        point, patience = self.endpoint, self.endpoint.options.timeout
         try:
             response = self.http.request(
                 "POST",
                 point.url.rstrip("/") + point.service.path,
                 json=body,
-                timeout=Timeout(total=point.timeout),
+                timeout=Timeout(total=patience),
                 retries=False,
                 redirect=False,
                 preload_content=False,
@@ -279,7 +286,7 @@ class Line:
         except NewConnectionError:
             raise UnansweredError("cannot be reached") from None
         except TimeoutError:
-            raise UnansweredError(f"gave no answer within {point.timeout:g} s") from None
+            raise UnansweredError(f"gave no answer within {patience:g} s") from None
         except (HTTPError, OSError) as error:
             raise UnansweredError(f"broke off ({type(error).__name__})") from None
         if response.status < HTTPStatus.MULTIPLE_CHOICES:
@@ -298,7 +305,7 @@ class Line:
 
     def _read(self, response: BaseHTTPResponse) -> bytes:
         """The body of a reply, of bounded size, read in bounded time."""
-        timeout, largest = self.endpoint.timeout, self.endpoint.service.largest
+        timeout, largest = self.endpoint.options.timeout, self.endpoint.service.largest
         deadline, data = time.monotonic() + timeout, bytearray()
         while part := response.read1(1 << 16, decode_content=False):
             data += part
@@ -312,36 +319,33 @@ class Line:
 
     def _advice(self, status: int, data: bytes) -> str:
         """What a refusal means and what to do; the server's own words where they cannot leak."""
-        variable = self.endpoint.key_variable
+        variable = self.endpoint.options.api_key_env
         if status < HTTPStatus.BAD_REQUEST:
             return "redirects are not followed: give the url that answers itself"
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             given = f"the key in {variable} is refused"
-            return given if variable else "name the variable of a key: key_variable=NAME"
+            return given if variable else "name the variable of a key: api_key_env=NAME"
         words, key = _complaint(data), self.endpoint.key()
         words = words.replace(key, "[key]") if key else words
         return f"{words[:200]!r}" if words else "are url and model right?"
 
 
 def _collect(
-    line: Line, ask: Callable[[Line, Item], Iterator[T]], item: Item, found: list[T]
+    line: Line,
+    ask: Callable[[Line, Item], Iterator[T]],
+    item: Item,
+    found: list[tuple[T, Usage]],
 ) -> None:
     """Add what is answered for an item, one by one, so that what precedes an error is kept."""
     try:
         if not line.stop.is_set():
-            for part in ask(line, item):
-                found.append(part)
+            own = replace(line, tally=Tally())
+            for part in ask(own, item):
+                found.append((part, line.endpoint.priced(own.tally.take())))
     except BaseException as error:
         line.failures.append(error)  # before others are stopped and fail for it
         line.stop.set()
         raise
-
-
-def within(noun: str, **limits: tuple[float, float, float]) -> None:
-    """Raise InputError for a parameter out of range. limits: value, lowest, highest by name."""
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise InputError(f"{noun}: {name}={value}: expected {low:g} to {high:.0f}")
 
 
 def named(texts: Sequence[str]) -> str:
@@ -353,20 +357,6 @@ def named(texts: Sequence[str]) -> str:
 def counted(value: object) -> int | None:
     """A count that a server sent, None for anything else."""
     return int(str(value)) if re.fullmatch("[0-9]{1,18}", str(value)) else None
-
-
-def _refuse_url(noun: str, url: str) -> None:
-    """Raise InputError for anything but http(s)://host[:port]/path; what is wrong is not quoted."""
-    try:
-        parts = urlsplit(url)
-        fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:
-        fits = False
-    if not fits or not re.fullmatch(r"[!-~]+", url) or set("@?#\\") & set(url):
-        raise InputError(
-            f"{noun}: url: expected http://host:port/v1 or https://..., without user, password or "
-            "query (a key goes into an environment variable, named by key_variable=NAME)"
-        )
 
 
 def _complaint(data: bytes) -> str:

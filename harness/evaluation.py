@@ -13,6 +13,7 @@ import numpy as np
 from harness import environment, records, stats, trec
 from harness.data import Data, Retrieval
 from harness.disk import file_sha256
+from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import KINDS, Verdict
@@ -21,10 +22,11 @@ from harness.phases import Clock
 from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
 from harness.represent import represent
 from harness.retrieve import drop_self
-from harness.single import Ranked, Request, Tuning, described, opened, spent
+from harness.single import Ranked, Request, Tuning, described, encoder_of
 from harness.spec import parse
 from harness.systems import RETRIEVERS, rank
 from harness.tasks import Task
+from harness.usage import known_usage
 from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
@@ -56,14 +58,12 @@ class Setting:
         seed: Of the bootstrap.
         clock: Collects the phases.
         depth: Results of each query that are kept.
-        handed: The name of a model that was handed over; None of one that a spec names.
     """
 
     task: Task
     seed: int
     clock: Clock
     depth: int
-    handed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class _Outcome:
     verdict: Verdict
     counts: Mapping[str, int | None]
     warnings: Sequence[str]
-    spent: Mapping[str, float]
+    usage: Mapping[str, float]
     ranked: Ranked | None = None
     index: IndexRecord | None = None
     rewriting: records.RewritingRecord | None = None
@@ -92,13 +92,14 @@ def of_system(
     request = replace(request, tuning=lambda split: _tuning(setting, split))
     if not isinstance(task.data, Retrieval):
         return _recorded(_vectors(model, setting, request), setting)
-    ranked = rank(model, task.data, request)
-    if rewritten and not ranked.rewritten:
-        raise InputError(
-            f"{model} has no part that {rewritten.spec} fits: choose another rewriting"
-        )
-    if latency:
-        ranked = _timed(ranked, len(task.data.queries), latency, setting.clock)
+    with MODELS.scope():  # a system of several models needs them in turn
+        ranked = rank(model, task.data, request)
+        if rewritten and not ranked.rewritten:
+            raise InputError(
+                f"{model} has no part that {rewritten.spec} fits: choose another rewriting"
+            )
+        if latency:
+            ranked = _timed(ranked, len(task.data.queries), latency, setting.clock)
     return _recorded(_judged(ranked, request.index, setting, rewritten), setting)
 
 
@@ -134,7 +135,7 @@ def _judged(
         )
         served = served.model_copy(update={"spec": index})
     return _Outcome(
-        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.spent, ranked, served,
+        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.usage, ranked, served,
         rewritten,
     )  # fmt: skip
 
@@ -144,15 +145,14 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     task, data, clock = setting.task.name, setting.task.data, setting.clock
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
-    if model not in request.opened and parse(model).name in RETRIEVERS:
+    if model not in request.own and parse(model).name in RETRIEVERS:
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
-    encoder, kind = opened(model, request), KINDS.create(data.kind)
-    if encoder.makes not in kind.accepts:
+    encoder, kind = encoder_of(model, request), KINDS.create(data.kind)
+    if encoder.representation not in kind.accepts:
         raise InputError(
-            f"{model} makes {encoder.makes} vectors and {task} is a task of "
+            f"{model} makes {encoder.representation} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes {' or '.join(sorted(kind.accepts))} vectors"
         )
-    before = spent(encoder)
     vectors = represent(model, encoder, kind.parts(data), request.store, clock)
     parts = {
         n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
@@ -160,7 +160,7 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     with clock.phase("score"):
         verdict = kind.judge(parts, data, setting.task.measures, setting.seed, clock.progress)
     system = described(model, encoder, next(iter(vectors.parts.values())))
-    return _Outcome(system, verdict, vectors.counts, vectors.warnings, spent(encoder, before))
+    return _Outcome(system, verdict, vectors.counts, vectors.warnings, known_usage(vectors.usage))
 
 
 def _tuning(setting: Setting, split: str) -> Tuning:
@@ -210,9 +210,6 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
 
 def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
     """Everything together as a record."""
-    if setting.handed is not None:  # which is no spec even where its name reads like one
-        said = {"source": "object", "full": f"own:{setting.handed}"}
-        outcome = replace(outcome, system=outcome.system.model_copy(update=said))
     data, verdict, ranked = setting.task.data, outcome.verdict, outcome.ranked
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task, index = _task_record(setting.task), outcome.index
@@ -232,7 +229,7 @@ def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
         main_measure=names[0],
         scores=verdict.scores,
         counts={**outcome.counts, **verdict.counts},
-        usage=dict(outcome.spent),
+        usage=dict(outcome.usage),
         warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},

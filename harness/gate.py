@@ -20,7 +20,7 @@ from harness.errors import HarnessError, InputError, reason
 from harness.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record
-from harness.spec import unknown
+from harness.registry import unknown
 
 SUMS = "SHA256SUMS"
 Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]

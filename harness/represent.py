@@ -15,7 +15,8 @@ from harness.encoders import CollectionEncoder, Encoder, TextEncoder
 from harness.errors import InputError
 from harness.phases import Clock
 from harness.store import Store
-from harness.vectors import Dense, Embeddings, MultiVector, Sparse
+from harness.usage import Usage, sum_usage
+from harness.vectors import Dense, Embeddings, MultiVector, Sparse, of_kind
 
 BLOCK = 1 << 16  # rows worked on at a time
 
@@ -24,11 +25,12 @@ Counts = dict[str, int | None]
 
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors by part ("documents", "queries", "sentences"), counts and warnings."""
+    """Vectors by part ("documents", "queries", "sentences"), counts, warnings and what was paid."""
 
     parts: Mapping[str, Embeddings]
     counts: Counts
     warnings: list[str] = field(default_factory=list)
+    usage: Usage = field(default_factory=dict)
 
 
 def represent(
@@ -47,7 +49,7 @@ def represent(
     """
     if isinstance(encoder, CollectionEncoder):
         return _by_collection(label, encoder, parts, clock, counts=counts)
-    if getattr(encoder, "kept", True):
+    if encoder.cacheable:
         return _by_text(label, encoder, parts, store, clock)
     with TemporaryDirectory() as folder:  # arrays that are mapped outlive their files
         return _by_text(label, encoder, parts, Store(Path(folder)), clock)
@@ -70,7 +72,7 @@ def _by_collection(
     counted, warnings = _noted(vectors, [made.document_tokens, made.query_tokens])
     if made.counts is not None:
         vectors["counts"] = made.counts
-    return Vectors(vectors, counted, [*made.warnings, *warnings])
+    return Vectors(vectors, counted, [*made.notes, *warnings])
 
 
 def _transductive(
@@ -89,13 +91,13 @@ def _transductive(
     distinct = sorted(set(texts))
     with clock.phase("encode", items=len(texts), unit="texts"):
         made = encoder.encode_collection(distinct, texts)
-    assert isinstance(made.queries, Dense)
+    queries = of_kind(made.queries, Dense)
     ends = np.cumsum([len(part) for _, part in parts.values()])[:-1]
-    values = zip(parts, np.split(made.queries.values, ends), strict=True)
+    values = zip(parts, np.split(queries.values, ends), strict=True)
     vectors: dict[str, Embeddings] = {name: Dense(rows) for name, rows in values}
     counted, warnings = _noted(vectors, np.split(made.query_tokens, ends))
     note = f"{label} is fitted on the task's own texts, {len(distinct)} distinct ones: transductive"
-    return Vectors(vectors, counted, [note, *made.warnings, *warnings])
+    return Vectors(vectors, counted, [note, *made.notes, *warnings])
 
 
 def _noted(vectors: Mapping[str, Embeddings], tokens: Sequence[Int32]) -> tuple[Counts, list[str]]:
@@ -126,6 +128,7 @@ def _by_text(
     vectors: dict[str, Embeddings] = {}
     counts: Counts = {}
     warnings: list[str] = []
+    noticed, usages = dict[str, None](), list[Usage]()
     for name, plan in plans.items():
         with clock.phase("encode", name, items=len(plan.missing), unit="texts"):
             embedded = plan.fetch(clock.progress, name)
@@ -142,10 +145,11 @@ def _by_text(
             truncated=int(np.count_nonzero(encoded.truncated)),
             zero_vectors=zero,
         )
+        noticed |= dict.fromkeys(encoded.notes)
+        usages.append(encoded.usage)
         warnings.extend(embedded.warnings)
         warnings.extend(_of_zeros(name, vectors[name], zero))
-    seen = getattr(encoder, "warnings", ())  # some show only when it has encoded
-    return Vectors(vectors, counts, [*seen, *warnings])
+    return Vectors(vectors, counts, [*noticed, *encoder.notes, *warnings], sum_usage(usages))
 
 
 def unit(values: Float32) -> Float32:

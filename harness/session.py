@@ -13,13 +13,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness import environment, evaluation, grid, stats, systems, tasks
 from harness.arrays import Float32, Float64
-from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed, own
+from harness.encoders import ENCODERS, Encoder, encoder_spec, user_model
+from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
@@ -91,11 +91,9 @@ class Session:
     cells: Path | None = None
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
     _vectors: dict[tuple[str, ...], TaskVectors] = field(default_factory=dict, repr=False)
-    _opened: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def release(self) -> None:
-        """Let loaded models and vectors go; tasks stay."""
-        self._opened.clear()
+        """Let vectors go; tasks stay."""
         self._vectors.clear()
 
     def seeds(self, n: int) -> range:
@@ -147,9 +145,7 @@ class Session:
             raise InputError(
                 f"{model}: this study looks at the vectors of an encoder: name it alone, as minilm"
             )
-        if named not in self._opened:
-            self._opened[named] = ENCODERS.create(encoder_spec(named))
-        return instructed(self._opened[named], task.instructions)
+        return ENCODERS.create(encoder_spec(named)).with_instructions(task.instructions)
 
     def vectors(
         self,
@@ -173,9 +169,11 @@ class Session:
         """
         task = self.task(asked)
         encoder = self.encoder(model, task)
-        if encoder.makes not in representations:
+        if encoder.representation not in representations:
             needed = " or ".join(representations)
-            raise InputError(f"{model} makes {encoder.makes} vectors: expected {needed} ones")
+            raise InputError(
+                f"{model} makes {encoder.representation} vectors: expected {needed} ones"
+            )
         scaled = scaled and encoder.similarity == "cosine"
         key = (model, repr(sorted(task.data.fingerprint().items())), str(scaled))
         if key not in self._vectors:
@@ -277,9 +275,8 @@ class Session:
         """
         if latency < 0:
             raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
-        named, opened = self._named(system)
-        handed = None if isinstance(system, str) else named
-        if named not in opened:
+        named, own = self._named(system)
+        if named not in own:
             named, its_own = served(named)
             index = its_own or index
         INDEXES.resolve(index)
@@ -287,9 +284,9 @@ class Session:
         clock = Clock(self.progress)
         with clock.phase("load", "data"):
             task = self.task(asked, measures)
-        setting = Setting(task, self.seed, clock, max(depth, task.depth), handed)
+        setting = Setting(task, self.seed, clock, max(depth, task.depth))
         request = self._request(task, clock, index=index, rewrite=rewrite)
-        request = replace(request, opened=opened, depth=setting.depth)
+        request = replace(request, own=own, depth=setting.depth)
         return evaluation.of_system(named, request, setting, rewritten, latency)
 
     def grid(
@@ -323,10 +320,11 @@ class Session:
         for system in names:
             self.release()
             row = []
-            for done, variant in enumerate(variants):
-                self.progress(f"search with {system}", done, len(variants), "variants")
-                task = variant.measured_by([str(measure)])
-                row.append(self._cell(system, task, depth, index=index, rewrite=rewrite))
+            with MODELS.scope():  # what one system needs stays for all variants
+                for done, variant in enumerate(variants):
+                    self.progress(f"search with {system}", done, len(variants), "variants")
+                    task = variant.measured_by([str(measure)])
+                    row.append(self._cell(system, task, depth, index=index, rewrite=rewrite))
             rows.append(tuple(row))
         return Grid(names, tuple(variants), measure, tuple(rows))
 
@@ -363,13 +361,13 @@ class Session:
             task = self.task(asked, measures)
         return evaluation.of_run(path, Setting(task, self.seed, clock, task.depth))
 
-    def _named(self, system: object) -> tuple[str, dict[str, Any]]:
-        """A system's spec, or the name of one that was handed over, which then is opened."""
+    def _named(self, system: object) -> tuple[str, dict[str, Encoder]]:
+        """A system's spec; or that of a model that was handed over, and the encoder it names."""
         if isinstance(system, str):
-            return system, self._opened
-        encoder = own.adapt(system)
-        name = getattr(encoder, "name", type(encoder).__name__)
-        return name, {**self._opened, name: encoder}
+            return system, {}
+        encoder = user_model.adapt(system)
+        spec = user_model.own_spec(system, encoder)
+        return spec, {spec: encoder}
 
     def _request(self, task: Task, clock: Clock, *, index: str, rewrite: str) -> Request:
         return Request(
@@ -380,7 +378,6 @@ class Session:
             rewrite=rewrite,
             exclude_self=task.exclude_self,
             instructions=task.instructions,
-            opened=self._opened,
         )
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from harness import records
 from harness.data import Retrieval, Role
-from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec, instructed
+from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.kinds.retrieval import RetrievalKind
@@ -17,9 +16,10 @@ from harness.progress import silent
 from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
 from harness.represent import Counts, represent, unit
 from harness.retrieve import Collection, retrieve
-from harness.rewriting import REWRITERS, Feedback, Rewriter, TextRewriter
+from harness.rewriting import REWRITERS, Feedback, Rewriter, Rewritten, TextRewriter
 from harness.store import Store
-from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, alone
+from harness.usage import known_usage, sum_usage
+from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, alone, of_kind
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Request:
     depth: results of a query. index, rewrite: specs. lenient: vectors that the index does not take
     are searched exactly, and rewriting that does not fit is left out, where some part of a system
     can have them. instructions: the task's, by role. feedback: what pseudo-relevance feedback looks
-    at, in place of a first search. opened: encoders and rerankers by spec, which stay loaded.
+    at, in place of a first search. own: models that were handed over, by the specs that name them.
     tuning: judged queries by the name of their split, to choose weights by.
     """
 
@@ -42,7 +42,7 @@ class Request:
     lenient: bool = False
     instructions: Mapping[str, str] = field(default_factory=dict)
     feedback: Run | None = None
-    opened: dict[str, Any] = field(default_factory=dict)
+    own: Mapping[str, Encoder] = field(default_factory=dict)
     tuning: Callable[[str], Tuning] | None = None
 
 
@@ -61,7 +61,7 @@ class Ranked:
     index: what served it, of a system made of others what serves its parts together; None where
     nothing was searched. parts: of such a system, inner ones after the one that holds them.
     weights: of its direct parts, where their scores are weighed. candidates: whether these are all
-    that was scored. bytes: memory of what is searched, 0 where nothing is. spent: at endpoints, by
+    that was scored. bytes: memory of what is searched, 0 where nothing is. usage: at endpoints, by
     name. least: the lowest score that is possible, None where there is none. rewritten: whether
     queries were rewritten. answer: asks one query, by its row, alone and anew, a run [1, k]; None
     where that cannot be.
@@ -77,19 +77,19 @@ class Ranked:
     bytes: int = 0
     counts: Counts = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    spent: Mapping[str, float] = field(default_factory=dict)
+    usage: Mapping[str, float] = field(default_factory=dict)
     least: float | None = None
     rewritten: bool = False
     answer: Callable[[int], Run] | None = None
 
 
-def opened(spec: str, request: Request) -> Encoder:
-    """The encoder that a spec names, for the task's instructions; created once."""
-    if spec not in request.opened:
+def encoder_of(spec: str, request: Request) -> Encoder:
+    """The encoder that a spec names, for the task's instructions."""
+    encoder = request.own.get(spec)
+    if encoder is None:
         request.clock.progress("open the model", 0, 0, "")
-        request.opened[spec] = ENCODERS.create(encoder_spec(spec))
-    encoder: Encoder = request.opened[spec]
-    return instructed(encoder, request.instructions)
+        encoder = ENCODERS.create(encoder_spec(spec))
+    return encoder.with_instructions(request.instructions)
 
 
 def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
@@ -97,17 +97,19 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
 
     Raises InputError where encoder, index and rewriting do not fit; else what they raise.
     """
-    encoder, clock = opened(spec, request), request.clock
+    encoder, clock = encoder_of(spec, request), request.clock
     (named, index), rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
     feedback = rewriter if isinstance(rewriter, Feedback) else None
+    rewritten = Rewritten(list(data.queries.texts))
     if isinstance(rewriter, TextRewriter):
         with clock.phase("rewrite", items=len(data.queries), unit="queries"):
             root = request.store.root
-            texts = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
-            data = replace(data, queries=replace(data.queries, texts=texts))
-    counts, before = feedback is not None and feedback.counts, spent(encoder)
-    parts = RetrievalKind().parts(data)
-    vectors = represent(spec, encoder, parts, request.store, clock, counts=counts)
+            rewritten = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
+            data = replace(data, queries=replace(data.queries, texts=rewritten.texts))
+    counts = feedback is not None and feedback.counts
+    vectors = represent(
+        spec, encoder, RetrievalKind().parts(data), request.store, clock, counts=counts
+    )
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = described(spec, encoder, documents)
     with clock.phase("build", items=len(data.corpus), unit="documents"):
@@ -135,19 +137,19 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
         candidates=data.candidates is not None,
         bytes=served.bytes or 0,
         counts=vectors.counts,
-        warnings=(*vectors.warnings, *notes),
-        spent=spent(encoder, before),
-        least=0.0 if encoder.makes == "sparse" else -1.0 if system.similarity == "cosine" else None,
+        warnings=(*rewritten.notes, *vectors.warnings, *notes),
+        usage=known_usage(sum_usage([vectors.usage, rewritten.usage])),
+        least=_least(encoder),
         rewritten=rewriter is not None,
         answer=_answering(encoder, collection, queries, request.depth) if simple else None,
     )
 
 
-def spent(model: object, before: Mapping[str, float] | None = None) -> dict[str, float]:
-    """What a model has paid for at endpoints, by name; since `before`, where that is given."""
-    told = getattr(model, "spent", None)
-    now: dict[str, float] = dict(told()) if told else {}
-    return {name: value - (before or {}).get(name, 0) for name, value in now.items()}
+def _least(encoder: Encoder) -> float | None:
+    """The lowest score that is possible, None where there is none."""
+    if encoder.representation == "sparse":
+        return 0.0
+    return -1.0 if encoder.similarity == "cosine" else None
 
 
 def described(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
@@ -159,9 +161,10 @@ def described(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
     named = encoder_spec(spec)
     return SystemRecord(
         spec=spec,
-        full=str(ENCODERS.resolve(named)) if named.name in ENCODERS else spec,
+        full=spec if named.name == OWN else str(ENCODERS.resolve(named)),
+        source="object" if named.name == OWN else "registry",
         fingerprint=dict(encoder.fingerprint()),
-        representation=encoder.makes,
+        representation=encoder.representation,
         similarity=encoder.similarity,
         dim=vectors.dim,
         prompts=prompts,
@@ -173,8 +176,8 @@ def rewriting(spec: str) -> records.RewritingRecord | None:
     rewriter = _created(spec)
     if rewriter is None:
         return None
-    details = dict(rewriter.describe()) if isinstance(rewriter, TextRewriter) else {}
-    return records.RewritingRecord(spec=spec, full=str(REWRITERS.resolve(spec)), details=details)
+    full, details = str(REWRITERS.resolve(spec)), dict(rewriter.describe())
+    return records.RewritingRecord(spec=spec, full=full, details=details)
 
 
 def _created(spec: str) -> Rewriter | None:
@@ -184,13 +187,13 @@ def _created(spec: str) -> Rewriter | None:
 def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
     """What rewrites an encoder's queries, if anything. Raises InputError where it does not fit."""
     rewriter = _created(request.rewrite)
-    if not isinstance(rewriter, Feedback) or encoder.makes in rewriter.takes:
+    if not isinstance(rewriter, Feedback) or encoder.representation in rewriter.accepts:
         return rewriter
     if request.lenient:
         return None
     raise InputError(
-        f"{spec} makes {encoder.makes} vectors and {request.rewrite} takes "
-        f"{' or '.join(rewriter.takes)}: choose another rewriting"
+        f"{spec} makes {encoder.representation} vectors and {request.rewrite} takes "
+        f"{' or '.join(rewriter.accepts)}: choose another rewriting"
     )
 
 
@@ -199,14 +202,14 @@ def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
     does not take them.
     """
     named, index = request.index, INDEXES.create(request.index)
-    if encoder.makes not in index.accepts:
+    if encoder.representation not in index.accepts:
         if not request.lenient:
             raise InputError(
-                f"{spec} makes {encoder.makes} vectors and index {named} takes "
+                f"{spec} makes {encoder.representation} vectors and index {named} takes "
                 f"{' or '.join(index.accepts)}: choose another index"
             )
         named, index = "exact", INDEXES.create("exact")
-    index.require(encoder.makes)
+    index.require(encoder.representation)
     return named, index
 
 
@@ -237,8 +240,7 @@ def index_record(spec: str, index: Index, info: IndexInfo, size: int) -> IndexRe
 def units(*parts: Embeddings) -> None:
     """Scale dense vectors to length 1, in place."""
     for part in parts:
-        assert isinstance(part, Dense)
-        unit(part.values)
+        unit(of_kind(part, Dense).values)
 
 
 def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: int) -> Embeddings:

@@ -1,4 +1,4 @@
-"""One grammar for naming encoders, indexes, tasks and sources, and the registry behind it.
+"""One grammar for naming encoders, indexes, tasks and sources.
 
     name[:target][,key=value...]        minilm    st:intfloat/e5-small-v2,dtype=float16    exact
 
@@ -9,27 +9,15 @@ spec that has commas or plus signs stands in brackets: rrf:[bm25,k1=0.9]+minilm
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import importlib.util
-import inspect
-import pkgutil
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass
-from importlib.metadata import entry_points
-from pathlib import Path
-from types import UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
-from harness.errors import InputError, reason
+from harness.errors import InputError
 
-T = TypeVar("T")
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
-LISTED = 20  # choices that an error names, at most
 
 
 @dataclass(frozen=True)
@@ -129,216 +117,9 @@ def parse(text: str | Spec) -> Spec:
     return Spec(unquote(name), _unquoted(target) if colon else None, tuple(params.items()))
 
 
-@dataclass(frozen=True)
-class Entry(Generic[T]):
-    """A registered factory and what its signature says of it.
-
-    renamed: old names of parameters, and the names that they have now; the target is "target".
-    """
-
-    name: str
-    factory: Callable[..., T]
-    renamed: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def summary(self) -> str:
-        """The first line of the factory's docstring."""
-        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
-
-    @property
-    def parameters(self) -> dict[str, inspect.Parameter]:
-        """Parameters by name, the target left out."""
-        found = inspect.signature(self.factory).parameters
-        return {name: value for name, value in found.items() if name != "target"}
-
-    @property
-    def target(self) -> inspect.Parameter | None:
-        """The parameter that takes the spec's target, if the factory has one."""
-        return inspect.signature(self.factory).parameters.get("target")
-
-
-class Registry(Generic[T]):
-    """Names and the factories behind them: one package of ours, entry points and plugins.
-
-    A module of `package` registers what it holds when it is imported, so adding one is one file.
-    """
-
-    def __init__(self, noun: str, package: str) -> None:
-        self.noun = noun
-        self.package = package
-        self._entries: dict[str, Entry[T]] = {}
-        self._aliases: dict[str, Spec] = {}
-        self._complete = False
-
-    def register(
-        self, name: str, *, renamed: Mapping[str, str] | None = None
-    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
-        """Decorate a factory with the name that specs call it by.
-
-        renamed: old names of parameters, still taken, and the names that they have now.
-        """
-
-        def add(factory: Callable[..., T]) -> Callable[..., T]:
-            self._claim(name)
-            self._entries[name] = Entry(name, factory, renamed or {})
-            return factory
-
-        return add
-
-    def alias(self, name: str, spec: str) -> None:
-        """Let a short name stand for a spec."""
-        self._claim(name)
-        self._aliases[name] = parse(spec)
-
-    def _claim(self, name: str) -> None:
-        if name in self._entries or name in self._aliases:
-            raise InputError(f"{self.noun} {name!r} is registered already: choose another name")
-
-    def _load(self) -> None:
-        if self._complete:
-            return
-        self._complete = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
-            try:
-                point.load()
-            except Exception as error:  # whatever a third party raises
-                self._complete = False
-                raise InputError(
-                    f"the {self.noun} {point.name!r} of {point.value} does not load: "
-                    f"{reason(error)}; upgrade or uninstall that package"
-                ) from error
-
-    def entries(self) -> list[Entry[T]]:
-        """All entries, by name."""
-        self._load()
-        return [self._entries[name] for name in sorted(self._entries)]
-
-    def aliases(self) -> dict[str, Spec]:
-        """All short names and what they stand for."""
-        self._load()
-        return dict(sorted(self._aliases.items()))
-
-    def names(self) -> list[str]:
-        """Every name that `create` takes."""
-        return sorted([entry.name for entry in self.entries()] + list(self.aliases()))
-
-    def named(self, text: str | Spec, kind: str) -> Spec:
-        """A spec as given, or kind:... for a bare hub id or folder."""
-        spec = parse(text)
-        unknown_here = spec.target is None and spec.name not in self
-        if unknown_here and ("/" in spec.name or Path(spec.name).is_dir()):
-            return Spec(kind, spec.name, spec.params)
-        return spec
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.names()
-
-    def resolve(self, text: str | Spec) -> Spec:
-        """The full spec: short names replaced, values checked, defaults filled in."""
-        spec, entry, values = self._bind(text)
-        defaults = {
-            name: parameter.default
-            for name, parameter in entry.parameters.items()
-            if parameter.default is not inspect.Parameter.empty
-        }
-        full = {**defaults, **values}
-        written = {key: _written(value) for key, value in sorted(full.items()) if value is not None}
-        return Spec(spec.name, spec.target, tuple(written.items()))
-
-    def create(self, text: str | Spec) -> T:
-        """Call the factory that a spec names.
-
-        Raises InputError for an unknown name or parameter, with the real choices and the nearest.
-        """
-        spec, entry, values = self._bind(text)
-        if entry.target is not None and spec.target is not None:
-            values["target"] = spec.target
-        return entry.factory(**values)
-
-    def _bind(self, text: str | Spec) -> tuple[Spec, Entry[T], dict[str, Any]]:
-        spec = parse(text)
-        self._load()
-        if spec.target is None and spec.name in self._aliases:
-            spec = self._aliases[spec.name].merged(spec.params)
-        if spec.name not in self._entries:
-            raise unknown(self.noun, spec.name, self.names())
-        entry = self._entries[spec.name]
-        spec = _renamed(spec, entry.renamed)
-        if entry.target is None and spec.target is not None:
-            raise InputError(f"{self.noun} {spec.name!r} takes no target, yet {text!s} has one")
-        if entry.target is not None and spec.target is None and not _optional(entry.target):
-            raise InputError(f"{self.noun} {spec.name!r} needs a target: {spec.name}:...")
-        hints = _hints(entry.factory)
-        values = {}
-        for key, value in spec.params:
-            if key not in entry.parameters:
-                raise unknown(f"parameter of {spec.name}", key, entry.parameters)
-            kind = hints.get(key, _kind(entry.parameters[key].default))
-            values[key] = _read(value, kind, f"{spec.name}: {key}")
-        return spec, entry, values
-
-
-def _renamed(spec: Spec, names: Mapping[str, str]) -> Spec:
-    """A spec with the parameters that were renamed under their names of today."""
-    target, params = spec.target, dict[str, str]()
-    if target is not None and "target" in names:
-        _note_renaming(f"{spec.name}:{target} is now called {spec.name},{names['target']}={target}")
-        params[names["target"]], target = target, None
-    for key, value in spec.params:
-        new = names.get(key, key)
-        if new in params:
-            raise InputError(f"{spec!s} gives {new} twice")
-        if new != key:
-            _note_renaming(f"{spec.name}: {key} is now called {new}")
-        params[new] = value
-    return Spec(spec.name, target, tuple(params.items()))
-
-
-_renamings: dict[str, None] = {}
-
-
-def _note_renaming(line: str) -> None:
-    _renamings[line] = None
-
-
-def renamings() -> list[str]:
-    """Lines on old names that were used, each once, oldest first; the list is empty afterwards."""
-    lines = list(_renamings)
-    _renamings.clear()
-    return lines
-
-
-def _hints(factory: Callable[..., object]) -> dict[str, Any]:
-    """Types of a factory's parameters; fields of a dataclass may be inherited from another file."""
-    if inspect.isclass(factory) and not is_dataclass(factory):
-        return get_type_hints(factory.__init__)
-    return get_type_hints(factory)
-
-
-def _kind(default: object) -> type:
-    """The type of a parameter that declares none."""
-    return str if default is None or default is inspect.Parameter.empty else type(default)
-
-
-def _optional(parameter: inspect.Parameter) -> bool:
-    return parameter.default is not inspect.Parameter.empty
-
-
-def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
-    """An error that lists the real choices, of many those that are near, and the nearest one."""
-    known = sorted(choices)
-    folded = {choice.lower(): choice for choice in known}
-    near = difflib.get_close_matches(name.lower(), folded, n=1)
-    guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
-    listed, more = known or ["none"], ""
-    if len(known) > LISTED:
-        close = difflib.get_close_matches(name.lower(), folded, n=LISTED, cutoff=0.3)
-        listed = [folded[choice] for choice in close] or known[:LISTED]
-        more = f" and {len(known) - len(listed):,} more"
-    return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(listed)}{more}")
+def scalar(value: object) -> str:
+    """Write one value as specs do."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def join(values: Iterable[object]) -> str:
@@ -346,7 +127,7 @@ def join(values: Iterable[object]) -> str:
 
     A plus sign that is no part of a spec is percent-encoded.
     """
-    return "+".join(_item(_written(value)) for value in values)
+    return "+".join(_item(scalar(value)) for value in values)
 
 
 def _item(text: str) -> str:
@@ -362,50 +143,3 @@ def listed(text: str) -> list[str]:
     """
     parts = split(text, "+") if text else []
     return [bare(part) if bare(part) != part.strip() else _unquoted(part) for part in parts]
-
-
-def _written(value: object) -> str:
-    if isinstance(value, tuple):
-        return join(value)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(text: str, kind: Any, where: str) -> Any:
-    """A parameter's text as the type that its factory declares."""
-    if get_origin(kind) in (Union, UnionType):
-        kind = next(option for option in get_args(kind) if option is not type(None))
-    if get_origin(kind) is tuple:
-        return tuple(_read(part, get_args(kind)[0], where) for part in listed(text))
-    if get_origin(kind) is Literal:
-        choices = {_written(choice): choice for choice in get_args(kind)}
-        if text not in choices:
-            raise InputError(f"{where}={text}: expected one of {', '.join(choices)}")
-        return choices[text]
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise InputError(f"{where}={text}: expected true or false")
-        return text.lower() == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
-        raise InputError(f"{where}={text}: expected {noun}") from None
-
-
-def load_plugin(path: Path) -> None:
-    """Run a user's Python file, which registers what it holds. Raises InputError."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such plugin file")
-    found = importlib.util.spec_from_file_location(f"harness_plugin_{path.stem}", path)
-    if found is None or found.loader is None:
-        raise InputError(f"{path}: a plugin is a .py or .toml file")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[found.name] = module  # dataclasses look their own module up there
-    try:
-        found.loader.exec_module(module)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{path}: the plugin fails: {type(error).__name__}: {reason(error)}"
-        ) from error

@@ -13,12 +13,12 @@ import numpy as np
 from harness import catalog
 from harness.catalog import TaskEntry
 from harness.data import Data, Role
-from harness.encoders import Encoded, Similarity
+from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.vectors import Representation
 
 
 @dataclass(frozen=True)
-class Counting:
+class Counting(TextEncoder):
     """Vectors that are a function of prompt, role and text; `seen` holds every text in order."""
 
     name: str = "counting"
@@ -29,7 +29,7 @@ class Counting:
     loads: list[int] = field(default_factory=list, compare=False)
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         return "dense"
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from harness.data import Role
-from harness.encoders import Encoded, Similarity
+from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import Hashing
 from harness.vectors import Representation
 
@@ -21,24 +21,18 @@ COUNTER = count(1)
 
 
 @dataclass(frozen=True)
-class Words:
+class Words(TextEncoder):
     """Counts of words in 16 dimensions; noise is a function of role and text, and 0 leaves ties."""
 
     similarity: Similarity = "cosine"
     noise: float = 0.1
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         return "dense"
 
     def fingerprint(self) -> Mapping[str, object]:
         return {"algorithm": "words of the mteb tests", "noise": self.noise}
-
-    def prompt(self, role: Role) -> str:
-        return ""
-
-    def load(self) -> None:
-        pass
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
         made = Hashing(16).encode(texts, role)

@@ -21,11 +21,13 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 # A module imports from layers above its own line, and within it from those it is allowed here.
 LAYERS: list[list[str]] = [
     ["harness"],
-    ["errors", "progress", "arrays"],
-    ["spec"],
+    ["errors", "progress", "arrays", "usage"],
+    ["spec", "endpoint_options"],
+    ["parameters"],
+    ["registry"],
     ["data", "data.*", "vectors", "vectors.*"],
     ["phases", "disk", "endpoint", "schema1", "environment"],
-    ["answers", "lease"],
+    ["response_cache", "lease"],
     ["zoo", "zoo.*"],
     ["measures", "measures.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",

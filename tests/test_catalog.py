@@ -12,8 +12,9 @@ from harness.api import evaluate
 from harness.catalog import Definition, Suite
 from harness.data import Pairs, Retrieval
 from harness.measures import Measure
+from harness.registry import LISTED
 from harness.sources import SOURCES
-from harness.spec import LISTED, parse
+from harness.spec import parse
 from tests.sources.writing import QRELS, complaint, write_collection, write_rows
 
 OWN = frozenset(catalog.definitions())

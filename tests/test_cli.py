@@ -18,12 +18,14 @@ import pytest
 from harness import catalog, cli, records
 from harness.cli import common
 from harness.encoders import ENCODERS
+from harness.encoders.models import MODELS
+from harness.encoders.word_vectors import WordVectors
 from harness.errors import InputError
 from harness.studies import STUDIES, capacity
 from harness.studies.capacity import critical
 from harness.studies.capacity.critical import Trials
 from harness.studies.capacity.free import PAPER
-from tests.fakes import Counting, beir
+from tests.fakes import beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 HEADER = ["task", "model", "R@2", "95 % interval", "seconds"]
@@ -566,28 +568,34 @@ def test_the_stores_limit_comes_from_the_environment(run, tmp_path, monkeypatch)
     assert done.err == "error: size 'much': expected a number and KB, MB, GB or TB\n"
 
 
-def test_a_store_that_breaks_at_the_end_costs_no_scores(run, tmp_path):
-    """Pruning comes last: another model's broken entry must not hide what was measured."""
+def test_another_models_broken_entry_stops_nothing_and_is_named_by_the_list(run, tmp_path):
     place = ["--cache", tmp_path / "store"]
     run("eval", "-m", "hashing", "-t", TASK, "-q", *place)
     next((tmp_path / "store").rglob("space.json")).write_text("{")
     done = run("eval", "-m", "bm25", "-t", TASK, "-f", "csv", "-q", *place)
     assert "bm25" in done.out
-    assert done.status == 1
-    assert "delete that folder" in done.err
+    assert done.status == 0
+    listed = run("store", "list", *place)
+    assert listed.status == 1
+    assert "delete that folder" in listed.err
 
 
-def test_a_model_is_opened_once_for_all_tasks(run, monkeypatch):
-    opened = []
-
-    def create(spec):
-        opened.append(str(spec))
-        return Counting()
-
-    monkeypatch.setattr(ENCODERS, "create", create)
-    done = run("eval", "-m", "hashing", "-t", TASK, "-t", f"{TASK},seed=1", "--json", "-q")
+def test_a_model_is_loaded_once_for_all_tasks(run, monkeypatch, tmp_path):
+    rows, read = tmp_path / "words.txt", []
+    rows.write_text("tennis 1 0\nlikes 0 2\n")
+    whole = WordVectors.read_table
+    monkeypatch.setattr(WordVectors, "read_table", lambda self: read.append(1) or whole(self))
+    MODELS.clear()
+    tasks = ["-t", TASK, "-t", f"{TASK},seed=1"]
+    done = run("eval", "-m", f"words:{rows}", *tasks, "--json", "-q", "--cache", tmp_path / "new")
     assert len(done.json) == 2
-    assert opened == ["hashing"]
+    assert read == [1]
+
+
+def test_an_old_name_of_a_parameter_is_read_and_the_new_one_said(run):
+    done = run("eval", "-m", "tfidf-svd,dimensions=2", "-t", TASK, "--json", "-q")
+    assert [found["system"]["full"] for found in done.json] == ["tfidf-svd,dim=2"]
+    assert done.err.splitlines()[-1] == "tfidf-svd: dimensions is now called dim"
 
 
 def test_text_that_looks_like_markup_is_printed_as_it_is(run, tmp_path):

@@ -22,12 +22,11 @@ PLUGIN = """
     import os, time
     from dataclasses import dataclass
 
-    from harness import store
-    from harness.store import plan
+    from harness import encoders, store
     from harness.encoders import ENCODERS
     from harness.encoders.hashing import Hashing
 
-    plan.BATCH = 2
+    encoders.AT_ONCE = 2
     store.Store.__init__.__defaults__ = (4, store.DEFAULT_LIMIT)  # texts in a shard
 
     @ENCODERS.register("slow")

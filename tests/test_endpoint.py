@@ -16,11 +16,17 @@ import pytest
 from urllib3 import PoolManager
 
 from harness import endpoint
-from harness.endpoint import Endpoint, Line, RefusedError, Service, counted, named, within
+from harness.endpoint import Endpoint, Line, RefusedError, Service, Tally, counted, named
+from harness.endpoint_options import EndpointOptions, within
 from harness.errors import EncodingError, HarnessError, InputError
+from harness.usage import known_usage, sum_usage
 from tests.server import reply, slow, where
 
 TEST = Service("test", "/embed", "vectors")
+
+
+def point(url: str, **options: object) -> Endpoint:
+    return Endpoint(TEST, EndpointOptions(url=url, **options))
 
 
 def ask(line: Line, text: str) -> Iterator[list[float]]:
@@ -64,24 +70,26 @@ def test_pauses_double_and_retry_after_lengthens_them(server):
         reply("", 424),
         reply("", 500, Retry_After="1"),
     )
-    point, waits = Endpoint(TEST, server.url, backoff=0.5), Recorded()
+    asked, waits = point(server.url, backoff=0.5), Recorded()
     with PoolManager() as http:
-        assert next(ask(Line(point, http, waits), "ab"))[0] == 2
+        line = Line(asked, http, waits)
+        assert next(ask(line, "ab"))[0] == 2
     assert waits.waits == [0.5, 7.0, 2.0, 4.0, 8.0]
-    assert point.spent() == {"requests": 6, "retries": 5, "tokens": 0}
+    assert line.tally.take() == {"requests": 6, "retries": 5, "tokens": 0}
 
 
 def test_a_pause_really_is_one(server):
     server.behave(reply("", 429, Retry_After="1"))
     began = time.monotonic()
-    assert list(Endpoint(TEST, server.url, backoff=0).each(["a"], ask)) == [[1.0, 97.0, 0.1]]
+    [(found, _)] = point(server.url, backoff=0).each(["a"], ask)
+    assert found == [1.0, 97.0, 0.1]
     assert 1 <= time.monotonic() - began < 3
 
 
 def test_who_asks_is_named():
-    for wrong in ({"url": "nowhere"}, {"timeout": 0}, {"key_variable": "sk-secret"}):
+    for wrong in ({"url": "nowhere"}, {"timeout": 0}, {"api_key_env": "sk-secret"}):
         with pytest.raises(InputError, match=r"^test: "):
-            Endpoint(TEST, **{"url": "http://localhost", **wrong})
+            point(**{"url": "http://localhost", **wrong})
 
 
 # -- many ------------------------------------------------------------------------------------------
@@ -89,26 +97,26 @@ def test_who_asks_is_named():
 
 def test_each_item_is_asked_for_once_and_all_come_back(server):
     texts = [f"text {i}" for i in range(40)]
-    found = list(Endpoint(TEST, server.url, concurrency=3).each(texts, ask))
+    found = list(point(server.url, concurrency=3).each(texts, ask))
     assert sorted(server.asked()) == sorted(texts)
-    assert sorted(row[0] for row in found) == sorted(float(len(text)) for text in texts)
+    assert sorted(row[0] for row, _ in found) == sorted(float(len(text)) for text in texts)
 
 
 def test_no_item():
-    assert list(Endpoint(TEST, "http://127.0.0.1:9").each([], ask)) == []
+    assert list(point("http://127.0.0.1:9").each([], ask)) == []
 
 
 def test_requests_run_at_the_same_time(server):
     server.behave(otherwise=slow(0.2))
     began = time.monotonic()
-    assert len(list(Endpoint(TEST, server.url, concurrency=8).each("abcdefgh", ask))) == 8
+    assert len(list(point(server.url, concurrency=8).each("abcdefgh", ask))) == 8
     assert time.monotonic() - began < 0.8  # one after the other: 1.6
 
 
 def test_where_one_fails_those_under_way_are_yielded_first(server):
     server.behave(otherwise=where("bad", reply("", 404), slow(0.2)))
-    running = Endpoint(TEST, server.url, concurrency=2).each(["good", "bad", *"abcdefgh"], ask)
-    assert next(running)[0] == 4
+    running = point(server.url, concurrency=2).each(["good", "bad", *"abcdefgh"], ask)
+    assert next(running)[0][0] == 4
     with pytest.raises(RefusedError, match="404 Not Found for the text 'bad'"):
         next(running)
     assert sorted(server.asked()) == ["bad", "good"]
@@ -123,13 +131,13 @@ def test_the_error_that_stops_the_others_is_told_and_not_theirs():
 
     for _ in range(20):
         with pytest.raises(HarnessError, match="cause"):
-            list(Endpoint(TEST, "http://h", concurrency=2).each(["waiting", "cause"], cause))
+            list(point("http://h", concurrency=2).each(["waiting", "cause"], cause))
 
 
 def test_a_caller_who_leaves_ends_the_asking(server):
     server.behave(otherwise=slow(0.05))
     threads = threading.active_count()
-    running = Endpoint(TEST, server.url, concurrency=2).each(map(str, range(1000)), ask)
+    running = point(server.url, concurrency=2).each(map(str, range(1000)), ask)
     next(running)
     running.close()
     before = len(server.seen)
@@ -144,8 +152,8 @@ def test_what_precedes_an_error_within_an_item_is_yielded(server):
         yield text
         raise HarnessError("and no more")
 
-    running = Endpoint(TEST, server.url).each(["first"], two)
-    assert next(running) == "first"
+    running = point(server.url).each(["first"], two)
+    assert next(running)[0] == "first"
     with pytest.raises(HarnessError, match="and no more"):
         next(running)
 
@@ -155,7 +163,7 @@ def test_what_precedes_an_error_within_an_item_is_yielded(server):
 
 def halving(server, limit: int, n: int = 10, status: int = 413):
     """Ask for n rows of an endpoint that takes `limit` at a time."""
-    point, asked = Endpoint(TEST, server.url), []
+    service, asked = point(server.url), []
 
     def rows(part: slice) -> slice:
         asked.append(part.stop - part.start)
@@ -164,7 +172,7 @@ def halving(server, limit: int, n: int = 10, status: int = 413):
         return part
 
     with PoolManager() as http:
-        return list(Line(point, http).parts(slice(0, n), rows)), asked
+        return list(Line(service, http).parts(slice(0, n), rows)), asked
 
 
 def test_a_batch_that_is_too_large_is_halved(server):
@@ -188,14 +196,18 @@ def test_what_is_refused_in_the_end_is_one_row(server):
 
 
 def test_tokens_have_a_price():
-    point = Endpoint(TEST, "http://localhost")
-    assert point.spent(0.5) == {"requests": 0, "retries": 0, "tokens": 0, "cost_usd": 0.0}
-    point.spend(requests=2, tokens=3_000_000, searches=0)
-    assert point.spent(0.5) == {
-        "requests": 2, "retries": 0, "tokens": 3_000_000, "cost_usd": 1.5,
+    dear, tally = point("http://localhost", price=0.5), Tally()
+    assert dear.no_usage == {"requests": 0, "retries": 0, "tokens": 0, "cost_usd": 0.0}
+    tally.add(requests=2, tokens=3_000_000)
+    first = dear.priced(tally.take())
+    assert first == {"requests": 2, "retries": 0, "tokens": 3_000_000, "cost_usd": 1.5}
+    tally.add(tokens=None, searches=7)
+    second = dear.priced(tally.take())
+    assert second == {
+        "requests": 0, "retries": 0, "tokens": None, "cost_usd": None, "searches": 7,
     }  # fmt: skip
-    point.spend(tokens=None, searches=7)
-    assert point.spent(0.5) == {"requests": 2, "retries": 0, "searches": 7}
+    both = sum_usage([dear.no_usage, first, second])
+    assert known_usage(both) == {"requests": 2, "retries": 0, "searches": 7}
 
 
 @pytest.mark.parametrize(
@@ -211,9 +223,9 @@ def test_what_counts_as_a_count(value, count):
 
 
 def test_items_are_put_into_the_order_of_their_index():
-    point = Endpoint(TEST, "http://host:8")
+    host = point("http://host:8")
     items = [{"index": 2, "v": "c"}, {"index": 0, "v": "a"}, {"index": 1, "v": "b"}]
-    assert [item["v"] for item in point.in_order(items, 3, "vectors")] == ["a", "b", "c"]
+    assert [item["v"] for item in host.in_order(items, 3, "vectors")] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +241,7 @@ def test_items_are_put_into_the_order_of_their_index():
 )  # fmt: skip
 def test_indices_that_are_not_one_for_each(indices, message):
     with pytest.raises(EncodingError) as error:
-        Endpoint(TEST, "http://host:8").in_order([{"index": i} for i in indices], 3, "vectors")
+        point("http://host:8").in_order([{"index": i} for i in indices], 3, "vectors")
     assert str(error.value) == message
 
 

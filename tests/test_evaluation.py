@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -15,11 +16,12 @@ import pytest
 import harness
 from harness import catalog, records
 from harness.api import evaluate, evaluate_run
-from harness.encoders import ENCODERS
+from harness.data import Role
+from harness.encoders import ENCODERS, Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
 from harness.phases import Clock, peak_mb
-from harness.rewriting import REWRITERS
+from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.stats import Estimate
 from harness.store import Store
 from tests.fakes import Counting, beir
@@ -202,14 +204,14 @@ def shouting():
 
     @REWRITERS.register("shouting")
     @dataclass(frozen=True)
-    class Shouting:
+    class Shouting(TextRewriter):
         """Says everything with another word before it."""
 
         word: str = "loud"
 
         def rewrite(self, texts, progress, *, root=None):
             assert root is not None
-            return [f"{self.word} {text}" for text in texts]
+            return Rewritten([f"{self.word} {text}" for text in texts])
 
         def describe(self):
             return {"by": "hand"}
@@ -520,7 +522,7 @@ def test_a_function_of_texts_is_a_model(small, tmp_path):
     store = Store(tmp_path / "store")
     found = harness.evaluate(letters, small, measures=["RR@10"], store=store)
     record = found.record
-    assert record.name == "letters"
+    assert record.name == record.system.full == "own:letters"
     assert record.system.fingerprint["own"] == "letters"
     assert (record.system.source, record.system.full) == ("object", "own:letters")
     assert any("letters has no fingerprint" in warning for warning in record.warnings)
@@ -575,12 +577,13 @@ def test_what_is_not_asked_one_by_one_is_told(small, tmp_path):
 def test_what_an_endpoint_was_paid_is_in_the_record(small, tmp_path):
     @dataclass(frozen=True)
     class Paid(Counting):
-        def spent(self) -> dict[str, float]:
-            return {"tokens": 7.0 * len(self.seen)}
+        paid, no_usage = True, {"tokens": 0}
 
-    model = Paid()
+        def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+            return replace(super().encode(texts, role), usage={"tokens": 7 * len(texts)})
+
     store = Store(tmp_path / "store")
-    first = evaluate(model, small, measures=["RR@10"], store=store).record
-    again = evaluate(model, small, measures=["RR@10"], store=store).record
+    first = evaluate(Paid(), small, measures=["RR@10"], store=store).record
+    again = evaluate(Paid(), small, measures=["RR@10"], store=store).record
     assert first.usage == {"tokens": 49}  # of 4 documents and 3 queries
     assert again.usage == {"tokens": 0}

@@ -13,9 +13,9 @@ from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.kinds import KINDS, title
 from harness.measures import MEASURES, Measure
+from harness.registry import load_plugin
 from harness.report import tables
 from harness.sources import SOURCES
-from harness.spec import load_plugin
 from tests.fakes import beir
 
 MEASURE = '''

@@ -18,6 +18,7 @@ from harness.indexes import Found
 from harness.indexes.exact import Exact
 from harness.progress import silent
 from harness.retrieve import Collection, retrieve
+from harness.rewriting import Feedback
 from harness.rewriting.rm3 import RM3
 from harness.rewriting.vector_prf import Average
 from harness.vectors import Dense, Embeddings, Representation, Run, Sparse
@@ -36,10 +37,10 @@ class Searching:
 
 
 @dataclass
-class Watching:
+class Watching(Feedback):
     """Feedback that changes nothing and keeps the first search."""
 
-    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     counts: ClassVar[bool] = False
     depth: int = 2
     seen: list[list[list[int]]] = field(default_factory=list)

@@ -11,9 +11,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from harness.pipeline import evaluate, evaluate_run
 
 from harness import board, records
+from harness.api import evaluate, evaluate_run
 from harness.compare import side
 from harness.errors import InputError
 from harness.gate import judge

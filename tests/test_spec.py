@@ -7,6 +7,7 @@ import string
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from textwrap import dedent
@@ -17,9 +18,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import spec as module
+from harness import registry as module
 from harness.errors import InputError
-from harness.spec import Registry, Spec, load_plugin, parse, split, unknown
+from harness.registry import Registry, load_plugin, renamings, unknown
+from harness.spec import Spec, parse, split
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -173,7 +175,7 @@ def test_merged_adds_and_replaces_in_place():
 SHAPES = """
 from __future__ import annotations
 from typing import Any
-from harness.spec import Registry
+from harness.registry import Registry
 SHAPES: Registry[Any] = Registry("shape", "shapes")
 """
 SQUARE = '''
@@ -478,3 +480,87 @@ def test_a_broken_entry_point_is_named(shapes, monkeypatch):
         "the shape 'blob' of other.pkg:Blob does not load: needs libfoo; "
         "upgrade or uninstall that package"
     )
+
+
+# --- options that several factories share, and names that were others once ----------------------
+
+
+@dataclass(frozen=True)
+class Pen:
+    """What is shared: its fields are parameters."""
+
+    width: float = 1.0
+    colour: str | None = None
+    round: bool = False
+
+    def __post_init__(self) -> None:
+        if self.width <= 0:
+            raise InputError(f"width={self.width}: expected more than 0")
+
+
+@pytest.fixture
+def drawings() -> Registry[tuple[Pen, int]]:
+    registry: Registry[tuple[Pen, int]] = Registry("drawing", "tests")
+    registry._complete = True
+
+    @registry.register("line", renamed={"thickness": "width", "len": "length"})
+    def line(*, pen: Pen = Pen(width=2.0), length: int = 3) -> tuple[Pen, int]:
+        """Draw."""
+        return pen, length
+
+    registry.alias("thin", "line,width=0.5")
+    renamings()
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("text", "made", "full"),
+    [
+        ("line", (Pen(2.0), 3), "line,length=3,round=false,width=2.0"),
+        ("line,width=4,length=5", (Pen(4.0), 5), "line,length=5,round=false,width=4.0"),
+        ("line,round=true,colour=red", (Pen(2.0, "red", True), 3),
+         "line,colour=red,length=3,round=true,width=2.0"),
+        ("thin,len=1", (Pen(0.5), 1), "line,length=1,round=false,width=0.5"),
+    ],
+)  # fmt: skip
+def test_the_fields_of_a_dataclass_are_parameters(drawings, text, made, full):
+    assert drawings.create(text) == made
+    assert str(drawings.resolve(text)) == full
+    assert drawings.create(full) == made
+
+
+def test_what_is_wrong_with_a_field_is_said_as_ever(drawings):
+    [entry] = drawings.entries()
+    assert list(entry.parameters) == ["width", "colour", "round", "length"]
+    for text, message in {
+        "line,pen=x": "unknown parameter of line 'pen'",
+        "line,colou=x": "Did you mean 'colour'? Choices: colour, length, round, width",
+        "line,width=x": "line: width=x: expected a number",
+        "line,width=-1": "width=-1.0: expected more than 0",
+    }.items():
+        with pytest.raises(InputError) as error:
+            drawings.create(text)
+        assert message in str(error.value)
+
+
+def test_an_old_name_is_read_and_told_once(drawings):
+    for _ in range(2):
+        assert drawings.create("line,thickness=4,len=5") == (Pen(4.0), 5)
+    assert str(drawings.resolve("thin,len=1")) == str(drawings.resolve("thin,length=1"))
+    assert renamings() == [
+        "line: thickness is now called width",
+        "line: len is now called length",
+        "thin: len is now called length",
+    ]
+    assert renamings() == []
+    with pytest.raises(InputError, match="gives width twice: thickness is another name for it"):
+        drawings.create("line,width=1,thickness=2")
+    assert renamings() == []
+
+
+def test_a_reserved_name_is_nobody_s():
+    registry: Registry[int] = Registry("number", "nowhere", reserved=("none",))
+    with pytest.raises(InputError, match="number 'none': the name is reserved"):
+        registry.register("none")(lambda: 1)
+    with pytest.raises(InputError, match="number 'none': the name is reserved"):
+        registry.alias("none", "one")

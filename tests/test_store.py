@@ -83,7 +83,6 @@ def test_two_tasks_that_share_documents_encode_them_once(tmp_path):
     two = beir(tmp_path / "two", more, {"q": "number 2"}, [("q", "d2", 1)])
     store, encoder = Store(tmp_path / "store"), Counting()
     for task in (one, two):
-        # the record names an encoder that specs know; the one that is loaded counts
         evaluate(encoder, task, store=store)
     assert sorted(encoder.seen) == sorted([*more.values(), "number 1", "number 2"])
     assert len(encoder.loads) == 2
@@ -520,7 +519,7 @@ class Ragged(Counting):
     broken: str = ""
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         return self.kind
 
     def rows(self, text: str) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ import typer
 from harness.cli import board, evaluate, listing, models, store, studies, study, systems
 from harness.cli.common import one_line, say
 from harness.errors import InputError
+from harness.registry import renamings
 
 app = typer.Typer(
     help="Measure text-embedding and retrieval models.\n\n"
@@ -56,6 +57,8 @@ def main() -> None:
         try:
             app()
         finally:
+            for line in renamings():
+                say(line)
             sys.stdout.flush()  # here, where a reader that has gone away can be answered
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != 130:  # which typer makes of Ctrl-C

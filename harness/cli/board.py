@@ -290,20 +290,22 @@ def _evaluated(
 ) -> list[Path]:
     """Records of a model on a baseline's tasks, searched and measured as there."""
     from harness import records
+    from harness.encoders.models import MODELS
     from harness.session import Session
 
     session, made = Session(open_store(cache), seed), []
-    for task, (_, record) in held.tasks.items():
-        with terminal.showing(f"{model} on {task}", quiet) as progress:
-            session.progress = progress
-            found = session.evaluate(
-                model,
-                record.task.spec,
-                index=record.index.spec if record.index else "exact",
-                rewrite=record.rewriting.spec if record.rewriting else "none",
-                measures=list(record.scores),
-            )
-        made.append(records.save(found.record, found.per_query, out))
+    with MODELS.scope():  # what the model needs stays for all tasks
+        for task, (_, record) in held.tasks.items():
+            with terminal.showing(f"{model} on {task}", quiet) as progress:
+                session.progress = progress
+                found = session.evaluate(
+                    model,
+                    record.task.spec,
+                    index=record.index.spec if record.index else "exact",
+                    rewrite=record.rewriting.spec if record.rewriting else "none",
+                    measures=list(record.scores),
+                )
+            made.append(records.save(found.record, found.per_query, out))
     return made
 
 

@@ -117,6 +117,8 @@ def measured(
     quiet: bool,
 ) -> tuple[list[Done], list[Failed]]:
     """Measure every system on every task, and write the records; one that fails stops no other."""
+    from harness.encoders.models import MODELS
+
     tasks = _checked(systems, tasks, index, rewrite, measures)
     from harness.session import Session
 
@@ -124,18 +126,19 @@ def measured(
     asked = {"index": index, "rewrite": rewrite, "measures": measures, "latency": latency}
     for system in systems:
         session.release()
-        for name in tasks:
-            pair = f"{system} on {name}"
-            try:
-                with terminal.showing(pair, quiet) as progress:
-                    session.progress = progress
-                    found = _one(session, system, name, asked)
-                    done.append((_kept(found, out, trec), found.record))
-            except Exception as error:
-                if os.environ.get("HARNESS_DEBUG"):
-                    raise
-                failed.append((pair, error))
-                say(f"failed: {pair}: {one_line(error)}")
+        with MODELS.scope():  # what one system needs stays for all tasks
+            for name in tasks:
+                pair = f"{system} on {name}"
+                try:
+                    with terminal.showing(pair, quiet) as progress:
+                        session.progress = progress
+                        found = _one(session, system, name, asked)
+                        done.append((_kept(found, out, trec), found.record))
+                except Exception as error:
+                    if os.environ.get("HARNESS_DEBUG"):
+                        raise
+                    failed.append((pair, error))
+                    say(f"failed: {pair}: {one_line(error)}")
     return done, failed
 
 

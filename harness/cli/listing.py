@@ -9,7 +9,7 @@ import typer
 from harness.cli.common import FormatOption, Json, Plugins, check_format, load_plugins, show_tables
 
 if TYPE_CHECKING:
-    from harness.spec import Registry
+    from harness.registry import Registry
 
 
 def tasks(

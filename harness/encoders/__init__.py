@@ -1,80 +1,158 @@
-"""Text to vectors: each module registers encoders that a spec can name."""
+"""Text to vectors: each module registers encoders that a spec can name.
+
+Encoders are values: they hold what decides their vectors, can be pickled, and keep no weights.
+Weights are in one place (`harness.encoders.models`), whoever asks for them.
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32, Int32
 from harness.data import Role
-from harness.spec import Registry, Spec
+from harness.registry import Registry
+from harness.spec import Spec
+from harness.usage import Usage
 from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
 Similarity = Literal["cosine", "dot", "maxsim"]
 
+AT_ONCE = 64  # texts of one call, or the encoder's batch_size if that is more
+OWN = "own"  # how specs of models begin that somebody handed over; none is registered by this name
+
 
 @dataclass(frozen=True)
 class Encoded:
-    """values: float32 [n, d], or what the encoder makes instead; tokens: int32 [n], before
-    truncation, -1 where the model does not tell; truncated: bool [n], whether the model read only
-    the beginning of a text.
+    """Vectors of texts, and what became known while they were made.
+
+    Attributes:
+        values: float32 [n, d], or what the encoder makes instead.
+        tokens: int32 [n], before truncation; -1 where the model does not tell.
+        truncated: bool [n], whether the model read only the beginning of a text.
+        notes: What was noticed, as sentences for the record.
+        usage: What was paid for, by name.
     """
 
     values: Float32 | Sparse | MultiVector
     tokens: Int32
     truncated: NDArray[np.bool_]
+    notes: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=dict)
 
 
-class TextEncoder(Protocol):
-    """Turns each text into a vector or several, whatever else is encoded with it.
-
-    It may have `warnings`, a tuple of sentences for the record, `instructed(instructions)`,
-    which gives the encoder for a task's instructions by role, `spent()`: what was paid for, by
-    name, and `kept`, False where its vectors cannot be known again.
-    """
+class _Described(ABC):
+    """What every encoder says of itself."""
 
     @property
-    def makes(self) -> Representation:
+    @abstractmethod
+    def representation(self) -> Representation:
         """What a text becomes."""
 
     @property
+    @abstractmethod
     def similarity(self) -> Similarity:
         """How two of its vectors are compared; maxsim where a text has several."""
 
+    @abstractmethod
     def fingerprint(self) -> Mapping[str, object]:
-        """All that decides its vectors, as JSON: weights or revision, dtype, lengths."""
+        """Tell all that decides its vectors, as JSON: weights or revision, dtype, lengths."""
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell what may change the last bits of its vectors, and is not part of what it is.
+
+        Returns:
+            Names and values, as the device and versions of libraries.
+        """
+        return {}
+
+
+class TextEncoder(_Described):
+    """Turns each text into a vector or several, whatever else is encoded with it."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the record that are known before anything is encoded."""
+        return ()
+
+    @property
+    def cacheable(self) -> bool:
+        """Whether its vectors can be known again by its fingerprint."""
+        return True
+
+    @property
+    def batch_size(self) -> int:
+        """Texts that the model reads together; 0 where that does not matter."""
+        return 0
+
+    @property
+    def paid(self) -> bool:
+        """Whether each answer is paid for, so that it is kept at once."""
+        return False
+
+    @property
+    def no_usage(self) -> Usage:
+        """The usage of a call that asks for nothing: its names, with zeros."""
+        return {}
 
     def prompt(self, role: Role) -> str:
-        """What is put before a text in this role."""
+        """Tell what is put before a text in this role."""
+        return ""
+
+    def with_instructions(self, instructions: Mapping[str, str]) -> TextEncoder:
+        """Give the encoder for a task's instructions by role; itself where it reads none."""
+        return self
 
     def load(self) -> None:
-        """Bring the weights to memory, if that has not happened; encode does it otherwise."""
+        """Bring the weights to memory, if there are any; encode does it otherwise."""
+        return
 
+    @abstractmethod
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of texts, in their order; raw, not normalised unless the model does it."""
+        """Encode texts.
 
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
 
-@runtime_checkable
-class StreamingEncoder(Protocol):
-    """A TextEncoder whose vectors come in parts and are paid for, so that each is kept at once."""
+        Returns:
+            Vectors in the order of the texts; not normalised unless the model does it.
+        """
 
     def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
-        """Yield which texts are encoded, and as what, in any order; all of them in the end.
+        """Encode texts part by part.
 
-        Where one part fails, those under way are yielded before the error is raised.
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Yields:
+            Which texts are encoded, and as what, in any order; all of them in the end. Where one
+            part fails, those under way come before the error is raised.
         """
+        step = max(AT_ONCE, self.batch_size)
+        for low in range(0, len(texts), step):
+            rows = slice(low, min(low + step, len(texts)))
+            yield rows, self.encode(texts[rows], role)
 
 
 @dataclass(frozen=True)
-class Collection:
+class EncodedCollection:
     """A collection as vectors, and how many tokens each text had.
 
-    counts: how often each term occurs in each document [n, v], where that was asked for and the
-    encoder counts terms. warnings: a sentence each.
+    Attributes:
+        documents: Vectors of the documents.
+        queries: Vectors of the queries.
+        document_tokens: int32 [n].
+        query_tokens: int32 [q].
+        counts: How often each term occurs in each document [n, v], where that was asked for and
+            the encoder counts terms.
+        notes: What was noticed, as sentences for the record.
     """
 
     documents: Embeddings
@@ -82,50 +160,53 @@ class Collection:
     document_tokens: Int32
     query_tokens: Int32
     counts: Sparse | None = None
-    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-@runtime_checkable
-class CollectionEncoder(Protocol):
+class CollectionEncoder(_Described):
     """Weighs terms by their frequency in the whole corpus, so it needs all of it at once."""
 
     @property
-    def makes(self) -> Representation:
-        """What a text becomes."""
-
-    @property
-    def similarity(self) -> Similarity:
-        """How a query is compared with a document."""
-
-    @property
     def symmetric(self) -> bool:
-        """Whether queries can be compared with each other: their vectors are made as documents'
-        are, and dense. Without a corpus such an encoder is fitted on the texts themselves.
+        """Whether queries can be compared with each other.
+
+        Their vectors then are made as documents' are, and dense. Without a corpus such an encoder
+        is fitted on the texts themselves.
         """
+        return False
 
-    def fingerprint(self) -> Mapping[str, object]:
-        """All that decides its vectors, as JSON."""
+    def with_instructions(self, instructions: Mapping[str, str]) -> CollectionEncoder:
+        """Give the encoder for a task's instructions by role: itself, as it reads none."""
+        return self
 
+    @abstractmethod
     def encode_collection(
         self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
-    ) -> Collection:
-        """Vectors whose similarity is the retrieval score.
+    ) -> EncodedCollection:
+        """Encode a collection, so that similarity is the retrieval score.
 
-        counts: also give the term counts of documents.
+        Args:
+            documents: Texts of the documents.
+            queries: Texts of the queries.
+            counts: Also give the term counts of documents.
+
+        Returns:
+            Vectors of both, in their order.
         """
 
 
 Encoder = TextEncoder | CollectionEncoder
 
-ENCODERS: Registry[Encoder] = Registry("encoder", "harness.encoders")
+ENCODERS: Registry[Encoder] = Registry("encoder", "harness.encoders", reserved=(OWN,))
 
 
 def encoder_spec(text: str | Spec) -> Spec:
-    """A spec as given, or st:... for a bare hub id or folder."""
+    """Read a spec, and a bare hub id or folder as st:...
+
+    Args:
+        text: A spec, or what stands for one.
+
+    Returns:
+        The spec of an encoder.
+    """
     return ENCODERS.named(text, "st")
-
-
-def instructed(encoder: Encoder, instructions: Mapping[str, str]) -> Encoder:
-    """The encoder for a task's instructions by role, where it reads them."""
-    read = getattr(encoder, "instructed", None)
-    return encoder if read is None else read(instructions)

@@ -15,116 +15,141 @@ import numpy as np
 
 from harness.arrays import Float32
 from harness.data import Role
-from harness.encoders import ENCODERS, Encoded
-from harness.encoders.asking import Prompts, filled, whole_prompt
-from harness.endpoint import CUT, Endpoint, Line, RefusedError, Service, counted, named, within
+from harness.encoders import ENCODERS, Encoded, TextEncoder
+from harness.encoders.prompting import Prompts, filled, whole_prompt
+from harness.endpoint import (
+    CUT,
+    Endpoint,
+    Line,
+    RefusedError,
+    Service,
+    counted,
+    named,
+)
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import EncodingError, InputError
+from harness.usage import Usage, sum_usage
 from harness.vectors import Representation
 
-Style = Literal["openai", "tei", "cohere"]
+Dialect = Literal["openai", "tei", "cohere"]
 
-PATHS: dict[Style, str] = {"openai": "/embeddings", "tei": "/embed", "cohere": "/embed"}
-TEXTS: dict[Style, str] = {"openai": "input", "tei": "inputs", "cohere": "texts"}
-OFFERED: dict[Style, set[str]] = {  # parameters that only some dialects have
-    "openai": {"dimensions", "query_type", "document_type"},
+PATHS: dict[Dialect, str] = {"openai": "/embeddings", "tei": "/embed", "cohere": "/embed"}
+TEXTS: dict[Dialect, str] = {"openai": "input", "tei": "inputs", "cohere": "texts"}
+OFFERED: dict[Dialect, set[str]] = {  # parameters that only some dialects have
+    "openai": {"dim", "query_type", "document_type"},
     "tei": {"truncate"},
-    "cohere": {"dimensions", "truncate", "query_type", "document_type"},
+    "cohere": {"dim", "truncate", "query_type", "document_type"},
 }
 LARGEST = 1 << 28  # bytes of a reply
 
 
-@ENCODERS.register("api")
+@ENCODERS.register(
+    "api",
+    renamed={"style": "dialect", "dimensions": "dim", "batch": "batch_size", **RENAMED},
+)
 def api(
     target: str,
     *,
-    url: str = "",
-    style: Style = "openai",
+    endpoint: EndpointOptions = OPTIONS,
+    dialect: Dialect = "openai",
     similarity: Literal["cosine", "dot"] = "cosine",
-    dimensions: int | None = None,
+    dim: int | None = None,
     truncate: bool = False,
     query_prompt: str = "",
     document_prompt: str = "",
     text_prompt: str = "",
     query_type: str | None = None,
     document_type: str | None = None,
-    price: float | None = None,
-    batch: int = 32,
-    key_variable: str = "",
-    concurrency: int = 4,
-    timeout: float = 60.0,
-    retries: int = 5,
-    backoff: float = 1.0,
-) -> Served:
-    """Vectors of a model behind an endpoint, as api:MODEL,url=http://host:port/v1,style=openai.
+    batch_size: int = 32,
+) -> EndpointEncoder:
+    """Vectors of a model behind an endpoint, as api:MODEL,url=http://host:port/v1,dialect=openai.
 
-    dimensions: asked of the model. truncate: long texts are cut there, not refused. query_type,
-    document_type: sent as input_type. Prompts: put before texts here; {instruction} in one stands
-    for what the task asks for. price: USD for a million tokens. batch: texts in a request.
-    key_variable: the environment variable whose value is sent as the key.
+    {instruction} in a prompt stands for what the task asks for.
 
-    Raises InputError for a value out of range, a parameter that the dialect does not have, and a
-    url or key_variable that may hold a secret.
+    Args:
+        target: What the endpoint calls the model.
+        endpoint: Where it is asked, how patiently, and what it costs.
+        dialect: How it is asked.
+        similarity: How its vectors are compared.
+        dim: Dimensions asked of the model; None for all.
+        truncate: Whether long texts are cut there, not refused.
+        query_prompt: Put before queries.
+        document_prompt: Put before documents.
+        text_prompt: Put before texts of neither role.
+        query_type: Sent as input_type of queries.
+        document_type: Sent as input_type of all others.
+        batch_size: Texts in a request.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: A value is out of range, the dialect does not have a parameter, or a url or
+            api_key_env may hold a secret.
     """
-    within("api", batch=(batch, 1, 2048), price=(price or 0, 0, 1e6))
-    within("api", dimensions=(1 if dimensions is None else dimensions, 1, 65536))
-    given = {
-        "dimensions": dimensions,
-        "truncate": truncate,
-        "query_type": query_type,
-        "document_type": document_type,
-    }
-    for name, value in given.items():
-        if value and name not in OFFERED[style]:
-            having = " or ".join(key for key, names in OFFERED.items() if name in names)
-            raise InputError(f"api: style={style} has no {name}: expected style={having}")
+    within("api", batch_size=(batch_size, 1, 2048), dim=(1 if dim is None else dim, 1, 65536))
+    _offered(
+        dialect, dim=dim, truncate=truncate, query_type=query_type, document_type=document_type
+    )
     query, document = query_type or "", document_type or ""
-    if style == "cohere":
+    if dialect == "cohere":
         query, document = query or "search_query", document or "search_document"
-    service = Service("api", PATHS[style], "embeddings", LARGEST)
-    point = Endpoint(service, url, key_variable, concurrency, timeout, retries, backoff)
-    return Served(
-        target,
-        point,
-        style,
-        similarity,
-        dimensions,
-        truncate,
-        {"query": query_prompt, "document": document_prompt, "text": text_prompt},
-        {"query": query, "document": document, "text": document},
-        price,
-        batch,
+    service = Service("api", PATHS[dialect], "embeddings", LARGEST)
+    return EndpointEncoder(
+        model=target,
+        endpoint=Endpoint(service, endpoint),
+        dialect=dialect,
+        similarity=similarity,
+        dim=dim,
+        truncate=truncate,
+        prompts={"query": query_prompt, "document": document_prompt, "text": text_prompt},
+        types={"query": query, "document": document, "text": document},
+        batch_size=batch_size,
     )
 
 
-@dataclass(frozen=True)
-class Served:
+def _offered(dialect: Dialect, **given: object) -> None:
+    """Raise InputError for a parameter that is given and that a dialect does not have."""
+    for name, value in given.items():
+        if value and name not in OFFERED[dialect]:
+            having = " or ".join(key for key, names in OFFERED.items() if name in names)
+            raise InputError(f"api: dialect={dialect} has no {name}: expected dialect={having}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndpointEncoder(TextEncoder):
     """A model, where and how it is asked, and what is sent with a text; see `api`."""
+
+    representation: ClassVar[Representation] = "dense"
+    paid: ClassVar[bool] = True
 
     model: str
     endpoint: Endpoint
-    style: Style
-    similarity: Literal["cosine", "dot"]
-    dimensions: int | None
+    dialect: Dialect
+    similarity: Literal["cosine", "dot"] = "cosine"
+    dim: int | None
     truncate: bool
     prompts: Prompts
     types: Mapping[Role, str]
-    price: float | None
-    batch: int
-
-    makes: ClassVar[Representation] = "dense"
+    batch_size: int = 32
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """That texts may have been cut, where that was allowed."""
         return (CUT,) if self.truncate else ()
 
+    @property
+    def no_usage(self) -> Usage:
+        """The usage of a call that asks for nothing: its names, with zeros."""
+        return self.endpoint.no_usage
+
     def fingerprint(self) -> Mapping[str, object]:
-        """Model, url and what is asked of it: nobody tells if other weights are served there."""
+        """Tell model, url and what is asked of it: nobody tells if other weights are served."""
         return {
             "model": self.model,
             "url": self.endpoint.url,
-            "style": self.style,
-            "dimensions": self.dimensions,
+            "style": self.dialect,
+            "dimensions": self.dim,
             "truncate": self.truncate,
             "input_types": dict(self.types),
         }
@@ -133,63 +158,68 @@ class Served:
         """The spec's; none otherwise."""
         return self.prompts[role]
 
-    def instructed(self, instructions: Mapping[str, str]) -> Served:
-        """The same with a task's instructions, by role, in its prompts."""
+    def with_instructions(self, instructions: Mapping[str, str]) -> EndpointEncoder:
+        """Give the same with a task's instructions, by role, in its prompts."""
         return replace(self, prompts=filled(self.prompts, instructions))
 
     def load(self) -> None:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""
         self.endpoint.key()
 
-    def spent(self) -> Mapping[str, int | float]:
-        """Requests, retries among them, tokens and cost in USD, as far as they are known."""
-        return self.endpoint.spent(self.price)
-
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors [n, d] as float32. Raises what `stream` raises."""
+        """Encode texts as float32 [n, d]. Raises what `stream` raises."""
         parts = sorted(self.stream(texts, role), key=lambda part: part[0].start)
         columns = [(part.values, part.tokens, part.truncated) for _, part in parts]
-        return Encoded(*map(np.concatenate, zip(*columns, strict=True)))
+        values, tokens, truncated = map(np.concatenate, zip(*columns, strict=True))
+        usage = sum_usage([self.no_usage, *(part.usage for _, part in parts)])
+        return Encoded(values, tokens, truncated, usage=usage)
 
     def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
-        """Yield each reply: the texts that it is for, and their vectors.
+        """Encode texts, reply by reply.
 
-        Raises InputError where the endpoint refuses a text or a prompt wants an instruction that
-        the task does not have, EncodingError where anything but one finite vector for each is sent,
-        HarnessError where it does not answer.
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Yields:
+            The texts that a reply is for, and their vectors.
+
+        Raises:
+            InputError: The endpoint refuses a text, or a prompt wants an instruction that the task
+                does not have.
+            EncodingError: Anything but one finite vector for each is sent.
+            HarnessError: The endpoint does not answer.
         """
-        width = self.dimensions
+        dim = self.dim
 
-        def ask(line: Line, start: int) -> Iterator[tuple[slice, Encoded]]:
-            rows = slice(start, min(start + self.batch, len(texts)))
-            return line.parts(rows, lambda part: (part, self._ask(line, texts[part], role)))
+        def ask(line: Line, start: int) -> Iterator[tuple[slice, Float32, int | None]]:
+            rows = slice(start, min(start + self.batch_size, len(texts)))
+            return line.parts(rows, lambda part: (part, *self._ask(line, texts[part], role)))
 
-        for rows, encoded in self.endpoint.each(range(0, len(texts), self.batch), ask):
-            assert isinstance(encoded.values, np.ndarray)
-            found = encoded.values.shape[1]
-            if width not in (None, found):
+        starts = range(0, len(texts), self.batch_size)
+        for (rows, values, tokens), usage in self.endpoint.each(starts, ask):
+            if dim not in (None, values.shape[1]):
                 raise EncodingError(
-                    f"{self.endpoint.host} sent {found}-d vectors: expected {width}-d ones, as "
-                    + ("asked for" if self.dimensions else "before")
+                    f"{self.endpoint.host} sent {values.shape[1]}-d vectors: expected {dim}-d "
+                    "ones, as " + ("asked for" if self.dim else "before")
                 )
-            width = found
-            yield rows, encoded
+            n, dim = len(values), values.shape[1]
+            each = tokens if n == 1 and tokens is not None else -1
+            counts = np.full(n, each, np.int32), np.zeros(n, np.bool_)
+            yield rows, Encoded(values, *counts, usage=usage)
 
-    def _ask(self, line: Line, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of texts, of one request."""
-        n = len(texts)
+    def _ask(self, line: Line, texts: Sequence[str], role: Role) -> tuple[Float32, int | None]:
+        """Vectors of texts, of one request, and the tokens that were read."""
 
-        def read(found: Any, headers: Mapping[str, str]) -> Encoded:
+        def read(found: Any, headers: Mapping[str, str]) -> tuple[Float32, int | None]:
             tokens = self._tokens(found, headers)
-            self.endpoint.spend(tokens=tokens)
-            values = self._vectors(found, texts)
-            known = tokens if n == 1 and tokens is not None else -1
-            return Encoded(values, np.full(n, known, np.int32), np.zeros(n, np.bool_))
+            line.tally.add(tokens=tokens)
+            return self._vectors(found, texts), tokens
 
         try:
             return line.ask(self._body(texts, role), named(texts), read)
         except RefusedError as error:
-            if n == 1 and "truncate" in OFFERED[self.style] and not self.truncate:
+            if len(texts) == 1 and "truncate" in OFFERED[self.dialect] and not self.truncate:
                 hint = "; with truncate=true long texts are cut"
                 raise RefusedError(f"{error}{hint}", error.status) from None
             raise
@@ -197,25 +227,25 @@ class Served:
     def _body(self, texts: Sequence[str], role: Role) -> dict[str, Any]:
         """What is sent, and no more: some servers refuse fields that they do not know."""
         prompt = whole_prompt(self.prompts, role, self.model)
-        body: dict[str, Any] = {TEXTS[self.style]: [prompt + text for text in texts]}
-        if self.style == "tei":
+        body: dict[str, Any] = {TEXTS[self.dialect]: [prompt + text for text in texts]}
+        if self.dialect == "tei":
             return {**body, "truncate": self.truncate}
         body["model"] = self.model
         if self.types[role]:
             body["input_type"] = self.types[role]
         asked: dict[str, Any]
-        if self.style == "openai":
-            asked = {"dimensions": self.dimensions}
+        if self.dialect == "openai":
+            asked = {"dimensions": self.dim}
         else:
-            asked = {"embedding_types": ["float"], "output_dimension": self.dimensions}
+            asked = {"embedding_types": ["float"], "output_dimension": self.dim}
             asked["truncate"] = "END" if self.truncate else "NONE"
         return body | {name: value for name, value in asked.items() if value is not None}
 
     def _tokens(self, found: Any, headers: Mapping[str, str]) -> int | None:
         """The tokens that a reply says were read."""
-        if self.style == "tei":
+        if self.dialect == "tei":
             return counted(headers.get("x-compute-tokens"))
-        if self.style == "cohere":
+        if self.dialect == "cohere":
             units = (found.get("meta") or {}).get("billed_units") or {}
             return counted(units.get("input_tokens"))
         usage = found.get("usage") or {}
@@ -224,10 +254,10 @@ class Served:
     def _vectors(self, found: Any, texts: Sequence[str]) -> Float32:
         """The vectors of a reply [n, d], in the order of the texts. Raises EncodingError."""
         host, n = self.endpoint.host, len(texts)
-        if self.style == "openai":
+        if self.dialect == "openai":
             items = self.endpoint.in_order(found["data"], n, "vectors")
             found = [item["embedding"] for item in items]
-        elif self.style == "cohere":
+        elif self.dialect == "cohere":
             found = found["embeddings"]["float"]
         self.endpoint.one_each(len(found), n, "vectors")
         with np.errstate(over="ignore"):  # infinity, which is refused below

@@ -9,19 +9,18 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.encoders import ENCODERS, Collection, Similarity
+from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Similarity
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
 
 @ENCODERS.register("bm25")
 @dataclass(frozen=True)
-class BM25:
+class BM25(CollectionEncoder):
     """BM25 by bm25s: English stop words, Snowball stems; k1, b and the variant in the spec."""
 
-    makes: ClassVar[Representation] = "sparse"
+    representation: ClassVar[Representation] = "sparse"
     similarity: ClassVar[Similarity] = "dot"
-    symmetric: ClassVar[bool] = False
 
     k1: float = 1.5
     b: float = 0.75
@@ -34,7 +33,7 @@ class BM25:
             raise InputError(f"bm25: b={self.b}: expected 0 to 1")
 
     def fingerprint(self) -> Mapping[str, object]:
-        """The parameters, the stop words and the stemmer."""
+        """Tell the parameters, the stop words and the stemmer."""
         from importlib.metadata import version
 
         return {
@@ -44,12 +43,24 @@ class BM25:
             "bm25s": version("bm25s"),
         }
 
+    def made_with(self) -> Mapping[str, str]:
+        """Tell the versions of bm25s, its stemmer and scipy."""
+        from importlib.metadata import version
+
+        return {name: version(name) for name in ("bm25s", "PyStemmer", "scipy")}
+
     def encode_collection(
         self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
-    ) -> Collection:
-        """Term weights of documents and term counts of queries over the corpus's vocabulary.
+    ) -> EncodedCollection:
+        """Weigh terms of documents and count those of queries, over the corpus's vocabulary.
 
-        counts: also give the term counts of documents.
+        Args:
+            documents: Texts of the documents.
+            queries: Texts of the queries.
+            counts: Also give the term counts of documents.
+
+        Returns:
+            Sparse vectors [n, v] and [q, v].
         """
         import bm25s
         from scipy.sparse import csc_matrix, csr_matrix
@@ -70,7 +81,7 @@ class BM25:
         for word, number in query_words.items():
             columns[number] = vocabulary.get(word, -1)
         query_lengths = np.fromiter(map(len, query_ids), np.int32, len(query_ids))
-        return Collection(
+        return EncodedCollection(
             Sparse(matrix),
             _counts(query_ids, columns, width),
             lengths,

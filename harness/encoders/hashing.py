@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from harness.data import Role
-from harness.encoders import ENCODERS, Encoded, Similarity
+from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.errors import InputError
 from harness.vectors import Representation
 
@@ -21,10 +21,10 @@ WORD = re.compile(r"\w+")
 
 @ENCODERS.register("hashing")
 @dataclass(frozen=True)
-class Hashing:
+class Hashing(TextEncoder):
     """Signed feature hashing of lower-case words (Weinberger et al. 2009); needs no model."""
 
-    makes: ClassVar[Representation] = "dense"
+    representation: ClassVar[Representation] = "dense"
     similarity: ClassVar[Similarity] = "cosine"
 
     dim: int = 256
@@ -34,18 +34,15 @@ class Hashing:
             raise InputError(f"hashing: dim={self.dim}: expected 1 to 65536")
 
     def fingerprint(self) -> Mapping[str, object]:
-        """The algorithm's name and its dimension."""
+        """Tell the algorithm's name and its dimension."""
         return {"algorithm": "signed feature hashing, blake2b, words", "dim": self.dim}
 
-    def prompt(self, role: Role) -> str:
-        """None."""
-        return ""
-
-    def load(self) -> None:
-        """Nothing to load."""
+    def made_with(self) -> Mapping[str, str]:
+        """Tell the version of numpy."""
+        return {"numpy": np.__version__}
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Counts of words [n, dim]; a text without words is the zero vector."""
+        """Count words [n, dim]; a text without words is the zero vector."""
         values = np.zeros((len(texts), self.dim), np.float32)
         tokens = np.zeros(len(texts), np.int32)
         for i, text in enumerate(texts):

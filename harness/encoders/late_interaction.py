@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
-from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
+from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
 from harness.errors import InputError
 from harness.vectors import MultiVector, Representation
 
@@ -27,60 +27,55 @@ STANFORD = "HF_ColBERT"  # the architecture that Stanford's ColBERT names
 def late_interaction(
     target: str,
     *,
-    revision: str | None = None,
-    dtype: Precision = "float32",
-    max_length: int | None = None,
-    device: str = "auto",
-    batch_size: int = 32,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
+    options: ModelOptions = MODEL,
+    prompts: PromptOptions = MODEL_S_OWN,
     seed: int = 0,
-    trust_remote_code: bool = False,
 ) -> LateInteractionEncoder:
     """Token vectors of a late-interaction model, or of any other: hub id, folder, packaged name.
 
     Checkpoints of sentence-transformers, PyLate and Stanford's ColBERT. A model that was not made
     for late interaction gets a random projection of its token vectors to 128 dimensions, by `seed`,
-    and a warning. max_length: tokens of a document, and of a query that is not filled up to a fixed
-    length; else as for st. Raises InputError where the model cannot be had, is pickled or brings
-    code.
+    and the record says so. max_length: tokens of a document, and of a query that is not filled up
+    to a fixed length.
+
+    Args:
+        target: The model.
+        options: How it is had and run.
+        prompts: For queries and documents, in place of the model's own.
+        seed: Of the random projection.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: The model cannot be had, is pickled or brings code.
     """
-    found = checkpoint(
-        target,
-        revision=revision,
-        dtype=dtype,
-        max_length=max_length,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        foreign=PYLATE,
-        batch_size=batch_size,
-    )
+    found = checkpoint(target, options, foreign=PYLATE)
     if seed < 0:
         raise InputError(f"{target}: seed={seed}: expected 0 or more")
-    prompts = role_prompts(_own_prompts(found), query_prompt, document_prompt)
-    drawn = None if _trained(found) else seed
-    model = cache(lambda: _load(found, drawn))
-    return LateInteractionEncoder(found, model, prompts, batch_size, drawn)
+    return LateInteractionEncoder(
+        checkpoint=found,
+        prompts=role_prompts(_own_prompts(found), prompts),
+        batch_size=options.batch_size,
+        seed=None if _trained(found) else seed,
+    )
 
 
-@dataclass(frozen=True)
-class LateInteractionEncoder:
-    """A model and what decides its vectors. model: gives it, loaded when it is first wanted.
+@dataclass(frozen=True, kw_only=True)
+class LateInteractionEncoder(PretrainedEncoder):
+    """A model that makes a vector of each token.
 
-    seed: of the random projection; None where the model has its own.
+    Attributes:
+        seed: Of the random projection; None where the model has its own.
     """
 
-    checkpoint: Checkpoint
-    model: Callable[[], MultiVectorEncoder]
-    prompts: Prompts
-    batch_size: int
-    seed: int | None
-
-    makes: ClassVar[Representation] = "multi-vector"
+    representation: ClassVar[Representation] = "multi-vector"
     similarity: ClassVar[Similarity] = "maxsim"
 
+    seed: int | None = None
+
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """Whether the projection is random."""
         if self.seed is None:
             return ()
@@ -89,28 +84,46 @@ class LateInteractionEncoder:
             f"projected at random (seed {self.seed})",
         )
 
+    @property
+    def key(self) -> Hashable:
+        """Which weights these are, with their projection, among all that are loaded."""
+        return (type(self).__name__, self.checkpoint.key, self.seed)
+
     def fingerprint(self) -> Mapping[str, object]:
-        """Weights (content or hub commit), dtype, maximal length, seed of the projection."""
-        return {**self.checkpoint.identity, "makes": self.makes, "projection_seed": self.seed}
+        """Tell weights (content or hub commit), dtype, maximal length, seed of the projection."""
+        made = {"makes": self.representation, "projection_seed": self.seed}
+        return {**self.checkpoint.identity, **made}
 
-    def prompt(self, role: Role) -> str:
-        """The spec's prompt, else the model's own for the role with its marker, else none."""
-        return self.prompts[role]
+    def read_weights(self) -> MultiVectorEncoder:
+        """Load the model, its projection drawn by the seed, reading as much as the spec asks for.
 
-    def instructed(self, instructions: Mapping[str, str]) -> LateInteractionEncoder:
-        """The same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=filled(self.prompts, instructions))
-
-    def load(self) -> None:
-        """Load the model. Raises InputError where its folder does not hold a usable one."""
-        self.model()
+        Raises InputError where its folder does not hold a usable one.
+        """
+        limit = self.checkpoint.max_length
+        model: MultiVectorEncoder = self.checkpoint.load("MultiVectorEncoder")
+        if self.seed is not None:
+            _project(model, self.seed)
+        first: Any = model[0]
+        for name in ("query_length", "document_length"):
+            if limit is not None and getattr(first, name, None) is not None:
+                setattr(first, name, limit)
+        return model
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of every token that takes part in scoring, of a text without tokens none. Raises
-        what the model raises, and InputError where a prompt wants an instruction that the task does
-        not have.
+        """Encode texts.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            Vectors of every token that takes part in scoring, of a text without tokens none.
+
+        Raises:
+            InputError: A prompt wants an instruction that the task does not have.
         """
-        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
+        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        model: MultiVectorEncoder = self.model
         limit, size = _limit(model, role), self.batch_size
         rows, made, counts = ask(model, texts, role, prompt, limit, batch_size=size)
         none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
@@ -119,18 +132,6 @@ class LateInteractionEncoder:
         offsets[1:][rows] = [len(array) for array in arrays]
         values = np.concatenate(arrays or [none])
         return Encoded(MultiVector(values, offsets.cumsum()), *counts)
-
-
-def _load(found: Checkpoint, seed: int | None) -> MultiVectorEncoder:
-    """The model, its projection drawn by the seed, reading as much as the spec asks for."""
-    model: MultiVectorEncoder = found.load("MultiVectorEncoder")
-    if seed is not None:
-        _project(model, seed)
-    first: Any = model[0]
-    for name in ("query_length", "document_length"):
-        if found.max_length is not None and getattr(first, name, None) is not None:
-            setattr(first, name, found.max_length)
-    return model
 
 
 def _limit(model: MultiVectorEncoder, role: Role) -> int | None:

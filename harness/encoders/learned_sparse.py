@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
-from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.encoders.checkpoint import ModelOptions, checkpoint
+from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
@@ -20,34 +20,30 @@ if TYPE_CHECKING:
     from sentence_transformers import SparseEncoder
 
 
+SMALL = ModelOptions(batch_size=8)  # a batch needs batch_size x tokens x vocabulary numbers
+
+
 @ENCODERS.register("splade")
 def learned_sparse(
-    target: str,
-    *,
-    revision: str | None = None,
-    dtype: Precision = "float32",
-    max_length: int | None = None,
-    device: str = "auto",
-    batch_size: int = 8,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
-    trust_remote_code: bool = False,
+    target: str, *, options: ModelOptions = SMALL, prompts: PromptOptions = MODEL_S_OWN
 ) -> LearnedSparseEncoder:
     """Learned sparse vectors (SPLADE) of a model: hub id, folder or packaged name.
 
     A SparseEncoder of sentence-transformers, or a masked language model, whose logits are pooled by
-    maximum. Parameters as for st; a batch needs batch_size x tokens x vocabulary numbers. Raises
-    InputError where the model cannot be had, is pickled, brings code or has no weights for terms.
+    maximum. A batch needs batch_size x tokens x vocabulary numbers.
+
+    Args:
+        target: The model.
+        options: How it is had and run.
+        prompts: For queries and documents, in place of the model's own.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: The model cannot be had, is pickled, brings code or has no weights for terms.
     """
-    found = checkpoint(
-        target,
-        revision=revision,
-        dtype=dtype,
-        max_length=max_length,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        batch_size=batch_size,
-    )
+    found = checkpoint(target, options)
     if not found.is_a("SparseEncoder", "ForMaskedLM"):
         raise InputError(
             f"{target} has no weights for terms: expected a SparseEncoder of "
@@ -56,51 +52,47 @@ def learned_sparse(
     config = found.config
     if (similarity := config.get("similarity_fn_name") or "dot") != "dot":
         raise InputError(f"{target} compares sparse vectors by {similarity}: expected dot")
-    prompts = role_prompts(
-        config.get("prompts") or {},
-        query_prompt,
-        document_prompt,
-        default=config.get("default_prompt_name") or "",
+    own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
+    return LearnedSparseEncoder(
+        checkpoint=found,
+        prompts=role_prompts(own, prompts, default=default),
+        batch_size=options.batch_size,
     )
-    model = cache(lambda: found.load("SparseEncoder"))
-    return LearnedSparseEncoder(found, model, prompts, batch_size)
 
 
-@dataclass(frozen=True)
-class LearnedSparseEncoder:
-    """A model and what decides its vectors. model: gives it, loaded when it is first wanted."""
+@dataclass(frozen=True, kw_only=True)
+class LearnedSparseEncoder(PretrainedEncoder):
+    """A model that weighs the terms of its vocabulary."""
 
-    checkpoint: Checkpoint
-    model: Callable[[], SparseEncoder]
-    prompts: Prompts
-    batch_size: int
-
-    makes: ClassVar[Representation] = "sparse"
+    representation: ClassVar[Representation] = "sparse"
     similarity: ClassVar[Similarity] = "dot"
 
     def fingerprint(self) -> Mapping[str, object]:
-        """Weights (content or hub commit), dtype, maximal length."""
-        return {**self.checkpoint.identity, "makes": self.makes}
+        """Tell weights (content or hub commit), dtype, maximal length."""
+        return {**self.checkpoint.identity, "makes": self.representation}
 
-    def prompt(self, role: Role) -> str:
-        """The spec's prompt, else the model's own for the role, else none."""
-        return self.prompts[role]
-
-    def instructed(self, instructions: Mapping[str, str]) -> LearnedSparseEncoder:
-        """The same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=filled(self.prompts, instructions))
-
-    def load(self) -> None:
+    def read_weights(self) -> SparseEncoder:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
-        self.model()
+        model: SparseEncoder = self.checkpoint.load("SparseEncoder")
+        return model
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Sparse vectors [n, v], of a text without tokens an empty one. Raises what the model
-        raises, and InputError where a prompt wants an instruction that the task does not have.
+        """Encode texts.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            Sparse vectors [n, v], of a text without tokens an empty one.
+
+        Raises:
+            InputError: A prompt wants an instruction that the task does not have.
         """
         from scipy.sparse import csr_matrix
 
-        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
+        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        model: SparseEncoder = self.model
         options = {"batch_size": self.batch_size, "save_to_cpu": True}
         rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)
         if not rows:

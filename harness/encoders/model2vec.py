@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from harness.encoders.weights import Checkpoint
+from harness.encoders.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -22,7 +22,7 @@ def fits(found: Checkpoint) -> bool:
         return False
 
 
-def load(found: Checkpoint, truncate_dim: int | None) -> SentenceTransformer:
+def load(found: Checkpoint) -> SentenceTransformer:
     """The model as model2vec reads it: unknown tokens count for nothing, a quantised vocabulary is
     spread, vectors are of unit length where config.json says so. Long texts are read to their end.
     Raises InputError where the folder does not hold a usable one.
@@ -48,7 +48,7 @@ def load(found: Checkpoint, truncate_dim: int | None) -> SentenceTransformer:
         modules: list[Any] = [first]
         if found.settings("config.json").get("normalize"):
             modules.append(Normalize())
-        return SentenceTransformer(modules=modules, device=device, truncate_dim=truncate_dim)
+        return SentenceTransformer(modules=modules, device=device)
 
 
 def _unknown_token(found: Checkpoint, tokenizer: Tokenizer) -> int | None:

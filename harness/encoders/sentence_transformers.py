@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
-from harness.encoders.asking import Prompts, ask, filled, role_prompts, whole_prompt
-from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
+from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
 from harness.errors import InputError
 from harness.vectors import Representation
 
@@ -22,109 +22,106 @@ if TYPE_CHECKING:
 OTHERS = {"SparseEncoder": "splade", "MultiVectorEncoder": "colbert", "ColBERT": "colbert"}
 
 
-@ENCODERS.register("st")
+@ENCODERS.register("st", renamed={"truncate_dim": "dim"})
 def sentence_transformer(
     target: str,
     *,
-    revision: str | None = None,
-    dtype: Precision = "float32",
-    max_length: int | None = None,
-    truncate_dim: int | None = None,
-    device: str = "auto",
-    batch_size: int = 32,
-    query_prompt: str | None = None,
-    document_prompt: str | None = None,
+    options: ModelOptions = MODEL,
+    dim: int | None = None,
+    prompts: PromptOptions = MODEL_S_OWN,
     text_prompt: str | None = None,
-    trust_remote_code: bool = False,
 ) -> SentenceTransformerEncoder:
     """Dense vectors of a sentence-transformers or model2vec model: hub id, folder, packaged name.
 
-    revision: hub branch, tag or commit. query_prompt, document_prompt, text_prompt (sentences of
-    pairs, labelled texts): in place of the model's own; {instruction} in one stands for what the
-    task asks for. Raises InputError where the model cannot be had, is pickled or brings code.
+    {instruction} in a prompt stands for what the task asks for.
+
+    Args:
+        target: The model.
+        options: How it is had and run.
+        dim: Dimensions kept of its vectors; None for all.
+        prompts: For queries and documents, in place of the model's own.
+        text_prompt: The same for sentences of pairs and labelled texts.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: The model cannot be had, is pickled, brings code or makes no such vectors.
     """
-    found = checkpoint(
-        target,
-        revision=revision,
-        dtype=dtype,
-        max_length=max_length,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        truncate_dim=truncate_dim,
-        batch_size=batch_size,
-    )
+    found = checkpoint(target, options, dim=dim)
     config = found.config
     if other := OTHERS.get(config.get("model_type", "")):
         raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")
     similarity: Similarity = config.get("similarity_fn_name") or "cosine"
     if similarity not in ("cosine", "dot"):
         raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
-    if max_length is not None and _static(found):
-        raise InputError(f"{target}: max_length={max_length}: a static model reads all of a text")
-    prompts = role_prompts(
-        config.get("prompts") or {},
-        query_prompt,
-        document_prompt,
-        text_prompt,
-        default=config.get("default_prompt_name") or "",
+    if (limit := options.max_length) is not None and _static(found):
+        raise InputError(f"{target}: max_length={limit}: a static model reads all of a text")
+    own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
+    return SentenceTransformerEncoder(
+        checkpoint=found,
+        prompts=role_prompts(own, prompts, text_prompt, default=default),
+        batch_size=options.batch_size,
+        similarity=similarity,
+        dim=dim,
     )
-    model = cache(lambda: _load(found, truncate_dim))
-    return SentenceTransformerEncoder(found, model, prompts, batch_size, similarity, truncate_dim)
 
 
-@dataclass(frozen=True)
-class SentenceTransformerEncoder:
-    """A model and what decides its vectors. model: gives it, loaded when it is first wanted."""
+@dataclass(frozen=True, kw_only=True)
+class SentenceTransformerEncoder(PretrainedEncoder):
+    """A model that makes one vector of a text.
 
-    checkpoint: Checkpoint
-    model: Callable[[], SentenceTransformer]
-    prompts: Prompts
-    batch_size: int
-    similarity: Similarity
-    truncate_dim: int | None
+    Attributes:
+        similarity: How the model compares two of them.
+        dim: Dimensions kept of its vectors; None for all.
+    """
 
-    makes: ClassVar[Representation] = "dense"
+    representation: ClassVar[Representation] = "dense"
+
+    similarity: Similarity = "cosine"
+    dim: int | None = None
 
     def fingerprint(self) -> Mapping[str, object]:
-        """Weights (content or hub commit), dtype, maximal length, dimension kept."""
-        return {**self.checkpoint.identity, "truncate_dim": self.truncate_dim}
+        """Tell weights (content or hub commit), dtype, maximal length, dimension kept."""
+        return {**self.checkpoint.identity, "truncate_dim": self.dim}
 
-    def prompt(self, role: Role) -> str:
-        """The spec's prompt, else the model's own for the role, else none."""
-        return self.prompts[role]
+    def read_weights(self) -> SentenceTransformer:
+        """Load the model in the checkpoint's dtype. Raises InputError where there is none."""
+        found = self.checkpoint
+        if model2vec.fits(found):
+            return model2vec.load(found)
+        model: SentenceTransformer = found.load("SentenceTransformer")
+        if _static(found):  # which ignores the dtype that it is loaded with
+            import torch
 
-    def instructed(self, instructions: Mapping[str, str]) -> SentenceTransformerEncoder:
-        """The same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=filled(self.prompts, instructions))
-
-    def load(self) -> None:
-        """Load the model. Raises InputError where its folder does not hold a usable one."""
-        self.model()
+            model.to(getattr(torch, found.dtype))
+        return model
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors [n, d] as float32; of a text without tokens, zeros. Raises what the model raises,
-        and InputError where a prompt wants an instruction that the task does not have.
+        """Encode texts.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            Vectors [n, d] as float32; of a text without tokens, zeros.
+
+        Raises:
+            InputError: A prompt wants an instruction that the task does not have.
         """
-        prompt, model = whole_prompt(self.prompts, role, self.checkpoint.target), self.model()
-        options = {"batch_size": self.batch_size, "convert_to_tensor": True}
-        rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)
-        width = made.shape[1] if rows else model.get_embedding_dimension() or 1
+        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        model: SentenceTransformer = self.model
+        rows, made, counts = ask(
+            model, texts, role, prompt, model.max_seq_length,
+            batch_size=self.batch_size, convert_to_tensor=True, truncate_dim=self.dim,
+        )  # fmt: skip
+        whole = model.get_embedding_dimension() or 1
+        width = made.shape[1] if rows else min(whole, self.dim or whole)
         values = np.zeros((len(texts), width), np.float32)
         if rows:
             values[rows] = made.float().cpu().numpy()
         return Encoded(values, *counts)
-
-
-def _load(found: Checkpoint, truncate_dim: int | None) -> SentenceTransformer:
-    """The model, in the checkpoint's dtype."""
-    if model2vec.fits(found):
-        return model2vec.load(found, truncate_dim)
-    model: SentenceTransformer = found.load("SentenceTransformer", truncate_dim=truncate_dim)
-    if _static(found):  # which ignores the dtype that it is loaded with
-        import torch
-
-        model.to(getattr(torch, found.dtype))
-    return model
 
 
 def _static(found: Checkpoint) -> bool:

@@ -3,65 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from harness.arrays import Int32
-from harness.encoders import ENCODERS, Collection, Similarity
+from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Similarity
 from harness.encoders.hashing import words_of
 from harness.errors import InputError
 from harness.vectors import Dense, Representation
 
 
-@ENCODERS.register("tfidf-svd")
+@ENCODERS.register("tfidf-svd", renamed={"dimensions": "dim"})
 @dataclass(frozen=True)
-class TfidfSvd:
+class TfidfSvd(CollectionEncoder):
     """TF-IDF of the documents, reduced by truncated SVD (scikit-learn); queries are projected."""
 
-    makes: ClassVar[Representation] = "dense"
+    representation: ClassVar[Representation] = "dense"
     similarity: ClassVar[Similarity] = "cosine"
     symmetric: ClassVar[bool] = True
 
-    dimensions: int = 256
+    dim: int = 256
 
     def __post_init__(self) -> None:
-        if self.dimensions < 1:
-            raise InputError(f"tfidf-svd: dimensions={self.dimensions}: expected at least 1")
+        if self.dim < 1:
+            raise InputError(f"tfidf-svd: dim={self.dim}: expected at least 1")
 
     def fingerprint(self) -> Mapping[str, object]:
-        """The dimensions, how terms are weighed, and the library."""
+        """Tell the dimensions, how terms are weighed, and the library."""
         from importlib.metadata import version
 
         weights = "lower-case words, 1 + log tf, smoothed idf, unit length"
-        return {**asdict(self), "weights": weights, "scikit-learn": version("scikit-learn")}
+        library = {"scikit-learn": version("scikit-learn")}
+        return {"dimensions": self.dim, "weights": weights, **library}
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell the versions of scikit-learn, scipy and numpy."""
+        from importlib.metadata import version
+
+        return {name: version(name) for name in ("scikit-learn", "scipy", "numpy")}
 
     def encode_collection(
         self, documents: Sequence[str], queries: Sequence[str], *, counts: bool = False
-    ) -> Collection:
-        """Vectors [n, k] and [q, k] along the documents' k largest singular directions.
+    ) -> EncodedCollection:
+        """Project texts on the documents' k largest singular directions.
 
-        A text without a word of the documents is the zero vector. Fewer dimensions than asked for
-        are left, and a warning, where the documents span no more.
+        Args:
+            documents: Texts of the documents.
+            queries: Texts of the queries.
+            counts: Not read: no term counts are given.
+
+        Returns:
+            Vectors [n, k] and [q, k]; a text without a word of the documents is the zero vector.
+            Fewer dimensions than asked for, and a note, where the documents span no more.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
 
         lengths, query_lengths = _lengths(documents), _lengths(queries)
         if not lengths.any():  # no vocabulary
             nothing = [Dense(np.zeros((len(t), 1), np.float32)) for t in (documents, queries)]
-            return Collection(nothing[0], nothing[1], lengths, query_lengths)
+            return EncodedCollection(nothing[0], nothing[1], lengths, query_lengths)
         vectorizer = TfidfVectorizer(analyzer=words_of, sublinear_tf=True)
         weights = vectorizer.fit_transform(documents)
         axes = self._axes(weights)
         found = axes.shape[1]
-        note = f"{found} dimensions in place of {self.dimensions}: the documents span no more"
-        return Collection(
+        note = f"{found} dimensions in place of {self.dim}: the documents span no more"
+        return EncodedCollection(
             Dense((weights @ axes).astype(np.float32)),
             Dense((vectorizer.transform(queries) @ axes).astype(np.float32)),
             lengths,
             query_lengths,
-            warnings=(note,) if found < self.dimensions else (),
+            notes=(note,) if found < self.dim else (),
         )
 
     def _axes(self, weights: Any) -> Any:
@@ -75,7 +88,7 @@ class TfidfSvd:
         from threadpoolctl import threadpool_limits
 
         whole = min(weights.shape)
-        k, algorithm = min(self.dimensions, whole), "arpack"
+        k, algorithm = min(self.dim, whole), "arpack"
         if k == whole:
             algorithm = "randomized"
         with threadpool_limits(1):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from harness import zoo
 from harness.arrays import Float32
 from harness.data import Role
 from harness.disk import file_sha256
-from harness.encoders import ENCODERS, Encoded, Similarity
+from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
+from harness.encoders.models import MODELS
 from harness.errors import InputError, reason
 from harness.vectors import Representation
 
@@ -48,21 +49,32 @@ def word_vectors(target: str, *, weighting: Weighting = "none") -> WordVectors:
 
 
 @dataclass(frozen=True)
-class WordVectors:
-    """Word vectors and what decides their average; they are read when a text needs them.
+class WordVectors(TextEncoder):
+    """Word vectors and what decides their average; they are with MODELS.
 
-    files: one of text, or an array and its vocabulary.
+    Attributes:
+        files: One of text, or an array and its vocabulary.
+        weighting: Of the words of a text.
     """
 
     files: tuple[Path, ...]
     weighting: Weighting
 
-    makes: ClassVar[Representation] = "dense"
+    representation: ClassVar[Representation] = "dense"
     similarity: ClassVar[Similarity] = "cosine"
 
-    @cached_property
+    @property
+    def key(self) -> Hashable:
+        """Which vectors these are among all that are loaded."""
+        return (type(self).__name__, *self.digests, self.weighting)
+
+    @property
     def table(self) -> tuple[dict[str, int], Float32]:
-        """The row of each word, and rows [v, d], weighted. Of equal words the first counts."""
+        """The row of each word, and rows [v, d], weighted; read where they are not here yet."""
+        return MODELS.get(self.key, self.read_table)
+
+    def read_table(self) -> tuple[dict[str, int], Float32]:
+        """Read the row of each word, and rows [v, d], weighted. Of equal words the first counts."""
         words, rows = _text(self.files[0]) if len(self.files) == 1 else _folder(*self.files)
         if not np.isfinite(rows).all():
             raise InputError(f"{self.files[0]}: a vector holds NaN or infinity")
@@ -78,19 +90,19 @@ class WordVectors:
         return [file_sha256(path) for path in self.files]
 
     def fingerprint(self) -> Mapping[str, object]:
-        """SHA-256 of the files, and the weighting."""
+        """Tell the SHA-256 of the files, and the weighting."""
         return {"files_sha256": self.digests, "weighting": self.weighting}
 
-    def prompt(self, role: Role) -> str:
-        """None."""
-        return ""
+    def made_with(self) -> Mapping[str, str]:
+        """Tell the version of numpy."""
+        return {"numpy": np.__version__}
 
     def load(self) -> None:
         """Read the vectors. Raises InputError where the files do not hold any."""
-        assert self.table
+        MODELS.get(self.key, self.read_table)
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Means of word vectors [n, d]; a text without a known word is the zero vector."""
+        """Average word vectors [n, d]; a text without a known word is the zero vector."""
         row_of, rows = self.table
         values = np.zeros((len(texts), rows.shape[1]), np.float32)
         tokens = np.zeros(len(texts), np.int32)

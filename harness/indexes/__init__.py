@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 
 from harness.progress import Progress, silent
-from harness.spec import Registry
+from harness.registry import Registry
 from harness.vectors import Embeddings, Representation, Run
 
 

@@ -34,7 +34,7 @@ from harness.indexes.faiss_library import (
 )
 from harness.indexes.scoring import Metric
 from harness.progress import Progress
-from harness.spec import unknown
+from harness.registry import unknown
 from harness.vectors import Dense, Embeddings, of_kind
 
 

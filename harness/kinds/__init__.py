@@ -23,7 +23,7 @@ from harness.data import Data, Role
 from harness.errors import InputError
 from harness.measures import Measure
 from harness.progress import Progress, silent
-from harness.spec import Registry
+from harness.registry import Registry
 from harness.stats import Estimate
 from harness.vectors import Representation
 

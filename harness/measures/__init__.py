@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.arrays import Float64
 from harness.errors import InputError
-from harness.spec import LISTED, Registry
+from harness.registry import LISTED, Registry
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Value = float | str

@@ -12,8 +12,8 @@ from harness.frames import Table
 from harness.indexes import hnsw
 from harness.kinds import KINDS
 from harness.measures import definitions
+from harness.registry import Registry
 from harness.sources import SOURCES
-from harness.spec import Registry
 from harness.store import Store
 from harness.zoo import models
 

@@ -2,44 +2,75 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from harness.arrays import Float32
 from harness.progress import Progress
-from harness.spec import Registry, Spec
+from harness.registry import Registry
+from harness.spec import Spec
+from harness.usage import Usage
 
 
 @dataclass(frozen=True)
 class Scored:
-    """scores: float32 [p], the higher the more relevant; tokens: read in all, -1 where the model
-    does not tell; truncated: pairs of which only the beginning was read.
+    """Scores of pairs, and what became known while they were made.
+
+    Attributes:
+        scores: float32 [p], the higher the more relevant.
+        tokens: Read in all; -1 where the model does not tell.
+        truncated: Pairs of which only the beginning was read.
+        notes: What was noticed, as sentences for the record.
+        usage: What was paid for, by name.
     """
 
     scores: Float32
     tokens: int = -1
     truncated: int = 0
+    notes: tuple[str, ...] = ()
+    usage: Usage = field(default_factory=dict)
 
 
-class Reranker(Protocol):
-    """Reads a query and a document together. It may have `warnings` for the record, and `spent()`:
-    what was paid for, by name.
-    """
+class Reranker(ABC):
+    """Reads a query and a document together. It is a value: weights are with MODELS."""
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the record that are known before anything is scored."""
+        return ()
+
+    @property
+    def paid(self) -> bool:
+        """Whether scores are paid for; then they are kept, and not asked for to time them."""
+        return False
+
+    @abstractmethod
     def fingerprint(self) -> Mapping[str, object]:
-        """All that decides its scores, as JSON: weights or revision, dtype, lengths."""
+        """Tell all that decides its scores, as JSON: weights or revision, dtype, lengths."""
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell what may change the last bits of its scores, and is not part of what it is."""
+        return {}
 
     def load(self) -> None:
-        """Bring the weights to memory, if that has not happened; score does it otherwise."""
+        """Bring the weights to memory, if there are any; score does it otherwise."""
+        return
 
+    @abstractmethod
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
     ) -> Scored:
-        """Scores of (query, document) pairs, those of a query side by side, in their order.
+        """Score pairs.
 
-        root: the folder under which scores that were paid for may be kept.
+        Args:
+            pairs: Query and document, those of a query side by side.
+            progress: Told how far it is.
+            root: The folder under which scores that were paid for may be kept.
+
+        Returns:
+            The scores, in the order of the pairs.
         """
 
 
@@ -47,5 +78,12 @@ RERANKERS: Registry[Reranker] = Registry("reranker", "harness.rerankers")
 
 
 def reranker_spec(text: str | Spec) -> Spec:
-    """A spec as given, or cross:... for a bare hub id or folder."""
+    """Read a spec, and a bare hub id or folder as cross:...
+
+    Args:
+        text: A spec, or what stands for one.
+
+    Returns:
+        The spec of a reranker.
+    """
     return RERANKERS.named(text, "cross")

@@ -14,76 +14,86 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from harness.answers import Answers
 from harness.disk import cache_root
-from harness.endpoint import CUT, Endpoint, Line, Service, counted, named, within
+from harness.endpoint import (
+    CUT,
+    Endpoint,
+    Line,
+    Service,
+    counted,
+    named,
+)
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError
 from harness.progress import Progress
-from harness.rerankers import RERANKERS, Scored
+from harness.rerankers import RERANKERS, Reranker, Scored
+from harness.response_cache import ResponseCache
+from harness.usage import sum_usage
 
-Style = Literal["cohere", "tei"]
+Dialect = Literal["cohere", "tei"]
 
 SERVICE = Service("api", "/rerank", "scores", largest=1 << 26)
-BATCH: dict[Style, int] = {"cohere": 100, "tei": 32}  # documents of one search unit; TEI's limit
+BATCH: dict[Dialect, int] = {"cohere": 100, "tei": 32}  # documents of one search unit; TEI's limit
 
 
-@RERANKERS.register("api")
+@RERANKERS.register("api", renamed={"style": "dialect", "batch": "batch_size", **RENAMED})
 def api(
     target: str,
     *,
-    url: str = "",
-    style: Style = "cohere",
+    endpoint: EndpointOptions = OPTIONS,
+    dialect: Dialect = "cohere",
     truncate: bool = False,
-    price: float | None = None,
-    batch: int | None = None,
-    key_variable: str = "",
-    concurrency: int = 4,
-    timeout: float = 60.0,
-    retries: int = 5,
-    backoff: float = 1.0,
-) -> Served:
-    """Scores of a reranker behind an endpoint, as api:MODEL,url=http://host:port/v1,style=cohere.
+    batch_size: int | None = None,
+) -> EndpointReranker:
+    """Scores of a reranker behind an endpoint, as api:MODEL,url=http://host:port/v1,dialect=cohere.
 
-    truncate: long texts are cut there, not refused (tei). price: USD for a million tokens. batch:
-    documents in a request, 100 or, for tei, 32. key_variable: the environment variable whose value
-    is sent as the key.
+    Args:
+        target: What the endpoint calls the model.
+        endpoint: Where it is asked, how patiently, and what it costs.
+        dialect: How it is asked.
+        truncate: Whether long texts are cut there, not refused (tei).
+        batch_size: Documents in a request; 100 or, for tei, 32 where it is None.
 
-    Raises InputError for a value out of range, and a url or key_variable that may hold a secret.
+    Returns:
+        The reranker.
+
+    Raises:
+        InputError: A value is out of range, or a url or api_key_env may hold a secret.
     """
-    size = BATCH[style] if batch is None else batch
-    within("api", batch=(size, 1, 1000), price=(price or 0, 0, 1e6))
-    if truncate and style != "tei":
-        raise InputError(f"api: style={style} has no truncate: expected style=tei")
-    point = Endpoint(SERVICE, url, key_variable, concurrency, timeout, retries, backoff)
-    return Served(target, point, style, truncate, price, size)
+    size = BATCH[dialect] if batch_size is None else batch_size
+    within("api", batch_size=(size, 1, 1000))
+    if truncate and dialect != "tei":
+        raise InputError(f"api: dialect={dialect} has no truncate: expected dialect=tei")
+    return EndpointReranker(target, Endpoint(SERVICE, endpoint), dialect, truncate, size)
 
 
 @dataclass(frozen=True)
-class Served:
+class EndpointReranker(Reranker):
     """A reranker, where and how it is asked; see `api`."""
+
+    paid: ClassVar[bool] = True
 
     model: str
     endpoint: Endpoint
-    style: Style
+    dialect: Dialect
     truncate: bool
-    price: float | None
-    batch: int
+    batch_size: int
 
     @property
-    def warnings(self) -> tuple[str, ...]:
+    def notes(self) -> tuple[str, ...]:
         """That texts may have been cut, where that was allowed."""
         return (CUT,) if self.truncate else ()
 
     def fingerprint(self) -> Mapping[str, object]:
-        """Model, url and what is asked of it: nobody tells if other weights are served there."""
+        """Tell model, url and what is asked of it: nobody tells if other weights are served."""
         return {
             "model": self.model,
             "url": self.endpoint.url,
-            "style": self.style,
+            "style": self.dialect,
             "truncate": self.truncate,
         }
 
@@ -91,55 +101,65 @@ class Served:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""
         self.endpoint.key()
 
-    def spent(self) -> Mapping[str, int | float]:
-        """Requests, retries among them, tokens, searches and cost in USD, as far as known."""
-        return self.endpoint.spent(self.price)
-
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
     ) -> Scored:
-        """Scores of (query, document) pairs; those kept under root/rerankings are not asked for.
+        """Score pairs; those whose scores are kept under root/rerankings are not asked for.
 
-        root: the default store's where it is None. Raises InputError where the endpoint refuses a
-        document, EncodingError where it sends anything but one finite score for each, HarnessError
-        where it does not answer, StoreError where scores cannot be kept.
+        Args:
+            pairs: Query and document, those of a query side by side.
+            progress: Told how far it is.
+            root: The folder under which scores are kept; the default store's where it is None.
+
+        Returns:
+            The scores, in the order of the pairs.
+
+        Raises:
+            InputError: The endpoint refuses a document.
+            EncodingError: It sends anything but one finite score for each.
+            HarnessError: It does not answer.
+            StoreError: Scores cannot be kept.
         """
-        answers = Answers((root or cache_root()) / "rerankings")
-        documents: dict[str, dict[str, None]] = {}
-        for query, document in pairs:
-            documents.setdefault(query, {})[document] = None
-        scores = {query: self._kept(answers, query) for query in documents}
-        missing = {
-            query: [document for document in texts if _digest(document) not in scores[query]]
-            for query, texts in documents.items()
-        }
-        todo = [
-            (query, texts[low : low + self.batch])
-            for query, texts in missing.items()
-            for low in range(0, len(texts), self.batch)
-        ]
+        answers = ResponseCache((root or cache_root()) / "rerankings")
+        scores = {query: self._kept(answers, query) for query in dict.fromkeys(q for q, _ in pairs)}
+        todo, usages = self._missing(pairs, scores), [self.endpoint.no_usage]
 
         def ask(line: Line, item: tuple[str, list[str]]) -> Iterator[tuple[str, dict[str, float]]]:
             query, texts = item
             rows = slice(0, len(texts))
             return line.parts(rows, lambda part: (query, self._ask(line, query, texts[part])))
 
-        done, total = 0, sum(map(len, missing.values()))
+        done, total = 0, sum(len(texts) for _, texts in todo)
         if todo:
             progress("rerank", done, total, "pairs")
-        for query, found in self.endpoint.each(todo, ask):
+        for (query, found), usage in self.endpoint.each(todo, ask):
+            usages.append(usage)
             scores[query] |= found
             answers.keep(self._asked(query), json.dumps(scores[query]))
             done += len(found)
             progress("rerank", done, total, "pairs")
         values = [scores[query][_digest(document)] for query, document in pairs]
-        return Scored(np.array(values, np.float32))
+        return Scored(np.array(values, np.float32), usage=sum_usage(usages))
+
+    def _missing(
+        self, pairs: Sequence[tuple[str, str]], scores: Mapping[str, Mapping[str, float]]
+    ) -> list[tuple[str, list[str]]]:
+        """What is to be asked for: queries, each with as many documents as a request takes."""
+        documents: dict[str, dict[str, None]] = {}
+        for query, document in pairs:
+            if _digest(document) not in scores[query]:
+                documents.setdefault(query, {})[document] = None
+        return [
+            (query, list(texts)[low : low + self.batch_size])
+            for query, texts in documents.items()
+            for low in range(0, len(texts), self.batch_size)
+        ]
 
     def _asked(self, query: str) -> dict[str, object]:
         """All that decides the scores of a query's documents."""
         return {**self.fingerprint(), "query": query}
 
-    def _kept(self, answers: Answers, query: str) -> dict[str, float]:
+    def _kept(self, answers: ResponseCache, query: str) -> dict[str, float]:
         """Scores that are kept for a query, by the digest of the document."""
         kept: dict[str, float] = json.loads(answers.find(self._asked(query)) or "{}")
         return kept
@@ -147,17 +167,17 @@ class Served:
     def _ask(self, line: Line, query: str, texts: list[str]) -> dict[str, float]:
         """Scores of documents by their digest, of one request."""
         body: dict[str, Any] = {"query": query}
-        if self.style == "tei":
+        if self.dialect == "tei":
             body |= {"texts": texts, "truncate": self.truncate}
         else:  # no more: Cohere refuses Voyage's top_k, Voyage its top_n; by default all come back
             body |= {"model": self.model, "documents": texts}
 
         def read(found: Any, headers: Mapping[str, str]) -> dict[str, float]:
-            if self.style == "tei":
-                self.endpoint.spend(tokens=counted(headers.get("x-compute-tokens")))
+            if self.dialect == "tei":
+                line.tally.add(tokens=counted(headers.get("x-compute-tokens")))
                 items, name = found, "score"
             else:
-                self._spend(found)
+                _count(line, found)
                 items, name = found.get("results", found.get("data")), "relevance_score"
             ordered = self.endpoint.in_order(items, len(texts), "scores")
             with np.errstate(over="ignore"):  # infinity, which is refused; null becomes NaN
@@ -167,14 +187,14 @@ class Served:
 
         return line.ask(body, f"{named(texts)} and the query {query[:40]!r}", read)
 
-    def _spend(self, found: Any) -> None:
-        """Count what a reply of Cohere's kind says was spent: tokens, or searches in its place."""
-        billed = (found.get("meta") or {}).get("billed_units") or {}
-        usage = found.get("usage") or {}
-        self.endpoint.spend(
-            tokens=counted(usage.get("total_tokens", billed.get("total_tokens"))),
-            searches=counted(billed.get("search_units")) or 0,
-        )
+
+def _count(line: Line, found: Any) -> None:
+    """Count what a reply of Cohere's kind says was used: tokens, or searches in their place."""
+    billed = (found.get("meta") or {}).get("billed_units") or {}
+    usage = found.get("usage") or {}
+    line.tally.add(tokens=counted(usage.get("total_tokens", billed.get("total_tokens"))))
+    if searches := counted(billed.get("search_units")):
+        line.tally.add(searches=searches)
 
 
 def _digest(text: str) -> str:

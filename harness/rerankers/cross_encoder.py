@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness.arrays import Int64
-from harness.encoders.weights import Checkpoint, Precision, checkpoint
+from harness.arrays import Float32, Int64
+from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
+from harness.encoders.models import MODELS
 from harness.errors import EncodingError, InputError
 from harness.progress import Progress
-from harness.rerankers import RERANKERS, Scored
+from harness.rerankers import RERANKERS, Reranker, Scored
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -25,31 +25,24 @@ WHOLE = {"text": {"truncation": False, "padding": False}, "common": {"return_ten
 
 @RERANKERS.register("cross")
 def cross_encoder(
-    target: str,
-    *,
-    revision: str | None = None,
-    dtype: Precision = "float32",
-    max_length: int | None = None,
-    device: str = "auto",
-    batch_size: int = 32,
-    prompt: str | None = None,
-    trust_remote_code: bool = False,
+    target: str, *, options: ModelOptions = MODEL, prompt: str | None = None
 ) -> CrossEncoderReranker:
     """Scores of a cross-encoder of sentence-transformers: hub id or folder.
 
-    Also a language model that is asked for yes or no, where sentence-transformers reads it. prompt:
-    in place of the model's own; else as for st. Raises InputError where the model cannot be had, is
-    pickled, brings code or does not score pairs.
+    Also a language model that is asked for yes or no, where sentence-transformers reads it.
+
+    Args:
+        target: The model.
+        options: How it is had and run.
+        prompt: In place of the model's own.
+
+    Returns:
+        The reranker.
+
+    Raises:
+        InputError: The model cannot be had, is pickled, brings code or does not score pairs.
     """
-    found = checkpoint(
-        target,
-        revision=revision,
-        dtype=dtype,
-        max_length=max_length,
-        device=device,
-        trust_remote_code=trust_remote_code,
-        batch_size=batch_size,
-    )
+    found = checkpoint(target, options)
     if not found.is_a("CrossEncoder", "ForSequenceClassification", "ForCausalLM"):
         raise InputError(
             f"{target} does not score pairs: expected a CrossEncoder of sentence-transformers or "
@@ -57,38 +50,77 @@ def cross_encoder(
         )
     config = found.config
     own = (config.get("prompts") or {}).get(config.get("default_prompt_name")) or ""
-    model = cache(lambda: _load(found))
-    return CrossEncoderReranker(found, model, own if prompt is None else prompt, batch_size)
+    return CrossEncoderReranker(found, own if prompt is None else prompt, options.batch_size)
 
 
 @dataclass(frozen=True)
-class CrossEncoderReranker:
-    """A model and what decides its scores. model: gives it, loaded when it is first wanted."""
+class CrossEncoderReranker(Reranker):
+    """A model and what decides its scores; the weights are with MODELS.
+
+    Attributes:
+        checkpoint: Which weights, and how they compute.
+        prompt: What is put before a pair.
+        batch_size: Pairs that the model reads together.
+    """
 
     checkpoint: Checkpoint
-    model: Callable[[], CrossEncoder]
     prompt: str
     batch_size: int
 
+    @property
+    def key(self) -> Hashable:
+        """Which weights these are among all that are loaded."""
+        return (type(self).__name__, self.checkpoint.key)
+
+    @property
+    def model(self) -> CrossEncoder:
+        """The model, loaded where it is not. Raises InputError where it cannot be."""
+        return MODELS.get(self.key, self.read_weights)
+
+    def read_weights(self) -> CrossEncoder:
+        """Load the model anew. Raises InputError where it gives a pair more than one number."""
+        model: CrossEncoder = self.checkpoint.load("CrossEncoder")
+        if model.num_labels != 1:
+            raise InputError(
+                f"{self.checkpoint.target} gives {model.num_labels} numbers for a pair, as a "
+                "classifier does: expected a model with one score"
+            )
+        return model
+
     def fingerprint(self) -> Mapping[str, object]:
-        """Weights (content or hub commit), dtype, maximal length, prompt."""
+        """Tell weights (content or hub commit), dtype, maximal length, prompt."""
         return {**self.checkpoint.identity, "prompt": self.prompt}
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell device, threads, dtype, batch size and the versions of libraries."""
+        return self.checkpoint.made_with(self.batch_size)
 
     def load(self) -> None:
         """Load the model. Raises InputError where it cannot be loaded or used."""
-        self.model()
+        MODELS.get(self.key, self.read_weights)
 
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
     ) -> Scored:
-        """Raw logits of pairs, whatever the model would squeeze them by: the order is the same,
-        and a float32 near 1 ties where its logit does not. Pairs of as many tokens share a batch.
+        """Score pairs by raw logits, whatever the model would squeeze them by.
 
-        Raises EncodingError for NaN and infinity.
+        The order is the same, and a float32 near 1 ties where its logit does not. Pairs of as many
+        tokens share a batch.
+
+        Args:
+            pairs: Query and document, those of a query side by side.
+            progress: Told how far it is.
+            root: Not used: nothing is paid for.
+
+        Returns:
+            The scores, in the order of the pairs.
+
+        Raises:
+            EncodingError: The model gives NaN or infinity.
         """
         from torch.nn import Identity
 
-        model, lengths = self.model(), self._lengths(pairs, progress)
+        model, lengths = self.model, self._lengths(pairs, progress)
         order = np.argsort(-lengths, kind="stable")
         scores = np.empty(len(pairs), np.float32)
         for low in range(0, len(pairs), self.batch_size):
@@ -101,6 +133,12 @@ class CrossEncoderReranker:
                 show_progress_bar=False,
             )
             progress("rerank", low + len(rows), len(pairs), "pairs")
+        self._refuse_broken(scores, pairs)
+        read = np.minimum(lengths, model.max_seq_length or np.inf)
+        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
+
+    def _refuse_broken(self, scores: Float32, pairs: Sequence[tuple[str, str]]) -> None:
+        """Raise EncodingError for NaN and infinity."""
         broken = np.flatnonzero(~np.isfinite(scores))
         if len(broken):
             raise EncodingError(
@@ -108,8 +146,6 @@ class CrossEncoderReranker:
                 f"{len(pairs)} pairs, the first with query {pairs[broken[0]][0][:60]!r}: "
                 "try dtype=float32"
             )
-        read = np.minimum(lengths, model.max_seq_length or np.inf)
-        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
 
     def _lengths(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Int64:
         """Tokens [p] of each pair with prompt and template, before truncation."""
@@ -117,18 +153,7 @@ class CrossEncoderReranker:
         options: dict[str, Any] = {"prompt": self.prompt, "processing_kwargs": WHOLE}
         for low in range(0, len(pairs), COUNTED):
             part = list(pairs[low : low + COUNTED])
-            rows = self.model().preprocess(part, **options)["input_ids"]
+            rows = self.model.preprocess(part, **options)["input_ids"]
             found[low : low + len(part)] = [len(row) for row in rows]
             progress("count tokens", low + len(part), len(pairs), "pairs")
         return found
-
-
-def _load(found: Checkpoint) -> CrossEncoder:
-    """The model. Raises InputError where it gives a pair more than one number."""
-    model: CrossEncoder = found.load("CrossEncoder")
-    if model.num_labels != 1:
-        raise InputError(
-            f"{found.target} gives {model.num_labels} numbers for a pair, as a classifier does: "
-            "expected a model with one score"
-        )
-    return model

@@ -14,12 +14,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.answers import Answers
 from harness.disk import cache_root
-from harness.endpoint import Endpoint, Line, Service, UnansweredError, within
+from harness.endpoint import (
+    Endpoint,
+    Line,
+    Service,
+    UnansweredError,
+    counted,
+)
+from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError, reason
 from harness.progress import Progress
-from harness.rewriting import REWRITERS
+from harness.response_cache import ResponseCache
+from harness.rewriting import REWRITERS, Rewritten, TextRewriter
+from harness.usage import Usage, sum_usage
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]
@@ -28,36 +36,40 @@ CHARACTERS = 64  # of one token, at most: a longer answer is none
 COMPLETIONS = Service("chat", "/chat/completions", "chat completion")
 
 
-@REWRITERS.register("chat")
+@REWRITERS.register("chat", renamed=RENAMED)
 def chat(
     target: str,
     *,
-    url: str = "",
+    endpoint: EndpointOptions = OPTIONS,
     style: Style = "answer",
     prompt: str | None = None,
     join: Join = "append",
     temperature: float = 0.0,
     max_tokens: int = 512,
-    key_variable: str = "",
-    concurrency: int = 4,
-    timeout: float = 60.0,
-    retries: int = 5,
-    backoff: float = 1.0,
     offline: bool = False,
 ) -> Chat:
     """A chat model's text after a query, or in its place, as chat:MODEL,url=http://host:port/v1.
 
-    prompt: a text file with {query} in it, in place of the style's own. join: whether the model's
-    text comes after the query's or in its place. key_variable: the environment variable whose
-    value is sent as the key; none is sent otherwise. offline: only answers that are kept.
+    Args:
+        target: What the endpoint calls the model.
+        endpoint: Where it is asked, how patiently, and what it costs.
+        style: What the model is asked for.
+        prompt: A text file with {query} in it, in place of the style's own.
+        join: Whether the answer comes after the query or in its place.
+        temperature: Of the model.
+        max_tokens: Of an answer.
+        offline: Whether only answers that are kept are taken.
 
-    Raises InputError for a value out of range, a url or key_variable that may hold a secret, and a
-    prompt that cannot be used.
+    Returns:
+        The rewriter.
+
+    Raises:
+        InputError: A value is out of range, may hold a secret, or is no prompt.
     """
     within("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
     return Chat(
         model=target,
-        endpoint=Endpoint(COMPLETIONS, url, key_variable, concurrency, timeout, retries, backoff),
+        endpoint=Endpoint(COMPLETIONS, endpoint),
         style="own" if prompt else style,
         template=_own(Path(prompt)) if prompt else _packaged(style),
         join=join,
@@ -68,7 +80,7 @@ def chat(
 
 
 @dataclass(frozen=True)
-class Chat:
+class Chat(TextRewriter):
     """A model, where it is asked, and what becomes of its answers; see `chat`."""
 
     model: str
@@ -81,7 +93,7 @@ class Chat:
     offline: bool
 
     def describe(self) -> Mapping[str, object]:
-        """Model, prompt and parameters; the url holds nothing secret."""
+        """Tell model, prompt and parameters; the url holds nothing secret."""
         return {
             "model": self.model,
             "url": self.endpoint.url,
@@ -94,13 +106,23 @@ class Chat:
 
     def rewrite(
         self, texts: Sequence[str], progress: Progress, *, root: Path | None = None
-    ) -> list[str]:
+    ) -> Rewritten:
         """Ask for each different text, once; kept answers are not asked for again.
 
-        Raises InputError and HarnessError as Line.ask does, InputError where an answer is
-        missing offline, and StoreError where answers cannot be kept under root/rewritings.
+        Args:
+            texts: The queries.
+            progress: Told how far it is.
+            root: The folder under which answers are kept; the default store's where it is None.
+
+        Returns:
+            Texts to search with, in the order of the queries.
+
+        Raises:
+            InputError: The endpoint refuses a question, or an answer is missing offline.
+            HarnessError: The endpoint does not answer.
+            StoreError: Answers cannot be kept.
         """
-        answers = Answers((root or cache_root()) / "rewritings")
+        answers = ResponseCache((root or cache_root()) / "rewritings")
         labels: dict[str, str] = {}
         for number, text in enumerate(texts, 1):
             labels.setdefault(text, f"query {number} of {len(texts)}")
@@ -113,31 +135,39 @@ class Chat:
                 f"chat: {len(missing)} of {len(labels)} different queries have no kept answer, the "
                 f"first is {first}: run it once without offline=true"
             )
+        usage = self.endpoint.no_usage
         if missing:
-            found |= self._new(missing, answers, progress)
+            new, usage = self._new(missing, answers, progress)
+            found |= new
         if self.join == "replace":
-            return [found[text] for text in texts]
-        return [f"{text} {found[text]}".strip() for text in texts]
+            return Rewritten([found[text] for text in texts], usage=usage)
+        return Rewritten([f"{text} {found[text]}".strip() for text in texts], usage=usage)
 
     def _new(
-        self, missing: Mapping[str, str], answers: Answers, progress: Progress
-    ) -> dict[str, str]:
+        self, missing: Mapping[str, str], answers: ResponseCache, progress: Progress
+    ) -> tuple[dict[str, str], Usage]:
         """Ask for texts (with their labels) at the same time, and keep each answer as it comes."""
-        found: dict[str, str] = {}
+        found, usages = dict[str, str](), list[Usage]()
 
         def ask(line: Line, text: str) -> Iterator[tuple[str, str]]:
             asked = self._asked(text)
-            answer = line.ask(asked["body"], missing[text], self._answer)
+
+            def read(reply: Any, headers: Mapping[str, str]) -> str:
+                line.tally.add(tokens=counted((reply.get("usage") or {}).get("total_tokens")))
+                return self._answer(reply)
+
+            answer = line.ask(asked["body"], missing[text], read)
             answers.keep(asked, answer)
             yield text, answer
 
         progress("rewrite", 0, len(missing), "queries")
-        for text, answer in self.endpoint.each(missing, ask):
+        for (text, answer), usage in self.endpoint.each(missing, ask):
             found[text] = answer
+            usages.append(usage)
             progress("rewrite", len(found), len(missing), "queries")
-        return found
+        return found, sum_usage(usages)
 
-    def _answer(self, found: Any, headers: Mapping[str, str]) -> str:
+    def _answer(self, found: Any) -> str:
         """The text of a reply. Raises UnansweredError for one without."""
         choice = found["choices"][0]
         text, ended = choice["message"]["content"], choice.get("finish_reason")

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.progress import Progress
-from harness.rewriting import REWRITERS
+from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 
 
 @REWRITERS.register("none")
 @dataclass(frozen=True)
-class Unchanged:
+class Unchanged(TextRewriter):
     """Queries as they are."""
 
     def rewrite(
         self, texts: Sequence[str], progress: Progress, *, root: Path | None = None
-    ) -> list[str]:
-        """The same texts."""
-        return list(texts)
-
-    def describe(self) -> Mapping[str, object]:
-        """Nothing decides anything."""
-        return {}
+    ) -> Rewritten:
+        """Give the same texts."""
+        return Rewritten(list(texts))

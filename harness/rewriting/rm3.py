@@ -22,8 +22,8 @@ import numpy as np
 from harness.arrays import Float32, Int32
 from harness.errors import InputError
 from harness.progress import Progress
-from harness.rewriting import REWRITERS
-from harness.vectors import Embeddings, Representation, Run, Sparse
+from harness.rewriting import REWRITERS, Feedback
+from harness.vectors import Embeddings, Representation, Run, Sparse, of_kind
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_matrix
@@ -33,43 +33,49 @@ QUERIES = 512  # whose terms are ranked at a time
 
 @REWRITERS.register("rm3")
 @dataclass(frozen=True)
-class RM3:
+class RM3(Feedback):
     """Adds terms of the first results to a query (RM3, for bm25); weight: of the original.
 
     The defaults are Anserini's.
     """
 
-    takes: ClassVar[tuple[Representation, ...]] = ("sparse",)
+    accepts: ClassVar[tuple[Representation, ...]] = ("sparse",)
     counts: ClassVar[bool] = True
     depth: int = 10
     terms: int = 10
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("depth", "terms"):
-            if getattr(self, name) < 1:
-                raise InputError(f"rm3: {name}={getattr(self, name)}: expected at least 1")
+        for name, value in (("depth", self.depth), ("terms", self.terms)):
+            if value < 1:
+                raise InputError(f"rm3: {name}={value}: expected at least 1")
         if not 0 <= self.weight <= 1:
             raise InputError(f"rm3: weight={self.weight}: expected 0 to 1")
 
     def expand(
         self, queries: Embeddings, documents: Embeddings, run: Run, progress: Progress
     ) -> Sparse:
-        """Term weights of each query [q, v], which sum to 1.
+        """Weigh the terms of each query anew.
 
-        queries: term counts [q, v]; documents: term counts [n, v]. A query without results that
-        score above 0 keeps its own terms alone.
+        Args:
+            queries: Term counts [q, v].
+            documents: Term counts [n, v].
+            run: The first search.
+            progress: Told how far it is.
+
+        Returns:
+            Term weights [q, v], which sum to 1. A query without results that score above 0 keeps
+            its own terms alone.
         """
         from scipy.sparse import vstack
 
-        assert isinstance(queries, Sparse)
-        assert isinstance(documents, Sparse)
+        terms, corpus = of_kind(queries, Sparse).matrix, of_kind(documents, Sparse).matrix
         total, parts = len(queries), []
         for start in range(0, total, QUERIES):
             rows = slice(start, start + QUERIES)
-            own = _distribution(queries.matrix[rows].astype(np.float64))
+            own = _distribution(terms[rows].astype(np.float64))
             model = _relevance_model(
-                documents.matrix, run.docs[rows, : self.depth], run.scores[rows, : self.depth]
+                corpus, run.docs[rows, : self.depth], run.scores[rows, : self.depth]
             )
             model = _distribution(_largest(model, self.terms))
             weight = np.where(np.diff(model.indptr), self.weight, 1.0)

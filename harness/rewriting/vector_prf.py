@@ -14,17 +14,16 @@ import numpy as np
 from harness.arrays import Float64, Int32
 from harness.errors import InputError
 from harness.progress import Progress
-from harness.rewriting import REWRITERS
-from harness.vectors import Dense, Embeddings, Representation, Run
+from harness.rewriting import REWRITERS, Feedback
+from harness.vectors import Dense, Embeddings, Representation, Run, of_kind
 
 
 @REWRITERS.register("average")
 @dataclass(frozen=True)
-class Average:
+class Average(Feedback):
     """Mean of a query's vector and those of its first `depth` results (Vector-PRF)."""
 
-    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
-    counts: ClassVar[bool] = False
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     depth: int = 3
 
     def __post_init__(self) -> None:
@@ -42,11 +41,10 @@ class Average:
 
 @REWRITERS.register("rocchio")
 @dataclass(frozen=True)
-class Rocchio:
+class Rocchio(Feedback):
     """A query's vector and the mean of its first `depth` results, weighted (Vector-PRF)."""
 
-    takes: ClassVar[tuple[Representation, ...]] = ("dense",)
-    counts: ClassVar[bool] = False
+    accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     depth: int = 5
     alpha: float = 0.4
     beta: float = 0.6
@@ -54,8 +52,7 @@ class Rocchio:
     def __post_init__(self) -> None:
         if self.depth < 1:
             raise InputError(f"rocchio: depth={self.depth}: expected at least 1")
-        for name in ("alpha", "beta"):
-            value = getattr(self, name)
+        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
             if not 0 <= value < float("inf"):
                 raise InputError(f"rocchio: {name}={value}: expected 0 or more")
         if not self.alpha and not self.beta:
@@ -87,12 +84,11 @@ def _moved(
     each: Float64,
 ) -> Dense:
     """The query times own [q] plus every one of its documents docs [q, k] times each [q]."""
-    assert isinstance(queries, Dense)
-    assert isinstance(documents, Dense)
-    moved = queries.values * own[:, None].astype(np.float32)
+    found = of_kind(documents, Dense).values
+    moved = of_kind(queries, Dense).values * own[:, None].astype(np.float32)
     for rank in range(docs.shape[1]):
         rows = np.flatnonzero(docs[:, rank] >= 0)
         share = each[rows, None].astype(np.float32)
-        moved[rows] += share * documents.values[docs[rows, rank]]
+        moved[rows] += share * found[docs[rows, rank]]
         progress("feedback", rank + 1, docs.shape[1], "ranks")
     return Dense(moved)

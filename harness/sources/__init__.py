@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from harness.data import Data
-from harness.spec import Registry
+from harness.registry import Registry
 
 SOURCES: Registry[Data] = Registry("source", "harness.sources")

@@ -17,10 +17,10 @@ from typing import Any, Literal
 
 from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels, Retrieval
 from harness.errors import InputError
+from harness.registry import unknown
 from harness.sources import SOURCES, assembly
 from harness.sources.assembly import Columns, Judgments
 from harness.sources.files import Row
-from harness.spec import unknown
 
 BATCH = 8192  # rows that are Python objects at a time
 COMMIT = re.compile("[0-9a-f]{40}")

@@ -11,9 +11,9 @@ from typing import Any
 
 from harness.data import Origin, Retrieval
 from harness.errors import InputError
+from harness.registry import unknown
 from harness.sources import SOURCES, assembly
 from harness.sources.files import Row
-from harness.spec import unknown
 
 PARTS = ("docs", "queries", "qrels")
 FIELDS = ("text", "body", "contents")

@@ -33,8 +33,8 @@ from harness.data import (
 )
 from harness.errors import InputError, reason
 from harness.measures import Measure
+from harness.registry import unknown
 from harness.sources import SOURCES
-from harness.spec import unknown
 
 NOUNS: Mapping[Any, str] = {
     str: "text",

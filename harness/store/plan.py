@@ -2,8 +2,8 @@
 
 Missing texts are sorted by length and cut into shards of a fixed number, so a run that was killed
 goes on where it stopped with the very batches it would have had, and its vectors are the same to
-the bit. Of an encoder behind a network (StreamingEncoder) every reply is a shard: what was paid for
-is kept, whatever happens next.
+the bit. Of an encoder that is paid for every reply is a shard: what was paid for is kept, whatever
+happens next.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,15 @@ from numpy.typing import NDArray
 
 from harness import disk
 from harness.data import Role
-from harness.encoders import Encoded, StreamingEncoder, TextEncoder
+from harness.encoders import Encoded, TextEncoder
 from harness.errors import EncodingError, StoreError, reason
 from harness.lease import Lease, hold
 from harness.progress import Progress, silent
 from harness.store import shards
 from harness.store.held import Held, LostError, look
+from harness.usage import sum_usage
 
-BATCH = 64  # texts between two reports of progress, or the encoder's batch_size if that is more
+EMPTY = np.empty((0, 0), np.float32)
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile
 
 
@@ -37,7 +38,7 @@ class Embedded:
     """Vectors of texts, in their order, and how they were come by.
 
     distinct: different texts; made: how many of them were not in the store. warnings: what was
-    noticed and mended.
+    noticed and mended. Notes and usage of what was made now are those of `encoded`.
     """
 
     encoded: Encoded
@@ -84,10 +85,10 @@ class Plan:
     def _fetch(self, leases: ExitStack, progress: Progress, name: str) -> Embedded:
         """Encode and read; what went meanwhile is encoded again."""
         held, missing, made = self.held, self.missing, 0
-        damaged = held.damaged
+        damaged, parts = held.damaged, list[Encoded]()
         for attempt in range(ATTEMPTS):
             if len(missing):
-                self._encode(missing, held.width, leases, progress, f"encode {name}")
+                parts += self._encode(missing, held.width, leases, progress, f"encode {name}")
                 made += len(missing)
                 held = look(self.space, held)
                 damaged += held.damaged
@@ -102,6 +103,9 @@ class Plan:
             missing = lacking(held, self.unique, self.first, self.texts)
             self.encoder.load()
         _touch(self.space)
+        notes = dict.fromkeys(note for part in parts for note in part.notes)
+        usage = sum_usage([self.encoder.no_usage, *(part.usage for part in parts)])
+        encoded = replace(encoded, notes=tuple(notes), usage=usage)
         return Embedded(encoded, len(self.unique), made, _noted(damaged))
 
     def _encode(
@@ -111,11 +115,12 @@ class Plan:
         leases: ExitStack,
         progress: Progress,
         stage: str,
-    ) -> None:
-        """Encode texts and write them as shards."""
+    ) -> list[Encoded]:
+        """Encode texts and write them as shards; what came of each part, but its vectors."""
+        made = list[Encoded]()
         with _writing(self.space):
             leases.enter_context(_prepare(self.space, self.description))
-        for arrays in self._shards(missing, width, progress, stage):
+        for arrays, parts in self._shards(missing, width, progress, stage):
             with _writing(self.space):
                 try:
                     shards.write(self.space, arrays)
@@ -123,16 +128,18 @@ class Plan:
                     leases.enter_context(_prepare(self.space, self.description))
                     shards.write(self.space, arrays)
             _touch(self.space)
+            made += parts
+        return made
 
     def _shards(
         self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
-    ) -> Iterator[list[NDArray[Any]]]:
-        """Yield shards as the arrays of their files, in the order in which they are made."""
+    ) -> Iterator[tuple[list[NDArray[Any]], list[Encoded]]]:
+        """Yield shards as the arrays of their files, and what they were made of, as they come."""
         wanted = [self.texts[i] for i in self.first[missing]]
         keys, stored = self.unique[missing], width is not None
         total, done = len(wanted), 0
         progress(stage, 0, total, "texts")
-        parts: list[list[NDArray[Any]]] = []
+        parts, made = list[list[NDArray[Any]]](), list[Encoded]()
         for texts, encoded, whole in self._encoded(wanted):
             rows, *items = shards.pack(encoded, wanted[texts])
             if width not in (None, shards.width_of(rows)):
@@ -144,29 +151,28 @@ class Plan:
             width = shards.width_of(rows)
             rows["key"] = keys[texts]
             parts.append([rows, *items])
+            made.append(replace(encoded, values=EMPTY))
             if whole:
-                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
-                parts = []
+                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], made
+                parts, made = [], []
             done += len(rows)
             progress(stage, done, total, "texts")
 
     def _encoded(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
         """Yield which texts are encoded, as what, and whether a shard ends with them.
 
-        What an encoder streams is paid for and comes in any order: each part is a shard, so that
-        nothing of it is lost.
+        Of what is paid for each part is a shard, so that nothing of it is lost.
         """
-        if isinstance(self.encoder, StreamingEncoder):
-            for texts, encoded in self.encoder.stream(wanted, self.role):
-                yield texts, encoded, True
+        if self.encoder.paid:
+            for rows, encoded in self.encoder.stream(wanted, self.role):
+                yield rows, encoded, True
             return
-        total, at_once = len(wanted), max(BATCH, getattr(self.encoder, "batch_size", 0))
-        for start in range(0, total, self.shard):
-            stop = min(start + self.shard, total)
-            for low in range(start, stop, at_once):
-                texts = slice(low, min(low + at_once, stop))
-                encoded = self.encoder.encode(wanted[texts], self.role)
-                yield texts, encoded, texts.stop == stop
+        for start in range(0, len(wanted), self.shard):
+            texts = wanted[start : start + self.shard]
+            left = len(texts)
+            for rows, encoded in self.encoder.stream(texts, self.role):
+                left -= rows.stop - rows.start
+                yield slice(start + rows.start, start + rows.stop), encoded, not left
 
 
 def lacking(

@@ -44,8 +44,8 @@ from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_
 
 from harness.charts import Chart
 from harness.frames import Frame
+from harness.registry import Registry
 from harness.session import Session
-from harness.spec import Registry
 
 
 @dataclass(frozen=True, init=False)

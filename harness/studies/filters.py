@@ -32,8 +32,8 @@ from harness.indexes.hnsw import Hnsw
 from harness.indexes.saved import FileIndex
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.progress import Progress, silent
+from harness.registry import unknown
 from harness.represent import unit
-from harness.spec import unknown
 from harness.store import Store
 from harness.studies.scale import BLOCK, ranked
 from harness.studies.subject import dense_index, embed

@@ -211,7 +211,7 @@ def study(
     runs, notes = list[Run](), [*data.warnings]
     for done, name in enumerate(names):
         progress("search", done, len(names), "systems")
-        run, noticed = _run(name, data, replace(request, opened={}))  # one model open at a time
+        run, noticed = _run(name, data, request)
         runs.append(run)
         notes += [f"{name}: {warning}" for warning in noticed]
     made, values, equal = _runs(names, runs, data, main, seed)

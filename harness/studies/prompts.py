@@ -19,14 +19,15 @@ import numpy as np
 
 from harness.arrays import Float64
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec, instructed
-from harness.encoders.asking import PLACE
+from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
+from harness.encoders.prompting import PLACE
 from harness.errors import InputError, reason
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
+from harness.registry import unknown
 from harness.single import Ranked, Request
-from harness.spec import Spec, unknown
+from harness.spec import Spec
 from harness.store import Store
 from harness.studies.subject import Interval, collection, interval, per_query
 from harness.systems import rank, resolve
@@ -255,8 +256,9 @@ def _own(model: str, request: Request) -> tuple[Spec | None, tuple[str, str]]:
     [entry] = [entry for entry in ENCODERS.entries() if entry.name == full.name]
     if not {"query_prompt", "document_prompt"} <= entry.parameters.keys():
         return None, ("", "")
-    encoder = instructed(ENCODERS.create(full), request.instructions)
-    assert not isinstance(encoder, CollectionEncoder)  # it reads no single text
+    encoder = ENCODERS.create(full).with_instructions(request.instructions)
+    if isinstance(encoder, CollectionEncoder):  # it reads no single text
+        return None, ("", "")
     return full, (encoder.prompt("query"), encoder.prompt("document"))
 
 

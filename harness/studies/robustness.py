@@ -22,8 +22,8 @@ from harness.formats import percent
 from harness.frames import Column, Frame
 from harness.grid import Grid
 from harness.measures.neighbours import neighbour_overlap
+from harness.registry import unknown
 from harness.session import Session
-from harness.spec import unknown
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
 from harness.tasks import Task

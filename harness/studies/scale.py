@@ -20,7 +20,7 @@ import numpy as np
 from harness import catalog, stats
 from harness.arrays import Float64, Int64, spans
 from harness.data import Corpus, Qrels, Retrieval
-from harness.encoders import CollectionEncoder, TextEncoder, instructed
+from harness.encoders import CollectionEncoder, TextEncoder
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds.retrieval import RetrievalKind
@@ -315,7 +315,7 @@ def _encoded(
     clock: Clock,
 ) -> tuple[list[_Scored], list[str]]:
     """A model of texts at every size, with each number of dimensions; and its warnings."""
-    ready = instructed(encoder, nested.task.instructions(nested.data))
+    ready = encoder.with_instructions(nested.task.instructions(nested.data))
     made = represent(model, ready, RetrievalKind().parts(nested.data), store, clock)
     queries, documents = made.parts["queries"], made.parts["documents"]
     dense, cosine = isinstance(documents, Dense), encoder.similarity == "cosine"

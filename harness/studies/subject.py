@@ -10,7 +10,7 @@ import numpy as np
 from harness import catalog, stats
 from harness.arrays import Float32, Float64
 from harness.data import Data, Pairs, Retrieval
-from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
+from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index
 from harness.kinds import KINDS
@@ -54,7 +54,7 @@ def created(encoder: str) -> Encoder:
 
 def representation(encoder: str) -> Representation:
     """What a model makes of a text. encoder: a spec. Raises what the encoder raises."""
-    return created(encoder).makes
+    return created(encoder).representation
 
 
 def embed(
@@ -72,12 +72,14 @@ def embed(
     """
     asked, clock = catalog.task(task), Clock(progress)
     model = created(encoder)
-    if model.makes not in makes:
+    if model.representation not in makes:
         needed = " or ".join(makes)
-        raise InputError(f"{encoder} makes {model.makes} vectors: this study needs {needed} ones")
+        raise InputError(
+            f"{encoder} makes {model.representation} vectors: this study needs {needed} ones"
+        )
     with clock.phase("load", "data"):
         data = asked.load()
-    model = instructed(model, asked.instructions(data))
+    model = model.with_instructions(asked.instructions(data))
     if isinstance(data, Retrieval):
         if data.corpus.parents is not None or data.candidates is not None:
             raise InputError(f"{task} has passages or candidates: this study needs neither")

@@ -13,14 +13,15 @@ from typing import Protocol, TypeVar
 
 from harness import single
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, encoder_spec
+from harness.encoders import ENCODERS, OWN, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
+from harness.registry import Registry, unknown
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.single import Ranked, Request
-from harness.spec import Registry, Spec, bare, parse, split, unknown
+from harness.spec import Spec, bare, parse, split
 
 N = TypeVar("N", int | None, float)
 
@@ -40,7 +41,7 @@ class Retriever(Protocol):
         """Its ranking of the documents. spec: what it was asked by."""
 
 
-RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems")
+RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems", reserved=(OWN,))
 
 
 def served(model: str) -> tuple[str, str | None]:
@@ -120,7 +121,7 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
 
     Raises what encoders, indexes, rerankers and the store raise.
     """
-    if model not in request.opened:
+    if model not in request.own:
         model, index = served(model)
         if index is not None:
             request = replace(request, index=index, lenient=False)
@@ -137,7 +138,7 @@ def part_records(part: str, ranked: Ranked) -> list[PartRecord]:
         system=part,
         index=None if ranked.parts else ranked.index,
         counts=ranked.counts,
-        usage=dict(ranked.spent),
+        usage=dict(ranked.usage),
         bytes=ranked.bytes,
         weights=list(ranked.weights),
     )

@@ -127,7 +127,7 @@ class Fusion:
             bytes=index.bytes or 0,
             counts=together([part.counts for part in found]),
             warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
-            spent=together([part.spent for part in found]),
+            usage=together([part.usage for part in found]),
             rewritten=any(part.rewritten for part in found),
             answer=answer if all(answers) else None,
         )

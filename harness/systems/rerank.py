@@ -10,16 +10,17 @@ import numpy as np
 from harness import single
 from harness.arrays import Float32, Int32, Int64
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, CollectionEncoder, Encoder
+from harness.encoders import ENCODERS, CollectionEncoder
 from harness.errors import InputError
 from harness.indexes import scoring
 from harness.kinds import Parts
 from harness.progress import silent
 from harness.records import PartRecord, SystemRecord
+from harness.registry import unknown
 from harness.represent import Counts, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
-from harness.single import Ranked, Request, spent
-from harness.spec import bare, unknown
+from harness.single import Ranked, Request
+from harness.spec import bare
 from harness.systems import (
     RETRIEVERS,
     composite_system,
@@ -29,6 +30,7 @@ from harness.systems import (
     rank,
     together,
 )
+from harness.usage import known_usage
 from harness.vectors import Run, ranking
 
 
@@ -71,14 +73,17 @@ class Rerank:
         if data.corpus.parents is not None:
             raise InputError(f"{spec}: documents are ranked by their passages here: not reranked")
         encodes = reranker_spec(self.target).name not in RERANKERS
-        if not encodes:
-            _reranker(self.target, request)  # one that cannot be had fails before all else
+        # one that cannot be had fails before all else
+        reranker = None if encodes else _reranker(self.target, request)
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         (part,), reads = self.parts, bare(self.target)
         first = rank(part, data, replace(asked, clock=request.clock.within(part)))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
-        second = (_by_vectors if encodes else _by_reading)(reads, data, cells, request)
+        if reranker is None:
+            second = _by_vectors(reads, data, cells, request)
+        else:
+            second = _by_reading(reads, reranker, data, cells, request)
         alone = second.alone
 
         def answer(row: int) -> Run:
@@ -98,7 +103,7 @@ class Rerank:
             bytes=first.bytes + second.bytes,
             counts=together([first.counts, second.counts]),
             warnings=(*first.warnings, *second.warnings),
-            spent=together([first.spent, second.spent]),
+            usage=together([first.usage, second.usage]),
             rewritten=first.rewritten,
             answer=answer if first.answer and alone else None,
         )
@@ -117,30 +122,27 @@ class _Second:
     system: SystemRecord
     counts: Counts
     warnings: tuple[str, ...]
-    spent: Mapping[str, float]
+    usage: Mapping[str, float]
     alone: Callable[[int, Int32], Float32] | None
     bytes: int = 0
 
     def record(self, spec: str) -> PartRecord:
         """What a record says of it."""
-        return PartRecord(system=spec, counts=self.counts, usage=dict(self.spent), bytes=self.bytes)
+        return PartRecord(system=spec, counts=self.counts, usage=dict(self.usage), bytes=self.bytes)
 
 
 def _reranker(spec: str, request: Request) -> Reranker:
-    """The reranker that a spec names, loaded; created once."""
-    named = str(reranker_spec(spec))
-    if named not in request.opened:
-        with request.clock.phase("load", "reranker"):
-            request.opened[named] = RERANKERS.create(named)
-            request.opened[named].load()
-    found: Reranker = request.opened[named]
+    """The reranker that a spec names, loaded."""
+    with request.clock.phase("load", "reranker"):
+        found = RERANKERS.create(reranker_spec(spec))
+        found.load()
     return found
 
 
-def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Request) -> _Second:
+def _by_reading(
+    spec: str, reranker: Reranker, data: Retrieval, cells: ranking.Cells, request: Request
+) -> _Second:
     """Scores of a reranker, which reads query and document together."""
-    reranker = _reranker(spec, request)
-    before = spent(reranker)
     queries, texts = data.queries.texts, data.corpus.texts
     with request.clock.phase("rerank", items=len(cells[0]), unit="pairs"):
         pairs = [(queries[row], texts[doc]) for row, doc in zip(*cells, strict=True)]
@@ -163,9 +165,9 @@ def _by_reading(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
             "pairs_tokens": scored.tokens if scored.tokens >= 0 else None,
             "pairs_truncated": scored.truncated,
         },
-        tuple(getattr(reranker, "warnings", ())),
-        spent(reranker, before),
-        None if hasattr(reranker, "spent") else alone,
+        (*reranker.notes, *scored.notes),
+        known_usage(scored.usage),
+        None if reranker.paid else alone,
     )
 
 
@@ -173,14 +175,14 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     """Scores of an encoder's vectors. Only documents that are scored are encoded, unless terms are
     weighed by the whole corpus.
     """
-    encoder: Encoder = single.opened(spec, request)
+    encoder = single.encoder_of(spec, request)
     rows, docs = cells
     kept: Int64 = np.arange(len(data.corpus))
     if not isinstance(encoder, CollectionEncoder):
         kept = np.unique(docs).astype(np.int64)
     texts = [data.corpus.texts[row] for row in kept]
     parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
-    before, clock = spent(encoder), request.clock.within(spec)
+    clock = request.clock.within(spec)
     vectors = represent(spec, encoder, parts, request.store, clock)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = single.described(spec, encoder, documents)
@@ -196,7 +198,7 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
         return scoring.scores(one, documents, np.zeros(len(found), np.int64), places)
 
     warnings = tuple(vectors.warnings)
-    paid = spent(encoder, before)
+    paid = known_usage(vectors.usage)
     size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
     counts = {**vectors.counts, "pairs": len(rows)}
     return _Second(scores, system, counts, warnings, paid, alone, size)

@@ -18,7 +18,7 @@ from typing import Literal
 
 from harness.disk import cache_root
 from harness.errors import InputError
-from harness.spec import unknown
+from harness.registry import unknown
 from harness.zoo.content import content_sha256, file_sums
 
 Where = Literal["installed", "pulled", "not here"]

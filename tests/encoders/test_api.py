@@ -13,10 +13,11 @@ import pytest
 
 from harness.api import evaluate
 from harness.encoders import ENCODERS
-from harness.encoders.api import Served
+from harness.encoders.api import EndpointEncoder
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.spec import Spec
 from harness.store import Store
+from harness.usage import known_usage
 from tests.server import (
     ANSWER,
     CHUNKS,
@@ -39,11 +40,11 @@ STYLES = ("openai", "tei", "cohere")
 def serve(server):
     """Make an encoder for the server, with next to no waiting."""
 
-    def make(**params: object) -> Served:
+    def make(**params: object) -> EndpointEncoder:
         given = {"url": server.url, "backoff": 0.001, "timeout": 0.15, "retries": 2, **params}
         texts = tuple((key, str(value)) for key, value in given.items())
         made = ENCODERS.create(Spec("api", "some/model", texts))
-        assert isinstance(made, Served)
+        assert isinstance(made, EndpointEncoder)
         return made
 
     return make
@@ -56,11 +57,13 @@ def expected(*texts: str) -> np.ndarray:
 # -- what is asked and answered --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("dialect", STYLES)
 @pytest.mark.parametrize(("batch", "concurrency"), [(1, 1), (3, 1), (4, 3), (32, 4)])
-def test_vectors_come_in_the_order_of_the_texts(serve, server, style, batch, concurrency):
+def test_vectors_come_in_the_order_of_the_texts(serve, server, dialect, batch, concurrency):
     texts = [f"text {'x' * (i * 7 % 11)} {i}" for i in range(11)]
-    made = serve(style=style, batch=batch, concurrency=concurrency).encode(texts, "document")
+    made = serve(dialect=dialect, batch_size=batch, concurrency=concurrency).encode(
+        texts, "document"
+    )
     np.testing.assert_array_equal(made.values, expected(*texts))
     assert made.values.dtype == np.float32
     assert sorted(server.asked()) == sorted(texts)
@@ -72,15 +75,15 @@ def test_vectors_come_in_the_order_of_the_texts(serve, server, style, batch, con
     ("params", "path", "body"),
     [
         ({}, "/v1/embeddings", {"model": "some/model", "input": ["q: é"]}),
-        ({"dimensions": 3, "query_type": "query"}, "/v1/embeddings",
+        ({"dim": 3, "query_type": "query"}, "/v1/embeddings",
          {"model": "some/model", "input": ["q: é"], "dimensions": 3, "input_type": "query"}),
-        ({"style": "tei"}, "/v1/embed", {"inputs": ["q: é"], "truncate": False}),
-        ({"style": "tei", "truncate": "true"}, "/v1/embed", {"inputs": ["q: é"],
+        ({"dialect": "tei"}, "/v1/embed", {"inputs": ["q: é"], "truncate": False}),
+        ({"dialect": "tei", "truncate": "true"}, "/v1/embed", {"inputs": ["q: é"],
                                                              "truncate": True}),
-        ({"style": "cohere"}, "/v1/embed",
+        ({"dialect": "cohere"}, "/v1/embed",
          {"model": "some/model", "texts": ["q: é"], "input_type": "search_query",
           "embedding_types": ["float"], "truncate": "NONE"}),
-        ({"style": "cohere", "dimensions": 3, "truncate": "true", "query_type": "clustering"},
+        ({"dialect": "cohere", "dim": 3, "truncate": "true", "query_type": "clustering"},
          "/v1/embed",
          {"model": "some/model", "texts": ["q: é"], "input_type": "clustering",
           "embedding_types": ["float"], "truncate": "END", "output_dimension": 3}),
@@ -94,12 +97,12 @@ def test_what_is_sent(serve, server, params, path, body):
 
 
 @pytest.mark.parametrize(
-    ("style", "types"),
+    ("dialect", "types"),
     [("openai", [None, None, None]),
      ("cohere", ["search_query", "search_document", "search_document"])],
 )  # fmt: skip
-def test_a_role_has_its_prompt_and_its_type(serve, server, style, types):
-    encoder = serve(style=style, query_prompt="Q ", document_prompt="D ", text_prompt="T ")
+def test_a_role_has_its_prompt_and_its_type(serve, server, dialect, types):
+    encoder = serve(dialect=dialect, query_prompt="Q ", document_prompt="D ", text_prompt="T ")
     for role in ("query", "document", "text"):
         encoder.encode(["x"], role)
     assert server.asked() == ["Q x", "D x", "T x"]
@@ -109,17 +112,17 @@ def test_a_role_has_its_prompt_and_its_type(serve, server, style, types):
 
 def test_an_instruction_of_the_task_is_filled_in(serve, server):
     encoder = serve(query_prompt="Instruct: {instruction} Query: ")
-    told = encoder.instructed({"query": "find it"})
-    told.encode(["x"], "query")
+    told = encoder.with_instructions({"query": "find it"})
+    made = told.encode(["x"], "query")
     assert server.asked() == ["Instruct: find it Query: x"]
-    assert encoder.spent()["requests"] == 1
+    assert made.usage["requests"] == 1
     with pytest.raises(InputError, match="wants an instruction, and the task has none"):
-        encoder.instructed({}).encode(["x"], "query")
+        encoder.with_instructions({}).encode(["x"], "query")
 
 
 def test_the_key_goes_along(serve, server, monkeypatch):
     monkeypatch.setenv("MY_KEY", KEY)
-    encoder = serve(key_variable="MY_KEY")
+    encoder = serve(api_key_env="MY_KEY")
     encoder.load()
     encoder.encode(["one"], "query")
     assert server.seen[0][1]["Authorization"] == f"Bearer {KEY}"
@@ -130,10 +133,10 @@ def test_the_key_goes_along(serve, server, monkeypatch):
 
 
 def test_what_decides_vectors_is_its_fingerprint(serve):
-    same = [{}, {"timeout": 9}, {"batch": 2}, {"price": 1},
+    same = [{}, {"timeout": 9}, {"batch_size": 2}, {"price": 1},
             {"similarity": "dot"}, {"query_prompt": "x"}]  # fmt: skip
-    other = [{"url": "http://other/v1"}, {"style": "tei"}, {"dimensions": 2},
-             {"document_type": "passage"}, {"style": "tei", "truncate": "true"}]  # fmt: skip
+    other = [{"url": "http://other/v1"}, {"dialect": "tei"}, {"dim": 2},
+             {"document_type": "passage"}, {"dialect": "tei", "truncate": "true"}]  # fmt: skip
     prints = [json.dumps(serve(**params).fingerprint()) for params in same + other]
     assert prints[: len(same)] == [prints[0]] * len(same)
     assert len(set(prints)) == 1 + len(other)
@@ -147,27 +150,28 @@ def test_similarity_may_be_chosen(serve):
 # -- what it costs ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_tokens_are_counted_and_cost(serve, server, style):
-    encoder = serve(style=style, batch=2, concurrency=1, price=0.5)
+@pytest.mark.parametrize("dialect", STYLES)
+def test_tokens_are_counted_and_cost(serve, server, dialect):
+    encoder = serve(dialect=dialect, batch_size=2, concurrency=1, price=0.5)
     server.behave(reply("", 500))
     made = encoder.encode(["one", "two words", "and three words"], "document")
     assert made.tokens.tolist() == [-1, -1, 3]  # of a text on its own it is known
-    assert encoder.spent() == {
+    assert made.usage == {
         "requests": 3, "retries": 1, "tokens": 6, "cost_usd": 6 * 0.5 / 1e6,
     }  # fmt: skip
 
 
 def test_where_a_service_tells_no_tokens_none_are_made_up(serve, server):
     server.behave(ANSWER, reply(json.dumps({"data": [{"index": 0, "embedding": [1, 2, 3]}]})))
-    encoder = serve(batch=1, price=0.5)
-    assert -1 in encoder.encode(["one", "two"], "document").tokens
-    assert encoder.spent() == {"requests": 2, "retries": 0}
+    encoder = serve(batch_size=1, price=0.5)
+    made = encoder.encode(["one", "two"], "document")
+    assert -1 in made.tokens
+    assert known_usage(made.usage) == {"requests": 2, "retries": 0}
 
 
 def test_what_may_have_been_cut_is_said(serve):
-    assert serve(style="tei").warnings == ()
-    assert serve(style="tei", truncate="true").warnings == (
+    assert serve(dialect="tei").notes == ()
+    assert serve(dialect="tei", truncate="true").notes == (
         "long texts are cut by the endpoint, which does not tell which: none is counted",
     )
 
@@ -204,9 +208,10 @@ def test_what_may_have_been_cut_is_said(serve):
 def test_what_may_pass_is_asked_again(serve, server, bad):
     server.behave(bad)
     encoder = serve()
-    np.testing.assert_array_equal(encoder.encode(["one"], "query").values, expected("one"))
+    made = encoder.encode(["one"], "query")
+    np.testing.assert_array_equal(made.values, expected("one"))
     assert server.asked() == ["one", "one"]
-    assert encoder.spent()["retries"] == 1
+    assert made.usage["retries"] == 1
 
 
 def test_a_reply_in_chunks_is_whole(serve, server):
@@ -242,8 +247,8 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
     [
         ({}, embeddings(ROWS[:1]), "sent 1 vectors for 2 texts: expected one for each"),
         ({}, embeddings([*ROWS, ROWS[0]]), "sent 3 vectors for 2 texts: expected one for each"),
-        ({"style": "tei"}, b"[[1, 2]]", "sent 1 vectors for 2 texts: expected one for each"),
-        ({"style": "cohere"}, b'{"embeddings": {"float": []}}',
+        ({"dialect": "tei"}, b"[[1, 2]]", "sent 1 vectors for 2 texts: expected one for each"),
+        ({"dialect": "cohere"}, b'{"embeddings": {"float": []}}',
          "sent 0 vectors for 2 texts: expected one for each"),
         ({}, b'{"data": [{"index": 1, "embedding": [1]}, {"index": 1, "embedding": [2]}]}',
          "sent vectors with the indices [1, 1]: expected each of 0 to 1 once"),
@@ -251,7 +256,7 @@ ROWS = [[1.0, 2.0], [3.0, 4.0]]
          "sent vectors with the indices [None, None]: expected each of 0 to 1 once"),
         ({}, embeddings([[1.0, 2.0], [3.0]]),
          "sent vectors of 1 to 2 dimensions in one reply: expected one width"),
-        ({"dimensions": 3}, embeddings(ROWS), "sent 2-d vectors: expected 3-d ones, as asked for"),
+        ({"dim": 3}, embeddings(ROWS), "sent 2-d vectors: expected 3-d ones, as asked for"),
         ({}, embeddings([[1.0, 2.0], [None, 1.0]]),
          "sent NaN, infinity or null for the text 'two' (3 characters)"),
         ({}, embeddings([[1.0, 2.0], [float("nan"), 1.0]]),
@@ -273,7 +278,7 @@ def test_vectors_that_are_none_are_refused_in_one_line_and_not_paid_twice(
 def test_another_width_in_mid_run(serve, server):
     server.behave(ANSWER, reply(embeddings([[1.0, 2.0]])))
     with pytest.raises(EncodingError) as error:
-        serve(batch=1, concurrency=1).encode(["one", "two", "three"], "query")
+        serve(batch_size=1, concurrency=1).encode(["one", "two", "three"], "query")
     assert str(error.value) == f"{server.host} sent 2-d vectors: expected 3-d ones, as before"
 
 
@@ -294,7 +299,7 @@ def test_what_is_refused_is_the_one_text(serve, server):
 def test_an_empty_text_that_is_refused(serve, server):
     server.behave(otherwise=where('[""]', reply('{"error": "`inputs` cannot be empty"}', 422)))
     with pytest.raises(InputError) as error:
-        serve(style="tei").encode([""], "document")
+        serve(dialect="tei").encode([""], "document")
     assert str(error.value) == (
         f"{server.host} answered 422 Unprocessable Entity for the text '' (0 characters): "
         "'`inputs` cannot be empty'; with truncate=true long texts are cut"
@@ -304,7 +309,7 @@ def test_an_empty_text_that_is_refused(serve, server):
 def test_a_batch_that_is_too_large_gets_smaller(serve, server):
     server.behave(reply('{"error": "batch size 5 > 4"}', 413))
     texts = ["a", "bb", "ccc", "dddd", "eeeee"]
-    made = serve(style="tei").encode(texts, "document")
+    made = serve(dialect="tei").encode(texts, "document")
     np.testing.assert_array_equal(made.values, expected(*texts))
     assert [len(body["inputs"]) for _, _, body in server.seen] == [5, 2, 3]
 
@@ -312,16 +317,16 @@ def test_a_batch_that_is_too_large_gets_smaller(serve, server):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ("batch=0", "api: batch=0: expected 1 to 2048"),
-        ("dimensions=0", "api: dimensions=0: expected 1 to 65536"),
+        ("batch_size=0", "api: batch_size=0: expected 1 to 2048"),
+        ("dim=0", "api: dim=0: expected 1 to 65536"),
         ("price=-1", "api: price=-1.0: expected 0 to 1000000"),
         ("concurrency=0", "api: concurrency=0: expected 1 to 256"),
-        ("style=tei,dimensions=3", "api: style=tei has no dimensions: expected style=openai or "
+        ("dialect=tei,dim=3", "api: dialect=tei has no dim: expected dialect=openai or "
                                    "cohere"),
-        ("truncate=true", "api: style=openai has no truncate: expected style=tei or cohere"),
-        ("style=tei,query_type=x", "api: style=tei has no query_type: expected style=openai or "
-                                   "cohere"),
-        ("style=soap", "api: style=soap: expected one of openai, tei, cohere"),
+        ("truncate=true", "api: dialect=openai has no truncate: expected dialect=tei or cohere"),
+        ("dialect=tei,query_type=x", "api: dialect=tei has no query_type: expected dialect=openai "
+                                     "or cohere"),
+        ("dialect=soap", "api: dialect=soap: expected one of openai, tei, cohere"),
     ],
 )  # fmt: skip
 def test_parameters_that_make_no_sense_are_refused(params, message):
@@ -341,7 +346,7 @@ TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 
 
 def test_an_evaluation_asks_for_each_text_once_and_then_for_none(server, tmp_path):
-    model = f"api:m,url={server.url},batch=8"
+    model = f"api:m,url={server.url},batch_size=8"
     first = evaluate(model, TASK, store=Store(tmp_path)).record
     assert len(server.asked()) == len(set(server.asked())) == 49
     again = evaluate(model, TASK, store=Store(tmp_path)).record
@@ -352,7 +357,7 @@ def test_an_evaluation_asks_for_each_text_once_and_then_for_none(server, tmp_pat
 def test_the_replies_before_an_error_are_kept(server, tmp_path, serve):
     texts = [f"{'x' * (30 - i)} {i}" for i in range(30)]
     server.behave(otherwise=where(" 25", reply("", 404)))
-    encoder = serve(batch=4, concurrency=2)
+    encoder = serve(batch_size=4, concurrency=2)
     with pytest.raises(InputError, match="404 Not Found"):
         Store(tmp_path).plan(encoder, texts, "document").fetch()
     asked = {text for text in server.asked() if text != texts[25]}
@@ -374,7 +379,7 @@ def test_vectors_of_another_width_than_the_stored_ones_are_not_stored(server, tm
 
 
 def test_documents_and_queries_of_different_widths(server, tmp_path):
-    model = f"api:m,url={server.url},batch=64,concurrency=1"
+    model = f"api:m,url={server.url},batch_size=64,concurrency=1"
     server.behave(ANSWER, reply(embeddings([[1.0, 2.0]] * 9)))
     with pytest.raises(InputError, match="queries are 2-d and documents 3-d: expected one width"):
         evaluate(model, TASK, store=Store(tmp_path))
@@ -386,9 +391,9 @@ from pathlib import Path
 from harness.encoders import ENCODERS
 from harness.store import Store
 
-encoder = ENCODERS.create(f"api:m,url={sys.argv[1]},batch=2,concurrency=2")
+encoder = ENCODERS.create(f"api:m,url={sys.argv[1]},batch_size=2,concurrency=2")
 made = Store(Path(sys.argv[2])).plan(encoder, [f"text {i}" for i in range(60)], "document").fetch()
-print(made.made, encoder.spent()["tokens"])
+print(made.made, made.encoded.usage["tokens"])
 """
 
 

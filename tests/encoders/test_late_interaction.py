@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from harness.encoders import ENCODERS, Encoder
+from harness.encoders.models import MODELS
 from harness.indexes.exact import Exact
 from harness.phases import Clock
 from harness.progress import silent
@@ -104,7 +105,7 @@ def test_it_encodes_as_sentence_transformers_does(request, make, query, document
     folder = request.getfixturevalue(make)
     encoder, model = create(folder), MultiVectorEncoder(str(folder), local_files_only=True)
     assert (encoder.prompt("query"), encoder.prompt("document")) == (query, document)
-    assert encoder.warnings == ()
+    assert encoder.notes == ()
     for role, encode in (("query", model.encode_query), ("document", model.encode_document)):
         made = encoder.encode(TEXTS, role).values
         assert isinstance(made, MultiVector)
@@ -113,7 +114,11 @@ def test_it_encodes_as_sentence_transformers_does(request, make, query, document
         np.testing.assert_allclose(made.values, np.concatenate(expected), atol=1e-5)
     assert made.values.dtype == np.float32
     assert made.offsets.dtype == np.int64
-    assert (encoder.makes, encoder.similarity, made.dim) == ("multi-vector", "maxsim", 128)
+    assert (encoder.representation, encoder.similarity, made.dim) == (
+        "multi-vector",
+        "maxsim",
+        128,
+    )
 
 
 def test_maxsim_is_that_of_sentence_transformers(saved):
@@ -164,7 +169,7 @@ def test_an_ordinary_model_is_projected_at_random_by_the_seed_and_says_so(tiny):
     np.testing.assert_allclose(made.values, np.concatenate(expected), atol=1e-5)
     other = create(tiny, ",seed=1").encode(TEXTS, "document").values
     assert np.abs(other.values - made.values).max() > 0.01
-    assert encoder.warnings == (
+    assert encoder.notes == (
         f"{tiny} was not made for late interaction: its token vectors are projected at random "
         "(seed 0)",
     )
@@ -178,7 +183,7 @@ def test_a_projection_that_the_model_has_is_kept(tiny, tmp_path):
     model.append(Dense(32, 8))
     model.save_pretrained(str(tmp_path / "dense"), create_model_card=False)
     encoder = create(tmp_path / "dense")
-    assert encoder.warnings == ()
+    assert encoder.notes == ()
     made = [create(tmp_path / "dense", f",seed={seed}") for seed in (0, 1)]
     values = [each.encode(TEXTS, "document").values for each in made]
     assert values[0].dim == 8
@@ -192,7 +197,7 @@ def test_a_model_of_transformers_alone_is_projected_too(tiny, tmp_path):
     (folder / "config_sentence_transformers.json").unlink()
     made = [create(folder).encode(TEXTS, "document").values.values for _ in range(2)]
     np.testing.assert_array_equal(*made)
-    assert "projected at random" in create(folder).warnings[0]
+    assert "projected at random" in create(folder).notes[0]
 
 
 def test_the_fingerprint_holds_the_seed_where_it_decides(tiny, saved):
@@ -206,12 +211,12 @@ def test_vectors_come_back_from_the_store_as_they_were_made(tiny, tmp_path):
     store, encoder = Store(tmp_path, shard=3), create(tiny)
     parts = {"documents": ("document", [*TEXTS, "one"]), "queries": ("query", TEXTS[:2])}
     first = represent("c", encoder, parts, store, Clock())
-    fresh = create(tiny)
-    second = represent("c", fresh, parts, store, Clock())
-    assert not fresh.model.cache_info().misses  # the weights stayed on the disk
+    MODELS.clear()
+    second = represent("c", create(tiny), parts, store, Clock())
+    assert len(MODELS) == 0  # the weights stayed on the disk
     assert first.counts["documents_encoded_now"] == 4
     assert second.counts["documents_encoded_now"] == 0
-    assert first.warnings == second.warnings == list(encoder.warnings)
+    assert first.warnings == second.warnings == list(encoder.notes)
     expected = encoder.encode([*TEXTS, "one"], "document").values
     for vectors in (first, second):
         found = vectors.parts["documents"]

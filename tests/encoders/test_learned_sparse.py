@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.encoders import ENCODERS, Encoder
+from harness.encoders import ENCODERS, Encoder, TextEncoder
+from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.indexes.exact import Exact
 from harness.phases import Clock
@@ -66,7 +67,7 @@ def test_it_encodes_as_sentence_transformers_does(saved, options):
         assert made.matrix.has_sorted_indices
         expected = encode(TEXTS, convert_to_sparse_tensor=False).numpy()
         np.testing.assert_allclose(made.matrix.toarray(), expected, atol=1e-6)
-    assert (encoder.makes, encoder.similarity, made.dim) == ("sparse", "dot", 30522)
+    assert (encoder.representation, encoder.similarity, made.dim) == ("sparse", "dot", 30522)
 
 
 def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved):
@@ -82,13 +83,13 @@ def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved)
 def test_an_instruction_of_the_task_is_filled_in_whatever_a_text_becomes(saved, tiny, name):
     folder = saved if name == "splade" else tiny
     asking = ENCODERS.create(f"{name}:{folder},query_prompt={{instruction}}:%20")
-    told = asking.instructed({"query": "find"})
+    told = asking.with_instructions({"query": "find"})
     assert (told.prompt("query"), told.prompt("document")) == ("find: ", "")
     plain = ENCODERS.create(f"{name}:{folder},query_prompt=find:%20")
     assert told.encode(["cats"], "query").tokens == plain.encode(["cats"], "query").tokens
     assert asking.model is told.model  # loaded once
     with pytest.raises(InputError) as error:
-        asking.instructed({}).encode(["cats"], "query")
+        asking.with_instructions({}).encode(["cats"], "query")
     assert str(error.value) == (
         f"{folder}: its query prompt '{{instruction}}: ' wants an instruction, and the task has "
         "none: give query_prompt, or the task one in TOML"
@@ -112,9 +113,9 @@ def test_vectors_come_back_from_the_store_as_they_were_made(saved, tmp_path):
     parts = {"documents": ("document", TEXTS), "queries": ("query", TEXTS[:1])}
     first = represent("s", encoder, parts, store, Clock())
     assert (first.counts["documents_encoded_now"], first.counts["documents_zero_vectors"]) == (4, 0)
-    fresh = create(saved)
-    second = represent("s", fresh, parts, store, Clock())
-    assert not fresh.model.cache_info().misses  # the weights stayed on the disk
+    MODELS.clear()
+    second = represent("s", create(saved), parts, store, Clock())
+    assert len(MODELS) == 0  # the weights stayed on the disk
     assert second.counts["documents_encoded_now"] == 0
     direct = encoder.encode(TEXTS, "document").values.matrix
     for vectors in (first, second):
@@ -126,17 +127,11 @@ def test_vectors_come_back_from_the_store_as_they_were_made(saved, tmp_path):
 
 
 def test_a_text_without_a_weight_is_counted_and_told(tmp_path):
-    class Silent:
-        makes, similarity = "sparse", "dot"
+    class Silent(TextEncoder):
+        representation, similarity = "sparse", "dot"
 
         def fingerprint(self):
             return {"name": "silent"}
-
-        def prompt(self, role):
-            return ""
-
-        def load(self):
-            pass
 
         def encode(self, texts, role):
             from scipy.sparse import csr_matrix
@@ -198,7 +193,7 @@ def test_the_packaged_model_gives_its_known_weights():
     except InputError as error:
         pytest.skip(str(error))
     made = encoder.encode(["a dog chased a puppy", ""], "text").values.matrix
-    words = encoder.model().tokenizer.convert_ids_to_tokens(made[0].indices)
+    words = encoder.model.tokenizer.convert_ids_to_tokens(made[0].indices)
     weights = dict(zip(words, made[0].data.tolist(), strict=True))
     assert np.diff(made.indptr).tolist() == [17, 6]
     for word, weight in {"dog": 2.22014, "dogs": 2.12341, "chasing": 1.57563}.items():

@@ -54,7 +54,7 @@ def test_the_packaged_minilm_gives_its_known_vectors(packaged):
     np.testing.assert_allclose(cosines(made.values)[0], [1, 0.946797, -0.003559], atol=2e-5)
     assert made.tokens.tolist() == [9, 10, 6]
     assert not made.truncated.any()
-    assert encoder.model().max_seq_length == 256
+    assert encoder.model.max_seq_length == 256
     assert encoder.prompts == {"query": "", "document": "", "text": ""}
     assert encoder.similarity == "cosine"
     assert str(ENCODERS.resolve("minilm")) == (
@@ -134,7 +134,7 @@ def test_a_prompt_makes_another_entry_of_the_store(tiny, tmp_path):
         (",device=cpu", True),
         (",dtype=bfloat16", False),
         (",max_length=8", False),
-        (",truncate_dim=8", False),
+        (",dim=8", False),
     ],
 )
 def test_the_fingerprint_holds_what_decides_a_vector_and_nothing_else(tiny, options, same):
@@ -160,7 +160,7 @@ def test_two_folders_share_vectors_only_if_their_content_is_the_same(tiny, copy,
 
 def test_fewer_dimensions(tiny):
     whole = create(tiny).encode(["cats", "dogs"], "text").values
-    found = create(tiny, ",truncate_dim=8").encode(["cats", "dogs"], "text").values
+    found = create(tiny, ",dim=8").encode(["cats", "dogs"], "text").values
     np.testing.assert_allclose(found, whole[:, :8], atol=1e-6)
 
 
@@ -200,7 +200,7 @@ def test_the_spec_may_ask_for_all_positions_and_no_more(tiny):
     )
 
 
-@pytest.mark.parametrize("name", ["max_length", "truncate_dim", "batch_size"])
+@pytest.mark.parametrize("name", ["max_length", "dim", "batch_size"])
 def test_sizes_below_one_are_refused(tiny, name):
     assert refused(f"st:{tiny},{name}=0") == f"{tiny}: {name}=0: expected at least 1"
 

@@ -73,7 +73,7 @@ def test_other_texts_of_a_batch_leave_a_vector_as_it_is(tmp_path):
 
 def test_fewer_dimensions_and_half_precision(tmp_path):
     spec = lay(tmp_path, {"embeddings": np.float32(ROWS)}, normalize=False)
-    made = ENCODERS.create(f"{spec},truncate_dim=1,dtype=bfloat16").encode(["cat dog"], "text")
+    made = ENCODERS.create(f"{spec},dim=1,dtype=bfloat16").encode(["cat dog"], "text")
     assert made.values.tolist() == [[1.5]]
 
 
@@ -122,7 +122,7 @@ def test_wordllama_meets_the_value_of_its_makers(wordllama):
 
 def test_half_precision_weights_are_averaged_in_single_precision(wordllama):
     encoder = ENCODERS.create(f"st:{wordllama}")
-    assert encoder.model()[0].embedding.weight.dtype == torch.float32
+    assert encoder.model[0].embedding.weight.dtype == torch.float32
     made = encoder.encode(["a cat", "", "dogs"], "text").values
     rows = load_file(wordllama / "model.safetensors")["embedding.weight"].astype(np.float32)
     tokenizer = Tokenizer.from_file(str(wordllama / "tokenizer.json"))

@@ -27,7 +27,7 @@ def cosines(made) -> np.ndarray:
 def test_similarities_are_those_of_a_pipeline_of_scikit_learn():
     data = folder(str(shared("med")))
     documents, queries = data.corpus.texts, data.queries.texts
-    made = TfidfSvd(dimensions=64).encode_collection(documents, queries)
+    made = TfidfSvd(dim=64).encode_collection(documents, queries)
     pipeline = make_pipeline(
         TfidfVectorizer(token_pattern=r"(?u)\b\w+\b", sublinear_tf=True),
         TruncatedSVD(64, algorithm="arpack", random_state=7),
@@ -39,7 +39,7 @@ def test_similarities_are_those_of_a_pipeline_of_scikit_learn():
     )
     assert found.shape == (30, 1033)
     assert made.documents.values.dtype == np.float32
-    assert made.warnings == ()
+    assert made.notes == ()
 
 
 def test_with_all_dimensions_products_are_those_of_tf_idf_by_hand():
@@ -54,7 +54,7 @@ def test_with_all_dimensions_products_are_those_of_tf_idf_by_hand():
     assert not made.queries.values[1].any()
     assert made.document_tokens.tolist() == [2, 3, 5, 2]
     assert made.query_tokens.tolist() == [1, 1]
-    assert made.warnings == ("4 dimensions in place of 256: the documents span no more",)
+    assert made.notes == ("4 dimensions in place of 256: the documents span no more",)
 
 
 def test_directions_that_only_rounding_makes_are_left_out():
@@ -82,7 +82,7 @@ def test_vectors_are_the_same_to_the_bit_whatever_the_threads():
     found = []
     for threads in (1, 2):
         with threadpool_limits(threads):
-            made = TfidfSvd(dimensions=100).encode_collection(texts, texts[:50])
+            made = TfidfSvd(dim=100).encode_collection(texts, texts[:50])
         found.append((made.documents.values.tobytes(), made.queries.values.tobytes()))
     assert found[0] == found[1]
     assert len(set(found[0])) == 2
@@ -96,7 +96,7 @@ def test_a_whole_evaluation():
 
 
 def test_what_identifies_it():
-    encoder = ENCODERS.create("tfidf-svd,dimensions=32")
+    encoder = ENCODERS.create("tfidf-svd,dim=32")
     assert isinstance(encoder, CollectionEncoder)
     assert encoder.symmetric
     found = dict(encoder.fingerprint())
@@ -109,5 +109,5 @@ def test_what_identifies_it():
 
 def test_no_dimensions_are_refused():
     with pytest.raises(InputError) as error:
-        ENCODERS.create("tfidf-svd,dimensions=0")
-    assert str(error.value) == "tfidf-svd: dimensions=0: expected at least 1"
+        ENCODERS.create("tfidf-svd,dim=0")
+    assert str(error.value) == "tfidf-svd: dim=0: expected at least 1"

@@ -16,7 +16,7 @@ from harness.indexes import INDEXES, Index, IndexInfo
 from harness.indexes.faiss_library import PRODUCTS, load_faiss, matrix_products, single_thread
 from harness.indexes.saved import FileIndex
 from harness.progress import silent
-from harness.spec import renamings
+from harness.registry import renamings
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse, of_kind, ranking
 
 pytest.importorskip("hnswlib")

@@ -14,8 +14,9 @@ import pytest
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.progress import silent
 from harness.rerankers import RERANKERS
-from harness.rerankers.api import Served
+from harness.rerankers.api import EndpointReranker
 from harness.spec import Spec
+from harness.usage import known_usage
 from tests.server import ANSWER, CLOSE, HALFWAY, HANG, overlap, reply, slow, where
 
 STYLES = ("cohere", "tei")
@@ -27,11 +28,11 @@ PAIRS = [(query, text) for query in ("red apple", "green pear") for text in DOCU
 def serve(server):
     """Make a reranker for the server, with next to no waiting."""
 
-    def make(**params: object) -> Served:
+    def make(**params: object) -> EndpointReranker:
         given = {"url": server.url, "backoff": 0.001, "timeout": 0.15, "retries": 2, **params}
         texts = tuple((key, str(value)) for key, value in given.items())
         made = RERANKERS.create(Spec("api", "some/model", texts))
-        assert isinstance(made, Served)
+        assert isinstance(made, EndpointReranker)
         return made
 
     return make
@@ -44,10 +45,10 @@ def expected(pairs: list[tuple[str, str]]) -> np.ndarray:
 # -- what is asked and answered --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("dialect", STYLES)
 @pytest.mark.parametrize(("batch", "requests"), [(1, 8), (3, 4), (100, 2)])
-def test_scores_come_in_the_order_of_the_pairs(serve, server, tmp_path, style, batch, requests):
-    found = serve(style=style, batch=batch).score(PAIRS, silent, root=tmp_path)
+def test_scores_come_in_the_order_of_the_pairs(serve, server, tmp_path, dialect, batch, requests):
+    found = serve(dialect=dialect, batch_size=batch).score(PAIRS, silent, root=tmp_path)
     np.testing.assert_array_equal(found.scores, expected(PAIRS))
     assert found.scores.dtype == np.float32
     assert len(server.seen) == requests
@@ -58,8 +59,8 @@ def test_scores_come_in_the_order_of_the_pairs(serve, server, tmp_path, style, b
     ("params", "body"),
     [
         ({}, {"model": "some/model", "query": "q", "documents": ["é"]}),
-        ({"style": "tei"}, {"query": "q", "texts": ["é"], "truncate": False}),
-        ({"style": "tei", "truncate": "true"}, {"query": "q", "texts": ["é"], "truncate": True}),
+        ({"dialect": "tei"}, {"query": "q", "texts": ["é"], "truncate": False}),
+        ({"dialect": "tei", "truncate": "true"}, {"query": "q", "texts": ["é"], "truncate": True}),
     ],
 )
 def test_what_is_sent(serve, server, tmp_path, params, body):
@@ -86,7 +87,8 @@ def test_voyage_calls_its_results_data(serve, server, tmp_path):
     encoder = serve(price=2)
     found = encoder.score([("q", "one"), ("q", "two")], silent, root=tmp_path)
     assert found.scores.tolist() == [0.25, 0.5]
-    assert encoder.spent() == {"requests": 1, "retries": 0, "tokens": 7, "cost_usd": 7 * 2 / 1e6}
+    cost = 7 * 2 / 1e6
+    assert found.usage == {"requests": 1, "retries": 0, "tokens": 7, "cost_usd": cost}
 
 
 def test_cohere_bills_searches(serve, server, tmp_path):
@@ -94,27 +96,27 @@ def test_cohere_bills_searches(serve, server, tmp_path):
     meta = {"billed_units": {"search_units": 1}}
     server.behave(otherwise=reply(json.dumps({"results": items, "meta": meta})))
     reranker = serve(price=2)
-    reranker.score([("q", "one"), ("r", "one")], silent, root=tmp_path)
-    assert reranker.spent() == {"requests": 2, "retries": 0, "searches": 2}
+    found = reranker.score([("q", "one"), ("r", "one")], silent, root=tmp_path)
+    assert known_usage(found.usage) == {"requests": 2, "retries": 0, "searches": 2}
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_tokens_are_counted(serve, server, tmp_path, style):
-    reranker = serve(style=style)
-    reranker.score([("q", "one two"), ("q", "three")], silent, root=tmp_path)
-    assert reranker.spent() == {"requests": 1, "retries": 0, "tokens": 3}
+@pytest.mark.parametrize("dialect", STYLES)
+def test_tokens_are_counted(serve, server, tmp_path, dialect):
+    reranker = serve(dialect=dialect)
+    found = reranker.score([("q", "one two"), ("q", "three")], silent, root=tmp_path)
+    assert found.usage == {"requests": 1, "retries": 0, "tokens": 3}
 
 
 def test_progress_tells_pairs(serve, tmp_path):
     told: list[tuple[str, int, int, str]] = []
-    serve(batch=2, concurrency=1).score(PAIRS, lambda *args: told.append(args), root=tmp_path)
+    serve(batch_size=2, concurrency=1).score(PAIRS, lambda *args: told.append(args), root=tmp_path)
     assert told == [("rerank", done, 8, "pairs") for done in (0, 2, 4, 6, 8)]
 
 
 def test_the_key_is_needed_where_its_variable_is_named(serve, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     with pytest.raises(InputError, match="the environment variable MY_KEY is not set"):
-        serve(key_variable="MY_KEY").load()
+        serve(api_key_env="MY_KEY").load()
 
 
 # -- nothing is paid for twice ---------------------------------------------------------------------
@@ -124,14 +126,14 @@ def test_kept_scores_are_not_asked_for_again(serve, server, tmp_path):
     serve().score(PAIRS[:2], silent, root=tmp_path)
     server.behave()
     for _ in range(2):
-        found = serve(batch=2).score(PAIRS[:4], silent, root=tmp_path)
+        found = serve(batch_size=2).score(PAIRS[:4], silent, root=tmp_path)
         np.testing.assert_array_equal(found.scores, expected(PAIRS[:4]))
     assert server.asked() == ["pear", "red and red"]
 
 
 def test_whatever_decides_a_score_is_asked_anew(serve, server, tmp_path):
     (pair,) = [("q", "one")]
-    different = [{}, {"style": "tei"}, {"style": "tei", "truncate": "true"},
+    different = [{}, {"dialect": "tei"}, {"dialect": "tei", "truncate": "true"},
                  {"url": server.url + "/2"}]  # fmt: skip
     for params in [*different, {"batch": 1}, {"price": 3}, {"timeout": 1}]:
         serve(**params).score([pair], silent, root=tmp_path)
@@ -148,13 +150,13 @@ def test_the_scores_before_an_error_are_kept(serve, server, tmp_path):
     server.behave(otherwise=where("bad", reply("", 404)))
     pairs = [("q", "one"), ("q", "two"), ("q", "bad")]
     with pytest.raises(InputError) as error:
-        serve(batch=1, concurrency=1).score(pairs, silent, root=tmp_path)
+        serve(batch_size=1, concurrency=1).score(pairs, silent, root=tmp_path)
     assert str(error.value) == (
         f"{server.host} answered 404 Not Found for the text 'bad' (3 characters) and the query "
         "'q': are url and model right?"
     )
     server.behave()
-    serve(batch=1).score(pairs, silent, root=tmp_path)
+    serve(batch_size=1).score(pairs, silent, root=tmp_path)
     assert server.asked() == ["bad"]
 
 
@@ -164,7 +166,7 @@ from pathlib import Path
 from harness.rerankers import RERANKERS
 from harness.progress import silent
 
-reranker = RERANKERS.create(f"api:m,url={sys.argv[1]},batch=2,concurrency=2")
+reranker = RERANKERS.create(f"api:m,url={sys.argv[1]},batch_size=2,concurrency=2")
 pairs = [(f"query {i // 6}", f"text {i}") for i in range(60)]
 print(len(reranker.score(pairs, silent, root=Path(sys.argv[2])).scores))
 """
@@ -222,11 +224,11 @@ def test_what_may_pass_is_asked_again(serve, server, tmp_path, bad):
     reranker = serve()
     found = reranker.score([("red", "red apple")], silent, root=tmp_path)
     np.testing.assert_array_equal(found.scores, expected([("red", "red apple")]))
-    assert reranker.spent()["retries"] == 1
+    assert found.usage["retries"] == 1
 
 
 @pytest.mark.parametrize(
-    ("style", "data", "message"),
+    ("dialect", "data", "message"),
     [
         ("cohere", '{"results": [{"index": 0, "relevance_score": 1}]}',
          "sent 1 scores for 2 texts: expected one for each"),
@@ -243,11 +245,11 @@ def test_what_may_pass_is_asked_again(serve, server, tmp_path, bad):
     ],
 )  # fmt: skip
 def test_scores_that_are_none_are_refused_in_one_line(
-    serve, server, tmp_path, style, data, message
+    serve, server, tmp_path, dialect, data, message
 ):
     server.behave(otherwise=reply(data))
     with pytest.raises(EncodingError) as error:
-        serve(style=style).score([("q", "one"), ("q", "two")], silent, root=tmp_path)
+        serve(dialect=dialect).score([("q", "one"), ("q", "two")], silent, root=tmp_path)
     assert str(error.value) == f"{server.host} {message}"
     assert len(server.seen) == 1
 
@@ -266,7 +268,7 @@ def test_hope_is_lost_in_one_line(serve, server, tmp_path):
 def test_a_batch_that_is_too_large_gets_smaller(serve, server, tmp_path):
     server.behave(reply('{"error": "batch size 3 > 2"}', 422), ANSWER)
     pairs = [("red", text) for text in DOCUMENTS[:3]]
-    found = serve(style="tei").score(pairs, silent, root=tmp_path)
+    found = serve(dialect="tei").score(pairs, silent, root=tmp_path)
     np.testing.assert_array_equal(found.scores, expected(pairs))
     assert [len(body["texts"]) for _, _, body in server.seen] == [3, 1, 2]
 
@@ -274,11 +276,11 @@ def test_a_batch_that_is_too_large_gets_smaller(serve, server, tmp_path):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ("batch=0", "api: batch=0: expected 1 to 1000"),
+        ("batch_size=0", "api: batch_size=0: expected 1 to 1000"),
         ("price=-1", "api: price=-1.0: expected 0 to 1000000"),
         ("retries=-1", "api: retries=-1: expected 0 to 100"),
-        ("truncate=true", "api: style=cohere has no truncate: expected style=tei"),
-        ("style=soap", "api: style=soap: expected one of cohere, tei"),
+        ("truncate=true", "api: dialect=cohere has no truncate: expected dialect=tei"),
+        ("dialect=soap", "api: dialect=soap: expected one of cohere, tei"),
     ],
 )
 def test_parameters_that_make_no_sense_are_refused(params, message):

@@ -94,14 +94,15 @@ def test_pairs_of_a_length_share_a_batch_and_come_back_in_their_order(
     tiny_cross, batch_size, monkeypatch
 ):
     made = create(tiny_cross, f",batch_size={batch_size}")
-    predict, batches = made.model().predict, []
+    expected = create(tiny_cross).score(PAIRS, silent).scores
+    predict, batches = made.model.predict, []
     monkeypatch.setattr(
-        made.model(),
+        made.model,
         "predict",
         lambda pairs, **options: batches.append(pairs) or predict(pairs, **options),
     )
     found = made.score(PAIRS, silent).scores
-    np.testing.assert_allclose(found, create(tiny_cross).score(PAIRS, silent).scores, atol=1e-5)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
     # 22, 15, 10, 5 and 3 tokens: that of the fewest characters but one has many
     by_tokens = [PAIRS[row] for row in (3, 4, 0, 1, 2)]
     assert [pair for batch in batches for pair in batch] == by_tokens
@@ -144,7 +145,7 @@ def test_a_prompt_stands_before_the_query(tiny_cross, tmp_path):
     assert one.tokens == other.tokens == 7
     assert asked.fingerprint() != plain.fingerprint()
     own = tmp_path / "own"
-    plain.model().save_pretrained(str(own))
+    plain.model.save_pretrained(str(own))
     settings = own / "config_sentence_transformers.json"
     told = {"prompts": {"search": "find: "}, "default_prompt_name": "search"}
     settings.write_text(json.dumps({**json.loads(settings.read_text()), **told}))
@@ -167,7 +168,7 @@ def test_a_language_model_is_asked_for_yes_or_no(packaged, tmp_path):
     model = Qwen2ForCausalLM(Qwen2Config(vocab_size=30522, **sizes, **heads)).eval()
     model.save_pretrained(tmp_path)
     reranker = create(tmp_path)
-    made, read = reranker.score([("cats", "dogs")], silent), reranker.model().tokenizer
+    made, read = reranker.score([("cats", "dogs")], silent), reranker.model.tokenizer
     asked = "query cats document dogs ?"
     ids = read(asked, return_tensors="pt", add_special_tokens=False)["input_ids"]
     with torch.inference_mode():
@@ -232,7 +233,7 @@ def test_what_is_unsafe_is_refused_as_for_encoders(tiny_cross, tmp_path):
 def test_scores_that_are_no_numbers_are_one_line(tiny_cross, monkeypatch):
     made = create(tiny_cross)
     broken = np.array([1, np.nan, np.inf, 2, 3], np.float32)
-    monkeypatch.setattr(made.model(), "predict", lambda pairs, **_: broken)
+    monkeypatch.setattr(made.model, "predict", lambda pairs, **_: broken)
     with pytest.raises(EncodingError) as error:
         made.score(PAIRS, silent)
     assert str(error.value).startswith(f"{tiny_cross} gives NaN or infinity for 2 of 5 pairs, the")

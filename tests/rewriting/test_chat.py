@@ -62,8 +62,8 @@ def kept(root: Path) -> list[str]:
 
 
 def test_the_query_comes_first_and_the_answer_after_it(asking, server, root):
-    assert asking().rewrite(["one", "two"], silent, root=root) == ["one ONE", "two TWO"]
-    assert asking(join="replace").rewrite(["two", "one"], silent, root=root) == ["TWO", "ONE"]
+    assert asking().rewrite(["one", "two"], silent, root=root).texts == ["one ONE", "two TWO"]
+    assert asking(join="replace").rewrite(["two", "one"], silent, root=root).texts == ["TWO", "ONE"]
     assert len(server.seen) == 2
 
 
@@ -86,14 +86,14 @@ def test_the_order_is_that_of_the_queries_and_equal_ones_are_asked_once(asking, 
     found = asking(join="replace", concurrency=8).rewrite(
         texts, lambda *args: told.append(args), root=root
     )
-    assert found == [text.upper() for text in texts]
+    assert found.texts == [text.upper() for text in texts]
     assert sorted(server.asked()) == sorted(set(texts))
     assert told == [("rewrite", done, 20, "queries") for done in range(21)]
     assert len(kept(root)) == 20
 
 
 def test_no_queries(asking, server, root):
-    assert asking().rewrite([], silent, root=root) == []
+    assert asking().rewrite([], silent, root=root).texts == []
     assert server.seen == []
 
 
@@ -168,14 +168,14 @@ def test_whatever_decides_an_answer_is_asked_anew(asking, server, root, tmp_path
 )
 def test_what_may_pass_is_asked_again(asking, server, root, bad):
     server.behave(bad, GOOD)
-    assert asking(join="replace").rewrite(["one"], silent, root=root) == ["fine"]
+    assert asking(join="replace").rewrite(["one"], silent, root=root).texts == ["fine"]
     assert server.asked() == ["one", "one"]
     assert kept(root) == ["fine"]
 
 
 def test_an_answer_in_chunks_is_whole(asking, server, root):
     server.behave(CHUNKS)
-    assert asking(join="replace").rewrite(["one"], silent, root=root) == ["ONE"]
+    assert asking(join="replace").rewrite(["one"], silent, root=root).texts == ["ONE"]
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_hope_is_lost_in_one_line_and_what_was_answered_is_kept(asking, server, 
     assert kept(root) == ["fine"]
     server.behave()
     found = asking(join="replace").rewrite(["one", "two"], silent, root=root)
-    assert found == ["fine", "TWO"]
+    assert found.texts == ["fine", "TWO"]
     assert server.asked() == ["two"]
 
 
 def test_a_reply_without_end_is_cut_off(asking, server, root, monkeypatch):
     monkeypatch.setattr(chat, "COMPLETIONS", replace(chat.COMPLETIONS, largest=1 << 20))
     server.behave(reply(b" " * (1 << 20) + completion("x")), GOOD)
-    assert asking(join="replace", timeout=5).rewrite(["one"], silent, root=root) == ["fine"]
+    assert asking(join="replace", timeout=5).rewrite(["one"], silent, root=root).texts == ["fine"]
 
 
 def test_nobody_listens(asking, server, root):
@@ -247,7 +247,7 @@ def test_nobody_listens(asking, server, root):
         (reply("<html>", 404), "answered 404 Not Found for query 1 of 1: are url and model right?"),
         (reply("", 401),
          "answered 401 Unauthorized for query 1 of 1: name the variable of a key: "
-         "key_variable=NAME"),
+         "api_key_env=NAME"),
         (reply("", 307, Location="http://127.0.0.1:9/v1/chat/completions"),
          "answered 307 Temporary Redirect for query 1 of 1: redirects are not followed: give "
          "the url that answers itself"),
@@ -265,7 +265,7 @@ def test_the_key_goes_to_its_host_and_nowhere_else(asking, server, root, monkeyp
     monkeypatch.setenv("MY_KEY", KEY)
     with serving() as elsewhere:
         server.behave(ANSWER, reply("", 308, Location=f"{elsewhere.url}/chat/completions"))
-        rewriter = asking(key_variable="MY_KEY", concurrency=1)
+        rewriter = asking(api_key_env="MY_KEY", concurrency=1)
         with pytest.raises(InputError, match="308 Permanent Redirect for query 2"):
             rewriter.rewrite(["one", "two"], silent, root=root)
         assert elsewhere.seen == []
@@ -283,7 +283,7 @@ def test_the_key_is_in_no_error_even_if_the_server_says_it(
     monkeypatch.setenv("MY_KEY", KEY)
     server.behave(otherwise=reply(json.dumps({"error": {"message": f"wrong key {KEY}"}}), status))
     with pytest.raises(HarnessError) as error:
-        asking(key_variable="MY_KEY").rewrite(["one"], silent, root=root)
+        asking(api_key_env="MY_KEY").rewrite(["one"], silent, root=root)
     assert KEY not in "".join(map(str, [error.value, error.value.__cause__, error.getrepr()]))
     said = {400: "'wrong key [key]'", 401: "the key in MY_KEY is refused"}
     assert said.get(status, str(status)) in str(error.value)
@@ -303,7 +303,7 @@ def test_a_key_that_cannot_be_sent(asking, server, root, monkeypatch, value, mes
     if value is not None:
         monkeypatch.setenv("MY_KEY", value)
     with pytest.raises(InputError) as error:
-        asking(key_variable="MY_KEY").rewrite(["one"], silent, root=root)
+        asking(api_key_env="MY_KEY").rewrite(["one"], silent, root=root)
     assert str(error.value) == message
     assert server.seen == []
 
@@ -312,8 +312,8 @@ def test_offline_nothing_is_asked(asking, server, root, monkeypatch):
     monkeypatch.delenv("MY_KEY", raising=False)
     asking().rewrite(["one", "two"], silent, root=root)
     server.behave()
-    offline = asking(offline=True, key_variable="MY_KEY")
-    assert offline.rewrite(["two", "one"], silent, root=root) == ["two TWO", "one ONE"]
+    offline = asking(offline=True, api_key_env="MY_KEY")
+    assert offline.rewrite(["two", "one"], silent, root=root).texts == ["two TWO", "one ONE"]
     with pytest.raises(InputError) as error:
         offline.rewrite(["two", "one", "three", "three", "four"], silent, root=root)
     assert str(error.value) == (
@@ -328,7 +328,7 @@ def test_offline_nothing_is_asked(asking, server, root, monkeypatch):
 )
 def test_a_damaged_answer_is_asked_for_again(asking, server, root, damage):
     for _ in range(2):
-        assert asking().rewrite(["one"], silent, root=root) == ["one ONE"]
+        assert asking().rewrite(["one"], silent, root=root).texts == ["one ONE"]
         (path,) = (root / "rewritings").iterdir()
         path.write_text(damage, "utf-8")
     assert server.asked() == ["one", "one"]
@@ -348,7 +348,7 @@ def test_interrupted_it_keeps_what_is_answered(asking, server, root):
     assert 3 <= before == len(server.seen) < 30
     asked = server.asked()
     server.behave()
-    assert rewriter.rewrite(texts, silent, root=root) == [text.upper() for text in texts]
+    assert rewriter.rewrite(texts, silent, root=root).texts == [text.upper() for text in texts]
     assert sorted(asked + server.asked()) == sorted(texts)
 
 
@@ -384,14 +384,14 @@ def test_a_url_that_is_none_or_holds_more_is_refused_and_not_repeated(asking, ur
         asking(url=url)
     assert str(error.value) == (
         "chat: url: expected http://host:port/v1 or https://..., without user, password or query "
-        "(a key goes into an environment variable, named by key_variable=NAME)"
+        "(a key goes into an environment variable, named by api_key_env=NAME)"
     )
 
 
 @pytest.mark.parametrize("name", [KEY, "hf_secret", "1KEY", "A KEY"])
 def test_a_key_in_place_of_its_variable_is_refused_and_not_repeated(asking, name):
     with pytest.raises(InputError, match="expected a name like OPENAI_API_KEY") as error:
-        asking(key_variable=name)
+        asking(api_key_env=name)
     assert name not in str(error.value)
 
 
@@ -431,3 +431,15 @@ def test_a_prompt_that_cannot_be_used(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as error:
         REWRITERS.create(f"chat:m,url=http://localhost/v1,prompt={path}")
     assert str(error.value).startswith(str(path))
+
+
+def test_what_was_asked_comes_with_the_texts(asking, server, root):
+    server.behave(reply("", 500))
+    first = asking(price=2).rewrite(["one", "two", "one"], silent, root=root)
+    assert first.usage == {"requests": 3, "retries": 1, "tokens": None, "cost_usd": None}
+    again = asking(price=2).rewrite(["one", "two"], silent, root=root)
+    assert again.usage == {"requests": 0, "retries": 0, "tokens": 0, "cost_usd": 0}
+    told = {"choices": [{"message": {"content": "THREE"}}], "usage": {"total_tokens": 7}}
+    server.behave(reply(json.dumps(told)))
+    third = asking(price=2).rewrite(["three"], silent, root=root)
+    assert third.usage == {"requests": 1, "retries": 0, "tokens": 7, "cost_usd": 7 * 2 / 1e6}

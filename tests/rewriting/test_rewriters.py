@@ -32,7 +32,7 @@ def test_those_that_change_vectors(spec, takes, depth, counts):
     feedback = REWRITERS.create(spec)
     assert isinstance(feedback, Feedback)
     assert not isinstance(feedback, TextRewriter)
-    assert (feedback.takes, feedback.depth, feedback.counts) == (takes, depth, counts)
+    assert (feedback.accepts, feedback.depth, feedback.counts) == (takes, depth, counts)
 
 
 def test_full_specs_hold_what_decides():
@@ -44,5 +44,5 @@ def test_full_specs_hold_what_decides():
 def test_none_changes_nothing():
     none = REWRITERS.create("none")
     assert isinstance(none, TextRewriter)
-    assert none.rewrite(("b", "a", "b"), silent) == ["b", "a", "b"]
+    assert none.rewrite(("b", "a", "b"), silent).texts == ["b", "a", "b"]
     assert none.describe() == {}

@@ -15,8 +15,8 @@ from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.indexes import INDEXES, Found, Index, IndexInfo
+from harness.parameters import Entry
 from harness.progress import silent
-from harness.spec import Entry
 from harness.store import Store
 from harness.studies.comparison import Comparison, study, sweep
 from harness.studies.subject import Interval
@@ -93,7 +93,7 @@ class Given(Counting):
 
 
 class GivenSparse(Given):
-    makes = "sparse"
+    representation = "sparse"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)
@@ -101,7 +101,7 @@ class GivenSparse(Given):
 
 
 class GivenSeveral(Given):
-    makes, similarity = "multi-vector", "maxsim"
+    representation, similarity = "multi-vector", "maxsim"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)

@@ -12,7 +12,7 @@ from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.spec import Entry
+from harness.parameters import Entry
 from harness.store import Store
 from harness.studies.prompts import PROMPTS, Prompt, read, study
 from tests.fakes import Counting, beir
@@ -37,7 +37,7 @@ class Prompted(Counting):
     def prompt(self, role):
         return self.query_prompt if role == "query" else self.document_prompt
 
-    def instructed(self, instructions):
+    def with_instructions(self, instructions):
         filled = self.query_prompt.replace("{instruction}", instructions.get("query", "?"))
         return replace(self, query_prompt=filled)
 

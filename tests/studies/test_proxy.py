@@ -26,7 +26,7 @@ SMALL = "muvera,repetitions=3,bits=2,projection_dim=0"
 class Written(Counting):
     """Texts that are vectors: "1 0; 0 1" has two, "-" none."""
 
-    makes, similarity = "multi-vector", "maxsim"
+    representation, similarity = "multi-vector", "maxsim"
 
     def encode(self, texts, role):
         rows = [[] if t == "-" else [v.split() for v in t.split(";")] for t in texts]

@@ -204,7 +204,7 @@ def test_a_study_gives_the_model_the_tasks_instruction(tmp_path, monkeypatch):
     given = []
 
     class Reading(Counting):
-        def instructed(self, instructions):
+        def with_instructions(self, instructions):
             given.append(dict(instructions))
             return self
 

@@ -12,9 +12,9 @@ import pytest
 from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.errors import InputError
+from harness.parameters import Entry
 from harness.progress import Progress
-from harness.rerankers import RERANKERS, Scored
-from harness.spec import Entry
+from harness.rerankers import RERANKERS, Reranker, Scored
 from harness.store import Store
 from tests.fakes import Counting, beir
 
@@ -22,16 +22,13 @@ DOCUMENTS = {"a": "apple", "b": "apple banana", "c": "apple cherry fig", "d": "a
 
 
 @dataclass(frozen=True)
-class Longest:
+class Longest(Reranker):
     """Likes long documents; `read` holds every pair."""
 
     read: list[tuple[str, str]] = field(default_factory=list)
 
     def fingerprint(self) -> Mapping[str, object]:
         return {"likes": "length"}
-
-    def load(self) -> None:
-        pass
 
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None
@@ -70,10 +67,8 @@ def test_bm25_then_a_reader_of_pairs(task, longest, tmp_path):
 
 
 def test_only_documents_that_are_scored_are_encoded(task, tmp_path, monkeypatch):
-    seen, create = Counting(), ENCODERS.create
-    monkeypatch.setattr(
-        ENCODERS, "create", lambda spec: seen if str(spec) == "hashing" else create(spec)
-    )
+    seen = Counting()
+    monkeypatch.setitem(ENCODERS._entries, "hashing", Entry("hashing", lambda: seen))
     found = evaluate(
         "rerank:hashing,first=bm25,depth=2",
         task,

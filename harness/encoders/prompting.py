@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,27 +19,49 @@ DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' o
 Prompts = Mapping[Role, str]
 
 
+@dataclass(frozen=True)
+class PromptOptions:
+    """What a spec puts before texts in place of the model's own prompts.
+
+    Attributes:
+        query_prompt: Before queries.
+        document_prompt: Before documents.
+    """
+
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+
+
+MODEL_S_OWN = PromptOptions()
+
+
 def role_prompts(
     own: Mapping[str, str | None],
-    query: str | None = None,
-    document: str | None = None,
+    given: PromptOptions = MODEL_S_OWN,
     text: str | None = None,
     *,
     default: str = "",
 ) -> Prompts:
-    """What is put before a text in each role: what is given, else the model's own, else nothing.
+    """Choose what is put before a text in each role.
 
-    default: the name of the model's own prompt for texts of neither role.
+    Args:
+        own: The model's prompts by their names.
+        given: What is taken in their place, for queries and documents.
+        text: The same for texts of neither role.
+        default: The name of the model's own prompt for these.
+
+    Returns:
+        What is given, else the model's own, else nothing.
     """
 
-    def chosen(given: str | None, *names: str) -> str:
-        if given is not None:
-            return given
+    def chosen(asked: str | None, *names: str) -> str:
+        if asked is not None:
+            return asked
         return next((own[name] or "" for name in names if name in own), "")
 
     return {
-        "query": chosen(query, "query"),
-        "document": chosen(document, *DOCUMENT_PROMPTS),
+        "query": chosen(given.query_prompt, "query"),
+        "document": chosen(given.document_prompt, *DOCUMENT_PROMPTS),
         "text": chosen(text, default),
     }
 

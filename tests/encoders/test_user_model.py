@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 import warnings
@@ -11,14 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 
+import harness
+from harness.api import evaluate
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.hashing import Hashing
-from harness.encoders.own import adapt, register
+from harness.encoders.models import MODELS
+from harness.encoders.user_model import adapt, register
 from harness.errors import EncodingError, InputError
+from harness.exchange import mteb
 from harness.phases import Clock
+from harness.registry import load_plugin
 from harness.represent import represent, unit
-from harness.spec import load_plugin
+from harness.spec import parse
 from harness.store import Store
+from harness.systems import RETRIEVERS
 from harness.vectors import MultiVector, Sparse
 from tests.mteb_tasks import package
 
@@ -112,7 +119,11 @@ def test_whatever_gives_an_array_is_a_model(model):
     assert made.values.tolist() == letters(TEXTS).tolist()
     assert made.tokens.tolist() == [-1] * 5
     assert not made.truncated.any()
-    assert (encoder.makes, encoder.similarity, encoder.prompt("query")) == ("dense", "cosine", "")
+    assert (encoder.representation, encoder.similarity, encoder.prompt("query")) == (
+        "dense",
+        "cosine",
+        "",
+    )
 
 
 @pytest.mark.parametrize("model", [Told(), Told().encode, Prompted()])
@@ -131,7 +142,7 @@ def test_what_a_model_says_of_itself():
     model = Letters()
     model.name, model.similarity, model.fingerprint = "mine", "dot", {"version": 3}
     encoder = adapt(model)
-    assert (encoder.similarity, encoder.kept, encoder.warnings) == ("dot", True, ())
+    assert (encoder.similarity, encoder.cacheable, encoder.notes) == ("dot", True, ())
     assert encoder.fingerprint() == {"own": "mine", "fingerprint": {"version": 3}}
     assert adapt(model, "other").fingerprint()["own"] == "other"
     model.fingerprint = lambda: "by a function"
@@ -146,10 +157,8 @@ def test_without_a_fingerprint_vectors_are_not_kept_and_code_and_weights_tell_mo
     import torch
 
     encoder = adapt(letters)
-    assert not encoder.kept
-    assert encoder.warnings == (
-        "letters has no fingerprint: its vectors are not kept, and made anew",
-    )
+    assert not encoder.cacheable
+    assert encoder.notes == ("letters has no fingerprint: its vectors are not kept, and made anew",)
     assert set(encoder.fingerprint()) == {"own", "source_sha256"}
     assert encoder.fingerprint() == adapt(letters).fingerprint()
     assert encoder.fingerprint() != adapt(as_tensor, "letters").fingerprint()
@@ -174,7 +183,7 @@ def test_ten_lines_make_a_model_that_specs_name(tmp_path):
         textwrap.dedent(
             """
             import numpy as np
-            from harness.encoders.own import register
+            from harness.encoders.user_model import register
 
             @register("vowels")
             def vowels(texts):
@@ -213,7 +222,7 @@ def test_a_fingerprint_does_not_stand_for_other_parameters():
 
     register("versioned")(Versioned)
     one, other = (ENCODERS.create(f"versioned,width={width}") for width in (2, 3))
-    assert one.kept
+    assert one.cacheable
     assert one.fingerprint() != other.fingerprint()
     assert one.fingerprint() == ENCODERS.create("versioned,width=2").fingerprint()
 
@@ -259,14 +268,14 @@ def test_what_rounding_changes_is_told_and_no_more():
         return letters(texts) * (1 + by * (len(texts) > 1))
 
     rough = adapt(lambda texts: rounded(texts, 0.01), "rough")
-    vectors(rough)
-    vectors(rough)
-    assert rough.warnings[:-1] == (
-        "vectors of rough change by 1.0% with the texts encoded beside them",
-    )
+    for _ in range(2):
+        assert rough.encode(TEXTS, "document").notes == (
+            "vectors of rough change by 1.0% with the texts encoded beside them",
+        )
+    assert len(rough.notes) == 1  # that its vectors are not kept
     fine = adapt(lambda texts: rounded(texts, 1e-4), "fine")
-    vectors(fine)
-    assert len(fine.warnings) == 1
+    assert fine.encode(TEXTS, "document").notes == ()
+    assert len(fine.notes) == 1
 
 
 def test_only_the_first_batch_of_a_role_is_encoded_again():
@@ -364,7 +373,11 @@ def test_models_of_sentence_transformers_are_taken_as_their_specs_would_be(tiny,
     dense = SentenceTransformer(str(tiny), prompts=prompts, **options)
     ours = ENCODERS.create(f"st:{tiny},query_prompt=find: ")
     encoder = adapt(dense)
-    assert (encoder.makes, encoder.similarity, encoder.kept) == ("dense", "cosine", False)
+    assert (encoder.representation, encoder.similarity, encoder.cacheable) == (
+        "dense",
+        "cosine",
+        False,
+    )
     assert encoder.prompt("query") == "find: "
     for role in ("query", "document", "text"):
         made, expected = encoder.encode(TEXTS, role), ours.encode(TEXTS, role)
@@ -373,14 +386,14 @@ def test_models_of_sentence_transformers_are_taken_as_their_specs_would_be(tiny,
     assert encoder.encode(["word " * 40], "text").truncated.tolist() == [True]
     assert "weights_sha256" in encoder.fingerprint()
     asked = SentenceTransformer(str(tiny), prompts={"query": "{instruction}: "}, **options)
-    told = adapt(asked).instructed({"query": "find"})
+    told = adapt(asked).with_instructions({"query": "find"})
     np.testing.assert_array_equal(vectors(told, role="query"), vectors(encoder, role="query"))
     sparse = adapt(SparseEncoder(str(tiny), **options))
     assert isinstance(vectors(sparse), Sparse)
-    assert (sparse.makes, sparse.similarity) == ("sparse", "dot")
+    assert (sparse.representation, sparse.similarity) == ("sparse", "dot")
     many = adapt(MultiVectorEncoder(str(tiny), **options))
     assert isinstance(vectors(many), MultiVector)
-    assert (many.makes, many.similarity) == ("multi-vector", "maxsim")
+    assert (many.representation, many.similarity) == ("multi-vector", "maxsim")
 
 
 def test_what_sentence_transformers_compares_otherwise(tiny):
@@ -437,7 +450,7 @@ def test_a_model_of_mteb_is_told_what_mteb_tells():
     }
     assert {told[2:] for told in model.told} == {(None, "test", "default")}
     model.told.clear()
-    asked = encoder.instructed({"query": "find letters"})
+    asked = encoder.with_instructions({"query": "find letters"})
     vectors(asked, role="query")
     assert [told[2] for told in model.told] == [{"query": "find letters"}]
     assert asked.fingerprint() == {
@@ -461,3 +474,81 @@ def test_the_wrapper_of_mteb_gives_the_vectors_that_the_spec_gives(tiny):
         made = vectors(encoder, role=role)
         np.testing.assert_allclose(made, vectors(expected, role=role), atol=1e-6)
     assert encoder.similarity == "cosine"
+
+
+# --- what a record says of a model that was handed over -----------------------------------------
+
+
+def hashing(texts: Sequence[str]) -> np.ndarray:
+    """Called as an encoder of the package is."""
+    return letters(texts)
+
+
+class Named:
+    """Calls itself as a model of the hub."""
+
+    name, fingerprint = "intfloat/e5-small-v2", "mine, 1"
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        return letters(texts)
+
+
+OWN_TASK = "limit,docs=40,queries=9,k=2,attributes=5"
+
+
+@pytest.mark.parametrize(
+    ("model", "full"),
+    [
+        (hashing, "own:hashing"),
+        (Named(), "own:intfloat/e5-small-v2"),
+        (Letters(), "own:Letters"),
+        (Hashing(8), "own:Hashing"),
+        (lambda texts: letters(texts) * 2, "own:%3Clambda%3E"),
+    ],
+)
+def test_a_model_that_is_handed_over_is_never_taken_for_a_registered_one(model, full, tmp_path):
+    record = evaluate(model, OWN_TASK, store=Store(tmp_path / "store")).record
+    assert (record.system.spec, record.system.full) == (full, full)
+    assert str(parse(full)) == full
+    assert record.system.fingerprint == {**adapt(model).fingerprint()}
+    path = mteb.save(record, tmp_path)
+    meta = json.loads((path.parent / "model_meta.json").read_text())
+    assert meta["name"].startswith("retrieval-harness/own")
+
+
+def test_the_registered_one_is_another_system(tmp_path):
+    store = Store(tmp_path)
+    own, ours = (evaluate(model, OWN_TASK, store=store).record for model in (hashing, "hashing"))
+    assert own.system.full != ours.system.full == "hashing,dim=256"
+    assert own.id != ours.id
+
+
+def test_nobody_registers_what_models_of_ones_own_are_called_by():
+    for registry in (ENCODERS, RETRIEVERS):
+        with pytest.raises(InputError, match="'own': the name is reserved"):
+            registry.register("own")(letters)
+    with pytest.raises(InputError, match="unknown encoder 'own'"):
+        evaluate("own:hashing", OWN_TASK)
+
+
+def test_a_registered_model_keeps_its_name(tmp_path):
+    assert harness.encoder is harness.model is register
+    harness.encoder("letters-6")(Letters)
+    record = evaluate("letters-6,width=3", OWN_TASK, store=Store(tmp_path)).record
+    assert record.system.full == "letters-6,scale=1.0,width=3"
+
+
+def test_an_object_of_a_registered_class_is_made_once_for_all_that_ask():
+    made: list[int] = []
+
+    @harness.encoder("heavy-letters")
+    class Heavy(Letters):
+        def __init__(self, width: int = 6) -> None:
+            super().__init__(width)
+            made.append(width)
+
+    MODELS.clear()
+    for spec in ("heavy-letters", "heavy-letters", "heavy-letters,width=2"):
+        ENCODERS.create(spec).encode(TEXTS, "document")
+    assert made == [6, 2]
+    MODELS.clear()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64
 from harness.data import Role
-from harness.encoders import Encoded, Similarity
+from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.mteb import OfMteb
 from harness.errors import EncodingError, InputError, reason
 from harness.vectors import Representation
@@ -26,50 +26,66 @@ FAR = 0.05  # what it cannot
 
 
 @dataclass
-class Called:
-    """A function and what was seen of its vectors.
+class Checks:
+    """What was looked at of a function's vectors so far; decides no result, only what is checked.
 
-    width: dimensions so far; seen: roles whose first batch was looked at.
+    Attributes:
+        dim: Of the vectors seen; None before the first.
+        notes: What was noticed of each role whose first batch was held to its texts alone.
     """
+
+    dim: int | None = None
+    notes: dict[Role, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CallableEncoder(TextEncoder):
+    """A function of texts and role.
+
+    Attributes:
+        name: What people call it.
+        call: The function.
+        similarity: How its vectors are compared.
+        checks: What was looked at of them.
+    """
+
+    representation: ClassVar[Representation] = "dense"
 
     name: str
     call: Call
-    similarity: Similarity
-    width: int | None = None
-    seen: set[Role] = field(default_factory=set)
-    warnings: tuple[str, ...] = ()
-
-    makes: ClassVar[Representation] = "dense"
+    similarity: Similarity = "cosine"
+    checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 
     def fingerprint(self) -> Mapping[str, object]:
-        """The instructions that a model of mteb was given; nothing else is known."""
+        """Tell the instructions that a model of mteb was given; nothing else is known."""
         given = self.call.instructions if isinstance(self.call, OfMteb) else {}
         return {"instructions": dict(given)} if given else {}
 
-    def prompt(self, role: Role) -> str:
-        """None that is known."""
-        return ""
-
-    def instructed(self, instructions: Mapping[str, str]) -> Called:
-        """A model of mteb with a task's instructions; others do not read them."""
+    def with_instructions(self, instructions: Mapping[str, str]) -> CallableEncoder:
+        """Give a model of mteb with a task's instructions; others do not read them."""
         if not isinstance(self.call, OfMteb):
             return self
         return replace(self, call=replace(self.call, instructions=instructions))
 
-    def load(self) -> None:
-        """Nothing to load."""
-
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors [n, d]; tokens are not known. The first batch of a role is encoded in part again.
+        """Encode texts; the first batch of a role is encoded in part again.
 
-        Raises EncodingError for what is no array of a vector for each text, always of one width,
-        for vectors in another order than their texts, and for those that do not repeat.
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            Vectors [n, d]; tokens are not known. A note where what is beside a text matters.
+
+        Raises:
+            EncodingError: It is no array of a vector for each text, always of one width; vectors
+                are in another order than their texts, or do not repeat.
         """
-        values = self._rows(list(texts), role)
-        if role not in self.seen and len(texts) > 1:
-            self._compare(values, texts, role)
-            self.seen.add(role)
-        return Encoded(values, np.full(len(texts), -1, np.int32), np.zeros(len(texts), np.bool_))
+        values, noticed, n = self._rows(list(texts), role), self.checks.notes, len(texts)
+        if role not in noticed and n > 1:
+            noticed[role] = self._compare(values, texts, role)
+        notes = noticed.get(role, ())
+        return Encoded(values, np.full(n, -1, np.int32), np.zeros(n, np.bool_), notes)
 
     def _rows(self, texts: list[str], role: Role) -> Float32:
         """What the function returns for texts, as an array [n, d]."""
@@ -87,35 +103,36 @@ class Called:
                 f"{self.name} returned an array of shape {values.shape} for {n} texts: "
                 f"expected ({n}, d)"
             )
-        if self.width not in (None, values.shape[1]):
+        if self.checks.dim not in (None, values.shape[1]):
             raise EncodingError(
-                f"{self.name} returned {values.shape[1]}-d vectors after {self.width}-d ones: "
+                f"{self.name} returned {values.shape[1]}-d vectors after {self.checks.dim}-d ones: "
                 "expected one width"
             )
-        self.width = values.shape[1]
+        self.checks.dim = values.shape[1]
         with np.errstate(over="ignore"):  # infinity is refused where vectors are kept or searched
             return values.astype(np.float32)
 
-    def _compare(self, values: Float32, texts: Sequence[str], role: Role) -> None:
+    def _compare(self, values: Float32, texts: Sequence[str], role: Role) -> tuple[str, ...]:
         """Hold vectors of a batch to those of some of its texts alone and in the other order.
 
         A model that sorts texts by length and does not put their vectors back shows in one of them.
+        What is odd and may be is returned as a note.
         """
         rows = np.unique(np.linspace(0, len(texts) - 1, COMPARED).astype(int))
         some = [texts[row] for row in rows]
         alone = np.concatenate([self._rows([text], role) for text in some]).astype(np.float64)
         turned = self._rows(some[::-1], role)[::-1]
         if not all(np.isfinite(each).all() for each in (values, alone, turned)):
-            return  # refused elsewhere
+            return ()  # refused elsewhere
         worst = np.maximum(_apart(values[rows], alone), _apart(turned, alone))
         text = int(worst.argmax())
         start, far = some[text][:60], worst[text]
         if far <= NEAR:
-            return
+            return ()
         if far <= FAR:
-            note = f"vectors of {self.name} change by {far:.1%} with the texts encoded beside them"
-            self.warnings = (*self.warnings, note)
-            return
+            return (
+                f"vectors of {self.name} change by {far:.1%} with the texts encoded beside them",
+            )
         others = np.concatenate([np.delete(values, rows[text], 0), np.delete(turned, text, 0)])
         if _apart(others, alone[text]).min() <= NEAR:
             raise EncodingError(
@@ -128,18 +145,58 @@ class Called:
         )
 
 
+@dataclass(frozen=True)
+class WithRole:
+    """A function that takes the role."""
+
+    encode: Callable[..., object]
+
+    def __call__(self, texts: list[str], role: Role) -> object:
+        """Call it with texts and role."""
+        return self.encode(texts, role=role)
+
+
+@dataclass(frozen=True)
+class WithPromptType:
+    """A function that takes query, document or None."""
+
+    encode: Callable[..., object]
+
+    def __call__(self, texts: list[str], role: Role) -> object:
+        """Call it with texts and what mteb calls their role."""
+        return self.encode(texts, prompt_type=None if role == "text" else role)
+
+
+@dataclass(frozen=True)
+class OfTexts:
+    """A function of texts alone."""
+
+    encode: Callable[..., object]
+
+    def __call__(self, texts: list[str], role: Role) -> object:
+        """Call it with texts, whatever their role."""
+        return self.encode(texts)
+
+
 def call_of(encode: Callable[..., object]) -> Call:
-    """A function of texts and role, by the parameters that a model's own has."""
+    """Make a function of texts and role.
+
+    Args:
+        encode: A model's own function.
+
+    Returns:
+        A value that calls it by the parameters that it has.
+    """
     takes = set[str]()
     with suppress(TypeError, ValueError):  # functions in C do not tell
         takes = set(inspect.signature(encode).parameters)
     if "task_metadata" in takes:
         return OfMteb(encode)
     if "role" in takes:
-        return lambda texts, role: encode(texts, role=role)
+        return WithRole(encode)
     if "prompt_type" in takes:
-        return lambda texts, role: encode(texts, prompt_type=None if role == "text" else role)
-    return lambda texts, role: encode(texts)
+        return WithPromptType(encode)
+    return OfTexts(encode)
 
 
 def similarity_of(model: object, name: str) -> Similarity:

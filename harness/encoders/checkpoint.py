@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,14 +24,49 @@ from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_su
 Precision = Literal["float32", "float16", "bfloat16"]
 
 IGNORED = ("onnx/*", "openvino/*", ".*")
+LIBRARIES = ("torch", "transformers", "sentence-transformers")
 
 for _model in zoo.models().values():
     ENCODERS.alias(_model.name, _model.spec)
 
 
 @dataclass(frozen=True)
+class ModelOptions:
+    """How a model of sentence-transformers is had and run, whatever it makes.
+
+    Attributes:
+        revision: Hub branch, tag or commit.
+        dtype: Of the weights.
+        max_length: Tokens that are read of a text; None for the model's own.
+        device: What torch calls it, or auto.
+        batch_size: Texts that the model reads together.
+        trust_remote_code: Whether code that the model brings is run.
+    """
+
+    revision: str | None = None
+    dtype: Precision = "float32"
+    max_length: int | None = None
+    device: str = "auto"
+    batch_size: int = 32
+    trust_remote_code: bool = False
+
+
+MODEL = ModelOptions()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
-    """A model's folder and how to load it. source: hub name and commit, or a content SHA-256."""
+    """A model's folder and how to load it.
+
+    Attributes:
+        target: What people call it.
+        folder: Where it lies.
+        source: Hub name and commit, or a content SHA-256.
+        dtype: Of the weights.
+        max_length: Tokens that are read of a text; None for the model's own.
+        device: What torch calls it, or auto.
+        trust_remote_code: Whether code that the model brings is run.
+    """
 
     target: str
     folder: Path
@@ -43,6 +80,36 @@ class Checkpoint:
     def identity(self) -> dict[str, object]:
         """What decides a model's vectors, whatever it makes."""
         return {**self.source, "dtype": self.dtype, "max_length": self.max_length}
+
+    @property
+    def key(self) -> Hashable:
+        """What decides the weights and how they compute, by whatever name and from wherever."""
+        how = (self.dtype, self.max_length, self.device, self.trust_remote_code)
+        return (*sorted(self.source.items()), *how)
+
+    def made_with(self, batch_size: int) -> dict[str, str]:
+        """Tell what may change the last bits of what the model computes.
+
+        Args:
+            batch_size: Texts that the model reads together.
+
+        Returns:
+            Device, threads, dtype, batch size and the versions of libraries.
+        """
+        import torch
+        from sentence_transformers.util import get_device_name
+
+        device = get_device_name() if self.device == "auto" else self.device
+        if device.startswith("cuda"):
+            device = torch.cuda.get_device_name(device)
+        libraries = {name: version(name) for name in LIBRARIES}
+        return {
+            "device": device,
+            "threads": str(torch.get_num_threads()),
+            "dtype": self.dtype,
+            "batch_size": str(batch_size),
+            **libraries,
+        }
 
     def settings(self, name: str) -> Any:
         """One of the folder's JSON files; {} where it is absent. Raises InputError."""
@@ -123,28 +190,40 @@ class Checkpoint:
 
 def checkpoint(
     target: str,
+    options: ModelOptions = MODEL,
     *,
-    revision: str | None,
-    dtype: Precision,
-    max_length: int | None,
-    device: str,
-    trust_remote_code: bool,
     foreign: Collection[str] = (),
     **sizes: int | None,
 ) -> Checkpoint:
-    """Find a model: a hub id, a local folder or a packaged name.
+    """Find a model.
 
-    foreign: names of modules that are not run, though they are not sentence-transformers' own.
-    sizes: whatever else must be at least 1. Raises InputError where the model cannot be had, is
-    pickled or brings code.
+    Args:
+        target: A hub id, a local folder or a packaged name.
+        options: How it is had and run.
+        foreign: Names of modules that are not run, though they are not sentence-transformers' own.
+        sizes: Whatever else must be at least 1.
+
+    Returns:
+        Where it lies and what it is.
+
+    Raises:
+        InputError: The model cannot be had, is pickled or brings code, or a size is none.
     """
-    for name, value in {"max_length": max_length, **sizes}.items():
+    given = {"max_length": options.max_length, "batch_size": options.batch_size, **sizes}
+    for name, value in given.items():
         if value is not None and value < 1:
             raise InputError(f"{target}: {name}={value}: expected at least 1")
-    folder, source = _locate(target, revision, trust_remote_code)
-    _refuse_unsafe(folder, target, None if trust_remote_code else foreign)
-    source = source or {"folder_sha256": content_sha256(file_sums(folder))}
-    return Checkpoint(target, folder, source, dtype, max_length, device, trust_remote_code)
+    folder, source = _locate(target, options.revision, options.trust_remote_code)
+    _refuse_unsafe(folder, target, None if options.trust_remote_code else foreign)
+    return Checkpoint(
+        target,
+        folder,
+        source or {"folder_sha256": content_sha256(file_sums(folder))},
+        options.dtype,
+        options.max_length,
+        options.device,
+        options.trust_remote_code,
+    )
 
 
 def read_json(path: Path, default: Any) -> Any:
@@ -169,10 +248,11 @@ def _locate(
     return folder, {"folder_sha256": content}
 
 
+@cache
 def _fetch(
     target: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[Path, dict[str, str]]:
-    """A model of the hub, or its copy in the hub's own cache."""
+    """A model of the hub, or its copy in the hub's own cache: one commit as long as we run."""
     if target.count("/") != 1 or target.startswith((".", "/", "~")):
         raise InputError(f"{target}: no such folder, and not a hub id (organisation/name)")
     from huggingface_hub import snapshot_download

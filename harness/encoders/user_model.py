@@ -1,6 +1,6 @@
 """A model of your own: whatever turns texts into an array becomes an encoder.
 
-    @harness.model("letters")
+    @harness.encoder("letters")
     def letters(texts):
         return np.array([[text.count(letter) for letter in "etaoin"] for text in texts])
 
@@ -18,18 +18,29 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from harness.data import Role
-from harness.encoders import ENCODERS, Encoded, Encoder, Similarity, TextEncoder, instructed
-from harness.encoders.asking import Prompts, role_prompts
-from harness.encoders.called import Called, as_array, call_of, similarity_of
+from harness.encoders import (
+    ENCODERS,
+    OWN,
+    CollectionEncoder,
+    Encoded,
+    Encoder,
+    Similarity,
+    TextEncoder,
+)
+from harness.encoders.callable import CallableEncoder, as_array, call_of, similarity_of
+from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
+from harness.encoders.models import MODELS
+from harness.encoders.prompting import role_prompts
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
-from harness.encoders.weights import Checkpoint
 from harness.errors import InputError, reason
+from harness.spec import Spec
 from harness.vectors import Representation
 
 Made = TypeVar("Made", bound=Callable[..., object])
@@ -39,14 +50,25 @@ BATCH = 32  # texts that a model of sentence-transformers is given at a time
 
 
 def register(name: str) -> Callable[[Made], Made]:
-    """Decorate a function of texts, or a class with encode(texts), with the name of a model."""
+    """Decorate a function of texts, or a class with encode(texts), with the name of a model.
+
+    Args:
+        name: What specs call it.
+
+    Returns:
+        The decorator, which gives back what it is put on.
+    """
 
     def add(made: Made) -> Made:
         model: Any = made
         is_class = inspect.isclass(made)
 
         def factory(**parameters: Any) -> Encoder:
-            return _adapted(model(**parameters) if is_class else model, name, parameters)
+            if not is_class:
+                return _adapted(model, name, parameters)
+            # an object may hold weights: it is made once as long as it is among the models held
+            key = (model, *sorted(parameters.items()))
+            return _adapted(MODELS.get(key, partial(model, **parameters)), name, parameters)
 
         # what a registry reads of a factory
         signature = inspect.signature(model) if is_class else inspect.Signature()
@@ -60,22 +82,27 @@ def register(name: str) -> Callable[[Made], Made]:
 
 
 def adapt(model: object, name: str = "") -> Encoder:
-    """An encoder of any callable or object with encode(texts) -> array [n, d].
+    """Make an encoder of any callable or object with encode(texts) -> array [n, d].
 
-    Also of a loaded model of sentence-transformers and of a model of mteb; an encoder is given
-    back as it is. name: in place of the object's own. Raises InputError for anything else.
+    Args:
+        model: Also a loaded model of sentence-transformers or a model of mteb; an encoder is given
+            back as it is.
+        name: In place of the object's own.
+
+    Returns:
+        The encoder.
+
+    Raises:
+        InputError: It is anything else.
     """
     return _adapted(model, name, {})
 
 
 def _adapted(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder:
+    if isinstance(model, TextEncoder | CollectionEncoder):
+        return model
     given = getattr(model, "fingerprint", None)
-    if callable(given) and hasattr(model, "makes"):
-        encoder: Encoder = model
-        return encoder
-    about = getattr(model, "mteb_model_meta", model)
-    told = [name, getattr(about, "name", None), getattr(model, "__qualname__", None)]
-    label = next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
+    label = name or _label(model)
     if inspect.isclass(model):
         raise InputError(f"{label} is a class: hand over an object of it, {label}()")
     identity: dict[str, object] = {"own": label}
@@ -92,22 +119,50 @@ def _adapted(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder
             f"{label}: its fingerprint cannot be written as JSON ({reason(error)}): expected text "
             "or a dict of text and numbers"
         ) from None
-    return Own(_inner(model, label), label, identity, given is not None)
+    return UserModel(_inner(model, label), label, identity, given is not None)
+
+
+def own_spec(model: object, encoder: Encoder) -> str:
+    """Name a model that was handed over, as no registered one is named.
+
+    Args:
+        model: What was handed over.
+        encoder: What was made of it.
+
+    Returns:
+        A spec, as own:letters.
+    """
+    label = encoder.name if isinstance(encoder, UserModel) else _label(model)
+    return str(Spec(OWN, label))
+
+
+def _label(model: object) -> str:
+    """What a model calls itself, or else its class."""
+    about = getattr(model, "mteb_model_meta", model)
+    told = [getattr(about, "name", None), getattr(model, "__qualname__", None)]
+    return next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
 
 
 @dataclass(frozen=True)
-class Own:
-    """A model that was handed over. kept: whether its vectors can be known again."""
+class UserModel(TextEncoder):
+    """A model that somebody brings.
+
+    Attributes:
+        inner: What encodes.
+        name: What people call it.
+        identity: What is known of what decides its vectors.
+        cacheable: Whether its vectors can be known again.
+    """
 
     inner: TextEncoder
     name: str
     identity: Mapping[str, object]
-    kept: bool
+    cacheable: bool = False
 
     @property
-    def makes(self) -> Representation:
+    def representation(self) -> Representation:
         """What a text becomes."""
-        return self.inner.makes
+        return self.inner.representation
 
     @property
     def similarity(self) -> Similarity:
@@ -115,30 +170,29 @@ class Own:
         return self.inner.similarity
 
     @property
-    def warnings(self) -> tuple[str, ...]:
-        """What was seen of its vectors so far, and whether they are kept."""
+    def notes(self) -> tuple[str, ...]:
+        """Whether its vectors are kept."""
         unknown = f"{self.name} has no fingerprint: its vectors are not kept, and made anew"
-        seen = getattr(self.inner, "warnings", ())
-        return (*seen, *([] if self.kept else [unknown]))
+        return (*self.inner.notes, *([] if self.cacheable else [unknown]))
 
     def fingerprint(self) -> Mapping[str, object]:
-        """Its own, or its name with the SHA-256 of its code and its weights where they are seen."""
+        """Tell its own, or its name with the SHA-256 of code and weights where they are seen."""
         return {**self.identity, **self.inner.fingerprint()}
 
     def prompt(self, role: Role) -> str:
-        """That of a model of sentence-transformers; any other puts what it likes before a text."""
+        """Tell that of a model of sentence-transformers; others put what they like before texts."""
         return self.inner.prompt(role)
 
-    def instructed(self, instructions: Mapping[str, str]) -> Own:
-        """The same for a task's instructions by role, where it reads them."""
-        inner: Any = instructed(self.inner, instructions)
-        return replace(self, inner=inner)
+    def with_instructions(self, instructions: Mapping[str, str]) -> UserModel:
+        """Give the same for a task's instructions by role, where it reads them."""
+        return replace(self, inner=self.inner.with_instructions(instructions))
 
-    def load(self) -> None:
-        """Nothing to load: it was handed over as it is."""
+    def made_with(self) -> Mapping[str, str]:
+        """Tell what can be seen of it: of a model of sentence-transformers device and libraries."""
+        return self.inner.made_with()
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors of texts. Raises EncodingError saying what is wrong with them."""
+        """Encode texts. Raises EncodingError saying what is wrong with them."""
         return self.inner.encode(texts, role)
 
 
@@ -147,27 +201,28 @@ def _inner(model: Any, name: str) -> TextEncoder:
     bases = [base for base in type(model).__mro__ if base.__module__.startswith(LIBRARY)]
     kinds = {base.__name__ for base in bases}
     if "SparseEncoder" in kinds:
-        return LearnedSparseEncoder(*_loaded(model, name))
+        return LearnedSparseEncoder(**_parts(model, name))
     if "MultiVectorEncoder" in kinds:
-        return LateInteractionEncoder(*_loaded(model, name), seed=None)
+        return LateInteractionEncoder(**_parts(model, name))
     similarity = similarity_of(model, name)
     if "SentenceTransformer" in kinds:
-        return SentenceTransformerEncoder(*_loaded(model, name), similarity, model.truncate_dim)
+        parts, dim = _parts(model, name), model.truncate_dim
+        return SentenceTransformerEncoder(**parts, similarity=similarity, dim=dim)
     encode = getattr(model, "encode", model)
     if not callable(encode):
         raise InputError(
             f"{name} is no model: expected a function of texts, an object with encode(texts), or a "
             "model of sentence-transformers or mteb"
         )
-    return Called(name, call_of(encode), similarity)
+    return CallableEncoder(name, call_of(encode), similarity)
 
 
-def _loaded(model: Any, name: str) -> tuple[Checkpoint, Callable[[], Any], Prompts, int]:
+def _parts(model: Any, name: str) -> dict[str, Any]:
     """What every encoder of sentence-transformers is made of, of a model in memory already."""
     prompts = role_prompts(model.prompts, default=model.default_prompt_name or "")
     dtype: Any = str(model.dtype).removeprefix("torch.")
     nowhere = Checkpoint(name, Path(), {}, dtype, None, str(model.device), False)
-    return nowhere, lambda: model, prompts, BATCH
+    return {"checkpoint": nowhere, "prompts": prompts, "batch_size": BATCH, "handed": model}
 
 
 def _traces(model: Any) -> dict[str, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.encoders.weights import Checkpoint, checkpoint
+from harness.encoders.checkpoint import Checkpoint, ModelOptions, checkpoint
 from harness.errors import InputError
 
 MODULES = "sentence_transformers.models"
@@ -37,8 +37,8 @@ def write(path: Path, content: object) -> None:
 
 
 def found(folder: Path, *, trust_remote_code: bool = False, **options: object) -> Checkpoint:
-    settings = {"revision": None, "dtype": "float32", "max_length": None, "device": "cpu"}
-    return checkpoint(str(folder), trust_remote_code=trust_remote_code, **{**settings, **options})
+    asked = ModelOptions(device="cpu", trust_remote_code=trust_remote_code)
+    return checkpoint(str(folder), asked, **options)
 
 
 def refused(folder: Path, **options: object) -> str:

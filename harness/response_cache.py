@@ -16,7 +16,7 @@ from harness.errors import StoreError, reason
 
 
 @dataclass(frozen=True)
-class Answers:
+class ResponseCache:
     """A folder of answers, each a file that is whole or absent."""
 
     folder: Path

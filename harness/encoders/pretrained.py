@@ -1,0 +1,62 @@
+"""What encoders of sentence-transformers have in common, whatever they make of a text."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+from harness.data import Role
+from harness.encoders import TextEncoder
+from harness.encoders.checkpoint import Checkpoint
+from harness.encoders.models import MODELS
+from harness.encoders.prompting import Prompts, filled
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainedEncoder(TextEncoder):
+    """A checkpoint and what is put before texts; the weights are with MODELS.
+
+    Attributes:
+        checkpoint: Which weights, and how they compute.
+        prompts: What is put before a text in each role.
+        batch_size: Texts that the model reads together.
+        handed: A model that somebody loaded, in place of the checkpoint's weights.
+    """
+
+    checkpoint: Checkpoint
+    prompts: Prompts
+    batch_size: int = 32
+    handed: Any = None
+
+    @property
+    def key(self) -> Hashable:
+        """Which weights these are among all that are loaded."""
+        return (type(self).__name__, self.checkpoint.key)
+
+    @property
+    def model(self) -> Any:
+        """The model, loaded where it is not. Raises InputError where it cannot be."""
+        return MODELS.get(self.key, self.read_weights) if self.handed is None else self.handed
+
+    @abstractmethod
+    def read_weights(self) -> Any:
+        """Load the model anew. Raises InputError where its folder does not hold a usable one."""
+
+    def prompt(self, role: Role) -> str:
+        """The spec's prompt, else the model's own for the role, else none."""
+        return self.prompts[role]
+
+    def with_instructions(self, instructions: Mapping[str, str]) -> Self:
+        """Give the same with a task's instructions, by role, in its prompts."""
+        return replace(self, prompts=filled(self.prompts, instructions))
+
+    def load(self) -> None:
+        """Load the model. Raises InputError where its folder does not hold a usable one."""
+        if self.handed is None:
+            MODELS.get(self.key, self.read_weights)
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell device, threads, dtype, batch size and the versions of libraries."""
+        return self.checkpoint.made_with(self.batch_size)

@@ -1,0 +1,129 @@
+"""What a factory takes: its parameters with their types and defaults, as specs write them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import UnionType
+from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harness.errors import InputError
+from harness.spec import join, listed, scalar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry(Generic[T]):
+    """A registered factory and what its signature says of it.
+
+    A parameter whose default is a dataclass stands for that dataclass's fields: specs set these.
+
+    Attributes:
+        name: What specs call it.
+        factory: Makes what is registered.
+        renamed: Parameters' old names and what they are called now.
+    """
+
+    name: str
+    factory: Callable[..., T]
+    renamed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def summary(self) -> str:
+        """The first line of the factory's docstring."""
+        return (inspect.getdoc(self.factory) or "").partition("\n")[0]
+
+    @property
+    def parameters(self) -> dict[str, inspect.Parameter]:
+        """Parameters by name, the target left out and dataclasses by their fields."""
+        found = dict[str, inspect.Parameter]()
+        for parameter in self._signature.values():
+            members = _members(parameter.default)
+            for name, value in members.items():
+                kind, annotation = inspect.Parameter.KEYWORD_ONLY, kind_of(value)
+                found[name] = inspect.Parameter(name, kind, default=value, annotation=annotation)
+            if not members and parameter.name != "target":
+                found[parameter.name] = parameter
+        return found
+
+    @property
+    def target(self) -> inspect.Parameter | None:
+        """The parameter that takes the spec's target, if the factory has one."""
+        return self._signature.get("target")
+
+    @property
+    def hints(self) -> dict[str, Any]:
+        """The declared type of each parameter that declares one."""
+        plain = inspect.isclass(self.factory) and not is_dataclass(self.factory)
+        found = get_type_hints(self.factory.__init__ if plain else self.factory)
+        for parameter in self._signature.values():
+            if _members(parameter.default):
+                found |= get_type_hints(type(parameter.default))
+        return found
+
+    def make(self, values: Mapping[str, Any]) -> T:
+        """Call the factory with values by name, the fields of a dataclass put together again."""
+        given = dict(values)
+        for parameter in self._signature.values():
+            members = _members(parameter.default)
+            own = {name: given.pop(name) for name in members if name in given}
+            if own:
+                given[parameter.name] = replace(parameter.default, **own)
+        return self.factory(**given)
+
+    @property
+    def _signature(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.factory).parameters
+
+
+def _members(default: object) -> dict[str, Any]:
+    """The fields of a dataclass by name, with their values; none of anything else."""
+    if not is_dataclass(default) or isinstance(default, type):
+        return {}
+    return {one.name: getattr(default, one.name) for one in fields(default)}
+
+
+def kind_of(default: object) -> type:
+    """The type of a parameter that declares none."""
+    return str if default is None or default is inspect.Parameter.empty else type(default)
+
+
+def write_value(value: object) -> str:
+    """Write a value as specs do; a list with plus signs between."""
+    return join(value) if isinstance(value, tuple) else scalar(value)
+
+
+def read_value(text: str, kind: Any, where: str) -> Any:
+    """Read a parameter's text as the type that its factory declares.
+
+    Args:
+        text: As it stands in a spec.
+        kind: The type.
+        where: What errors call the parameter.
+
+    Returns:
+        The value.
+
+    Raises:
+        InputError: The text is none of that type.
+    """
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(option for option in get_args(kind) if option is not type(None))
+    if get_origin(kind) is tuple:
+        return tuple(read_value(part, get_args(kind)[0], where) for part in listed(text))
+    if get_origin(kind) is Literal:
+        choices = {write_value(choice): choice for choice in get_args(kind)}
+        if text not in choices:
+            raise InputError(f"{where}={text}: expected one of {', '.join(choices)}")
+        return choices[text]
+    if kind is bool:
+        if text.lower() not in ("true", "false"):
+            raise InputError(f"{where}={text}: expected true or false")
+        return text.lower() == "true"
+    try:
+        return kind(text)
+    except ValueError:
+        noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
+        raise InputError(f"{where}={text}: expected {noun}") from None
