@@ -19,6 +19,8 @@ import numpy as np
 
 from harness import evaluation, grid, records, stats, systems, tasks
 from harness.arrays import Float32, Float64
+from harness.collection import Collection
+from harness.data import Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed, own
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
@@ -101,12 +103,14 @@ class Session:
         """Seeds of n draws, the first that of the session."""
         return range(self.seed, self.seed + n)
 
-    def task(self, asked: str | Task, measures: Sequence[str] = ()) -> Task:
+    def task(self, asked: str | Task | Collection, measures: Sequence[str] = ()) -> Task:
         """A task with its data, which are loaded once.
 
         Raises:
             InputError: The task or a measure is unknown, or the data cannot be read.
         """
+        if isinstance(asked, Collection):
+            return asked.task.measured_by(measures)
         if isinstance(asked, Task):
             return asked.measured_by(measures)
         if asked not in self._tasks:
@@ -114,7 +118,7 @@ class Session:
                 self._tasks[asked] = tasks.load(asked)
         return self._tasks[asked].measured_by(measures)
 
-    def collection(self, asked: str | Task, measure: str = "") -> Task:
+    def collection(self, asked: str | Task | Collection, measure: str = "") -> Task:
         """A task that is searched, with one main measure that has a value for each query.
 
         Raises:
@@ -152,7 +156,7 @@ class Session:
     def vectors(
         self,
         model: str,
-        asked: str | Task,
+        asked: str | Task | Collection,
         *,
         scaled: bool = True,
         representations: Sequence[Representation] = ("dense",),
@@ -251,7 +255,7 @@ class Session:
     def evaluate(
         self,
         system: object,
-        asked: str | Task,
+        asked: str | Task | Collection,
         *,
         index: str = "exact",
         rewrite: str = "none",
@@ -351,7 +355,7 @@ class Session:
         return cell
 
     def evaluate_run(
-        self, path: Path, asked: str | Task, *, measures: Sequence[str] = ()
+        self, path: Path, asked: str | Task | Collection, *, measures: Sequence[str] = ()
     ) -> Evaluation:
         """Measure a ranking that another program wrote as a TREC run file.
 
