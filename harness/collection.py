@@ -18,7 +18,6 @@ from harness.data import Data, Qrels, Retrieval
 from harness.errors import InputError
 from harness.rows import Column, Row
 from harness.sources import assembly, files
-from harness.sources.folder import folder
 from harness.spec import Spec
 from harness.tasks import Task
 
@@ -96,7 +95,7 @@ def _task(collection: Collection, data: Data) -> Task:
 def _data(corpus: object, queries: object, qrels: object, name: str) -> Retrieval:
     """All parts, read and fitted together."""
     if queries is None and qrels is None and isinstance(corpus, str | Path):
-        return folder(str(corpus))
+        return tasks.load(str(Spec("folder", str(corpus)))).collection
     if queries is None:
         raise InputError(f"{name}: there are no queries: expected corpus and queries, or a folder")
     documents = assembly.corpus(_texts(corpus, rows.CORPUS, "corpus"), "corpus", assembly.FOLDER)

@@ -22,7 +22,7 @@ from harness.represent import represent
 from harness.retrieve import without_own
 from harness.single import Ranked, Request, Tuning, described, opened, spent
 from harness.spec import parse
-from harness.systems import RETRIEVERS, rank
+from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
 from harness.vectors import Dense, Run
 
@@ -41,12 +41,13 @@ JUDGED = {
 class Evaluation:
     """A record with what it was made from.
 
-    per_query: columns [q] of what was scored; run: [q, k], for a retrieval task.
+    per_query: columns [q] of what was scored, the ids first; run: [q, k], for a retrieval task.
+    data, run: None for an evaluation that was saved and loaded.
     """
 
     record: Record
     per_query: Mapping[str, Any]
-    data: Data
+    data: Data | None
     run: Run | None
 
 
@@ -126,6 +127,7 @@ def _judged(
     task, data = setting.task, setting.task.collection
     with setting.clock.phase("score", len(data.queries), "queries"):
         verdict = retrieval.judge(ranked.run, data, task.measures, setting.seed)
+    index = "given" if ranked.index == "given" else index  # by no index of ours
     full = index if index == "given" else ranked.index or str(INDEXES.resolve(index))
     search = Search(spec=index, full=full, depth=setting.depth, details=dict(ranked.details))
     return _Outcome(
@@ -140,7 +142,9 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     assert not isinstance(data, Retrieval)
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
-    if model not in request.opened and parse(model).name in RETRIEVERS:
+    handed_over = request.opened.get(model)
+    registered = handed_over is None and parse(model).name in RETRIEVERS
+    if registered or isinstance(handed_over, Retriever):
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
     encoder = opened(model, request)
     if encoder.makes != "dense" and not isinstance(data, Pairs):

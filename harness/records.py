@@ -128,7 +128,9 @@ class Record(_Frozen):
         """What was chosen: the model, how queries were rewritten, an index that is not exact."""
         rewriting = f" + {self.rewriting.spec}" if self.rewriting else ""
         index = self.search.spec if self.search else "exact"
-        return f"{self.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
+        return f"{self.system.spec}{rewriting}" + (
+            "" if index in ("exact", "given") else f" @ {index}"
+        )
 
     @property
     def main(self) -> Score:

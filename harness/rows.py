@@ -75,9 +75,7 @@ def rows(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[
         yield from _of_frame(given, columns, noun)
         return
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
-        raise InputError(
-            f"{noun}: {type(given).__name__}: expected a mapping, a DataFrame or an iterable of rows"
-        )
+        raise InputError(f"{noun}: {type(given).__name__}: expected a mapping, a DataFrame or rows")
     for number, item in enumerate(given):
         where = f"{noun}[{number}]"
         yield where, row(item, columns, where)
@@ -113,7 +111,9 @@ def _by_position(item: Sequence[object], columns: Sequence[Column], where: str) 
     if len(item) == 4 and columns is JUDGMENTS:
         item = [item[0], *item[2:]]
     if len(item) != len(needed):
-        raise InputError(f"{where}: {len(item)} fields: expected {len(needed)}, {', '.join(needed)}")
+        raise InputError(
+            f"{where}: {len(item)} fields: expected {len(needed)}, {', '.join(needed)}"
+        )
     return dict(zip(needed, item, strict=True))
 
 
@@ -184,11 +184,11 @@ def identifier(value: object, where: str, noun: str) -> str:
     """
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Integral):
         return str(int(value))
     raise InputError(
-        f"{where}: the {noun} id is {reprlib.repr(value)}, {type(value).__name__}: expected text or "
-        "a whole number"
+        f"{where}: the {noun} id is {reprlib.repr(value)}, {type(value).__name__}: "
+        "expected text or a whole number"
     )
 
 
@@ -209,9 +209,7 @@ def number(value: object, where: str, noun: str) -> float:
     except (ValueError, OverflowError):
         parsed = math.nan
     if not math.isfinite(parsed):
-        raise InputError(
-            f"{where}: the {noun} is {reprlib.repr(value)}: expected a finite number"
-        )
+        raise InputError(f"{where}: the {noun} is {reprlib.repr(value)}: expected a finite number")
     return parsed
 
 

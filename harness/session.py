@@ -21,7 +21,7 @@ from harness import evaluation, grid, records, stats, systems, tasks
 from harness.arrays import Float32, Float64
 from harness.collection import Collection
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed, own
+from harness.encoders import ENCODERS, Encoder, encoder_spec, instructed
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
@@ -36,6 +36,7 @@ from harness.spec import parse
 from harness.stats import Estimate
 from harness.store import Store
 from harness.systems import RETRIEVERS, rank, resolve, served
+from harness.systems.own import handed_over
 from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, Representation, Run
 
@@ -213,8 +214,8 @@ class Session:
 
     def rank(
         self,
-        system: str,
-        task: Task,
+        system: object,
+        asked: str | Task | Collection,
         *,
         depth: int | None = None,
         index: str = "exact",
@@ -223,8 +224,9 @@ class Session:
         """A system's ranking of a collection.
 
         Args:
-            system: Spec of an encoder or of what is made of several, with its index or without.
-            task: A task that is searched.
+            system: Spec of an encoder or of what is made of several, with its index or without;
+                or a model or a search of your own.
+            asked: A task that is searched.
             depth: Results of each query; None for what the deepest measure looks at.
             index: For a system that names none.
             rewrite: How queries are rewritten first.
@@ -232,9 +234,11 @@ class Session:
         Raises:
             InputError: What encoders, indexes, rerankers and the store raise.
         """
-        clock = Clock(self.progress)
+        task, clock = self.task(asked), Clock(self.progress)
+        named, opened = self._named(system)
         request = self._request(task, clock, index=index, rewrite=rewrite)
-        return rank(system, task.collection, replace(request, depth=depth or task.depth))
+        request = replace(request, opened=opened, depth=depth or task.depth)
+        return rank(named, task.collection, request)
 
     def values(self, run: Run, task: Task, measure: Measure | None = None) -> Float64:
         """A measure of a run, one value for each judged query; the task's main one for None.
@@ -267,8 +271,9 @@ class Session:
 
         Args:
             system: A spec, or a model of your own: a function of texts, an object with
-                encode(texts), a model of sentence-transformers or mteb.
-            asked: A task or its spec.
+                encode(texts), a model of sentence-transformers or mteb; or a search of your own:
+                a function of texts and k, an object with search(texts, k).
+            asked: A task, its spec, or a collection.
             index: For a system that names none.
             rewrite: How queries are rewritten first.
             measures: In place of the task's own; the first is the main one.
@@ -291,6 +296,8 @@ class Session:
         clock = Clock(self.progress)
         with clock.phase("load data"):
             task = self.task(asked, measures)
+        if isinstance(task.data, Retrieval) and not task.data.qrels.judged.any():
+            raise InputError(f"{task.name} has no judgments: it can be searched, not evaluated")
         setting = Setting(task, self.seed, clock, max(depth, task.depth))
         request = self._request(task, clock, index=index, rewrite=rewrite)
         request = replace(request, opened=opened, depth=setting.depth)
@@ -371,9 +378,8 @@ class Session:
         """A system's spec, or the name of one that was handed over, which then is opened."""
         if isinstance(system, str):
             return system, self._opened
-        encoder = own.adapt(system)
-        name = getattr(encoder, "name", type(encoder).__name__)
-        return name, {**self._opened, name: encoder}
+        name, adapted = handed_over(system)
+        return name, {**self._opened, name: adapted}
 
     def _request(self, task: Task, clock: Clock, *, index: str, rewrite: str) -> Request:
         return Request(

@@ -22,7 +22,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 LAYERS: list[list[str]] = [
     ["harness"],
     ["errors", "progress", "arrays"],
-    ["spec"],
+    ["spec", "rows"],
     ["data", "data.*", "vectors", "vectors.*"],
     ["phases", "disk", "endpoint"],
     ["answers"],
@@ -34,11 +34,11 @@ LAYERS: list[list[str]] = [
     ["single"],
     ["systems", "systems.*"],
     ["tasks"],
-    ["evaluation", "grid", "board", "gate"],
-    ["session"],
+    ["evaluation", "grid", "board", "gate", "collection"],
+    ["session", "results"],
     ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
-    ["api"],
     ["terminal"],
+    ["api"],
     ["cli", "cli.*"],
     ["__main__"],
 ]  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from harness import single
 from harness.data import Retrieval
@@ -25,6 +25,7 @@ from harness.spec import Registry, Spec, bare, parse, split, unknown
 N = TypeVar("N", int | None, float)
 
 
+@runtime_checkable
 class Retriever(Protocol):
     """Makes one ranking of those of other systems. parts: their specs."""
 
@@ -120,6 +121,9 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
 
     Raises what encoders, indexes, rerankers and the store raise.
     """
+    handed_over = request.opened.get(model)
+    if isinstance(handed_over, Retriever):
+        return handed_over.rank(model, data, request)
     if model not in request.opened:
         model, index = served(model)
         if index is not None:
