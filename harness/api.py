@@ -53,7 +53,7 @@ Many = list[Any] | tuple[Any, ...]
 
 
 @overload
-def evaluate(
+def evaluate(  # type: ignore[overload-overlap]
     systems: Many, tasks: Asked | Many, index: str = ..., **options: Unpack[Options]
 ) -> Results: ...
 @overload

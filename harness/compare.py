@@ -158,14 +158,8 @@ class Comparison:
             for one in self.differences
         ]
         frame = pd.DataFrame(rows, columns=[*FRAME, "p"])
-        frame.attrs = {
-            "schema": SCHEMA,
-            "a": self.a,
-            "b": self.b,
-            "refused": dict(self.refused),
-            "only_a": list(self.only_a),
-            "only_b": list(self.only_b),
-        }
+        names = {"schema": SCHEMA, "a": self.a, "b": self.b, "refused": dict(self.refused)}
+        frame.attrs = {**names, "only_a": list(self.only_a), "only_b": list(self.only_b)}
         return frame
 
     def _repr_html_(self) -> str:

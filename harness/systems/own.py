@@ -102,8 +102,8 @@ def searches(model: object) -> bool:
 
 def handed_over(system: object) -> tuple[str, Encoder | Retriever]:
     """A model or a search of one's own with its name. Raises InputError for what is neither."""
-    if isinstance(system, Retriever):
-        return getattr(system, "name", type(system).__name__), system
+    if isinstance(system, External):
+        return system.name, system
     if searches(system):
         found = adapt(system)
         return found.name, found
