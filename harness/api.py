@@ -28,7 +28,7 @@ from harness.rewriting import REWRITERS
 from harness.session import Session
 from harness.store import Store
 from harness.systems import Retriever, resolve, served
-from harness.systems.own import handed_over
+from harness.systems.own import adopt
 from harness.tasks import Task
 from harness.vectors import Dense
 
@@ -106,13 +106,13 @@ def evaluate(
         "latency": latency,
     }
     if not isinstance(systems, list | tuple) and isinstance(tasks, Asked):
-        with _watching(progress, "evaluate") as report:
+        with _watch(progress, "evaluate") as report:
             return replace(session, progress=report).evaluate(systems, tasks, **asked)
-    rows = _systems(systems if isinstance(systems, list | tuple) else [systems])
-    columns = _tasks([tasks] if isinstance(tasks, Asked) else tasks)
-    _check(index, rewrite, measures)
-    with _watching(progress, "evaluate") as report:
-        return _crossed(session, rows, columns, asked, report)
+    rows = _name_systems(systems if isinstance(systems, list | tuple) else [systems])
+    columns = _name_tasks([tasks] if isinstance(tasks, Asked) else tasks)
+    _check_names(index, rewrite, measures)
+    with _watch(progress, "evaluate") as report:
+        return _evaluate_pairs(session, rows, columns, asked, report)
 
 
 def evaluate_run(
@@ -168,7 +168,7 @@ def search(
 
     if k < 1:
         raise InputError(f"k={k}: expected at least 1")
-    with _watching(progress, "search") as report:
+    with _watch(progress, "search") as report:
         session = Session(store or Store(cache_root()), progress=report)
         data = session.task(collection).collection
         run = session.rank(system, collection, depth=k, index=index).run
@@ -205,16 +205,16 @@ def embed(
     Raises:
         InputError: The model is unknown, or makes no dense vectors of single texts.
     """
-    listed = _listed(texts)
+    listed = _check_texts(texts)
     if role not in get_args(Role):
         raise InputError(f"role={role}: expected one of {', '.join(get_args(Role))}")
-    label, encoder = _encoder(model)
+    label, encoder = _create_encoder(model)
     if isinstance(encoder, CollectionEncoder) or encoder.makes != "dense":
         raise InputError(
             f"{label} makes no dense vectors of single texts: expected a model that does, as minilm"
         )
     parts: dict[str, tuple[Role, Sequence[str]]] = {"texts": (role, listed)}
-    with _watching(progress, "embed") as report:
+    with _watch(progress, "embed") as report:
         store = store or Store(cache_root())
         made = represent(label, encoder, parts, store, Clock(report)).parts["texts"]
     if not isinstance(made, Dense):
@@ -222,10 +222,10 @@ def embed(
     return np.array(made.values)
 
 
-def _encoder(model: object) -> tuple[str, Encoder]:
+def _create_encoder(model: object) -> tuple[str, Encoder]:
     """The encoder that is meant, and its name."""
     if not isinstance(model, str):
-        name, found = handed_over(model)
+        name, found = adopt(model)
         if isinstance(found, Retriever):
             raise InputError(f"{name} only ranks: expected a model that makes vectors")
         return name, found
@@ -237,7 +237,7 @@ def _encoder(model: object) -> tuple[str, Encoder]:
     return named, ENCODERS.create(spec)
 
 
-def _listed(texts: Sequence[str]) -> list[str]:
+def _check_texts(texts: Sequence[str]) -> list[str]:
     """Texts as a list. Raises InputError for one text alone, none, and what is no text."""
     if isinstance(texts, str):
         raise InputError(f"texts={texts[:40]!r}: expected a list of texts")
@@ -250,7 +250,7 @@ def _listed(texts: Sequence[str]) -> list[str]:
     return listed
 
 
-def _systems(asked: Sequence[object]) -> list[tuple[str, object]]:
+def _name_systems(asked: Sequence[object]) -> list[tuple[str, object]]:
     """Systems with their names. Raises InputError for one that is unknown, and for equal names."""
     found = list[tuple[str, object]]()
     for system in asked:
@@ -259,13 +259,13 @@ def _systems(asked: Sequence[object]) -> list[tuple[str, object]]:
             named, index = served(system)
             found.append((named if index in (None, "exact") else f"{named}@{index}", system))
         else:
-            found.append(handed_over(system))
+            found.append(adopt(system))
     _refuse_equal([name for name, _ in found], "system")
     return found
 
 
-def _tasks(asked: Sequence[Asked]) -> list[tuple[str, Asked]]:
-    """Tasks with their names, suites replaced by what they hold. Raises as `_systems`."""
+def _name_tasks(asked: Sequence[Asked]) -> list[tuple[str, Asked]]:
+    """Tasks with their names, suites replaced by what they hold. Raises as `_name_systems`."""
     found = list[tuple[str, Asked]]()
     for task in asked:
         if isinstance(task, str):
@@ -284,7 +284,7 @@ def _refuse_equal(names: Sequence[str], noun: str) -> None:
             raise InputError(f"two {noun}s are called {name}: name each once, or give one a name")
 
 
-def _check(index: str, rewrite: str, measures: Sequence[str]) -> None:
+def _check_names(index: str, rewrite: str, measures: Sequence[str]) -> None:
     """Refuse what is misspelt before anything is computed. Raises InputError."""
     INDEXES.resolve(index)
     REWRITERS.resolve(rewrite)
@@ -292,7 +292,7 @@ def _check(index: str, rewrite: str, measures: Sequence[str]) -> None:
         Measure.parse(measure)
 
 
-def _crossed(
+def _evaluate_pairs(
     session: Session,
     systems: Sequence[tuple[str, object]],
     tasks: Sequence[tuple[str, Asked]],
@@ -304,7 +304,7 @@ def _crossed(
     for system, given in systems:
         session.release()
         for task, data in tasks:
-            report = _of_pair(progress, f"{system} on {task}")
+            report = _name_pair(progress, f"{system} on {task}")
             try:
                 found = replace(session, progress=report).evaluate(given, data, **asked)
             except Exception as error:  # noqa: BLE001 - a pair that fails stops no other
@@ -314,7 +314,7 @@ def _crossed(
     return Results(tuple(done), tuple(failed), session.seed)
 
 
-def _of_pair(progress: Progress, pair: str) -> Progress:
+def _name_pair(progress: Progress, pair: str) -> Progress:
     """Progress that tells the pair, too."""
 
     def report(stage: str, done: int, total: int, unit: str) -> None:
@@ -324,10 +324,10 @@ def _of_pair(progress: Progress, pair: str) -> Progress:
 
 
 @contextmanager
-def _watching(progress: bool | Progress, title: str) -> Iterator[Progress]:
+def _watch(progress: bool | Progress, title: str) -> Iterator[Progress]:
     """What is told how far work is."""
     if progress is True:
-        with terminal.watching(title) as report:
+        with terminal.watch(title) as report:
             yield report
     else:
         yield progress or silent

@@ -16,7 +16,7 @@ from harness import rows, tasks
 from harness.catalog import Definition, TaskEntry
 from harness.data import Data, Qrels, Retrieval
 from harness.errors import InputError
-from harness.rows import Column, Row
+from harness.rows import Field, Row
 from harness.sources import assembly, files
 from harness.spec import Spec
 from harness.tasks import Task
@@ -61,9 +61,9 @@ class Collection:
             raise InputError(f"a collection is called {self.name!r}: expected a name, as text")
         if isinstance(self.measures, str):
             raise InputError(f"measures={self.measures!r}: expected a list, [{self.measures!r}]")
-        data = _data(self.corpus, self.queries, self.qrels, f"{OWN}:{self.name}")
+        data = _read_data(self.corpus, self.queries, self.qrels, f"{OWN}:{self.name}")
         origin = replace(data.origin, exclude_self=self.exclude_self)
-        object.__setattr__(self, "task", _task(self, replace(data, origin=origin)))
+        object.__setattr__(self, "task", _make_task(self, replace(data, origin=origin)))
 
     @property
     def data(self) -> Retrieval:
@@ -78,7 +78,7 @@ class Collection:
         )
 
 
-def _task(collection: Collection, data: Data) -> Task:
+def _make_task(collection: Collection, data: Data) -> Task:
     """The task that a collection is."""
     spec, source = str(Spec(OWN, collection.name)), Spec(OWN)
     definition = Definition(
@@ -92,32 +92,36 @@ def _task(collection: Collection, data: Data) -> Task:
     return tasks.of(TaskEntry(spec, source, definition, collection.exclude_self, source), data)
 
 
-def _data(corpus: object, queries: object, qrels: object, name: str) -> Retrieval:
+def _read_data(corpus: object, queries: object, qrels: object, name: str) -> Retrieval:
     """All parts, read and fitted together."""
     if queries is None and qrels is None and isinstance(corpus, str | Path):
         return tasks.load(str(Spec("folder", str(corpus)))).collection
     if queries is None:
         raise InputError(f"{name}: there are no queries: expected corpus and queries, or a folder")
-    documents = assembly.corpus(_texts(corpus, rows.CORPUS, "corpus"), "corpus", assembly.FOLDER)
-    asked = assembly.queries(_texts(queries, rows.QUERIES, "queries"), "queries", assembly.FOLDER)
+    documents = assembly.corpus(
+        _read_texts(corpus, rows.CORPUS, "corpus"), "corpus", assembly.FOLDER
+    )
+    asked = assembly.queries(
+        _read_texts(queries, rows.QUERIES, "queries"), "queries", assembly.FOLDER
+    )
     if qrels is None:
         return Retrieval(documents, asked, Qrels.of((), asked, documents))
-    return assembly.retrieval(documents, asked, _judgments(qrels), "qrels", name)
+    return assembly.retrieval(documents, asked, _read_judgments(qrels), "qrels", name)
 
 
-def _texts(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[str, Row]]:
+def _read_texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
     """Rows of documents or queries with their place, ids and texts checked."""
     what = "document" if columns is rows.CORPUS else "query"
-    found = _file(given, columns) if isinstance(given, str | Path) else None
+    found = _read_file(given, columns) if isinstance(given, str | Path) else None
     for where, row in found or rows.texts(given, columns, noun):
         row["_id"] = rows.identifier(row["_id"], where, what)
         row["text"] = rows.content(row["text"], where, "text")
         yield where, {name: value for name, value in row.items() if not rows.absent(value)}
 
 
-def _judgments(given: object) -> Iterator[tuple[str, str, float]]:
+def _read_judgments(given: object) -> Iterator[tuple[str, str, float]]:
     """Query id, document id and gain of each judgment."""
-    found = _file(given, rows.JUDGMENTS) if isinstance(given, str | Path) else None
+    found = _read_file(given, rows.JUDGMENTS) if isinstance(given, str | Path) else None
     for where, row in found or rows.judgments(given):
         yield (
             rows.identifier(row["query-id"], where, "query"),
@@ -126,7 +130,7 @@ def _judgments(given: object) -> Iterator[tuple[str, str, float]]:
         )
 
 
-def _file(path: str | Path, columns: Sequence[Column]) -> Iterator[tuple[str, Row]]:
+def _read_file(path: str | Path, columns: Sequence[Field]) -> Iterator[tuple[str, Row]]:
     """Rows of a file, each with its line."""
     for where, row in files.rows(Path(path).expanduser()):
         yield where, rows.row(row, columns, where)

@@ -300,7 +300,7 @@ class _Values:
 
 def _paired(held: Path | Mapping[str, Any], record: Record) -> _Values:
     """Values of each item, of the measures that have them."""
-    place, table = _columns(held, record)
+    place, table = _read_columns(held, record)
     columns = dict[str, Float64]()
     for name, score in record.scores.items():
         kind, _, correlation = name.rpartition("_")
@@ -322,7 +322,7 @@ def _paired(held: Path | Mapping[str, Any], record: Record) -> _Values:
     return _Values([str(id) for id in next(iter(table.values()))], columns)
 
 
-def _columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:
+def _read_columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:
     """Columns of what was scored, the ids first, and where they are."""
     if not isinstance(held, Path):
         return f"{record.name} on {record.task.spec}", held

@@ -97,12 +97,12 @@ class Results(Sequence[Evaluation]):
         if isinstance(at, int):
             return self.evaluations[at]
         system, asked = at
-        task = _task_name(asked)
-        found = self._of(system).get(task)
+        task = _name_task(asked)
+        found = self._find(system).get(task)
         if found is not None:
             return found
         for failure in self.failed:
-            if (_plain(failure.system), failure.task) == (_plain(system), task):
+            if (_normalise(failure.system), failure.task) == (_normalise(system), task):
                 raise InputError(f"{failure} (failed)")
         raise InputError(
             f"no evaluation of {system} on {task}: expected one of {', '.join(self.systems)} on "
@@ -118,7 +118,7 @@ class Results(Sequence[Evaluation]):
         """
         import pandas as pd
 
-        rows = [row for found in self.evaluations for row in _rows(found)]
+        rows = [row for found in self.evaluations for row in _make_rows(found)]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame.attrs["schema"] = SCHEMA
         return frame
@@ -132,7 +132,7 @@ class Results(Sequence[Evaluation]):
         """
         import pandas as pd
 
-        parts = [part for found in self.evaluations for part in _values(found)]
+        parts = [part for found in self.evaluations for part in _make_frames(found)]
         columns = ["system", "task", "query", "measure", "value"]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
         frame.attrs["schema"] = SCHEMA
@@ -151,7 +151,7 @@ class Results(Sequence[Evaluation]):
         Raises:
             InputError: One of them was not evaluated, or they share no task.
         """
-        sides = [InMemory(name, self._side(name)) for name in (a, b)]
+        sides = [InMemory(name, self._collect(name)) for name in (a, b)]
         return compare.compare(*sides, seed=self.seed)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -168,14 +168,16 @@ class Results(Sequence[Evaluation]):
         """
         return [records.save(each.record, each.per_query, Path(folder)) for each in self]
 
-    def _of(self, system: str) -> dict[str, Evaluation]:
+    def _find(self, system: str) -> dict[str, Evaluation]:
         """The newest evaluation of a system on each task."""
-        found = [each for each in self.evaluations if _plain(each.record.name) == _plain(system)]
+        found = [
+            each for each in self.evaluations if _normalise(each.record.name) == _normalise(system)
+        ]
         newest = sorted(found, key=lambda each: each.record.created)
         return {each.record.task.spec: each for each in newest}
 
-    def _side(self, system: str) -> dict[str, tuple[Mapping[str, Any], records.Record]]:
-        found = self._of(system)
+    def _collect(self, system: str) -> dict[str, tuple[Mapping[str, Any], records.Record]]:
+        found = self._find(system)
         if not found:
             raise InputError(
                 f"no evaluation of {system}: expected one of {', '.join(self.systems) or 'none'}"
@@ -193,9 +195,10 @@ class Results(Sequence[Evaluation]):
         import pandas as pd
 
         cells = {
-            (each.record.name, f"{each.record.task.spec}, {each.record.main_measure}"): _written(
-                each
-            )
+            (
+                each.record.name,
+                f"{each.record.task.spec}, {each.record.main_measure}",
+            ): _write_score(each)
             for each in sorted(self.evaluations, key=lambda each: each.record.created)
         }
         columns = dict.fromkeys(task for _, task in cells)
@@ -227,7 +230,7 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
     asked = [paths] if isinstance(paths, str | Path) else list(paths)
     files, others = list[Path](), 0
     for path in asked:
-        listed = _listed(Path(path).expanduser())
+        listed = _list_files(Path(path).expanduser())
         kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
         files += kept
         others += len(listed) - len(kept)
@@ -235,11 +238,11 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
         raise InputError(f"{', '.join(map(str, asked))}: no records: expected *.json files")
     if others:
         warnings.warn(f"{others} files are no records: left out", stacklevel=2)
-    found = [_loaded(file) for file in dict.fromkeys(files)]
+    found = [_load_one(file) for file in dict.fromkeys(files)]
     return Results(tuple(sorted(found, key=lambda each: each.record.created)))
 
 
-def _listed(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     """JSON files of a path, a folder or a pattern. Raises InputError where there is nothing."""
     if path.is_file():
         return [path]
@@ -257,13 +260,13 @@ def _is_record(path: Path) -> bool:
         return False
 
 
-def _loaded(path: Path) -> Evaluation:
+def _load_one(path: Path) -> Evaluation:
     record, table = records.load(path), records.per_query(path)
     columns = {name: table.column(name).to_numpy() for name in table.column_names}
     return Evaluation(record, columns, None, None)
 
 
-def _rows(found: Evaluation) -> Iterator[dict[str, object]]:
+def _make_rows(found: Evaluation) -> Iterator[dict[str, object]]:
     """What a frame has of an evaluation, a row for each measure."""
     record = found.record
     about: dict[str, object] = {
@@ -282,7 +285,7 @@ def _rows(found: Evaluation) -> Iterator[dict[str, object]]:
         yield {**about, "measure": name, "main": name == record.main_measure, **values}
 
 
-def _values(found: Evaluation) -> Iterator[pd.DataFrame]:
+def _make_frames(found: Evaluation) -> Iterator[pd.DataFrame]:
     """Values of each query, a frame for each measure that has them."""
     import pandas as pd
 
@@ -295,7 +298,7 @@ def _values(found: Evaluation) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame({**about, "measure": name, "value": values})
 
 
-def _written(found: Evaluation) -> str:
+def _write_score(found: Evaluation) -> str:
     """A score as a cell: 0.812 [0.790, 0.833]."""
     main = found.record.main
     if main.mean is None:
@@ -304,12 +307,12 @@ def _written(found: Evaluation) -> str:
     return f"{main.mean:.3f}{interval}"
 
 
-def _plain(name: str) -> str:
+def _normalise(name: str) -> str:
     """A system's name however it is written: "minilm @ hnsw" is minilm@hnsw."""
     return name.replace(" @ ", "@")
 
 
-def _task_name(asked: str | Task | Collection) -> str:
+def _name_task(asked: str | Task | Collection) -> str:
     """The name of a task, as records have it."""
     if isinstance(asked, str):
         return asked if " " in asked else str(parse(asked))

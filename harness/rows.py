@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Column:
+class Field:
     """A column by its one name.
 
     Attributes:
@@ -37,27 +37,27 @@ class Column:
 DOCUMENT = ("doc_id", "docid", "docno", "document_id", "document-id", "corpus-id", "corpus_id")
 QUERY = ("query-id", "query_id", "qid")
 CONTENT = ("text", "contents", "content", "body")
-PASSED_ON = (Column("metadata", ("metadata",), False),)
+PASSED_ON = (Field("metadata", ("metadata",), False),)
 
 CORPUS = (
-    Column("_id", ("_id", "id", *DOCUMENT)),
-    Column("text", CONTENT),
-    Column("title", ("title",), False),
+    Field("_id", ("_id", "id", *DOCUMENT)),
+    Field("text", CONTENT),
+    Field("title", ("title",), False),
     *PASSED_ON,
 )
 QUERIES = (
-    Column("_id", ("_id", "id", *QUERY)),
-    Column("text", (*CONTENT, "query", "title")),
-    Column("instruction", ("instruction",), False),
+    Field("_id", ("_id", "id", *QUERY)),
+    Field("text", (*CONTENT, "query", "title")),
+    Field("instruction", ("instruction",), False),
 )
 JUDGMENTS = (
-    Column("query-id", QUERY),
-    Column("corpus-id", (*DOCUMENT, "_id", "id", "document", "doc")),
-    Column("score", ("score", "relevance", "rel", "gain", "label")),
+    Field("query-id", QUERY),
+    Field("corpus-id", (*DOCUMENT, "_id", "id", "document", "doc")),
+    Field("score", ("score", "relevance", "rel", "gain", "label")),
 )
 
 
-def rows(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[str, Row]]:
+def rows(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
     """Yield the place and the row of everything that is given.
 
     Args:
@@ -72,7 +72,7 @@ def rows(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[
     """
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(given, pandas.DataFrame):
-        yield from _of_frame(given, columns, noun)
+        yield from _read_frame(given, columns, noun)
         return
     if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise InputError(f"{noun}: {type(given).__name__}: expected a mapping, a DataFrame or rows")
@@ -81,31 +81,31 @@ def rows(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[
         yield where, row(item, columns, where)
 
 
-def _of_frame(frame: Any, columns: Sequence[Column], noun: str) -> Iterator[tuple[str, Row]]:
+def _read_frame(frame: Any, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
     """Rows of a DataFrame, named by their position."""
-    there = _located([str(name) for name in frame.columns], columns, f"{noun}: the DataFrame")
+    there = _locate([str(name) for name in frame.columns], columns, f"{noun}: the DataFrame")
     by_name = {str(name): at for at, name in enumerate(frame.columns)}
     values = [frame.iloc[:, by_name[spelling]].tolist() for spelling in there.values()]
     for number, cells in enumerate(zip(*values, strict=True)):
         yield f"{noun}.iloc[{number}]", dict(zip(there, cells, strict=True))
 
 
-def row(item: object, columns: Sequence[Column], where: str) -> Row:
+def row(item: object, columns: Sequence[Field], where: str) -> Row:
     """One mapping, named tuple, dataclass or plain tuple as a row. Raises as `rows` does."""
     if isinstance(item, tuple) and hasattr(item, "_fields"):
         item = dict(zip(item._fields, item, strict=True))
     elif is_dataclass(item) and not isinstance(item, type):
         item = {field.name: getattr(item, field.name) for field in fields(item)}
     if isinstance(item, Mapping):
-        there = _located(list(item), columns, f"{where}: the row")
+        there = _locate(list(item), columns, f"{where}: the row")
         return {name: item[spelling] for name, spelling in there.items()}
     if isinstance(item, tuple | list):
-        return _by_position(item, columns, where)
+        return _read_by_position(item, columns, where)
     expected = ", ".join(column.name for column in columns if column.needed)
     raise InputError(f"{where}: {reprlib.repr(item)}: expected a row with {expected}")
 
 
-def _by_position(item: Sequence[object], columns: Sequence[Column], where: str) -> Row:
+def _read_by_position(item: Sequence[object], columns: Sequence[Field], where: str) -> Row:
     """A plain tuple as a row; the four columns of TREC's qrels are known by their number."""
     needed = [column.name for column in columns if column.needed]
     if len(item) == 4 and columns is JUDGMENTS:
@@ -117,7 +117,7 @@ def _by_position(item: Sequence[object], columns: Sequence[Column], where: str) 
     return dict(zip(needed, item, strict=True))
 
 
-def _located(names: Sequence[str], columns: Sequence[Column], where: str) -> dict[str, str]:
+def _locate(names: Sequence[str], columns: Sequence[Field], where: str) -> dict[str, str]:
     """The spelling that is there of each column. Raises InputError where a needed one lacks."""
     found = dict[str, str]()
     for column in columns:
@@ -133,7 +133,7 @@ def _located(names: Sequence[str], columns: Sequence[Column], where: str) -> dic
     return found
 
 
-def texts(given: object, columns: Sequence[Column], noun: str) -> Iterator[tuple[str, Row]]:
+def texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
     """Rows of texts that are given by their id, or as `rows` takes them.
 
     Raises:

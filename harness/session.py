@@ -36,7 +36,7 @@ from harness.spec import parse
 from harness.stats import Estimate
 from harness.store import Store
 from harness.systems import RETRIEVERS, rank, resolve, served
-from harness.systems.own import handed_over
+from harness.systems.own import adopt
 from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, Representation, Run
 
@@ -378,7 +378,7 @@ class Session:
         """A system's spec, or the name of one that was handed over, which then is opened."""
         if isinstance(system, str):
             return system, self._opened
-        name, adapted = handed_over(system)
+        name, adapted = adopt(system)
         return name, {**self._opened, name: adapted}
 
     def _request(self, task: Task, clock: Clock, *, index: str, rewrite: str) -> Request:

@@ -63,9 +63,9 @@ def showing(title: str, quiet: bool) -> Iterator[Progress]:
 
 
 @contextmanager
-def watching(title: str) -> Iterator[Progress]:
+def watch(title: str) -> Iterator[Progress]:
     """A Progress for calls from Python: a bar on a terminal, a line in a notebook, else nothing."""
-    display = _notebook()
+    display = _find_display()
     if display is not None:
         yield _Cell(display({"text/plain": title}, raw=True, display_id=True), title).report
     else:
@@ -73,7 +73,7 @@ def watching(title: str) -> Iterator[Progress]:
             yield progress
 
 
-def _notebook() -> Callable[..., Any] | None:
+def _find_display() -> Callable[..., Any] | None:
     """IPython's display, where this is a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None

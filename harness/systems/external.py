@@ -80,35 +80,35 @@ class External(ABC):
         documents = len(data.corpus.ranked)
         k = min(request.depth + request.exclude_self, documents)
         with clock.phase("search", len(data.queries), "queries"):
-            found = self._asked(data.queries.texts, data.corpus, k, clock.progress)
+            found = self._ask(data.queries.texts, data.corpus, k, clock.progress)
             run = found.run
             if request.exclude_self:
-                run = _without_own(run, data, min(request.depth, documents))
+                run = _drop_own(run, data, min(request.depth, documents))
         spent = {name: value - before[name] for name, value in self.usage().items()}
 
         def answer(row: int) -> Run:
-            return self._asked([data.queries.texts[row]], data.corpus, k, silent).run
+            return self._ask([data.queries.texts[row]], data.corpus, k, silent).run
 
         return Ranked(
             run,
-            self._described(spec, full),
+            self._describe(spec, full),
             "given",
             counts={"results_unknown": found.unknown, "queries_with_few_results": found.short},
-            warnings=self._notes(found, len(data.queries), k, request),
+            warnings=self._note(found, len(data.queries), k, request),
             spent=spent,
             answer=answer,
         )
 
-    def _asked(self, texts: Sequence[str], corpus: Corpus, k: int, progress: Progress) -> Answered:
+    def _ask(self, texts: Sequence[str], corpus: Corpus, k: int, progress: Progress) -> Answered:
         """Results of all queries, in their order, whatever order they come in."""
         parts, done = dict[int, Answered](), 0
         for rows, found in self.answers(texts, k, progress):
-            parts[rows.start] = hits.ranked(found, corpus, k)
+            parts[rows.start] = hits.rank(found, corpus, k)
             done += len(found)
             progress("search", done, len(texts), "queries")
-        return hits.together([parts[start] for start in sorted(parts)])
+        return hits.concatenate([parts[start] for start in sorted(parts)])
 
-    def _described(self, spec: str, full: str) -> System:
+    def _describe(self, spec: str, full: str) -> System:
         """What a record says of it."""
         return System(
             spec=spec,
@@ -120,7 +120,7 @@ class External(ABC):
             prompts={},
         )
 
-    def _notes(self, found: Answered, queries: int, k: int, request: Request) -> tuple[str, ...]:
+    def _note(self, found: Answered, queries: int, k: int, request: Request) -> tuple[str, ...]:
         """What was noticed of its results, a sentence each."""
         own_index = request.index == "exact" or request.lenient
         notes = {
@@ -135,7 +135,7 @@ class External(ABC):
         return tuple(note for note, noticed in notes.items() if noticed)
 
 
-def _without_own(run: Run, data: Retrieval, depth: int) -> Run:
+def _drop_own(run: Run, data: Retrieval, depth: int) -> Run:
     """A run [q, depth] without the document that has the query's id."""
     if run.docs.shape[1] == depth:  # all there is: what is not its own stays
         room = ((0, 0), (0, 1))

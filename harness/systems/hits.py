@@ -39,13 +39,13 @@ class Answered:
         return ranking.unpack(self.keys)
 
 
-def together(parts: Sequence[Answered]) -> Answered:
+def concatenate(parts: Sequence[Answered]) -> Answered:
     """What was answered in several batches, as one."""
     keys = np.concatenate([part.keys for part in parts])
     return Answered(keys, sum(part.unknown for part in parts), sum(part.short for part in parts))
 
 
-def ranked(hits: Sequence[Hits], corpus: Corpus, k: int) -> Answered:
+def rank(hits: Sequence[Hits], corpus: Corpus, k: int) -> Answered:
     """The k best of each query's results that the corpus holds."""
     keys, unknown = np.zeros((len(hits), k), np.uint64), 0
     for row, found in enumerate(hits):
@@ -71,24 +71,24 @@ def read(returned: object, texts: Sequence[str], name: str) -> list[Hits]:
         HarnessError: The results are not one list a query, a document is twice among them, an id
             is no text or a score no finite number; the error names the query.
     """
-    if isinstance(returned, tuple) and len(returned) == 2 and _scores(returned[1]):
-        ids, scores = (_listed(part, name) for part in returned)
+    if isinstance(returned, tuple) and len(returned) == 2 and _are_scores(returned[1]):
+        ids, scores = (_list(part, name) for part in returned)
         if len(ids) != len(scores):
             raise HarnessError(
                 f"{name} returned ids of {len(ids)} queries and scores of {len(scores)}"
             )
-        lists: list[object] = [_zipped(*each, name) for each in zip(ids, scores, strict=True)]
+        lists: list[object] = [_zip(*each, name) for each in zip(ids, scores, strict=True)]
     else:
-        lists = _listed(returned, name)
+        lists = _list(returned, name)
     if len(lists) != len(texts):
         raise HarnessError(
             f"{name} returned results of {len(lists)} queries for {len(texts)}: expected a list "
             "for each"
         )
-    return [_hits(found, text, name) for found, text in zip(lists, texts, strict=True)]
+    return [_read_hits(found, text, name) for found, text in zip(lists, texts, strict=True)]
 
 
-def _listed(value: object, name: str) -> list[object]:
+def _list(value: object, name: str) -> list[object]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
         raise HarnessError(
             f"{name} returned {reprlib.repr(value)}: expected a list with the results of each query"
@@ -96,7 +96,7 @@ def _listed(value: object, name: str) -> list[object]:
     return list(value)
 
 
-def _scores(value: object) -> bool:
+def _are_scores(value: object) -> bool:
     """Whether something is scores [q, any]: lists whose first value is a number."""
     if not isinstance(value, list | tuple | np.ndarray):
         return False
@@ -106,21 +106,21 @@ def _scores(value: object) -> bool:
     return isinstance(first, Real)
 
 
-def _zipped(ids: object, scores: object, name: str) -> list[tuple[object, object]]:
+def _zip(ids: object, scores: object, name: str) -> list[tuple[object, object]]:
     """Ids and scores of one query as pairs."""
-    one, other = _listed(ids, name), _listed(scores, name)
+    one, other = _list(ids, name), _list(scores, name)
     if len(one) != len(other):
         raise HarnessError(f"{name} returned {len(one)} ids with {len(other)} scores for a query")
     return list(zip(one, other, strict=True))
 
 
-def _hits(found: object, text: str, name: str) -> Hits:
+def _read_hits(found: object, text: str, name: str) -> Hits:
     """Results of one query."""
     where = f"{name}, query {reprlib.repr(text)}"
     if isinstance(found, Mapping):
         found = list(found.items())
-    listed = _listed(found, where)
-    hits = [_hit(each, len(listed) - at, where) for at, each in enumerate(listed)]
+    listed = _list(found, where)
+    hits = [_read_hit(each, len(listed) - at, where) for at, each in enumerate(listed)]
     seen = set[str]()
     for id, _ in hits:
         if id in seen:
@@ -129,7 +129,7 @@ def _hits(found: object, text: str, name: str) -> Hits:
     return hits
 
 
-def _hit(each: object, score: float, where: str) -> tuple[str, float]:
+def _read_hit(each: object, score: float, where: str) -> tuple[str, float]:
     """One result. score: of an id alone, by its rank."""
     id: object = each
     value: object = score

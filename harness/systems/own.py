@@ -57,11 +57,11 @@ def register(name: str | Made) -> Callable[[Made], Made] | Made:
         InputError: The name is taken.
     """
     if isinstance(name, str):
-        return partial(_registered, name)
-    return _registered(name.__name__, name)
+        return partial(_register, name)
+    return _register(name.__name__, name)
 
 
-def _registered(name: str, made: Made) -> Made:
+def _register(name: str, made: Made) -> Made:
     """Register what was decorated."""
     is_class, target = inspect.isclass(made), getattr(made, "__init__", made)
     own = list(inspect.signature(made).parameters.values())[0 if is_class else 2 :]
@@ -100,7 +100,7 @@ def searches(model: object) -> bool:
     return callable(model) and not encodes and not inspect.isclass(model) and _takes_k(model)
 
 
-def handed_over(system: object) -> tuple[str, Encoder | Retriever]:
+def adopt(system: object) -> tuple[str, Encoder | Retriever]:
     """A model or a search of one's own with its name. Raises InputError for what is neither."""
     if isinstance(system, External):
         return system.name, system
@@ -141,7 +141,7 @@ def adapt(
     given = getattr(code, "fingerprint", None)
     given = given() if callable(given) else given
     if given is None:
-        about |= _source(code)
+        about |= _hash_source(code)
     about["fingerprint"] = UNKNOWN if given is None else given
     try:
         json.dumps(about)
@@ -153,7 +153,7 @@ def adapt(
     return OwnSearch(label, about, given is not None, model, timeout, batch_size)
 
 
-def _source(code: Any) -> dict[str, str]:
+def _hash_source(code: Any) -> dict[str, str]:
     """The SHA-256 of the code, where it can be seen."""
     with suppress(OSError, TypeError):
         text = inspect.getsource(code if inspect.isroutine(code) else type(code))
@@ -192,7 +192,7 @@ class OwnSearch(External):
             index(list(data.corpus.ids), list(data.corpus.texts))
         except Exception as error:  # anything may be wrong with somebody's search
             raise HarnessError(
-                f"{self.name} fails to index {len(data.corpus)} documents: {_said(error)}"
+                f"{self.name} fails to index {len(data.corpus)} documents: {_summarise(error)}"
             ) from error
 
     def answers(
@@ -208,7 +208,7 @@ class OwnSearch(External):
         call: Callable[[list[str], int], object] = getattr(self.model, "search", self.model)
         where = f"{len(texts)} queries, the first {texts[0][:40]!r}"
         try:
-            return in_time(partial(call, texts, k), self.timeout)
+            return call_in_time(partial(call, texts, k), self.timeout)
         except TimeLimitError:
             raise HarnessError(
                 f"{self.name} gave no answer within {self.timeout:g} s for {where}: "
@@ -217,14 +217,14 @@ class OwnSearch(External):
         except HarnessError:
             raise
         except Exception as error:  # anything may be wrong with somebody's search
-            raise HarnessError(f"{self.name} fails on {where}: {_said(error)}") from error
+            raise HarnessError(f"{self.name} fails on {where}: {_summarise(error)}") from error
 
 
 class TimeLimitError(Exception):
     """A call that took longer than it may."""
 
 
-def in_time(call: Callable[[], object], seconds: float) -> object:
+def call_in_time(call: Callable[[], object], seconds: float) -> object:
     """What a call returns, waited for in another thread; 0 seconds: for any time, in this one.
 
     A thread that hangs cannot be stopped: it is left behind, and ends with the process.
@@ -251,5 +251,5 @@ def in_time(call: Callable[[], object], seconds: float) -> object:
         raise TimeLimitError from None
 
 
-def _said(error: Exception) -> str:
+def _summarise(error: Exception) -> str:
     return f"{type(error).__name__}: {reason(error)}"

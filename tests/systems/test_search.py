@@ -404,7 +404,7 @@ def test_candidates_are_not_searched(session):
 
 
 def test_a_service_is_asked_by_one_json_body(session, server):
-    spec = f"search:{server.url}/search,version=2.1,batch_size=1"
+    spec = f"search:{server.url}/search,version=2.1,batch_size=1,concurrency=1"
     record = session.evaluate(spec, WORDS).record
     assert record.main.mean == 0.75  # pie is second to apple, banana is the longest
     assert [body for _, _, body in server.seen] == [
