@@ -467,3 +467,44 @@ def test_urls_that_are_refused(session):
         session.evaluate("search:nowhere", WORDS)
     with pytest.raises(InputError, match="batch_size=0: expected 1 to"):
         session.evaluate("search:http://x/y,batch_size=0", WORDS)
+
+
+# from the command line
+
+PLUGIN = """
+import harness
+
+@harness.system("product")
+class Product:
+    fingerprint = "build {build}"
+
+    def index(self, ids, texts):
+        self.texts = dict(zip(ids, texts))
+
+    def search(self, texts, k):
+        liked = [text.removeprefix("Who likes ").rstrip("?") for text in texts]
+        return [{{id: float(({good} and one in held)) for id, held in self.texts.items()}}
+                for one in liked]
+"""
+
+
+def test_a_product_s_search_is_gated(run, tmp_path, monkeypatch):
+    task = "limit,docs=46,queries=60"
+    for build, good in ((1, True), (2, False)):
+        monkeypatch.setattr(
+            RETRIEVERS, "_entries", {k: v for k, v in RETRIEVERS._entries.items() if k != "product"}
+        )
+        plugin = tmp_path / f"product{build}.py"
+        plugin.write_text(PLUGIN.format(build=build, good=good))
+        words = ("--plugin", plugin, "-m", "product", "-t", task, "--measure", "nDCG@46", "-q")
+        done = run("eval", *words, "-o", tmp_path / f"build{build}", "-f", "json")
+        assert done.status == 0
+        assert done.json[0]["system"]["fingerprint"]["fingerprint"] == f"build {build}"
+    base = tmp_path / "baseline"
+    assert run("baseline", "freeze", tmp_path / "build1" / "product", "--out", base).status == 0
+    same = run("gate", tmp_path / "build1" / "product", "-b", base, "-q")
+    assert (same.status, same.out.splitlines()[-1]) == (0, "pass (1 same)")
+    worse = run("gate", tmp_path / "build2" / "product", "-b", base, "-q")
+    assert worse.status == 1
+    compared = run("compare", tmp_path / "build1", tmp_path / "build2", "-q")
+    assert compared.status == 0
