@@ -215,6 +215,8 @@ def number(value: object, where: str, noun: str) -> float:
 
 def absent(value: object) -> bool:
     """Whether a value stands for none: None, NaN, pandas' NA and NaT."""
+    if isinstance(value, str):  # first: the others are slow, and most values are text
+        return False
     if isinstance(value, Real):
         return math.isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")

@@ -215,7 +215,7 @@ class Session:
     def rank(
         self,
         system: object,
-        asked: str | Task | Collection,
+        task: str | Task | Collection,
         *,
         depth: int | None = None,
         index: str = "exact",
@@ -226,7 +226,7 @@ class Session:
         Args:
             system: Spec of an encoder or of what is made of several, with its index or without;
                 or a model or a search of your own.
-            asked: A task that is searched.
+            task: A task that is searched, or its spec, or a collection.
             depth: Results of each query; None for what the deepest measure looks at.
             index: For a system that names none.
             rewrite: How queries are rewritten first.
@@ -234,11 +234,11 @@ class Session:
         Raises:
             InputError: What encoders, indexes, rerankers and the store raise.
         """
-        task, clock = self.task(asked), Clock(self.progress)
+        searched, clock = self.task(task), Clock(self.progress)
         named, opened = self._named(system)
-        request = self._request(task, clock, index=index, rewrite=rewrite)
-        request = replace(request, opened=opened, depth=depth or task.depth)
-        return rank(named, task.collection, request)
+        request = self._request(searched, clock, index=index, rewrite=rewrite)
+        request = replace(request, opened=opened, depth=depth or searched.depth)
+        return rank(named, searched.collection, request)
 
     def values(self, run: Run, task: Task, measure: Measure | None = None) -> Float64:
         """A measure of a run, one value for each judged query; the task's main one for None.

@@ -67,7 +67,9 @@ def watch(title: str) -> Iterator[Progress]:
     """A Progress for calls from Python: a bar on a terminal, a line in a notebook, else nothing."""
     display = _find_display()
     if display is not None:
-        yield _Cell(display({"text/plain": title}, raw=True, display_id=True), title).report
+        handle = display({"text/plain": title}, raw=True, display_id=True)
+        yield _Cell(handle, title).report
+        handle.update({"text/plain": f"{title}: done"}, raw=True)
     else:
         with showing(title, quiet=not sys.stderr.isatty()) as progress:
             yield progress

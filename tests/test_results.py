@@ -345,6 +345,7 @@ def test_a_notebook_has_one_line_that_is_written_over(notebook):
     harness.evaluate(["bm25"], MINE)
     assert notebook.said[0] == "evaluate"
     assert any(line.startswith("evaluate: bm25 on own:fruit: ") for line in notebook.said)
+    assert notebook.said[-1] == "evaluate: done"
     del notebook.said[:]
     harness.evaluate(["bm25"], MINE, progress=False)
     assert notebook.said == []

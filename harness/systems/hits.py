@@ -7,6 +7,7 @@ import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -120,6 +121,8 @@ def _read_hits(found: object, text: str, name: str) -> Hits:
     if isinstance(found, Mapping):
         found = list(found.items())
     listed = _list(found, where)
+    if _are_pairs(listed):
+        return listed
     hits = [_read_hit(each, len(listed) - at, where) for at, each in enumerate(listed)]
     seen = set[str]()
     for id, _ in hits:
@@ -127,6 +130,16 @@ def _read_hits(found: object, text: str, name: str) -> Hits:
             raise HarnessError(f"{where}: document {id!r} is returned twice: expected once")
         seen.add(id)
     return hits
+
+
+def _are_pairs(hits: list[Any]) -> TypeGuard[Hits]:
+    """Whether all is well with results, seen at once: ids that differ, scores that are finite."""
+    if not all(type(hit) is tuple and len(hit) == 2 for hit in hits):
+        return False
+    ids, scores = [hit[0] for hit in hits], [hit[1] for hit in hits]
+    if not set(map(type, ids)) <= {str} or not set(map(type, scores)) <= {float}:
+        return False
+    return len(set(ids)) == len(ids) and all(abs(score) < TOO_LARGE for score in scores)
 
 
 def _read_hit(each: object, score: float, where: str) -> tuple[str, float]:
