@@ -11,43 +11,61 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.api import evaluate, evaluate_run
+    from harness.api import embed, evaluate, evaluate_run, search
+    from harness.collection import Collection
     from harness.encoders.user_model import register as encoder
     from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
     from harness.measures import measure
+    from harness.results import Results, load
     from harness.scoring import Scores, score
+    from harness.session import Session
     from harness.studies import study
+    from harness.systems.own import register as system
 
     __version__: str
 
 __all__ = [
+    "Collection",
     "EncodingError",
     "Evaluation",
     "HarnessError",
     "InputError",
+    "Results",
     "Scores",
+    "Session",
     "StoreError",
+    "embed",
     "encoder",
     "evaluate",
     "evaluate_run",
+    "load",
     "measure",
     "model",
     "score",
+    "search",
     "study",
+    "system",
 ]
 
 _HOME = {
+    "Collection": "collection.Collection",
     "Evaluation": "evaluation.Evaluation",
+    "Results": "results.Results",
     "Scores": "scoring.Scores",
+    "Session": "session.Session",
+    "embed": "api.embed",
     "encoder": "encoders.user_model.register",
     "evaluate": "api.evaluate",
     "evaluate_run": "api.evaluate_run",
+    "load": "results.load",
     "measure": "measures.measure",
     "model": "encoders.user_model.register",
     "score": "scoring.score",
+    "search": "api.search",
     "study": "studies.study",
+    "system": "systems.own.register",
 }
 
 

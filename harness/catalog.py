@@ -105,8 +105,9 @@ class TaskEntry:
 
     def split(self, name: str) -> Data:
         """The data of another split. Raises InputError where the source has no such one."""
-        entry = next(each for each in SOURCES.entries() if each.name == self.source.name)
-        if "split" not in entry.parameters:
+        found = (each for each in SOURCES.entries() if each.name == self.source.name)
+        entry = next(found, None)  # none for data of one's own
+        if entry is None or "split" not in entry.parameters:
             raise InputError(f"{self.spec}: {self.source.name} has no splits: no {name} to read")
         return SOURCES.create(self.source.merged([("split", name)]))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +18,14 @@ from harness.progress import Progress, silent
 from harness.records import Record
 from harness.stats import PValues
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1  # of frames
+FRAME = (
+    "task", "measure", "a", "b", "difference", "low", "high", "holm", "benjamini_hochberg",
+    "effect", "items", "wins", "ties", "losses", "paired",
+)  # fmt: skip
 SHOWN = 10  # queries named for each task
 TESTED = 1.959964  # half the width of a 95 % interval in standard errors
 
@@ -24,12 +34,24 @@ class IncomparableError(InputError):
     """Two scores that do not answer the same question."""
 
 
+Recorded = tuple[Path | Mapping[str, Any], Record]
+"""A record with its values of each item: in the file beside a path, or columns in memory."""
+
+
 @dataclass(frozen=True)
 class Side:
     """One system's records by task; name: its model, rewriting and index."""
 
     name: str
     tasks: dict[str, tuple[Path, Record]]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """One system's evaluations by task: columns of what was scored, the ids first, and records."""
+
+    name: str
+    tasks: Mapping[str, tuple[Mapping[str, Any], Record]]
 
 
 @dataclass(frozen=True)
@@ -124,6 +146,28 @@ class PairComparison:
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
 
+    def frame(self) -> pd.DataFrame:
+        """One row a task: both scores, their difference with its interval, tests and counts.
+
+        `attrs` has what stands in no row: schema, a, b, refused, only_a, only_b.
+        """
+        import pandas as pd
+
+        rows = [
+            {**{name: getattr(one, name) for name in FRAME}, "p": one.p.two_sided}
+            for one in self.differences
+        ]
+        frame = pd.DataFrame(rows, columns=[*FRAME, "p"])
+        names = {"schema": SCHEMA, "a": self.a, "b": self.b, "refused": dict(self.refused)}
+        frame.attrs = {**names, "only_a": list(self.only_a), "only_b": list(self.only_b)}
+        return frame
+
+    def _repr_html_(self) -> str:
+        lines = [f"{task}: not compared: {why}" for task, why in self.refused]
+        refused = "".join(f"<li>{html.escape(line)}</li>" for line in lines)
+        head = html.escape(f"{self.a} (a) less {self.b} (b)")
+        return f"<p>{head}</p>{self.frame().to_html(index=False)}<ul>{refused}</ul>"
+
 
 def side(paths: Sequence[Path]) -> Side:
     """Read the records of one system, of each task the newest.
@@ -142,7 +186,9 @@ def side(paths: Sequence[Path]) -> Side:
     return Side(names[0], {record.task.spec: (path, record) for path, record in found})
 
 
-def compare(a: Side, b: Side, *, seed: int = 0, progress: Progress = silent) -> PairComparison:
+def compare(
+    a: Side | InMemory, b: Side | InMemory, *, seed: int = 0, progress: Progress = silent
+) -> PairComparison:
     """Compare two systems on the tasks that both have.
 
     Args:
@@ -208,9 +254,7 @@ def _defined(record: Record, which: str) -> float:
     return mean
 
 
-def difference(
-    a: tuple[Path, Record], b: tuple[Path, Record], *, margin: float = 0.0, seed: int = 0
-) -> Difference:
+def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) -> Difference:
     """Compare A's record with B's of the same task.
 
     Args:
@@ -222,9 +266,9 @@ def difference(
     Raises:
         IncomparableError: Saying why they are not compared.
     """
-    (path_a, one), (path_b, two) = a, b
+    (held_a, one), (held_b, two) = a, b
     refuse_incomparable(one, two)
-    values_a, values_b = _paired(path_a, one), _paired(path_b, two)
+    values_a, values_b = _paired(held_a, one), _paired(held_b, two)
     main = one.main_measure
     if main not in values_a.columns or main not in values_b.columns:
         return _unpaired(one, two, margin)
@@ -285,31 +329,41 @@ class _Values:
     columns: dict[str, Float64]
 
 
-def _paired(path: Path, record: Record) -> _Values:
+def _paired(held: Path | Mapping[str, Any], record: Record) -> _Values:
     """Values of each item, of the measures that have them."""
-    try:
-        table = records.per_query(path)
-    except InputError as error:
-        raise IncomparableError(str(error)) from None
-    held, columns = set(table.column_names), dict[str, Float64]()
+    place, table = _read_columns(held, record)
+    columns = dict[str, Float64]()
     for name, score in record.scores.items():
         kind, _, correlation = name.rpartition("_")
         if score.mean is None:
             continue
-        if name in held:
-            values = table.column(name).to_numpy().astype(np.float64)
-        elif {kind, "gold"} <= held and correlation in ("spearman", "pearson"):
-            x, gold = (table.column(c).to_numpy().astype(np.float64) for c in (kind, "gold"))
+        if name in table:
+            values = np.asarray(table[name], np.float64)
+        elif {kind, "gold"} <= set(table) and correlation in ("spearman", "pearson"):
+            x, gold = (np.asarray(table[column], np.float64) for column in (kind, "gold"))
             values = stats.influence(correlation, x, gold)
         else:
             continue
         if not abs(values.mean() - score.mean) <= 1e-6:
             raise IncomparableError(
-                f"{path.with_suffix('.parquet')}: {name} averages to {values.mean():.6f}, its "
+                f"{place}: {name} averages to {values.mean():.6f}, its "
                 f"record says {score.mean:.6f}: the two files do not belong together"
             )
         columns[name] = values
-    return _Values([str(id) for id in table.column(0).to_pylist()], columns)
+    return _Values([str(id) for id in next(iter(table.values()))], columns)
+
+
+def _read_columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:
+    """Columns of what was scored, the ids first, and where they are."""
+    if not isinstance(held, Path):
+        return f"{record.name} on {record.task.spec}", held
+    try:
+        table = records.per_query(held)
+    except InputError as error:
+        raise IncomparableError(str(error)) from None
+    read = {name: table.column(name) for name in table.column_names}
+    ids = table.column(0).to_pylist()
+    return str(held.with_suffix(".parquet")), {**read, table.column_names[0]: ids}
 
 
 def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:

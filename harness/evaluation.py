@@ -15,7 +15,6 @@ from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.encoders.models import MODELS
 from harness.errors import InputError
-from harness.indexes import INDEXES
 from harness.kinds import KINDS, Verdict
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
@@ -24,7 +23,7 @@ from harness.represent import represent
 from harness.retrieve import drop_self
 from harness.single import Ranked, Request, Tuning, described, encoder_of
 from harness.spec import parse
-from harness.systems import RETRIEVERS, rank
+from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
 from harness.usage import known_usage
 from harness.vectors import Dense, Run
@@ -38,14 +37,14 @@ class Evaluation:
 
     Attributes:
         record: What is kept: scores with all that is needed to believe and repeat them.
-        per_query: Columns [q] of what was scored.
-        data: The task's.
-        run: The ranking [q, k], for a task that is searched.
+        per_query: Columns [q] of what was scored, the ids first.
+        data: The task's; None of an evaluation that was saved and loaded.
+        run: The ranking [q, k] of a task that is searched; None of one that was loaded.
     """
 
     record: Record
     per_query: Mapping[str, Any]
-    data: Data
+    data: Data | None
     run: Run | None
 
 
@@ -128,11 +127,8 @@ def _judged(
     task, data = setting.task, setting.task.collection
     with setting.clock.phase("score", items=len(data.queries), unit="queries"):
         verdict = RetrievalKind().judge(ranked.run, data, task.measures, setting.seed)
-    served = ranked.index
-    if index is not None:  # a plugin's retriever may say nothing of its index
-        served = served or IndexRecord(
-            spec=index, full=str(INDEXES.resolve(index)), exact=False, bytes=ranked.bytes or None
-        )
+    served = ranked.index  # None of a search that is somebody else's
+    if served is not None and index is not None:
         served = served.model_copy(update={"spec": index})
     return _Outcome(
         ranked.system, verdict, ranked.counts, ranked.warnings, ranked.usage, ranked, served,
@@ -145,7 +141,9 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     task, data, clock = setting.task.name, setting.task.data, setting.clock
     if request.rewrite != "none":
         raise InputError(f"{task} has no queries: nothing to rewrite")
-    if model not in request.own and parse(model).name in RETRIEVERS:
+    handed_over = request.own.get(model)
+    registered = handed_over is None and parse(model).name in RETRIEVERS
+    if registered or isinstance(handed_over, Retriever):
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
     encoder, kind = encoder_of(model, request), KINDS.create(data.kind)
     if encoder.representation not in kind.accepts:

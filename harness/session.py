@@ -18,7 +18,9 @@ import numpy as np
 
 from harness import environment, evaluation, grid, stats, systems, tasks
 from harness.arrays import Float32, Float64
-from harness.encoders import ENCODERS, Encoder, encoder_spec, user_model
+from harness.collection import Collection
+from harness.data import Retrieval
+from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
@@ -34,7 +36,8 @@ from harness.single import Ranked, Request, rewriting
 from harness.spec import parse
 from harness.stats import Estimate
 from harness.store import Store
-from harness.systems import RETRIEVERS, rank, resolve, served
+from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
+from harness.systems.own import adopt
 from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, Representation, Run
 
@@ -100,12 +103,14 @@ class Session:
         """Seeds of n draws, the first that of the session."""
         return range(self.seed, self.seed + n)
 
-    def task(self, asked: str | Task, measures: Sequence[str] = ()) -> Task:
+    def task(self, asked: str | Task | Collection, measures: Sequence[str] = ()) -> Task:
         """A task with its data, which are loaded once.
 
         Raises:
             InputError: The task or a measure is unknown, or the data cannot be read.
         """
+        if isinstance(asked, Collection):
+            return asked.task.measured_by(measures)
         if isinstance(asked, Task):
             return asked.measured_by(measures)
         if asked not in self._tasks:
@@ -113,7 +118,7 @@ class Session:
                 self._tasks[asked] = tasks.load(asked)
         return self._tasks[asked].measured_by(measures)
 
-    def collection(self, asked: str | Task, measure: str = "") -> Task:
+    def collection(self, asked: str | Task | Collection, measure: str = "") -> Task:
         """A task that is searched, with one main measure that has a value for each query.
 
         Raises:
@@ -150,7 +155,7 @@ class Session:
     def vectors(
         self,
         model: str,
-        asked: str | Task,
+        asked: str | Task | Collection,
         *,
         scaled: bool = True,
         representations: Sequence[Representation] = ("dense",),
@@ -206,8 +211,8 @@ class Session:
 
     def rank(
         self,
-        system: str,
-        task: Task,
+        system: object,
+        task: str | Task | Collection,
         *,
         depth: int | None = None,
         index: str = "exact",
@@ -216,8 +221,9 @@ class Session:
         """A system's ranking of a collection.
 
         Args:
-            system: Spec of an encoder or of what is made of several, with its index or without.
-            task: A task that is searched.
+            system: Spec of an encoder or of what is made of several, with its index or without;
+                or a model or a search of your own.
+            task: A task that is searched, or its spec, or a collection.
             depth: Results of each query; None for what the deepest measure looks at.
             index: For a system that names none.
             rewrite: How queries are rewritten first.
@@ -225,9 +231,11 @@ class Session:
         Raises:
             InputError: What encoders, indexes, rerankers and the store raise.
         """
-        clock = Clock(self.progress)
-        request = self._request(task, clock, index=index, rewrite=rewrite)
-        return rank(system, task.collection, replace(request, depth=depth or task.depth))
+        searched, clock = self.task(task), Clock(self.progress)
+        named, own = self._named(system)
+        request = self._request(searched, clock, index=index, rewrite=rewrite)
+        request = replace(request, own=own, depth=depth or searched.depth)
+        return rank(named, searched.collection, request)
 
     def values(self, run: Run, task: Task, measure: Measure | None = None) -> Float64:
         """A measure of a run, one value for each judged query; the task's main one for None.
@@ -248,7 +256,7 @@ class Session:
     def evaluate(
         self,
         system: object,
-        asked: str | Task,
+        asked: str | Task | Collection,
         *,
         index: str = "exact",
         rewrite: str = "none",
@@ -260,8 +268,9 @@ class Session:
 
         Args:
             system: A spec, or a model of your own: a function of texts, an object with
-                encode(texts), a model of sentence-transformers or mteb.
-            asked: A task or its spec.
+                encode(texts), a model of sentence-transformers or mteb; or a search of your own:
+                a function of texts and k, an object with search(texts, k).
+            asked: A task, its spec, or a collection.
             index: For a system that names none.
             rewrite: How queries are rewritten first.
             measures: In place of the task's own; the first is the main one.
@@ -284,6 +293,8 @@ class Session:
         clock = Clock(self.progress)
         with clock.phase("load", "data"):
             task = self.task(asked, measures)
+        if isinstance(task.data, Retrieval) and not task.data.qrels.judged.any():
+            raise InputError(f"{task.name} has no judgments: it can be searched, not evaluated")
         setting = Setting(task, self.seed, clock, max(depth, task.depth))
         request = self._request(task, clock, index=index, rewrite=rewrite)
         request = replace(request, own=own, depth=setting.depth)
@@ -349,7 +360,7 @@ class Session:
         return cell
 
     def evaluate_run(
-        self, path: Path, asked: str | Task, *, measures: Sequence[str] = ()
+        self, path: Path, asked: str | Task | Collection, *, measures: Sequence[str] = ()
     ) -> Evaluation:
         """Measure a ranking that another program wrote as a TREC run file.
 
@@ -361,13 +372,12 @@ class Session:
             task = self.task(asked, measures)
         return evaluation.of_run(path, Setting(task, self.seed, clock, task.depth))
 
-    def _named(self, system: object) -> tuple[str, dict[str, Encoder]]:
+    def _named(self, system: object) -> tuple[str, dict[str, Encoder | Retriever]]:
         """A system's spec; or that of a model that was handed over, and the encoder it names."""
         if isinstance(system, str):
             return system, {}
-        encoder = user_model.adapt(system)
-        spec = user_model.own_spec(system, encoder)
-        return spec, {spec: encoder}
+        name, adapted = adopt(system)
+        return name, {name: adapted}
 
     def _request(self, task: Task, clock: Clock, *, index: str, rewrite: str) -> Request:
         return Request(

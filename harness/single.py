@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness import records
 from harness.data import Retrieval, Role
-from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, encoder_spec
+from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, TextEncoder, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.kinds.retrieval import RetrievalKind
@@ -42,7 +42,7 @@ class Request:
     lenient: bool = False
     instructions: Mapping[str, str] = field(default_factory=dict)
     feedback: Run | None = None
-    own: Mapping[str, Encoder] = field(default_factory=dict)
+    own: Mapping[str, object] = field(default_factory=dict)
     tuning: Callable[[str], Tuning] | None = None
 
 
@@ -86,7 +86,7 @@ class Ranked:
 def encoder_of(spec: str, request: Request) -> Encoder:
     """The encoder that a spec names, for the task's instructions."""
     encoder = request.own.get(spec)
-    if encoder is None:
+    if not isinstance(encoder, TextEncoder | CollectionEncoder):
         request.clock.progress("open the model", 0, 0, "")
         encoder = ENCODERS.create(encoder_spec(spec))
     return encoder.with_instructions(request.instructions)

@@ -1,13 +1,13 @@
-"""How tables and progress look on a terminal; for harness.cli alone."""
+"""How tables and progress look on a terminal; for harness.cli and harness.api."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.progress import Progress, silent
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harness.frames import Table
 
 PATIENCE_S = 10.0  # between two lines of progress where there is no terminal
+OVERWRITTEN_S = 0.2  # between two states of a notebook's line
 
 
 def show(tables: Sequence[Table]) -> None:
@@ -59,6 +60,31 @@ def showing(title: str, quiet: bool) -> Iterator[Progress]:
             yield _Bar(bars, title).report
     else:
         yield _Lines(title).report
+
+
+@contextmanager
+def watch(title: str) -> Iterator[Progress]:
+    """A Progress for calls from Python: a bar on a terminal, a line in a notebook, else nothing."""
+    display = _find_display()
+    if display is not None:
+        handle = display({"text/plain": title}, raw=True, display_id=True)
+        yield _Cell(handle, title).report
+        handle.update({"text/plain": f"{title}: done"}, raw=True)
+    else:
+        with showing(title, quiet=not sys.stderr.isatty()) as progress:
+            yield progress
+
+
+def _find_display() -> Callable[..., Any] | None:
+    """IPython's display, where this is a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import display
+
+    shown: Callable[..., Any] = display
+    return shown
 
 
 def _bars() -> Bars:
@@ -118,6 +144,25 @@ class _Bar:
             how += f", {_short(rate)}/s"
         what = f"{self.title}: {stage}"
         self.bars.update(self.task, description=what, completed=done, total=total or None, how=how)
+
+
+@dataclass
+class _Cell:
+    """A line of a notebook that is written over. handle: what IPython's display gives."""
+
+    handle: Any
+    title: str
+    stage: _Stage = field(default_factory=_Stage)
+    said: float = 0.0
+
+    def report(self, stage: str, done: int, total: int, unit: str) -> None:
+        rate, now = self.stage.rate(stage, done), time.monotonic()
+        if now - self.said < OVERWRITTEN_S:
+            return
+        self.said = now
+        how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
+        how += f", {_short(rate)}/s" if rate else ""
+        self.handle.update({"text/plain": f"{self.title}: {stage}{how}"}, raw=True)
 
 
 @dataclass

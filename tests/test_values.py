@@ -220,7 +220,7 @@ def test_every_registered_retriever_ranks_the_same(spec, tmp_path):
     one, other = (each.rank(spec, data, request).run for each in (retriever, back))
     np.testing.assert_array_equal(one.docs, other.docs)
     np.testing.assert_array_equal(one.scores, other.scores)
-    assert registered(RETRIEVERS) == {"rrf", "convex", "rerank"}
+    assert registered(RETRIEVERS) == {"rrf", "convex", "rerank", "search"}
 
 
 # --- what decides vectors, and what made them ---------------------------------------------------

@@ -7,9 +7,10 @@ A model that another index than the one asked for is to serve names its own: MOD
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from harness import single
 from harness.data import Retrieval
@@ -26,19 +27,22 @@ from harness.spec import Spec, bare, parse, split
 N = TypeVar("N", int | None, float)
 
 
-class Retriever(Protocol):
-    """Makes one ranking of those of other systems. parts: their specs."""
+class Retriever(ABC):
+    """Makes one ranking, of those of other systems or by a search of its own."""
 
     @property
     def parts(self) -> Sequence[str]:
-        """What it is made of."""
+        """Specs of the systems that it is made of; none by default."""
+        return ()
 
     @property
     def readers(self) -> Sequence[Mapping[str, object]]:
-        """Fingerprints of models that score what the parts find."""
+        """Fingerprints of models beside the parts that decide its ranking; none by default."""
+        return ()
 
+    @abstractmethod
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
-        """Its ranking of the documents. spec: what it was asked by."""
+        """Rank the documents. spec: what it was asked by."""
 
 
 RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems", reserved=(OWN,))
@@ -121,7 +125,10 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
 
     Raises what encoders, indexes, rerankers and the store raise.
     """
-    if model not in request.own:
+    handed_over = request.own.get(model)
+    if isinstance(handed_over, Retriever):
+        return handed_over.rank(model, data, request)
+    if handed_over is None:
         model, index = served(model)
         if index is not None:
             request = replace(request, index=index, lenient=False)

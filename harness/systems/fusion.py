@@ -21,6 +21,7 @@ from harness.single import Ranked, Request
 from harness.spec import bare, split
 from harness.systems import (
     RETRIEVERS,
+    Retriever,
     composite_system,
     joint_index,
     own_index,
@@ -78,10 +79,10 @@ def convex(
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Fusion(Retriever):
     """Retrievers by their specs, and how their rankings become one: by ranks where k is given."""
 
-    parts: tuple[str, ...]
+    systems: tuple[str, ...]
     depth: int
     interpolate: Interpolate
     k: int | None = None
@@ -94,9 +95,9 @@ class Fusion:
             raise InputError(f"fusion: depth={self.depth}: expected at least 1")
 
     @property
-    def readers(self) -> tuple[()]:
-        """None: scores are those of the parts."""
-        return ()
+    def parts(self) -> tuple[str, ...]:
+        """What is fused."""
+        return self.systems
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by each, and combine; around feedback as `interpolate` says."""

@@ -23,6 +23,7 @@ from harness.single import Ranked, Request
 from harness.spec import bare
 from harness.systems import (
     RETRIEVERS,
+    Retriever,
     composite_system,
     joint_index,
     own_index,
@@ -36,7 +37,7 @@ from harness.vectors import Run, ranking
 
 @RETRIEVERS.register("rerank")
 @dataclass(frozen=True)
-class Rerank:
+class Rerank(Retriever):
     """A first stage's best, ordered by a cross-encoder, an endpoint, or any encoder's vectors.
 
     target: a reranker (cross:MODEL, or a bare hub id or folder) or an encoder (colbert:MODEL).

@@ -1,0 +1,326 @@
+"""Evaluations of several systems on several tasks: as frames, compared, saved and loaded."""
+
+from __future__ import annotations
+
+import glob
+import html
+import json
+import warnings
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import numpy as np
+
+from harness import compare, records
+from harness.collection import Collection
+from harness.compare import InMemory, PairComparison
+from harness.encoders import OWN
+from harness.errors import InputError
+from harness.evaluation import Evaluation
+from harness.spec import parse
+from harness.tasks import Task
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCHEMA = 1
+"""Of the frames: goes up when a column changes its name or meaning."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pair that could not be evaluated.
+
+    Attributes:
+        system: Its name.
+        task: Its name.
+        error: What was raised.
+    """
+
+    system: str
+    task: str
+    error: Exception
+
+    def __str__(self) -> str:
+        return f"{self.system} on {self.task}: {' '.join(str(self.error).split())}"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Results(Sequence[Evaluation]):
+    """Evaluations, in the order in which they were made.
+
+    `results["minilm", "limit-small"]` is the newest of a system on a task, `results[0]` the first.
+
+    Attributes:
+        evaluations: All of them.
+        failed: Pairs that could not be evaluated, with the error of each.
+        seed: Of the tests of comparisons.
+    """
+
+    evaluations: tuple[Evaluation, ...]
+    failed: tuple[Failure, ...] = ()
+    seed: int = 0
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Names of what was evaluated, each once."""
+        return tuple(dict.fromkeys(found.record.name for found in self.evaluations))
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks, each once."""
+        return tuple(dict.fromkeys(found.record.task.spec for found in self.evaluations))
+
+    def __len__(self) -> int:
+        return len(self.evaluations)
+
+    def __iter__(self) -> Iterator[Evaluation]:
+        return iter(self.evaluations)
+
+    @overload
+    def __getitem__(self, at: int) -> Evaluation: ...
+    @overload
+    def __getitem__(self, at: slice) -> Results: ...
+    @overload
+    def __getitem__(self, at: tuple[str, str | Task | Collection]) -> Evaluation: ...
+    def __getitem__(
+        self, at: int | slice | tuple[str, str | Task | Collection]
+    ) -> Evaluation | Results:
+        """An evaluation by its place, or the newest of a system on a task.
+
+        Raises:
+            InputError: There is none of that name; the error names those that are there.
+        """
+        if isinstance(at, slice):
+            return Results(self.evaluations[at], (), self.seed)
+        if isinstance(at, int):
+            return self.evaluations[at]
+        system, asked = at
+        task = _name_task(asked)
+        found = self._find(system).get(task)
+        if found is not None:
+            return found
+        for failure in self.failed:
+            name = _own_or(_normalise(system), {_normalise(failure.system)})
+            if (_normalise(failure.system), failure.task) == (name, task):
+                raise InputError(f"{failure} (failed)")
+        raise InputError(
+            f"no evaluation of {system} on {task}: expected one of {', '.join(self.systems)} on "
+            f"{', '.join(self.tasks)}"
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """One row a system, task and measure: its mean with a 95 % interval, and what it took.
+
+        Returns:
+            Columns system, task, kind, measure, main, mean, low, high, queries, seconds, index,
+            rewriting, notes (how many), created. `attrs["schema"]` is the number of this layout.
+        """
+        import pandas as pd
+
+        rows = [row for found in self.evaluations for row in _make_rows(found)]
+        frame = pd.DataFrame(rows, columns=list(COLUMNS))
+        frame.attrs["schema"] = SCHEMA
+        return frame
+
+    def per_query(self) -> pd.DataFrame:
+        """One row a system, task, query and measure.
+
+        Returns:
+            Columns system, task, query, measure, value; for other kinds than retrieval, query is
+            the number of the text or pair. Measures without a value for each are left out.
+        """
+        import pandas as pd
+
+        parts = [part for found in self.evaluations for part in _make_frames(found)]
+        columns = ["system", "task", "query", "measure", "value"]
+        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        frame.attrs["schema"] = SCHEMA
+        return frame
+
+    def compare(self, a: str, b: str) -> PairComparison:
+        """Two systems on the tasks that both have, query by query.
+
+        Args:
+            a: Name of the one whose scores are looked at.
+            b: Name of the one that they are compared with.
+
+        Returns:
+            Differences (a less b) with intervals and tests; `.frame()` has them as a table.
+
+        Raises:
+            InputError: One of them was not evaluated, or they share no task.
+        """
+        sides = [InMemory(name, self._collect(name)) for name in (a, b)]
+        return compare.compare(*sides, seed=self.seed)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Write each evaluation's record, with the values of its queries beside it.
+
+        Args:
+            folder: Made where it does not exist.
+
+        Returns:
+            The paths of the records, in the order of the evaluations.
+
+        Raises:
+            HarnessError: The folder cannot be written.
+        """
+        return [records.save(each.record, each.per_query, Path(folder)) for each in self]
+
+    def _find(self, system: str) -> dict[str, Evaluation]:
+        """The newest evaluation of a system on each task."""
+        names = {_normalise(each.record.name) for each in self.evaluations}
+        name = _own_or(_normalise(system), names)
+        found = [each for each in self.evaluations if _normalise(each.record.name) == name]
+        newest = sorted(found, key=lambda each: each.record.created)
+        return {each.record.task.spec: each for each in newest}
+
+    def _collect(self, system: str) -> dict[str, tuple[Mapping[str, Any], records.Record]]:
+        found = self._find(system)
+        if not found:
+            raise InputError(
+                f"no evaluation of {system}: expected one of {', '.join(self.systems) or 'none'}"
+            )
+        return {task: (each.per_query, each.record) for task, each in found.items()}
+
+    def __repr__(self) -> str:
+        return (
+            f"Results({len(self.evaluations)} evaluations: {len(self.systems)} systems on "
+            f"{len(self.tasks)} tasks, {len(self.failed)} failed)"
+        )
+
+    def _repr_html_(self) -> str:
+        """The main measure of each system on each task, and what failed."""
+        import pandas as pd
+
+        cells = {
+            (
+                each.record.name,
+                f"{each.record.task.spec}, {each.record.main_measure}",
+            ): _write_score(each)
+            for each in sorted(self.evaluations, key=lambda each: each.record.created)
+        }
+        columns = dict.fromkeys(task for _, task in cells)
+        table = [[cells.get((name, task), "") for task in columns] for name in self.systems]
+        shown = pd.DataFrame(table, index=list(self.systems), columns=list(columns)).to_html()
+        failed = "".join(f"<li>failed: {html.escape(str(one))}</li>" for one in self.failed)
+        return f"{shown}<ul>{failed}</ul>" if failed else shown
+
+
+COLUMNS = (
+    "system", "task", "kind", "measure", "main", "mean", "low", "high", "queries", "seconds",
+    "index", "rewriting", "notes", "created",
+)  # fmt: skip
+
+
+def load(paths: str | Path | Sequence[str | Path]) -> Results:
+    """Read saved records: harness.load("results/*")
+
+    Args:
+        paths: Record files, folders of them, and patterns; of folders and patterns what is no
+            record is left out, with a warning that counts it.
+
+    Returns:
+        The evaluations in the order in which they were made, without data and rankings.
+
+    Raises:
+        InputError: There is no record, or one cannot be read.
+    """
+    asked = [paths] if isinstance(paths, str | Path) else list(paths)
+    files, others = list[Path](), 0
+    for path in asked:
+        listed = _list_files(Path(path).expanduser())
+        kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
+        files += kept
+        others += len(listed) - len(kept)
+    if not files:
+        raise InputError(f"{', '.join(map(str, asked))}: no records: expected *.json files")
+    if others:
+        warnings.warn(f"{others} files are no records: left out", stacklevel=2)
+    found = [_load_one(file) for file in dict.fromkeys(files)]
+    return Results(tuple(sorted(found, key=lambda each: each.record.created)))
+
+
+def _list_files(path: Path) -> list[Path]:
+    """JSON files of a path, a folder or a pattern. Raises InputError where there is nothing."""
+    if path.is_file():
+        return [path]
+    found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))
+    if not found:
+        raise InputError(f"{path}: no such record or folder")
+    files = [sorted(each.rglob("*.json")) if each.is_dir() else [each] for each in found]
+    return [file for each in files for file in each if file.suffix == ".json"]
+
+
+def _is_record(path: Path) -> bool:
+    try:
+        return "main_measure" in json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
+
+
+def _load_one(path: Path) -> Evaluation:
+    record, table = records.load(path), records.per_query(path)
+    columns = {name: table.column(name).to_numpy() for name in table.column_names}
+    return Evaluation(record, columns, None, None)
+
+
+def _make_rows(found: Evaluation) -> Iterator[dict[str, object]]:
+    """What a frame has of an evaluation, a row for each measure."""
+    record = found.record
+    about: dict[str, object] = {
+        "system": record.name,
+        "task": record.task.spec,
+        "kind": record.task.kind,
+        "queries": record.counts.get("queries_scored"),
+        "seconds": sum(phase.wall_s for phase in record.phases),
+        "index": record.index.spec if record.index else None,
+        "rewriting": record.rewriting.spec if record.rewriting else None,
+        "notes": len(record.warnings),
+        "created": record.created,
+    }
+    for name, score in record.scores.items():
+        values = {"mean": score.mean, "low": score.low, "high": score.high}
+        yield {**about, "measure": name, "main": name == record.main_measure, **values}
+
+
+def _make_frames(found: Evaluation) -> Iterator[pd.DataFrame]:
+    """Values of each query, a frame for each measure that has them."""
+    import pandas as pd
+
+    record, columns = found.record, found.per_query
+    ids = next(iter(columns.values()))
+    for name in record.scores:
+        if name in columns:
+            about = {"system": record.name, "task": record.task.spec, "query": list(ids)}
+            values = np.asarray(columns[name], np.float64)
+            yield pd.DataFrame({**about, "measure": name, "value": values})
+
+
+def _write_score(found: Evaluation) -> str:
+    """A score as a cell: 0.812 [0.790, 0.833]."""
+    main = found.record.main
+    if main.mean is None:
+        return "not defined"
+    interval = "" if main.low is None else f" [{main.low:.3f}, {main.high:.3f}]"
+    return f"{main.mean:.3f}{interval}"
+
+
+def _normalise(name: str) -> str:
+    """A system's name however it is written: "minilm @ hnsw" is minilm@hnsw."""
+    return name.replace(" @ ", "@")
+
+
+def _own_or(name: str, known: Container[str]) -> str:
+    """A name, or that of what was handed over under it, where only that is known."""
+    return f"{OWN}:{name}" if name not in known and f"{OWN}:{name}" in known else name
+
+
+def _name_task(asked: str | Task | Collection) -> str:
+    """The name of a task, as records have it."""
+    if isinstance(asked, str):
+        return asked if " " in asked else str(parse(asked))
+    return asked.task.name if isinstance(asked, Collection) else asked.name

@@ -1,0 +1,129 @@
+"""A search that the harness does not do itself: what all of them share."""
+
+from __future__ import annotations
+
+import secrets
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.data import Corpus, Retrieval
+from harness.errors import InputError
+from harness.progress import Progress, silent
+from harness.records import SystemRecord
+from harness.retrieve import drop_self
+from harness.single import Ranked, Request
+from harness.systems import RETRIEVERS, Retriever, hits
+from harness.systems.hits import Answered, Hits
+from harness.usage import Usage, known_usage, sum_usage
+from harness.vectors import Run
+
+UNKNOWN = "not known again"
+PROCESS = secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class External(Retriever):
+    """Somebody's search of a collection.
+
+    Attributes:
+        name: What errors and notes call it.
+        fingerprint: What it is, as JSON, for the record.
+        known: Whether the fingerprint changes whenever its results do.
+    """
+
+    name: str
+    fingerprint: Mapping[str, object]
+    known: bool
+
+    @abstractmethod
+    def answers(
+        self, texts: Sequence[str], k: int, progress: Progress
+    ) -> Iterator[tuple[slice, list[Hits], Usage]]:
+        """Yield which queries are answered, their results, and what was used; in any order."""
+
+    @abstractmethod
+    def prepare(self, data: Retrieval) -> None:
+        """Take the documents, before they are searched, where the search wants them."""
+
+    @property
+    def readers(self) -> list[Mapping[str, object]]:
+        """Its fingerprint; what is not known again is the same only within this process."""
+        return [self.fingerprint if self.known else {**self.fingerprint, "process": PROCESS}]
+
+    def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
+        """Ask it for every query, leave out what the corpus does not hold, and rank.
+
+        Raises:
+            InputError: The task says what may be ranked for each query.
+            HarnessError: The search fails, takes too long, or returns what is no ranking.
+        """
+        if data.candidates is not None:
+            raise InputError(
+                f"{self.name} searches the whole collection, and this task ranks candidates: "
+                "choose another task"
+            )
+        clock = request.clock
+        full = spec if spec in request.own else str(RETRIEVERS.resolve(spec))
+        with clock.phase("build", items=len(data.corpus), unit="documents"):
+            self.prepare(data)
+        documents = len(data.corpus.ranked)
+        k = min(request.depth + request.exclude_self, documents)
+        with clock.phase("search", items=len(data.queries), unit="queries"):
+            found, usage = self._ask(data.queries.texts, data.corpus, k, clock.progress)
+            run = found.run
+            if request.exclude_self:
+                run = _drop_own(run, data, min(request.depth, documents))
+
+        def answer(row: int) -> Run:
+            return self._ask([data.queries.texts[row]], data.corpus, k, silent)[0].run
+
+        return Ranked(
+            run,
+            SystemRecord(
+                spec=spec,
+                full=full,
+                source="object" if spec in request.own else "registry",
+                fingerprint=dict(self.fingerprint),
+            ),
+            counts={"results_unknown": found.unknown, "queries_with_few_results": found.short},
+            warnings=self._note(found, len(data.queries), k, request),
+            usage=known_usage(usage),
+            answer=answer,
+        )
+
+    def _ask(
+        self, texts: Sequence[str], corpus: Corpus, k: int, progress: Progress
+    ) -> tuple[Answered, Usage]:
+        """Results of all queries, in their order, whatever order they come in; what was used."""
+        parts, done, used = dict[int, Answered](), 0, list[Usage]()
+        for rows, found, usage in self.answers(texts, k, progress):
+            parts[rows.start] = hits.rank(found, corpus, k)
+            used.append(usage)
+            done += len(found)
+            progress("search", done, len(texts), "queries")
+        return hits.concatenate([parts[start] for start in sorted(parts)]), sum_usage(used)
+
+    def _note(self, found: Answered, queries: int, k: int, request: Request) -> tuple[str, ...]:
+        """What was noticed of its results, a sentence each."""
+        own_index = request.index == "exact" or request.lenient
+        notes = {
+            f"{found.unknown} results of {self.name} name documents that the corpus does not hold: "
+            "left out": found.unknown > 0,
+            f"{found.short} of {queries} queries have fewer than the {k} results that {self.name} "
+            "was asked for": found.short > 0,
+            f"{self.name} searches by itself: index {request.index} plays no part": not own_index,
+            f"{self.name} has no fingerprint: a later record cannot tell whether it has "
+            "changed": not self.known,
+        }
+        return tuple(note for note, noticed in notes.items() if noticed)
+
+
+def _drop_own(run: Run, data: Retrieval, depth: int) -> Run:
+    """A run [q, depth] without the document that has the query's id."""
+    if run.docs.shape[1] == depth:  # all there is: what is not its own stays
+        room = ((0, 0), (0, 1))
+        run = Run(np.pad(run.docs, room, constant_values=-1), np.pad(run.scores, room))
+    return drop_self(run, data)
