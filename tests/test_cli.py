@@ -452,7 +452,6 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "library", "title"),
     [
-        (["ann", "--sweep", "ef_search=2,8"], "faiss", "The cheapest setting that loses little"),
         (
             ["study", "order", "--ef-search", 10],
             "hnswlib",

@@ -20,13 +20,11 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.frames import Table
 
 STUDIES = Path("results/studies")
-SWEEP = "ef_search=8,16,32,64,128,256"
 
 StudyModel = Annotated[str, typer.Option("--model", "-m", help="Encoder spec.")]
 StudyTask = Annotated[str, typer.Option("--task", "-t", help="Task spec.")]
@@ -274,50 +272,6 @@ def proxy(
             model, task, index or SETTINGS, store=open_store(cache), seed=seed, progress=progress
         )
     page(out, f"proxy-{model}-{task}", found, report.page(found), report.figure(found), style)
-
-
-def ann(
-    model: StudyModels = None,
-    task: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
-    ] = None,
-    index: Annotated[
-        list[str] | None, typer.Option("--index", "-i", help="Index spec; repeat for more.")
-    ] = None,
-    sweep: Annotated[
-        str, typer.Option(help="Values of a parameter for each index, as ef_search=16,64,256.")
-    ] = "",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What users lose when a model is served from an approximate index.
-
-    Example: harness study ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness import catalog
-    from harness.report import comparison as report
-    from harness.studies import comparison
-
-    models, tasks = model or ["minilm"], catalog.expand(task or ["limit-1k"])
-    settings, sweep = index or ["hnsw"], sweep or ("" if index else SWEEP)
-    if sweep:
-        name, equals, values = sweep.partition("=")
-        if not equals or not values:
-            raise InputError(f"--sweep {sweep}: expected PARAMETER=VALUE,VALUE,...")
-        swept = [comparison.sweep(one, name, values.split(",")) for one in settings]
-        settings = [setting for each in swept for setting in each]
-    with terminal.showing("compare", quiet) as progress:
-        found = comparison.study(
-            models, tasks, settings, store=open_store(cache), seed=seed, progress=progress
-        )
-    name = f"ann-{'-'.join(models)}-{'-'.join(tasks)}"
-    page(out, name, found, report.page(found), report.figure(found), style)
 
 
 def page(
