@@ -146,32 +146,6 @@ def order(
     page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
-def funnel(
-    model: StudyModel = "minilm",
-    task: StudyTask = "limit-1k",
-    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "hnsw",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """Where a score is lost: by the vectors, by a wrong metric, by the index.
-
-    Example: harness study funnel --model minilm --task limit-1k --index hnsw:chroma
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import funnel as report
-    from harness.studies.funnel import study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(model, task, index, store=open_store(cache), seed=seed, progress=progress)
-    name = f"funnel-{model}-{task}-{index}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def scale(
     model: StudyModels = None,
     task: StudyTask = "limit-1k",

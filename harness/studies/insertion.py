@@ -20,17 +20,20 @@ from typing import Any
 import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
+from harness.data import Retrieval
 from harness.errors import InputError
 from harness.indexes import INDEXES, Searcher, Structured
+from harness.measures import Measure
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.measures.pairs import correlation
 from harness.progress import Progress, silent
+from harness.represent import unit
+from harness.retrieve import Collection, retrieve
 from harness.spec import parse
 from harness.stats import bootstrap_correlation
 from harness.store import Store
 from harness.studies import geometry, synthetic
-from harness.studies.funnel import Case, case
-from harness.studies.subject import Interval, interval
+from harness.studies.subject import Interval, embed, interval, per_query, searched
 from harness.vectors import Dense, Embeddings, Run, ranking
 
 INDEX = "hnswlib"
@@ -42,6 +45,49 @@ LARGEST = 100_000  # documents: all are compared with all, and inserted many tim
 CLUSTERS = 20  # of synthetic vectors: each larger than the neighbours looked at
 SUBSPACE, CLUSTERED = "one subspace", f"{CLUSTERS} clusters"
 BLOCK = 1 << 12  # queries whose distances are computed at a time
+
+
+@dataclass(frozen=True)
+class Case:
+    """A retrieval task with a model's vectors of it, float32 [n, d] and [q, d].
+
+    raw: as the model returned them; own: so that their inner product is the model's similarity.
+    """
+
+    data: Retrieval
+    measure: Measure
+    similarity: str
+    exclude_self: bool
+    raw: tuple[Float32, Float32]
+    own: tuple[Float32, Float32]
+    warnings: tuple[str, ...]
+
+    def search(self, searcher: Searcher, queries: Float32, depth: int) -> Run:
+        """The best documents of each query [q, depth], without its own where the task says so."""
+        documents = Dense(self.own[0])
+        collection = Collection(self.data, documents, searcher)
+        return retrieve(
+            Dense(queries), collection, depth, exclude_self=self.exclude_self, progress=silent
+        )
+
+    def values(self, run: Run) -> Float64:
+        """The task's measure of a run, one value a judged query."""
+        return per_query(run, self.data, self.measure)
+
+
+def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
+    """Load and encode a retrieval task. encoder, task: specs.
+
+    Raises InputError for a task where nothing is searched or whose main measure is one of groups of
+    queries, and as `subject.embed`.
+    """
+    subject = embed(encoder, task, store=store, progress=progress)
+    data, measure = searched(subject)
+    raw = subject.arrays["documents"], subject.arrays["queries"]
+    scaled = subject.similarity == "cosine"
+    own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
+    exclude = subject.task.excludes(data)
+    return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
 
 
 @dataclass(frozen=True)
@@ -206,7 +252,7 @@ def study(
     A group is inserted as a whole. graph: None for hnswlib with its usual parameters.
 
     Raises InputError for more than 100,000 documents, fewer than four that differ, documents
-    without a label or a separator, and as `Graph.at` and `funnel.case`.
+    without a label or a separator, and as `Graph.at` and `case`.
     """
     graph = graph or Graph()
     found = case(encoder, task, store=store, progress=progress)

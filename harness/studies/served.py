@@ -17,7 +17,7 @@ from harness.measures.neighbours import neighbour_overlap
 from harness.session import Session, TaskVectors
 from harness.stats import Estimate
 from harness.tasks import Task
-from harness.vectors import Embeddings, Run, Sparse
+from harness.vectors import Embeddings, Representation, Run, Sparse
 
 ACCURACIES = (0.90, 0.95, 0.97, 0.99)  # that the fastest setting is told for
 BUDGETS = (None, 2.0, 1.5)  # times the bytes of exact search, as in Bruch et al. (ECIR 2025)
@@ -284,3 +284,16 @@ def fitting_indexes(
                 f"{', '.join(list(indexes)[1:])}; name one that does, or leave the model out"
             )
     return fitting
+
+
+def check_index(spec: str, makes: Representation) -> None:
+    """Refuse an index that does not take such vectors, or whose libraries are missing.
+
+    Raises:
+        InputError: It does not, or they are.
+    """
+    index = INDEXES.create(spec)
+    if makes not in index.takes:
+        takes = " or ".join(index.takes)
+        raise InputError(f"index {spec} takes {takes} vectors: expected {makes}")
+    index.require(makes)
