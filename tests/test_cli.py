@@ -457,7 +457,6 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
             "hnswlib",
             f"hashing,dim=16 on {MORE}: 60 documents",
         ),
-        (["study", "scale"], "faiss", f"R@2 on {MORE} by documents"),
         (
             ["study", "filter", "-t", "entities,docs=90,queries=40"],
             "faiss",

@@ -146,45 +146,6 @@ def order(
     page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
-def scale(
-    model: StudyModels = None,
-    task: StudyTask = "limit-1k",
-    size: Annotated[
-        list[int] | None, typer.Option(min=1, help="Documents of a corpus; repeat for more.")
-    ] = None,
-    dim: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Cut dense vectors, besides whole ones; repeat for more."),
-    ] = None,
-    distractors: Annotated[
-        str, typer.Option(help="corpus, random (strings), or the spec of another task.")
-    ] = "corpus",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """How scores fall as the corpus grows, beside BM25, and where they cross.
-
-    Example: harness study scale --model minilm --task folder:my/collection --dim 64 --dim 128
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import scale as report
-    from harness.studies.scale import study
-
-    models = model or ["minilm"]
-    with terminal.showing(f"{', '.join(models)} on {task}", quiet) as progress:
-        found = study(
-            models, task, sizes=size, dims=(None, *(dim or ())), distractors=distractors,
-            store=open_store(cache), seed=seed, progress=progress,
-        )  # fmt: skip
-    name = f"scale-{'-'.join(models)}-{task}-{distractors}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def filter_(
     model: StudyModel = "minilm",
     task: StudyTask = "complex-and",
