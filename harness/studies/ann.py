@@ -57,7 +57,7 @@ SETTINGS = [
     Column("measure"),
     Column("score", "estimate", "high"),
     Column("change", "change", "high", "from exact search, paired by query"),
-    Column("lost", "count", "low", "queries, relevant documents that only exact search finds"),
+    Column("lost", "count", "low", "queries with relevant documents that only exact search finds"),
     Column("left with none", "count", "low", "the queries among them without any other"),
     Column("build", "seconds", "low", "wall time until it could be searched", digits=2),
     Column("reused", "flag", about="read from where it was kept, not built"),

@@ -124,7 +124,8 @@ class Scale(Study):
 
     def _scores(self, task: Task, points: Frame, corpora: Nested) -> Frame:
         """Scores by size, a column a curve."""
-        others = OTHERS.get(self.distractors, f"of {bare(self.distractors)}")
+        name = bare(self.distractors)
+        others = OTHERS.get(name, f"of {name}")
         title = (
             f"{task.main} on {task.name} by documents: {len(judged(corpora.data)):,} judged ones "
             f"in every corpus, the others {others}"
@@ -146,12 +147,11 @@ class Scale(Study):
 
     def _others(self, session: Session, task: Task, notes: list[str]) -> list[tuple[str, str]]:
         """Ids and texts of documents that are not judged, in the order in which they come in."""
-        random, data = np.random.default_rng(session.seed), task.collection
-        corpus, kept = data.corpus, judged(data)
-        if self.distractors == "corpus":
+        random, name = np.random.default_rng(session.seed), bare(self.distractors)
+        corpus, kept = task.collection.corpus, judged(task.collection)
+        if name == "corpus":
             others = random.permutation(np.setdiff1d(np.arange(len(corpus)), kept))
             return [(corpus.ids[row], corpus.texts[row]) for row in others]
-        name = bare(self.distractors)
         if name == "random":
             texts = strings(max(len(corpus), *self.sizes, 0) - len(kept), random)
         else:
@@ -204,7 +204,8 @@ def _weighed(session: Session, model: str, task: Task, corpora: Nested, notes: l
         for size in corpora.sizes
     ]
     grid = session.grid([model], variants)
-    notes += grid.notes
+    known = tuple(task.data.warnings)
+    notes += [note for note in grid.notes if not note.endswith(known)]
     firsts = [
         session.values(cell.run, variant, SUCCESS)
         for cell, variant in zip(grid.cells[0], variants, strict=True)
@@ -237,10 +238,10 @@ def _points(session: Session, curves: Sequence[Growth], sizes: Sequence[int]) ->
 
 def _ends(points: Frame, sizes: Sequence[int]) -> Frame:
     """Errors in the smallest and the largest corpus: enough to see the difference."""
-    ends = points.where("documents", sizes[0], sizes[-1])
-    chosen = ends.select("curve", "dimensions", "documents", "wrong", "by chance")
+    ends = points.select("curve", "dimensions", "documents", "wrong", "by chance")
     title = "First results that are not relevant, in the smallest and the largest corpus"
-    return replace(chosen, title=title, name="ends", shown=True)
+    ends = ends.where("documents", sizes[0], sizes[-1])
+    return replace(ends, title=title, name="ends", shown=True)
 
 
 def _crossings(
@@ -267,15 +268,12 @@ def _errors(points: Frame) -> Frame:
         for row in points.records()
         if row[of] is not None
     ]
-    title = "Queries whose first result is not relevant, beside those by chance"
-    return Frame(title, ERRORS, rows, name="errors", shown=False)
+    return Frame("Errors, measured and by chance", ERRORS, rows, name="errors", shown=False)
 
 
 def _charts(points: Frame, crossings: Frame, errors: Frame, measure: str) -> list[Lines]:
     """Scores, with crossings marked, and the errors of the first model."""
-    marks = tuple(
-        Reference(at, f"{at:,.0f}") for at in crossings["documents"] if isinstance(at, float)
-    )
+    marks = tuple(Reference(at, f"{at:,.0f}") for at in crossings.numbers("documents") if at > 0)
     few = len(points.values("curve")) <= 3  # bands of more would cover each other
     return [
         Lines(points, "documents", "score", "curve", band=few, log="x", title=measure,
@@ -287,11 +285,10 @@ def _charts(points: Frame, crossings: Frame, errors: Frame, measure: str) -> lis
 
 def headline(measure: str, points: Frame, crossings: Frame) -> str:
     """Where the first curve and the baseline change places, or who leads; and what is lost."""
-    name = points["curve"][0]
-    records = points.where("curve", name).records()
-    first, last = records[0], records[-1]
-    lost = f"{measure} {first['score'].mean:.3f} → {last['score'].mean:.3f}"
-    said = f"{name} from {first['documents']:,} to {last['documents']:,} documents: {lost}"
+    one = points.where("curve", points["curve"][0])
+    ends, scores = one.numbers("documents"), one.numbers("score")
+    said = f"{one['curve'][0]} from {ends[0]:,.0f} to {ends[-1]:,.0f} documents: {measure} "
+    said += f"{scores[0]:.3f} → {scores[-1]:.3f}"
     found = crossings.records()[:1]
     if not found or not found[0]["leads first"]:
         return said

@@ -115,7 +115,7 @@ def beside(session: Session, model: str, task: Task, near: int) -> Beside:
 
 
 def attempt(session: Session, exact: Beside, index: str) -> TriedSetting:
-    """NeighbourSearch by one setting, and time it."""
+    """Search by one setting, and time it."""
     vectors, begun = exact.vectors, time.perf_counter()
     made = serve(session, index, vectors.documents)
     build_s, data = time.perf_counter() - begun, vectors.task.collection
