@@ -30,6 +30,7 @@ GREY, GRID = "#666666", "#E5E5E5"
 DASHES = ("-", "--", "-.", ":")
 MARKERS = "osD^vPXph"
 PERCENT = ("share", "relative")
+MEASURED = ("ms", "seconds", "rate", "bytes")  # units of what nobody chose
 Log = Literal["", "x", "y", "xy"]
 
 
@@ -343,9 +344,9 @@ def _finish(axes: Axes, chart: Chart) -> None:
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     log = "" if isinstance(chart, Bars) else chart.log
     if "x" in log:
-        _logarithmic(axes, "x", chart.frame.numbers(chart.x))
+        _logarithmic(axes, "x", chart.frame, x)
     if "y" in log:
-        _logarithmic(axes, "y", chart.frame.numbers(chart.y))
+        _logarithmic(axes, "y", chart.frame, chart.frame.column(chart.y))
 
 
 def _label(column: Column) -> str:
@@ -354,16 +355,16 @@ def _label(column: Column) -> str:
     return column.name + units.get(column.unit, said)
 
 
-def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
-    """A logarithmic axis with a tick at each value, where there are few, in plain numbers."""
+def _logarithmic(axes: Axes, which: Literal["x", "y"], frame: Frame, column: Column) -> None:
+    """A logarithmic axis in plain numbers, with a tick at each of a few values that were chosen."""
     from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    values = frame.numbers(column.name)
     different = sorted({value for value in values if math.isfinite(value) and value > 0})
-    axis.set_major_locator(
-        FixedLocator(different) if len(different) <= 9 else LogLocator(subs=(1, 2, 5))
-    )
+    few = len(different) <= 9 and column.unit not in MEASURED
+    axis.set_major_locator(FixedLocator(different) if few else LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     axis.set_minor_formatter(NullFormatter())
 

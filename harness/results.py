@@ -6,10 +6,10 @@ import glob
 import html
 import json
 import warnings
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -153,7 +153,7 @@ class Results(Sequence[Evaluation]):
         Raises:
             InputError: One of them was not evaluated, or they share no task.
         """
-        sides = [InMemory(name, self._collect(name)) for name in (a, b)]
+        sides = [self._side(name) for name in (a, b)]
         return compare.compare(*sides, seed=self.seed)
 
     def save(self, folder: str | Path) -> list[Path]:
@@ -178,13 +178,15 @@ class Results(Sequence[Evaluation]):
         newest = sorted(found, key=lambda each: each.record.created)
         return {each.record.task.spec: each for each in newest}
 
-    def _collect(self, system: str) -> dict[str, tuple[Mapping[str, Any], records.Record]]:
+    def _side(self, system: str) -> InMemory:
+        """A system's evaluations, by the name that its records have."""
         found = self._find(system)
         if not found:
             raise InputError(
                 f"no evaluation of {system}: expected one of {', '.join(self.systems) or 'none'}"
             )
-        return {task: (each.per_query, each.record) for task, each in found.items()}
+        name = next(iter(found.values())).record.name
+        return InMemory(name, {task: (one.per_query, one.record) for task, one in found.items()})
 
     def __repr__(self) -> str:
         return (

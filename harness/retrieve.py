@@ -15,7 +15,7 @@ from harness.vectors import Embeddings, Run, ranking
 
 
 @dataclass(frozen=True)
-class Collection:
+class Searchable:
     """What a query is searched in: documents, ready to be searched, of a task's data.
 
     counts: term counts of the documents, where feedback needs them.
@@ -29,7 +29,7 @@ class Collection:
 
 def retrieve(
     queries: Embeddings,
-    collection: Collection,
+    collection: Searchable,
     depth: int,
     *,
     exclude_self: bool = False,
@@ -71,7 +71,7 @@ def drop_self(run: Run, data: Retrieval) -> Run:
 
 
 def _first(
-    queries: Embeddings, collection: Collection, depth: int, progress: Progress, *,
+    queries: Embeddings, collection: Searchable, depth: int, progress: Progress, *,
     exclude_self: bool,
 ) -> Run:  # fmt: skip
     """What feedback looks at: the best texts that are not of the query's own document."""
@@ -85,7 +85,7 @@ def _first(
     return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
 
 
-def _passages(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:
+def _passages(queries: Embeddings, collection: Searchable, depth: int, progress: Progress) -> Run:
     """The best texts of the corpus, or of the candidates."""
     candidates = collection.data.candidates
     if candidates is not None and collection.data.corpus.parents is not None:
@@ -96,7 +96,7 @@ def _passages(queries: Embeddings, collection: Collection, depth: int, progress:
     return collection.searcher.search(queries, depth, progress).run
 
 
-def _by_parent(queries: Embeddings, collection: Collection, depth: int, progress: Progress) -> Run:
+def _by_parent(queries: Embeddings, collection: Searchable, depth: int, progress: Progress) -> Run:
     """The best documents by their best passage: searched deeper until none left out can matter."""
     corpus = collection.data.corpus
     assert corpus.parents is not None

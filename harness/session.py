@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import environment, evaluation, grid, stats, systems, tasks
+from harness import catalog, environment, evaluation, grid, stats, systems, tasks
 from harness.arrays import Float32, Float64
 from harness.collection import Collection
 from harness.data import Retrieval
@@ -32,8 +32,9 @@ from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.represent import represent, unit
+from harness.retrieve import Searchable, retrieve
 from harness.single import Ranked, Request, rewriting
-from harness.spec import parse
+from harness.spec import listed, parse
 from harness.stats import Estimate
 from harness.store import Store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
@@ -132,6 +133,14 @@ class Session:
             )
         return task
 
+    def expand(self, joined: str) -> list[str]:
+        """Specs of tasks that are joined, those of a suite in its place, each once.
+
+        Raises:
+            InputError: A suite is unknown.
+        """
+        return catalog.expand(listed(joined))
+
     def check(self, systems: Sequence[str]) -> None:
         """Refuse a wrong name before anything is computed. Raises InputError."""
         if not systems:
@@ -208,6 +217,23 @@ class Session:
         """The k best documents of each query of a task [q, k], by its vectors alone."""
         searcher = self.index(index, vectors.documents)
         return searcher.search(vectors.queries, k, self.progress).run
+
+    def retrieve(self, vectors: TaskVectors, searcher: Searcher, k: int) -> Run:
+        """The k best documents of each query [q, k], without its own where the task says so.
+
+        Args:
+            vectors: Of the task that is searched.
+            searcher: Of its documents, made by `index`.
+            k: Results of each query.
+        """
+        opened = Searchable(vectors.task.collection, vectors.documents, searcher)
+        return retrieve(
+            vectors.queries,
+            opened,
+            k,
+            exclude_self=vectors.task.exclude_self,
+            progress=self.progress,
+        )
 
     def rank(
         self,

@@ -15,7 +15,7 @@ from harness.phases import Clock
 from harness.progress import silent
 from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
 from harness.represent import Counts, represent, unit
-from harness.retrieve import Collection, retrieve
+from harness.retrieve import Searchable, retrieve
 from harness.rewriting import REWRITERS, Feedback, Rewriter, Rewritten, TextRewriter
 from harness.store import Store
 from harness.usage import known_usage, sum_usage
@@ -116,7 +116,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
         if system.similarity == "cosine":
             units(documents, queries)
         searcher, served, notes = _built(named, index, documents, request)
-    collection = Collection(data, documents, searcher, vectors.parts.get("counts"))
+    collection = Searchable(data, documents, searcher, vectors.parts.get("counts"))
     with clock.phase("search", items=len(data.queries), unit="queries"):
         run = retrieve(
             queries,
@@ -255,7 +255,7 @@ def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: 
 
 
 def _answering(
-    encoder: Encoder, collection: Collection, queries: Embeddings, depth: int
+    encoder: Encoder, collection: Searchable, queries: Embeddings, depth: int
 ) -> Callable[[int], Run]:
     """A function that encodes one query and searches with it."""
     texts = collection.data.queries.texts

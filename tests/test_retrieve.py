@@ -17,7 +17,7 @@ from harness.errors import InputError
 from harness.indexes import Found
 from harness.indexes.exact import Exact
 from harness.progress import silent
-from harness.retrieve import Collection, retrieve
+from harness.retrieve import Searchable, retrieve
 from harness.rewriting import Feedback
 from harness.rewriting.rm3 import RM3
 from harness.rewriting.vector_prf import Average
@@ -58,7 +58,7 @@ def collection(
     *,
     parents: Sequence[str] | None = None,
     candidates: Mapping[str, Sequence[str]] | None = None,
-) -> Collection:
+) -> Searchable:
     """Documents "0", "1", ... with these vectors [n, d] ("00", ... where more than ten)."""
     digits = len(str(len(values) - 1))
     ids = [f"{row:0{digits}}" for row in range(len(values))]
@@ -68,7 +68,7 @@ def collection(
     if candidates is not None:
         data = replace(data, candidates=Candidates.of(candidates, asked, corpus))
     documents = Dense(np.float32(values))
-    return Collection(data, documents, Searching(documents))
+    return Searchable(data, documents, Searching(documents))
 
 
 def line(*scores: float) -> list[list[float]]:
@@ -237,7 +237,7 @@ def test_term_counts_are_what_rm3_reads():
     plain = collection(line(0, 0, 0))
     documents = Sparse(csr_matrix(np.float32([[1, 1, 0], [0, 1, 0], [0, 0, 1]])))
     counts = Sparse(csr_matrix(np.float32([[1, 3, 0], [0, 9, 0], [0, 0, 9]])))
-    asked = Collection(plain.data, documents, Searching(documents), counts)
+    asked = Searchable(plain.data, documents, Searching(documents), counts)
     query = Sparse(csr_matrix(np.float32([[1, 0, 0]])))
     assert found(retrieve(query, asked, 3, progress=silent)) == [[0, -1, -1]]
     run = retrieve(query, asked, 3, feedback=RM3(), progress=silent)

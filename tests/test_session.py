@@ -113,3 +113,11 @@ def test_what_is_wrong_is_said_before_anything_is_computed(session, task):
         session.vectors("bm25", task)
     with pytest.raises(InputError, match="name it alone"):
         session.vectors("minilm@hnsw", task)
+
+
+def test_suites_are_their_tasks(session):
+    small = ["limit-small", "limit-1k"]
+    assert session.expand("core") == session.expand("limit-small+core") == small
+    assert session.expand("[limit,docs=9,queries=5]+core") == ["limit,docs=9,queries=5", *small]
+    with pytest.raises(InputError, match="unknown suite 'cores'"):
+        session.expand("suite:cores")

@@ -20,13 +20,11 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.errors import InputError
 
 if TYPE_CHECKING:
     from harness.frames import Table
 
 STUDIES = Path("results/studies")
-SWEEP = "ef_search=8,16,32,64,128,256"
 
 StudyModel = Annotated[str, typer.Option("--model", "-m", help="Encoder spec.")]
 StudyTask = Annotated[str, typer.Option("--task", "-t", help="Task spec.")]
@@ -148,71 +146,6 @@ def order(
     page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
-def funnel(
-    model: StudyModel = "minilm",
-    task: StudyTask = "limit-1k",
-    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "hnsw",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """Where a score is lost: by the vectors, by a wrong metric, by the index.
-
-    Example: harness study funnel --model minilm --task limit-1k --index hnsw,like=chroma
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import funnel as report
-    from harness.studies.funnel import study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(model, task, index, store=open_store(cache), seed=seed, progress=progress)
-    name = f"funnel-{model}-{task}-{index}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
-def scale(
-    model: StudyModels = None,
-    task: StudyTask = "limit-1k",
-    size: Annotated[
-        list[int] | None, typer.Option(min=1, help="Documents of a corpus; repeat for more.")
-    ] = None,
-    dim: Annotated[
-        list[int] | None,
-        typer.Option(min=1, help="Cut dense vectors, besides whole ones; repeat for more."),
-    ] = None,
-    distractors: Annotated[
-        str, typer.Option(help="corpus, random (strings), or the spec of another task.")
-    ] = "corpus",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """How scores fall as the corpus grows, beside BM25, and where they cross.
-
-    Example: harness study scale --model minilm --task folder:my/collection --dim 64 --dim 128
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import scale as report
-    from harness.studies.scale import study
-
-    models = model or ["minilm"]
-    with terminal.showing(f"{', '.join(models)} on {task}", quiet) as progress:
-        found = study(
-            models, task, sizes=size, dims=(None, *(dim or ())), distractors=distractors,
-            store=open_store(cache), seed=seed, progress=progress,
-        )  # fmt: skip
-    name = f"scale-{'-'.join(models)}-{task}-{distractors}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def filter_(
     model: StudyModel = "minilm",
     task: StudyTask = "complex-and",
@@ -274,50 +207,6 @@ def proxy(
             model, task, index or SETTINGS, store=open_store(cache), seed=seed, progress=progress
         )
     page(out, f"proxy-{model}-{task}", found, report.page(found), report.figure(found), style)
-
-
-def ann(
-    model: StudyModels = None,
-    task: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
-    ] = None,
-    index: Annotated[
-        list[str] | None, typer.Option("--index", "-i", help="Index spec; repeat for more.")
-    ] = None,
-    sweep: Annotated[
-        str, typer.Option(help="Values of a parameter for each index, as ef_search=16,64,256.")
-    ] = "",
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What users lose when a model is served from an approximate index.
-
-    Example: harness study ann -m minilm -t folder:my/collection -i hnsw --sweep ef_search=16,64,256
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness import catalog
-    from harness.report import comparison as report
-    from harness.studies import comparison
-
-    models, tasks = model or ["minilm"], catalog.expand(task or ["limit-1k"])
-    settings, sweep = index or ["hnsw"], sweep or ("" if index else SWEEP)
-    if sweep:
-        name, equals, values = sweep.partition("=")
-        if not equals or not values:
-            raise InputError(f"--sweep {sweep}: expected PARAMETER=VALUE,VALUE,...")
-        swept = [comparison.sweep(one, name, values.split(",")) for one in settings]
-        settings = [setting for each in swept for setting in each]
-    with terminal.showing("compare", quiet) as progress:
-        found = comparison.study(
-            models, tasks, settings, store=open_store(cache), seed=seed, progress=progress
-        )
-    name = f"ann-{'-'.join(models)}-{'-'.join(tasks)}"
-    page(out, name, found, report.page(found), report.figure(found), style)
 
 
 def page(

@@ -6,8 +6,8 @@ import textwrap
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from harness.charts import PALETTE
 from harness.frames import Table
-from harness.report.scale import COLOURS
 from harness.report.tables import number
 from harness.studies.judgments import (
     BUCKETS,
@@ -134,7 +134,7 @@ def figure(found: Judgments) -> Figure:
     title = textwrap.fill(_finding(found), 76)
     made.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     axes.axhline(ENOUGH, color=GREY, lw=1, ls=":")
-    for selection, colour in zip(SELECTIONS, cycle(COLOURS)):
+    for selection, colour in zip(SELECTIONS, cycle(PALETTE[:6])):
         own = [one for one in found.reduced if one.selection == selection]
         _draw(axes, sorted(own, key=lambda one: one.kept), found.relevant, colour)
     axes.set_xlim(0, 1.02)

@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
+from harness.analysis.nested import BLOCK, ranked
 from harness.arrays import Int64
 from harness.data import Corpus, Retrieval
 from harness.errors import InputError
@@ -35,7 +36,6 @@ from harness.progress import Progress, silent
 from harness.registry import unknown
 from harness.represent import unit
 from harness.store import Store
-from harness.studies.scale import BLOCK, ranked
 from harness.studies.subject import dense_index, embed
 from harness.vectors import Dense, Run, ranking
 

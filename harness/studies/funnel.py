@@ -11,196 +11,140 @@ The funnel of Iceberg (github.com/ZJU-DAILY/Iceberg), in numbers of one task:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from harness.arrays import Float32, Float64
-from harness.data import Retrieval
+from harness.arrays import Float32
+from harness.charts import Bars
+from harness.frames import Column, Frame
 from harness.indexes import INDEXES, Searcher
-from harness.measures import Measure
 from harness.measures.neighbours import neighbour_overlap
-from harness.progress import Progress, silent
 from harness.represent import unit
-from harness.retrieve import Collection, drop_self, retrieve
-from harness.store import Store
-from harness.studies.subject import Interval, dense_index, embed, interval, per_query, searched
+from harness.retrieve import drop_self
+from harness.session import Session, TaskVectors
+from harness.spec import bare
+from harness.studies import STUDIES, Findings, Study
+from harness.studies.served import check_index, noticed
+from harness.tasks import Task
 from harness.vectors import Dense, Run, ranking
 
 NEAR = 10  # neighbours that exact and other searches are compared by
 BEST = "best possible"
 NAMES = {"cosine": "cosine", "dot": "inner product"}
+EVEN = 1e-5  # lengths that differ by no more are equal but for rounding
+STAGES = [
+    Column("stage"),
+    Column("score", "estimate", "high", "mean of the measure"),
+    Column("beside", about="the stage that losses are counted from"),
+    Column("lost", "estimate", "low", "score of that stage less this one, paired by query"),
+    Column("of the best", "share", "high", "of the best possible score"),
+    Column("same nearest", "share", "high", f"of the {NEAR} that exact search returns, by id"),
+    Column("what it means"),
+]
+VECTORS = [
+    Column("model"),
+    Column("similarity", about="that the model was made for"),
+    Column("documents", "count"),
+    Column("queries", "count", about="with judgments"),
+    Column("shortest", "number", about="length of a vector as the model returned it"),
+    Column("longest", "number"),
+    Column("index", about="with all its parameters"),
+]
 
 
+@STUDIES.register("funnel")
 @dataclass(frozen=True)
-class Case:
-    """A retrieval task with a model's vectors of it, float32 [n, d] and [q, d].
+class Funnel(Study):
+    """Where a score is lost: by the vectors, by a wrong metric, by the index."""
 
-    raw: as the model returned them; own: so that their inner product is the model's similarity.
-    """
+    takes: ClassVar = "one"
+    default_task: ClassVar[str] = "limit-1k"
+    old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    data: Retrieval
-    measure: Measure
-    similarity: str
-    exclude_self: bool
-    raw: tuple[Float32, Float32]
-    own: tuple[Float32, Float32]
-    warnings: tuple[str, ...]
+    index: Annotated[str, "that serves the vectors, as hnsw or [hnsw:chroma,M=8]"] = "hnsw"
 
-    def search(self, searcher: Searcher, queries: Float32, depth: int) -> Run:
-        """The best documents of each query [q, depth], without its own where the task says so."""
-        documents = Dense(self.own[0])
-        collection = Collection(self.data, documents, searcher)
-        return retrieve(
-            Dense(queries), collection, depth, exclude_self=self.exclude_self, progress=silent
-        )
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Score every stage by the task's main measure.
 
-    def values(self, run: Run) -> Float64:
-        """The task's measure of a run, one value a judged query."""
-        return per_query(run, self.data, self.measure)
-
-
-def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
-    """Load and encode a retrieval task. encoder, task: specs.
-
-    Raises InputError for a task where nothing is searched or whose main measure is one of groups of
-    queries, and as `subject.embed`.
-    """
-    subject = embed(encoder, task, store=store, progress=progress)
-    data, measure = searched(subject)
-    raw = subject.arrays["documents"], subject.arrays["queries"]
-    scaled = subject.similarity == "cosine"
-    own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
-    exclude = subject.task.excludes(data)
-    return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
+        Raises:
+            InputError: for an index or a model of other than dense vectors, for a task where
+                nothing is searched or whose main measure is one of groups of queries.
+        """
+        index = bare(self.index)
+        check_index(index, "dense")
+        asked, [system] = session.collection(task), systems
+        raw = session.vectors(system, asked, scaled=False)
+        own = session.vectors(system, asked)
+        served = session.index(index, own.documents)
+        searches = _searches(session, own, raw) | {index: (own, served)}
+        rows, lengths = _stages(session, asked, searches), _lengths(raw)
+        full, judged = str(INDEXES.resolve(index)), int(asked.collection.qrels.judged.sum())
+        said = _said(judged, lengths, len(searches), full)
+        title = f"{system} on {task}: where {asked.main} is lost"
+        cells = [(*row, what) for row, what in zip(rows, said, strict=True)]
+        stages = Frame(title, STAGES, cells, name="stages")
+        vectors = [system, own.similarity, len(own.documents), judged, *lengths, full]
+        about = Frame("What was searched", VECTORS, [vectors], name="vectors", turned=True)
+        drawn = f"{asked.main}; in grey what is lost of it, with its 95 % interval"
+        chart = Bars(stages, "score", "stage", label="lost", title=drawn)
+        deepest = max(NEAR, asked.main.depth) + asked.exclude_self
+        notes = (*own.notes, *noticed(index, deepest), *served.info.notes)
+        found = headline(stages, system, task, judged, str(asked.main))
+        return Findings(found, [stages, about], [chart], notes)
 
 
-@dataclass(frozen=True)
-class Stage:
-    """A way to rank the documents, its score, and what it loses.
-
-    loss: the score of `beside` less this one, paired by query; above 0 where this one is worse.
-    kept: share of the 10 documents that exact search returns, by id; None for the best possible.
-    """
-
-    name: str
-    score: Interval
-    beside: str | None
-    loss: Interval | None
-    kept: float | None
+def _searches(
+    session: Session, own: TaskVectors, raw: TaskVectors
+) -> dict[str, tuple[TaskVectors, Searcher]]:
+    """Exact searches by name, that of the model's own similarity first."""
+    found = {f"exact, {NAMES[own.similarity]}": own}
+    for name, (documents, queries) in _misused(raw):
+        parts = {"documents": Dense(documents), "queries": Dense(queries)}
+        found[f"exact, {name}"] = replace(own, parts=parts)
+    return {n: (one, session.index("exact", one.documents)) for n, one in found.items()}
 
 
-@dataclass(frozen=True)
-class Funnel:
-    """The stages of one model, task and index, in the order of this module's description.
-
-    index: spec as asked; full: defaults filled in. lengths: the least and the largest norm of the
-    vectors of documents and queries as the model returned them.
-    """
-
-    encoder: str
-    task: str
-    index: str
-    full: str
-    measure: str
-    similarity: str
-    documents: int
-    queries: int
-    lengths: tuple[float, float]
-    stages: tuple[Stage, ...]
-    seed: int
-    warnings: tuple[str, ...]
-
-    @property
-    def best(self) -> Stage:
-        """The best possible ranking."""
-        return self.stages[0]
-
-    @property
-    def exact(self) -> Stage:
-        """Exact search with the model's own similarity."""
-        return self.stages[1]
-
-    @property
-    def misused(self) -> tuple[Stage, ...]:
-        """Exact search with other similarities."""
-        return self.stages[2:-1]
-
-    @property
-    def approximate(self) -> Stage:
-        """The index, with the model's own similarity."""
-        return self.stages[-1]
-
-
-def study(
-    encoder: str,
-    task: str,
-    index: str,
-    *,
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Funnel:
-    """Score every stage by the task's main measure. encoder, task, index: specs.
-
-    A structure that the index needs is kept under the store's root and used again. Raises
-    InputError for an index that does not take dense vectors, and as `case`.
-    """
-    chosen = dense_index(index)
-    found = case(encoder, task, store=store, progress=progress)
-    documents, queries = Dense(found.own[0]), found.own[1]
-    exact, own = INDEXES.create("exact"), NAMES[found.similarity]
-    searches = {f"exact, {own}": (exact.open(documents), queries)}
-    for name, (there, asked) in _misused(found):
-        searches[f"exact, {name}"] = exact.open(Dense(there)), asked
-    searches[index] = (served := chosen.open(documents, store.root / "indexes", progress)), queries
-    before, values, truth = BEST, found.values(_ideal(found)), None
-    stages = [Stage(BEST, interval(values, seed), None, None, None)]
-    for name, (searcher, asked) in searches.items():
-        progress("search", len(stages) - 1, len(searches), "stages")
-        near = found.search(searcher, asked, NEAR)
-        got = found.values(found.search(searcher, asked, found.measure.depth))
+def _stages(
+    session: Session, task: Task, searches: Mapping[str, tuple[TaskVectors, Searcher]]
+) -> list[tuple[Any, ...]]:
+    """Rows of STAGES, the best possible first; what they mean is left out."""
+    before, values, truth = BEST, session.values(_ideal(task), task), None
+    best = float(values.mean())
+    whole = 1.0 if best else None
+    rows: list[tuple[Any, ...]] = [(BEST, session.estimate(values), None, None, whole, None)]
+    for name, (vectors, searcher) in searches.items():
+        session.progress("search", len(rows) - 1, len(searches), "stages")
+        near = session.retrieve(vectors, searcher, NEAR)
+        got = session.values(session.retrieve(vectors, searcher, task.main.depth), task)
         kept = float(neighbour_overlap(near, truth or near, NEAR).mean())
-        lost = interval(values - got, seed)
-        stages.append(Stage(name, interval(got, seed), before, lost, kept))
+        share = float(got.mean()) / best if best else None
+        lost = session.estimate(values - got)
+        rows.append((name, session.estimate(got), before, lost, share, kept))
         if truth is None:  # all that follows is set beside exact search
             before, values, truth = name, got, near
-    progress("search", len(searches), len(searches), "stages")
-    deepest = max(NEAR, found.measure.depth) + found.exclude_self
-    notes = (*chosen.notes(deepest), *served.info.notes)
-    return Funnel(
-        encoder=encoder,
-        task=task,
-        index=index,
-        full=str(INDEXES.resolve(index)),
-        measure=str(found.measure),
-        similarity=found.similarity,
-        documents=len(documents),
-        queries=int(found.data.qrels.judged.sum()),
-        lengths=_lengths(found),
-        stages=tuple(stages),
-        seed=seed,
-        warnings=(*found.warnings, *notes),
-    )
+    session.progress("search", len(searches), len(searches), "stages")
+    return rows
 
 
-def _ideal(found: Case) -> Run:
+def _ideal(task: Task) -> Run:
     """Judged documents by their gain, as deep as the measure looks."""
-    data, measure = found.data, found.measure
-    graded = measure.definition("retrieval").graded
-    qrels = data.qrels if data.binary is None or graded else data.binary
-    depth = measure.depth + found.exclude_self
-    q = len(data.queries)
+    data, measure = task.collection, task.main
+    qrels = (
+        data.qrels if data.binary is None or measure.definition("retrieval").graded else data.binary
+    )
+    depth, q = measure.depth + task.exclude_self, len(data.queries)
     run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)
-    return drop_self(run, data) if found.exclude_self else run
+    return drop_self(run, data) if task.exclude_self else run
 
 
-def _misused(found: Case) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
+def _misused(raw: TaskVectors) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
     """Vectors whose inner product ranks as a similarity that is not the model's."""
-    documents, queries = found.raw
-    if found.similarity == "cosine":
-        yield "inner product of vectors as they are", found.raw
+    documents, queries = raw.arrays["documents"], raw.arrays["queries"]
+    if raw.similarity == "cosine":
+        yield "inner product of vectors as they are", (documents, queries)
     else:
         yield "cosine", (unit(documents.copy()), unit(queries.copy()))
     # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
@@ -211,7 +155,31 @@ def _misused(found: Case) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
     yield "Euclidean distance", (np.hstack([centred, -half]), np.hstack([asked, one]))
 
 
-def _lengths(found: Case) -> tuple[float, float]:
+def _lengths(raw: TaskVectors) -> tuple[float, float]:
     """The least and the largest norm of vectors as the model returned them."""
-    squares = [np.einsum("nd,nd->n", part, part, dtype=np.float64) for part in found.raw]
+    squares = [np.einsum("nd,nd->n", p, p, dtype=np.float64) for p in raw.arrays.values()]
     return min(float(s.min()) for s in squares) ** 0.5, max(float(s.max()) for s in squares) ** 0.5
+
+
+def _said(queries: int, lengths: tuple[float, float], searches: int, full: str) -> list[str]:
+    """What each stage's loss is, in order."""
+    low, high = lengths
+    varied = f"vectors have lengths {low:.3g} to {high:.3g}"
+    if high - low <= EVEN * high:
+        varied = "all vectors are equally long, so every metric ranks alike"
+    return [
+        f"{queries:,} queries, documents in the order of their judgments",
+        "what the vectors lose",
+        *[f"what a wrong metric loses; {varied}"] * (searches - 2),
+        f"what the index loses; in full: {full}",
+    ]
+
+
+def headline(stages: Frame, system: str, task: str, queries: int, measure: str) -> str:
+    """How much vectors and index lose. stages: of STAGES, the index last."""
+    lost, spec = stages.estimates("lost"), stages["stage"][-1]
+    vectors, index = lost[0].mean or 0.0, lost[-1].mean or 0.0
+    first = f"{system} on {task}: the vectors lose {vectors:.3f} {measure}"
+    if not lost[-1].significant:
+        return f"{first}, {spec} nothing that {queries:,} queries show"
+    return f"{first}, {spec} {'another' if index > 0 else 'gains'} {abs(index):.4f}"

@@ -20,18 +20,20 @@ from typing import Any
 import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
+from harness.data import Retrieval
 from harness.errors import InputError
-from harness.indexes import INDEXES, Found, IndexInfo, Searcher
-from harness.indexes.saved import FileIndex
+from harness.indexes import INDEXES, Searcher, Structured
+from harness.measures import Measure
 from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.measures.pairs import correlation
 from harness.progress import Progress, silent
+from harness.represent import unit
+from harness.retrieve import Searchable, retrieve
 from harness.spec import parse
 from harness.stats import bootstrap_correlation
 from harness.store import Store
 from harness.studies import geometry, synthetic
-from harness.studies.funnel import Case, case
-from harness.studies.subject import Interval, interval
+from harness.studies.subject import Interval, embed, interval, per_query, searched
 from harness.vectors import Dense, Embeddings, Run, ranking
 
 INDEX = "hnswlib"
@@ -43,6 +45,49 @@ LARGEST = 100_000  # documents: all are compared with all, and inserted many tim
 CLUSTERS = 20  # of synthetic vectors: each larger than the neighbours looked at
 SUBSPACE, CLUSTERED = "one subspace", f"{CLUSTERS} clusters"
 BLOCK = 1 << 12  # queries whose distances are computed at a time
+
+
+@dataclass(frozen=True)
+class Case:
+    """A retrieval task with a model's vectors of it, float32 [n, d] and [q, d].
+
+    raw: as the model returned them; own: so that their inner product is the model's similarity.
+    """
+
+    data: Retrieval
+    measure: Measure
+    similarity: str
+    exclude_self: bool
+    raw: tuple[Float32, Float32]
+    own: tuple[Float32, Float32]
+    warnings: tuple[str, ...]
+
+    def search(self, searcher: Searcher, queries: Float32, depth: int) -> Run:
+        """The best documents of each query [q, depth], without its own where the task says so."""
+        documents = Dense(self.own[0])
+        collection = Searchable(self.data, documents, searcher)
+        return retrieve(
+            Dense(queries), collection, depth, exclude_self=self.exclude_self, progress=silent
+        )
+
+    def values(self, run: Run) -> Float64:
+        """The task's measure of a run, one value a judged query."""
+        return per_query(run, self.data, self.measure)
+
+
+def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
+    """Load and encode a retrieval task. encoder, task: specs.
+
+    Raises InputError for a task where nothing is searched or whose main measure is one of groups of
+    queries, and as `subject.embed`.
+    """
+    subject = embed(encoder, task, store=store, progress=progress)
+    data, measure = searched(subject)
+    raw = subject.arrays["documents"], subject.arrays["queries"]
+    scaled = subject.similarity == "cosine"
+    own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
+    exclude = subject.task.excludes(data)
+    return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
 
 
 @dataclass(frozen=True)
@@ -65,7 +110,7 @@ class Graph:
         for ef_search, seed in product(self.ef_search, self.seeds):
             self.at(ef_search, seed)
 
-    def at(self, ef_search: int, seed: int) -> FileIndex:
+    def at(self, ef_search: int, seed: int) -> Structured:
         """The index with these parameters.
 
         Raises InputError where it does not take them or its library is not installed.
@@ -79,7 +124,7 @@ class Graph:
         spec = parse(self.index).merged([(name, str(value)) for name, value in asked.items()])
         index = INDEXES.create(spec)
         index.require("dense")
-        if not isinstance(index, FileIndex):
+        if not isinstance(index, Structured):
             raise InputError(f"{self.index} builds no structure: expected a graph, as {INDEX}")
         return index
 
@@ -207,7 +252,7 @@ def study(
     A group is inserted as a whole. graph: None for hnswlib with its usual parameters.
 
     Raises InputError for more than 100,000 documents, fewer than four that differ, documents
-    without a label or a separator, and as `Graph.at` and `funnel.case`.
+    without a label or a separator, and as `Graph.at` and `case`.
     """
     graph = graph or Graph()
     found = case(encoder, task, store=store, progress=progress)
@@ -217,12 +262,12 @@ def study(
     dimensions = query_lid(documents, queries, swept.truth)
     deepest = max(NEAR, found.measure.depth) + found.exclude_self
     first = [graph.at(ef, graph.seeds[0]) for ef in graph.ef_search]
-    notes = [note for index in first for note in index.notes(deepest)]
+    notes = [note for index in first for note in index.warnings(deepest)]
     return Insertion(
         encoder=encoder,
         task=task,
         graph=graph,
-        structure=dict(first[0].build_key()),
+        structure=dict(first[0].structure()),
         documents=len(documents),
         dimension=documents.shape[1],
         queries=len(queries),
@@ -311,16 +356,11 @@ class _Shuffled:
     searcher: Searcher
     order: Int64
 
-    @property
-    def info(self) -> IndexInfo:
-        """That of the documents in their other order."""
-        return self.searcher.info
-
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Search, with the run [q, k] in rows of the corpus."""
-        run = self.searcher.search(queries, k, progress).run
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
+        """The run [q, k] in rows of the corpus."""
+        run = self.searcher.search(queries, k, progress)
         rows = np.where(run.docs < 0, -1, self.order[run.docs])
-        return Found(ranking.unpack(ranking.best(ranking.pack(run.scores, rows), k)))
+        return ranking.unpack(ranking.best(ranking.pack(run.scores, rows), k))
 
 
 @dataclass(frozen=True)
@@ -372,7 +412,7 @@ def _sweep(
         )
     truth, scored = _exact(documents, queries, progress), np.empty(0)
     if of is not None:
-        exact = INDEXES.create("exact").open(Dense(documents))
+        exact = INDEXES.create("exact").build(Dense(documents))
         scored = of.values(of.search(exact, queries, of.measure.depth))
     fixed = _fixed(documents, groups, graph.seeds[0], progress)
     names = [RANDOM, *fixed]
@@ -396,21 +436,21 @@ def _grown(
 ) -> Iterator[tuple[int, Searcher]]:
     """One graph, to be searched with each ef_search in turn."""
     placed = Dense(np.ascontiguousarray(documents[order]))
-    built = graph.at(graph.ef_search[0], seed).make(placed, silent)
+    built = graph.at(graph.ef_search[0], seed).grow(placed, silent)
     for ef in graph.ef_search:
         yield ef, _Shuffled(graph.at(ef, seed).searcher(built, placed), order)
 
 
 def _exact(documents: Float32, queries: Float32, progress: Progress) -> Run:
     """The nearest documents of each query [q, 100], or all where there are fewer."""
-    searcher = INDEXES.create("exact").open(Dense(documents))
-    return searcher.search(Dense(queries), min(FAR, len(documents)), progress).run
+    searcher = INDEXES.create("exact").build(Dense(documents))
+    return searcher.search(Dense(queries), min(FAR, len(documents)), progress)
 
 
 def _recall(searcher: Searcher, queries: Float32, truth: Run) -> Float64:
     """Recall@10 of each query [q], of a search for no more: graphs raise ef_search to k."""
     k = min(NEAR, truth.docs.shape[1])
-    return neighbour_recall(searcher.search(Dense(queries), k, silent).run, truth, k, EPSILON)
+    return neighbour_recall(searcher.search(Dense(queries), k, silent), truth, k, EPSILON)
 
 
 def _groups(

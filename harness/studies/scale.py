@@ -2,74 +2,76 @@
 
 The corpora are nested: the judged documents are in all of them, and a larger one holds the
 distractors of every smaller one (Reimers and Gurevych 2021, "The Curse of Dense Low-Dimensional
-Information Retrieval for Large Index Sizes"). Vectors of a text do not depend on the corpus, so
-each document is compared once, in the smallest corpus that holds it, and the rankings are merged.
-BM25 weighs terms by the corpus, so it is built anew for each size.
+Information Retrieval for Large Index Sizes"). BM25 weighs terms by the corpus, so it is built anew
+for each size. By chance: queries that would have a document nearer than the nearest relevant one
+if all others were random directions (spherical caps).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import TypeAlias
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from harness import catalog, stats
-from harness.arrays import Float64, Int64, spans
-from harness.data import Corpus, Qrels, Retrieval
-from harness.encoders import CollectionEncoder, TextEncoder
+from harness.analysis.chance import wrong_by_chance
+from harness.analysis.crossing import crossing
+from harness.analysis.nested import Nested, chosen, judged, nest, searches, select, strings
+from harness.arrays import Float64, Int64
+from harness.charts import Lines, Reference
+from harness.encoders import CollectionEncoder
 from harness.errors import InputError
-from harness.indexes import INDEXES
-from harness.kinds.retrieval import RetrievalKind
+from harness.frames import Column, Frame
 from harness.measures import Measure
-from harness.phases import Clock
-from harness.progress import Progress, silent
-from harness.represent import represent, unit
 from harness.retrieve import drop_self
-from harness.single import units
-from harness.store import Store
-from harness.studies.subject import collection, created
-from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
+from harness.session import Session
+from harness.spec import bare
+from harness.studies import STUDIES, Findings, Study
+from harness.tasks import Task
+from harness.vectors import Dense, Embeddings, Representation
 
 BASELINE = "bm25"
-SMALLEST = 1000
-STEPS = 5  # at least so many from the smallest corpus to the largest
-BLOCK = 1 << 17  # documents of one comparison
-LETTERS = np.frombuffer(b"abcdefghijklmnopqrstuvwxyz ", np.uint8)
-LENGTHS = (20, 150)  # characters of a random string
+KINDS: tuple[Representation, ...] = ("dense", "sparse", "multi-vector")
+SUCCESS = Measure("Success", 1)
+OTHERS = {"corpus": "of the task in a random order", "random": "random strings"}
+POINTS = [
+    Column("curve"),
+    Column("model"),
+    Column("dimensions", "count", about="compared; – for vectors over a vocabulary"),
+    Column("documents", "count"),
+    Column("score", "estimate", "high"),
+    Column("wrong", "share", "low", "queries whose first result is not relevant"),
+    Column("by chance", "number", about="share of queries, were all others random directions"),
+]
+CROSSINGS = [
+    Column("curve"),
+    Column("leads first", about="empty where the curves are equal"),
+    Column("documents", "number", about="where they change places; – where they do not", digits=0),
+    Column("from", "number", about="95 % interval over queries; – beyond the sizes", digits=0),
+    Column("to", "number", digits=0),
+    Column("leads then"),
+    Column("resamples cross", "share", about="of the queries, in which the leader changes"),
+]
+ERRORS = [*(POINTS[at] for at in (0, 3)), Column("what"), POINTS[5]]
 
 
 @dataclass(frozen=True)
-class Point:
-    """One corpus size: the score with its 95 % interval.
+class Growth:
+    """A model at every size.
 
-    wrong: share of queries whose first result is not relevant. by_chance: the share that would
-    have a document nearer than the nearest relevant one if all others were random directions; None
-    where vectors are not compared by cosine.
-    """
-
-    documents: int
-    score: float
-    low: float
-    high: float
-    wrong: float
-    by_chance: float | None
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A model at every size. dim: dimensions that its vectors were cut to, None for all.
-
-    width: dimensions compared; None for vectors over a vocabulary.
+    dim: dimensions that its vectors were cut to, None for all; width: dimensions compared, None for
+    vectors over a vocabulary; values: the measure [sizes, q]; wrong: share of queries whose first
+    result is not relevant [sizes]; chance: that share if all other documents were random
+    directions [sizes], None where vectors are not compared by cosine.
     """
 
     model: str
     dim: int | None
     width: int | None
-    points: tuple[Point, ...]
+    values: Float64
+    wrong: Float64
+    chance: Float64 | None
 
     @property
     def name(self) -> str:
@@ -77,378 +79,220 @@ class Curve:
         return self.model if self.dim is None else f"{self.model}, {self.dim}-d"
 
 
+@STUDIES.register("scale")
 @dataclass(frozen=True)
-class Crossing:
-    """Where a curve and the baseline's change places: the first time from the smallest size on.
+class Scale(Study):
+    """How scores fall as the corpus grows, beside BM25, and where they cross."""
 
-    first, then: who leads before and after, equal where nothing is crossed, "" where the curves are
-    equal. documents: interpolated on the logarithm of the size, None where nothing is crossed.
-    low, high: 95 % interval over queries, None where it goes beyond the sizes measured; crossed:
-    share of resamples of the queries in which the leader changes from one size to another.
-    """
+    default_task: ClassVar[str] = "limit-1k"
+    old_options: ClassVar[Mapping[str, str]] = {"--size": "sizes", "--dim": "dims"}
 
-    curve: str
-    first: str
-    then: str
-    documents: float | None
-    low: float | None
-    high: float | None
-    crossed: float
+    sizes: Annotated[tuple[int, ...], "documents of each corpus; none: 1,000 to all, doubling"] = ()
+    dims: Annotated[tuple[int, ...], "cut dense vectors to these too, besides whole ones"] = ()
+    distractors: Annotated[
+        str, "documents that are added: corpus (the task's own), random (strings), or a task's spec"
+    ] = "corpus"
 
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Score models on nested corpora of a task by its main measure, by exact search.
 
-@dataclass(frozen=True)
-class Scale:
-    """A task at growing sizes. judged: documents that are in every corpus."""
+        BM25 is added where no model weighs terms by the corpus; else the first that does is what
+        the others are set beside.
 
-    task: str
-    measure: str
-    distractors: str
-    baseline: str
-    queries: int
-    judged: int
-    sizes: tuple[int, ...]
-    curves: tuple[Curve, ...]
-    crossings: tuple[Crossing, ...]
-    seed: int
-    warnings: tuple[str, ...]
+        Raises:
+            InputError: for a task of another kind, with candidates or passages, or with no document
+                that is not judged; for a measure of groups; for sizes and dimensions out of range.
+        """
+        asked = session.collection(task)
+        corpora, notes = self._corpora(session, asked)
+        whole = replace(asked, data=corpora.data)
+        weighing = (m for m in systems if _weighs(session, m, whole))
+        baseline, curves = next(weighing, BASELINE), list[Growth]()
+        for model in dict.fromkeys([*systems, baseline]):
+            session.release()
+            if _weighs(session, model, whole):
+                curves.append(_weighed(session, model, asked, corpora, notes))
+            else:
+                curves += self._encoded(session, model, whole, corpora, notes)
+        points = _points(session, curves, corpora.sizes)
+        crossings = _crossings(session, curves, baseline, corpora.sizes)
+        errors = _errors(points.where("model", curves[0].model))
+        shown = [self._scores(asked, points, corpora), crossings, _ends(points, corpora.sizes)]
+        said = headline(str(asked.main), points, crossings)
+        drawn = _charts(points, crossings, errors, str(asked.main))
+        return Findings(said, [*shown, points, errors], drawn, notes)
 
-
-@dataclass(frozen=True)
-class _Nested:
-    """The documents of the largest corpus. enters: [n], the place of each in the order in which
-    they come in; so a corpus of m documents are those below m.
-    """
-
-    task: catalog.TaskEntry
-    data: Retrieval
-    measure: Measure
-    exclude_self: bool
-    sizes: tuple[int, ...]
-    enters: Int64
-
-    @property
-    def depth(self) -> int:
-        return self.measure.depth + self.exclude_self
-
-    @cached_property
-    def relevant(self) -> tuple[Int64, Int64]:
-        """Query and document rows [p] of each relevant document of the corpora."""
-        qrels = self.data.qrels if self.data.binary is None else self.data.binary
-        kept = (qrels.docs >= 0) & (qrels.gains > 0)
-        return qrels.query_rows[kept], qrels.docs[kept].astype(np.int64)
-
-    def rows(self, size: int, above: int = 0) -> Int64:
-        """Rows of a corpus, ascending, without those of a smaller one."""
-        return np.flatnonzero((self.enters >= above) & (self.enters < size))
-
-
-_Scored: TypeAlias = tuple[Curve, Float64]
-"""A curve, and its values [sizes, queries]."""
-
-
-def study(
-    models: Sequence[str],
-    task: str,
-    *,
-    sizes: Sequence[int] | None = None,
-    dims: Sequence[int | None] = (None,),
-    distractors: str = "corpus",
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Scale:
-    """Score models on nested corpora of a task by its main measure, by exact search.
-
-    models, task: specs; bm25 is added where no model weighs terms by the corpus, and the first that
-    does is the baseline. sizes: documents of each corpus, judged ones included; None for 1,000 up
-    to all by about doubling. dims: first dimensions that dense vectors are cut to, None for all.
-    distractors: "corpus", the task's own documents in a random order; "random", strings of a-z and
-    space of 20 to 150 characters; or the spec of a task whose documents they are. seed: of the
-    order, the strings and the bootstrap.
-
-    Raises InputError for a task of another kind, with candidates or passages, or with no document
-    that is not judged; for a measure of groups; for sizes and dimensions out of range; else what
-    encoders and the store raise.
-    """
-    clock = Clock(progress)
-    nested, notes = _nested(task, sizes, distractors, seed, clock)
-    weighing = (m for m in models if isinstance(created(m), CollectionEncoder))
-    baseline = next(weighing, BASELINE)
-    scored: list[_Scored] = []
-    for model in dict.fromkeys([*models, baseline]):
-        encoder = created(model)
-        if isinstance(encoder, CollectionEncoder):
-            scored.append(_weighed(model, encoder, nested, seed, progress))
-        else:
-            found, more = _encoded(
-                model, encoder, nested, dims, store=store, seed=seed, clock=clock
-            )
-            scored += found
-            notes += more
-    [beside] = [one for one in scored if one[0].model == baseline]
-    crossings = [
-        _crossing(one, beside, nested.sizes, seed) for one in scored if one[0].model != baseline
-    ]
-    return Scale(
-        task,
-        str(nested.measure),
-        distractors,
-        baseline,
-        int(nested.data.qrels.judged.sum()),
-        len(np.unique(nested.data.qrels.docs[nested.data.qrels.docs >= 0])),
-        nested.sizes,
-        tuple(curve for curve, _ in scored),
-        tuple(crossings),
-        seed,
-        tuple(dict.fromkeys(notes)),
-    )
-
-
-def _nested(
-    task: str, sizes: Sequence[int] | None, distractors: str, seed: int, clock: Clock
-) -> tuple[_Nested, list[str]]:
-    """The corpora, and what was noticed on the way."""
-    with clock.phase("load", "data"):
-        asked, data, measure = collection(task)
-    if data.corpus.parents is not None or data.candidates is not None:
-        raise InputError(f"{task} has passages or candidates: this study needs neither")
-    ids, texts = data.corpus.ids, data.corpus.texts
-    judged = np.unique(data.qrels.docs[data.qrels.docs >= 0]).astype(np.int64)
-    pool, notes = _pool(distractors, data, judged, sizes, seed)
-    chosen = _sizes(sizes, len(judged), len(judged) + len(pool), task)
-    added = pool[: chosen[-1] - len(judged)]
-    kept = [(ids[row], texts[row]) for row in judged]
-    order = {id: place for place, (id, _) in enumerate([*kept, *added])}
-    whole = Corpus.of(list(order), [text for _, text in [*kept, *added]])
-    enters = np.array([order[id] for id in whole.ids])
-    enters[enters < len(judged)] = 0  # all at once
-    row = {at: whole.row(ids[at]) for at in judged.tolist()}
-    moved = replace(
-        data,
-        corpus=whole,
-        qrels=_moved(data.qrels, row),
-        binary=data.binary and _moved(data.binary, row),
-    )
-    exclude = asked.excludes(data)
-    return _Nested(asked, moved, measure, exclude, chosen, enters), notes
-
-
-def _pool(
-    distractors: str, data: Retrieval, judged: Int64, sizes: Sequence[int] | None, seed: int
-) -> tuple[list[tuple[str, str]], list[str]]:
-    """Ids and texts of documents that are not judged, in the order in which they come in; notes."""
-    random, corpus, notes = np.random.default_rng(seed), data.corpus, [*data.warnings]
-    if distractors == "corpus":
-        others = random.permutation(np.setdiff1d(np.arange(len(corpus)), judged))
-        return [(corpus.ids[row], corpus.texts[row]) for row in others], notes
-    if distractors == "random":
-        texts = _strings(max(len(corpus), *(sizes or [0])) - len(judged), random)
-    else:
-        other = catalog.task(distractors).load()
-        if not isinstance(other, Retrieval):
-            raise InputError(f"{distractors} is a task of {other.kind}: it has no documents")
-        known = {corpus.texts[row] for row in judged}
-        shuffled = [other.corpus.texts[row] for row in random.permutation(len(other.corpus))]
-        texts = [text for text in shuffled if text not in known]
-        if lost := len(shuffled) - len(texts):
-            notes.append(f"{lost} documents of {distractors} are judged ones here: left out")
-    return [(f"{distractors} {i}", text) for i, text in enumerate(texts)], notes
-
-
-def _moved(qrels: Qrels, row: dict[int, int]) -> Qrels:
-    """Judgments of documents that have got other rows, in the same order."""
-    docs = np.array([row.get(doc, -1) for doc in qrels.docs.tolist()], np.int32)
-    return replace(qrels, docs=docs)
-
-
-def _sizes(asked: Sequence[int] | None, judged: int, most: int, task: str) -> tuple[int, ...]:
-    """Sizes of corpora, ascending; those asked for, or about doubling."""
-    if judged == most:
-        raise InputError(
-            f"{task}: all {most:,} documents are judged, so that no corpus can be smaller: choose "
-            "other distractors, random with sizes or a task"
+    def _scores(self, task: Task, points: Frame, corpora: Nested) -> Frame:
+        """Scores by size, a column a curve."""
+        name = bare(self.distractors)
+        others = OTHERS.get(name, f"of {name}")
+        title = (
+            f"{task.main} on {task.name} by documents: {len(judged(corpora.data)):,} judged ones "
+            f"in every corpus, the others {others}"
         )
-    if asked is not None:
-        for size in asked:
-            if not judged <= size <= most:
-                raise InputError(
-                    f"{task}: a corpus of {size:,} documents: expected {judged:,}, which are "
-                    f"judged, to {most:,}"
-                )
-        return tuple(sorted(set(asked)))
-    first = max(judged, SMALLEST if most > SMALLEST else most // 10)
-    steps = max(STEPS, round(math.log2(most / first)))
-    return tuple(np.unique(np.geomspace(first, most, steps + 1).round().astype(int)).tolist())
+        return points.pivot("documents", "curve", "score", title=title, name="scores")
+
+    def _corpora(self, session: Session, task: Task) -> tuple[Nested, list[str]]:
+        """The corpora, and what was noticed on the way."""
+        data = task.collection
+        if data.corpus.parents is not None or data.candidates is not None:
+            raise InputError(f"{task.name} has passages or candidates: this study needs neither")
+        notes = [*data.warnings]
+        others, known = self._others(session, task, notes), len(judged(data))
+        try:
+            sizes = chosen(self.sizes, known, known + len(others))
+        except InputError as error:
+            raise InputError(f"{task.name}: {error}") from None
+        return nest(data, others, sizes), notes
+
+    def _others(self, session: Session, task: Task, notes: list[str]) -> list[tuple[str, str]]:
+        """Ids and texts of documents that are not judged, in the order in which they come in."""
+        random, name = np.random.default_rng(session.seed), bare(self.distractors)
+        corpus, kept = task.collection.corpus, judged(task.collection)
+        if name == "corpus":
+            others = random.permutation(np.setdiff1d(np.arange(len(corpus)), kept))
+            return [(corpus.ids[row], corpus.texts[row]) for row in others]
+        if name == "random":
+            texts = strings(max(len(corpus), *self.sizes, 0) - len(kept), random)
+        else:
+            other = session.task(name)
+            if other.data.kind != "retrieval":
+                raise InputError(f"{name} is a task of {other.data.kind}: it has no documents")
+            added, known = other.collection.corpus, {corpus.texts[row] for row in kept}
+            shuffled = [added.texts[row] for row in random.permutation(len(added))]
+            texts = [text for text in shuffled if text not in known]
+            if lost := len(shuffled) - len(texts):
+                notes.append(f"{lost} documents of {name} are judged ones here: left out")
+        return [(f"{name} {i}", text) for i, text in enumerate(texts)]
+
+    def _encoded(
+        self, session: Session, model: str, task: Task, corpora: Nested, notes: list[str]
+    ) -> Iterator[Growth]:
+        """A model of texts at every size, with each number of dimensions; notes grow."""
+        made = session.vectors(model, task, scaled=False, representations=KINDS)
+        notes += made.notes
+        queries, documents = made.queries, made.documents
+        cosine, rows = made.similarity == "cosine", np.arange(len(queries))
+        for dim in (None, *dict.fromkeys(self.dims)) if isinstance(documents, Dense) else [None]:
+            if dim is not None and not 1 <= dim <= documents.dim:
+                raise InputError(f"{model}: {dim} dimensions: expected 1 to {documents.dim:,}")
+
+            def cut(rows: Int64, dim: int | None = dim) -> Embeddings:
+                return select(documents, rows, dim, scaled=cosine)
+
+            compared, depth = select(queries, rows, dim, scaled=cosine), task.main.depth
+            runs = searches(compared, cut, corpora, depth + task.exclude_self, session.progress)
+            values, firsts = list[Float64](), list[Float64]()
+            for found in runs:
+                run = drop_self(found, task.collection) if task.exclude_self else found
+                values.append(session.values(run, task))
+                firsts.append(session.values(run, task, SUCCESS))
+            width = (dim or documents.dim) if isinstance(documents, Dense) else None
+            chance = _by_chance(compared, cut, corpora) if cosine else None
+            yield Growth(model, dim, width, np.stack(values), 1 - np.mean(firsts, axis=1), chance)
 
 
-def _strings(count: int, random: np.random.Generator) -> list[str]:
-    """Random strings; more of them begin with the same."""
-    lengths = (random.integers(LENGTHS[0], LENGTHS[1] + 1) for _ in range(count))
-    return [LETTERS[random.integers(len(LETTERS), size=n)].tobytes().decode() for n in lengths]
+def _weighs(session: Session, model: str, task: Task) -> bool:
+    """Whether a model's vectors depend on the corpus."""
+    return isinstance(session.encoder(model, task), CollectionEncoder)
 
 
-def _weighed(
-    model: str, encoder: CollectionEncoder, nested: _Nested, seed: int, progress: Progress
-) -> _Scored:
-    """A model whose weights depend on the corpus, at every size."""
-    data, runs = nested.data, []
-    for done, size in enumerate(nested.sizes):
-        progress(f"weigh {model}", done, len(nested.sizes), "corpora")
-        rows = nested.rows(size)
-        texts = [data.corpus.texts[row] for row in rows]
-        made = encoder.encode_collection(texts, data.queries.texts)
-        if encoder.similarity == "cosine":
-            units(made.documents, made.queries)
-        runs.append(ranking.unpack(ranked(made.queries, made.documents, rows, nested.depth)))
-    points, values = _judged(runs, nested, None, seed)
-    return Curve(model, None, None, points), values
+def _weighed(session: Session, model: str, task: Task, corpora: Nested, notes: list[str]) -> Growth:
+    """A model whose weights depend on the corpus: each size is a collection by itself."""
+    variants = [
+        replace(task, data=corpora.alone(size), label=f"{size:,} documents")
+        for size in corpora.sizes
+    ]
+    grid = session.grid([model], variants)
+    known = tuple(task.data.warnings)
+    notes += [note for note in grid.notes if not note.endswith(known)]
+    firsts = [
+        session.values(cell.run, variant, SUCCESS)
+        for cell, variant in zip(grid.cells[0], variants, strict=True)
+    ]
+    return Growth(model, None, None, grid.values[0], 1 - np.mean(firsts, axis=1), None)
 
 
-def _encoded(
-    model: str,
-    encoder: TextEncoder,
-    nested: _Nested,
-    dims: Sequence[int | None],
-    *,
-    store: Store,
-    seed: int,
-    clock: Clock,
-) -> tuple[list[_Scored], list[str]]:
-    """A model of texts at every size, with each number of dimensions; and its warnings."""
-    ready = encoder.with_instructions(nested.task.instructions(nested.data))
-    made = represent(model, ready, RetrievalKind().parts(nested.data), store, clock)
-    queries, documents = made.parts["queries"], made.parts["documents"]
-    dense, cosine = isinstance(documents, Dense), encoder.similarity == "cosine"
-    found = []
-    for dim in dict.fromkeys(dims if dense else [None]):
-        if dim is not None and not 1 <= dim <= documents.dim:
-            raise InputError(f"{model}: {dim} dimensions: expected 1 to {documents.dim:,}")
-        width = (dim or documents.dim) if dense else None
-
-        def cut(part: Embeddings, rows: Int64, width: int | None = width) -> Embeddings:
-            return _cut(part, rows, width, scaled=cosine)
-
-        asked, compared, above, runs = cut(queries, np.arange(len(queries))), 0, 0, []
-        keys = np.zeros((len(queries), nested.depth), np.uint64)
-        for size in nested.sizes:
-            entering = nested.rows(size, above)
-            for low in range(0, len(entering), BLOCK):
-                rows = entering[low : low + BLOCK]
-                block = ranked(asked, cut(documents, rows), rows, nested.depth)
-                keys = ranking.best(np.concatenate([keys, block], axis=1), nested.depth)
-                compared += len(rows)
-                clock.progress(f"search {model}", compared, nested.sizes[-1], "documents")
-            above = size
-            runs.append(ranking.unpack(keys))
-        relevant = cut(documents, nested.relevant[1])
-        chance = _by_chance(asked, relevant, nested) if cosine else None
-        points, values = _judged(runs, nested, chance, seed)
-        found.append((Curve(model, dim, width, points), values))
-    return found, made.warnings
-
-
-def _cut(part: Embeddings, rows: Int64, width: int | None, *, scaled: bool) -> Embeddings:
-    """Some rows, copied; dense vectors cut to `width`, and to length 1 where that is asked."""
-    if isinstance(part, Dense):
-        values = np.ascontiguousarray(part.values[rows, :width])
-        return Dense(unit(values) if scaled else values)
-    if isinstance(part, Sparse):
-        return Sparse(part.matrix[rows])
-    lengths = part.lengths[rows]
-    values = part.values[spans(part.offsets[rows], lengths)]
-    return MultiVector(values, np.concatenate([[0], np.cumsum(lengths)]))
-
-
-def ranked(queries: Embeddings, documents: Embeddings, rows: Int64, k: int) -> ranking.Keys:
-    """The k best documents of each query as keys [q, k]. rows: of the documents, ascending."""
-    run = INDEXES.create("exact").open(documents).search(queries, k, silent).run
-    return ranking.pack(run.scores, np.where(run.docs >= 0, rows[run.docs], -1))
-
-
-def _judged(
-    runs: Sequence[Run], nested: _Nested, chance: Float64 | None, seed: int
-) -> tuple[tuple[Point, ...], Float64]:
-    """A point for each size, and what they are means of [sizes, queries]. chance: [sizes]."""
-    data, measures = nested.data, (nested.measure, Measure("Success", 1))
-    main, first = map(str, measures)
-    points, values = [], []
-    for at, (size, found) in enumerate(zip(nested.sizes, runs, strict=True)):
-        run = drop_self(found, data) if nested.exclude_self else found
-        verdict = RetrievalKind().judge(run, data, measures, seed)
-        values.append(np.asarray(verdict.per_query[main]))
-        low, high = verdict.scores[main].low, verdict.scores[main].high
-        assert low is not None
-        assert high is not None
-        wrong = 1 - float(np.mean(verdict.per_query[first]))
-        by_chance = None if chance is None else float(chance[at])
-        points.append(Point(size, float(values[-1].mean()), low, high, wrong, by_chance))
-    return tuple(points), np.stack(values)
-
-
-def _by_chance(queries: Embeddings, relevant: Embeddings, nested: _Nested) -> Float64 | None:
+def _by_chance(
+    queries: Embeddings, documents: Callable[[Int64], Embeddings], corpora: Nested
+) -> Float64 | None:
     """[sizes]: share of queries to which some random direction is nearer than all relevant."""
+    qrels = corpora.data.qrels if corpora.data.binary is None else corpora.data.binary
+    kept = (qrels.docs >= 0) & (qrels.gains > 0)
+    rows, relevant = qrels.query_rows[kept], documents(qrels.docs[kept].astype(np.int64))
     if not (isinstance(queries, Dense) and isinstance(relevant, Dense)) or queries.dim < 2:
         return None
-    q, (rows, _) = len(queries), nested.relevant
-    cosines = np.einsum("pd,pd->p", queries.values[rows], relevant.values, dtype=np.float64)
-    nearest = np.full(q, -1.0)  # of a query without relevant documents: anything is nearer
-    np.maximum.at(nearest, rows, cosines)
-    scored = nested.data.qrels.judged
-    p, known = cap(nearest[scored], queries.dim), np.bincount(rows, minlength=q)[scored]
-    return np.array([any_of(p, size - known).mean() for size in nested.sizes])
+    asked, scored = queries.values, corpora.data.qrels.judged
+    return wrong_by_chance(asked, relevant.values, rows, scored, corpora.sizes)
 
 
-def cap(cosine: Float64, d: int) -> Float64:
-    """Probability that a random direction of d dimensions has at least this cosine with another.
-
-    The share of the sphere in a spherical cap: P(cos >= c) = 1/2 I_{1-c^2}((d-1)/2, 1/2) for
-    c >= 0, by the regularised incomplete beta function (Li 2011, "Concise Formulas for the Area and
-    Volume of a Hyperspherical Cap"). Raises InputError for fewer than two dimensions.
-    """
-    from scipy.special import betainc
-
-    if d < 2:
-        raise InputError(f"{d} dimensions: a spherical cap needs at least 2")
-    half = betainc((d - 1) / 2, 0.5, np.clip(1 - np.square(cosine), 0, 1)) / 2
-    p: Float64 = np.where(np.asarray(cosine) < 0, 1 - half, half)
-    return p
+def _points(session: Session, curves: Sequence[Growth], sizes: Sequence[int]) -> Frame:
+    rows = [
+        (one.name, one.model, one.dim, size, session.estimate(one.values[at]), one.wrong[at],
+         None if one.chance is None else one.chance[at])
+        for one in curves
+        for at, size in enumerate(sizes)
+    ]  # fmt: skip
+    return Frame("Every curve at every size", POINTS, rows, name="points", shown=False)
 
 
-def any_of(p: Float64, n: Int64 | int) -> Float64:
-    """Probability that at least one of n independent events of probability p happens: 1-(1-p)^n."""
-    return np.asarray(-np.expm1(n * np.log1p(-np.minimum(p, 1 - 2.0**-53))))
+def _ends(points: Frame, sizes: Sequence[int]) -> Frame:
+    """Errors in the smallest and the largest corpus: enough to see the difference."""
+    ends = points.select("curve", "dimensions", "documents", "wrong", "by chance")
+    title = "First results that are not relevant, in the smallest and the largest corpus"
+    ends = ends.where("documents", sizes[0], sizes[-1])
+    return replace(ends, title=title, name="ends", shown=True)
 
 
-def _crossing(one: _Scored, beside: _Scored, sizes: Sequence[int], seed: int) -> Crossing:
-    """Where a curve and the baseline's change places."""
-    (curve, values), (baseline, others) = one, beside
-    apart = values - others
-    means = apart.mean(axis=1)
-    sign = next((np.sign(mean) for mean in means if mean), 0.0)
-    [found] = places(sign * means[None], sizes).tolist()
-    random, q = np.random.default_rng(seed), apart.shape[1]
-    counts = (random.multinomial(q, np.full(q, 1 / q)) for _ in range(stats.RESAMPLES))
-    leads = sign * np.stack([apart @ drawn / q for drawn in counts])
-    order = [curve.name, baseline.name][:: 1 if sign > 0 else -1] if sign else ["", ""]
-    crossed = float(((leads < 0).any(axis=1) & (leads > 0).any(axis=1)).mean())
-    if not math.isfinite(found):
-        return Crossing(curve.name, order[0], order[0], None, None, None, crossed)
-    tails = np.quantile(places(leads, sizes), [0.025, 0.975], method="inverted_cdf").tolist()
-    low, high = (tail if sizes[0] < tail < math.inf else None for tail in tails)
-    return Crossing(curve.name, order[0], order[1], found, low, high, crossed)
+def _crossings(
+    session: Session, curves: Sequence[Growth], baseline: str, sizes: Sequence[int]
+) -> Frame:
+    """Where curves and the baseline's change places."""
+    beside, rows = next(one for one in curves if one.model == baseline), list[tuple[Any, ...]]()
+    for one in curves:
+        if one.model == baseline:
+            continue
+        found = crossing(one.values, beside.values, sizes, session.seed)
+        names = ("", one.name, beside.name)
+        first, then = names[found.ahead], names[found.ahead if found.size is None else -found.ahead]
+        rows.append((one.name, first, found.size, found.low, found.high, then, found.crossed))
+    title = f"Where curves and {baseline}, weighted anew for each corpus, change places"
+    return Frame(title, CROSSINGS, rows, name="crossings")
 
 
-def places(ahead: Float64, sizes: Sequence[int]) -> Float64:
-    """[r]: the size at which each lead [r, sizes] first turns negative, infinite where none does.
+def _errors(points: Frame) -> Frame:
+    """Errors as they are drawn: measured and by chance."""
+    rows = [
+        (row["curve"], row["documents"], what, row[of])
+        for what, of in (("measured", "wrong"), ("by chance", "by chance"))
+        for row in points.records()
+        if row[of] is not None
+    ]
+    return Frame("Errors, measured and by chance", ERRORS, rows, name="errors", shown=False)
 
-    Interpolated on the logarithm of the size; the smallest size where it is negative from there on.
-    """
-    rows, logs = np.arange(len(ahead)), np.log(sizes)
-    behind = ahead < 0
-    at = behind.argmax(axis=1)
-    before = np.maximum(at - 1, 0)
-    last, now = ahead[rows, before], ahead[rows, at]
-    share = np.divide(last, last - now, out=np.zeros(len(ahead)), where=at > 0)
-    found: Float64 = np.exp(logs[before] + share * (logs[at] - logs[before]))
-    found[~behind.any(axis=1)] = np.inf
-    return found
+
+def _charts(points: Frame, crossings: Frame, errors: Frame, measure: str) -> list[Lines]:
+    """Scores, with crossings marked, and the errors of the first model."""
+    marks = tuple(Reference(at, f"{at:,.0f}") for at in crossings.numbers("documents") if at > 0)
+    few = len(points.values("curve")) <= 3  # bands of more would cover each other
+    return [
+        Lines(points, "documents", "score", "curve", band=few, log="x", title=measure,
+              references=marks),
+        Lines(errors, "documents", "wrong", "curve", "what", log="x",
+              title=f"{points['model'][0]}: queries whose first result is not relevant"),
+    ]  # fmt: skip
+
+
+def headline(measure: str, points: Frame, crossings: Frame) -> str:
+    """Where the first curve and the baseline change places, or who leads; and what is lost."""
+    one = points.where("curve", points["curve"][0])
+    ends, scores = one.numbers("documents"), one.numbers("score")
+    said = f"{one['curve'][0]} from {ends[0]:,.0f} to {ends[-1]:,.0f} documents: {measure} "
+    said += f"{scores[0]:.3f} → {scores[-1]:.3f}"
+    found = crossings.records()[:1]
+    if not found or not found[0]["leads first"]:
+        return said
+    at, then = found[0]["documents"], found[0]["leads then"]
+    if at is None:
+        return f"{said}; {then} leads at every size"
+    return f"{said}; {then} leads from about {float(f'{at:.2g}'):,.0f} on"

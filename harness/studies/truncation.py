@@ -17,7 +17,7 @@ from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.progress import Progress, silent
 from harness.represent import unit
-from harness.retrieve import Collection, retrieve
+from harness.retrieve import Searchable, retrieve
 from harness.store import Store
 from harness.studies.subject import Subject, embed
 from harness.vectors import Dense
@@ -121,7 +121,7 @@ def _scores(
         documents = Dense(vectors["documents"])
         run = retrieve(
             Dense(vectors["queries"]),
-            Collection(data, documents, INDEXES.create("exact").open(documents)),
+            Searchable(data, documents, INDEXES.create("exact").open(documents)),
             max(measure.depth for measure in measures),
             exclude_self=subject.task.excludes(data),
             progress=silent,

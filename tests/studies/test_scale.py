@@ -10,12 +10,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.analysis.chance import any_of, cap
+from harness.analysis.crossing import places
 from harness.api import evaluate
 from harness.disk import cache_root
 from harness.errors import InputError
+from harness.frames import Frame
+from harness.progress import silent
+from harness.session import Session
 from harness.sources.folder import folder
+from harness.stats import Estimate
 from harness.store import Store
-from harness.studies.scale import any_of, cap, places, study
+from harness.studies import Findings
+from harness.studies.scale import CROSSINGS, POINTS, Scale, headline
 from tests.fakes import beir
 
 MODEL = "hashing,dim=64"
@@ -24,6 +31,25 @@ WORDS = [f"w{i}" for i in range(40)]
 
 def store() -> Store:
     return Store(cache_root())
+
+
+def study(models, task, *, sizes=(), store, seed=0, progress=silent, **options) -> Findings:
+    session = Session(store, seed, progress)
+    return Scale(tuple(sizes), **options).run(session, models, task)
+
+
+def curve(found: Findings, at: int) -> list[dict]:
+    """The points of a curve, from the smallest corpus on."""
+    frame = found["points"]
+    return frame.where("curve", frame.values("curve")[at]).records()
+
+
+def sizes_of(found: Findings) -> tuple[int, ...]:
+    return tuple(found["points"].values("documents"))
+
+
+def scores(found: Findings, at: int) -> list[float]:
+    return [point["score"].mean for point in curve(found, at)]
 
 
 def text(i: int) -> str:
@@ -92,14 +118,19 @@ def test_curves_cross_where_the_lead_is_gone_on_the_logarithm():
 
 def test_the_largest_corpus_scores_what_the_pipeline_scores(task):
     found = study([MODEL, "bm25"], task, sizes=[20, 60, 120], store=store())
-    for curve, model in zip(found.curves, [MODEL, "bm25"], strict=True):
+    assert found["points"].values("curve") == [MODEL, "bm25"]
+    for at, model in enumerate([MODEL, "bm25"]):
         main = evaluate(model, task).record.main
-        last = curve.points[-1]
-        assert (last.documents, last.score, last.low, last.high) == (
+        last, score = curve(found, at)[-1], curve(found, at)[-1]["score"]
+        assert (last["documents"], score.mean, score.low, score.high) == (
             120, pytest.approx(main.mean, abs=1e-12), main.low, main.high,
         )  # fmt: skip
-    assert (found.measure, found.queries, found.judged) == ("nDCG@10", 12, 12)
-    assert found.baseline == "bm25"
+    assert found["scores"].title == (
+        f"nDCG@10 on {task} by documents: 12 judged ones in every corpus, the others of the task "
+        "in a random order"
+    )
+    assert [column.name for column in found["scores"].columns] == ["documents", MODEL, "bm25"]
+    assert "bm25, weighted anew for each corpus" in found["crossings"].title
 
 
 @pytest.mark.parametrize("model", [MODEL, "bm25"])
@@ -115,29 +146,31 @@ def test_every_corpus_scores_as_if_it_were_all_there_is(task, model, tmp_path):
     judgments = [(f"q{i}", f"d{9 * i:03}", 1 + i % 2) for i in range(12)] + [("q0", "gone", 1)]
     alone = beir(tmp_path / "alone", documents, queries, judgments)
     found = study([model], task, sizes=[30, 60, 100], seed=5, store=store())
-    assert found.curves[0].points[1].score == evaluate(model, alone).record.main.mean
+    assert scores(found, 0)[1] == evaluate(model, alone).record.main.mean
 
 
 def test_more_documents_never_help_vectors_that_do_not_depend_on_them(task):
-    found = study([MODEL], task, store=store(), dims=(None, 16, 2))
-    assert found.sizes == (12, 19, 30, 48, 76, 120)
-    assert [curve.name for curve in found.curves] == [
+    found = study([MODEL], task, store=store(), dims=(16, 2))
+    assert sizes_of(found) == (12, 19, 30, 48, 76, 120)
+    assert found["points"].values("curve") == [
         MODEL,
         f"{MODEL}, 16-d",
         f"{MODEL}, 2-d",
         "bm25",
     ]
-    assert [curve.width for curve in found.curves] == [64, 16, 2, None]
-    for curve in found.curves[:3]:
-        scores = [point.score for point in curve.points]
-        assert scores == sorted(scores, reverse=True)
-        assert scores[0] > scores[-1]
-        wrong = [point.wrong for point in curve.points]
-        chance = [point.by_chance for point in curve.points]
+    assert [curve(found, at)[0]["dimensions"] for at in range(4)] == [64, 16, 2, None]
+    for at in range(3):
+        falling = scores(found, at)
+        assert falling == sorted(falling, reverse=True)
+        assert falling[0] > falling[-1]
+        wrong = [point["wrong"] for point in curve(found, at)]
+        chance = [point["by chance"] for point in curve(found, at)]
         assert wrong == sorted(wrong)
         assert chance == sorted(chance)
         assert 0 < chance[0] < chance[-1] <= 1
-    assert found.curves[3].points[0].by_chance is None
+    assert curve(found, 3)[0]["by chance"] is None
+    assert found["ends"].values("documents") == [12, 120]
+    assert len(found["errors"].where("what", "by chance")) == 18
 
 
 def test_chance_by_hand(tmp_path):
@@ -146,18 +179,18 @@ def test_chance_by_hand(tmp_path):
     where = beir(tmp_path / "chance", texts, {"q": "red"}, [("q", "a", 1)])
     found = study([MODEL], where, sizes=[2, 4], store=store())
     p = float(cap(np.array(0.5**0.5), 64))
-    chances = [point.by_chance for point in found.curves[0].points]
+    chances = [point["by chance"] for point in curve(found, 0)]
     assert chances == pytest.approx([p, 1 - (1 - p) ** 3])
-    assert [point.wrong for point in found.curves[0].points] == [0, 0]
+    assert [point["wrong"] for point in curve(found, 0)] == [0, 0]
 
 
 def test_random_strings_are_seeded_nested_and_hurt_less(task):
     found = study([MODEL], task, sizes=[60, 200], distractors="random", store=store())
     again = study([MODEL], task, sizes=[60, 100, 200], distractors="random", store=store())
     own = study([MODEL], task, sizes=[60], store=store())
-    ends = (again.curves[0].points[0], again.curves[0].points[2])
-    assert found.curves[0].points == ends
-    assert found.curves[0].points[0].score > own.curves[0].points[0].score
+    assert curve(found, 0) == [curve(again, 0)[0], curve(again, 0)[2]]
+    assert scores(found, 0)[0] > scores(own, 0)[0]
+    assert found["scores"].title.endswith("the others random strings")
     assert found != study(
         [MODEL], task, sizes=[60, 200], distractors="random", seed=1, store=store()
     )
@@ -165,22 +198,25 @@ def test_random_strings_are_seeded_nested_and_hurt_less(task):
 
 def test_distractors_of_another_task_without_what_is_judged_here(task, other):
     found = study([MODEL, "bm25"], task, distractors=other, store=store())
-    assert found.sizes[-1] == 12 + 50
-    assert f"1 documents of {other} are judged ones here: left out" in found.warnings
-    scores = [point.score for point in found.curves[1].points]
-    assert scores[-1] == pytest.approx(scores[0], abs=0.05)  # zebras share no word with a query
+    assert sizes_of(found)[-1] == 12 + 50
+    assert f"1 documents of {other} are judged ones here: left out" in found.notes
+    assert found["scores"].title.endswith(f"the others of {other}")
+    assert scores(found, 1)[-1] == pytest.approx(
+        scores(found, 1)[0], abs=0.05
+    )  # zebras share no word with a query
 
 
 def test_a_crossing_names_who_leads_and_has_an_interval(task):
     found = study(["hashing,dim=2", MODEL], task, store=store())
-    low = found.crossings[0]
-    assert (low.first, low.then, low.documents, low.low, low.high) == ("bm25", "bm25", *[None] * 3)
-    assert 0 <= low.crossed <= 1
+    low = found["crossings"].records()[0]
+    assert [low[name] for name in ("leads first", "leads then", "documents", "from", "to")] == [
+        "bm25", "bm25", *[None] * 3
+    ]  # fmt: skip
+    assert 0 <= low["resamples cross"] <= 1
     same = study(["bm25", "bm25,k1=1.5"], task, sizes=[20, 120], store=store())
-    assert same.baseline == "bm25"
-    assert [(c.curve, c.first, c.documents, c.crossed) for c in same.crossings] == [
-        ("bm25,k1=1.5", "", None, 0)
-    ]
+    assert "Where curves and bm25, weighted" in same["crossings"].title
+    columns = ("curve", "leads first", "documents", "resamples cross")
+    assert same["crossings"].select(*columns).rows == (("bm25,k1=1.5", "", None, 0),)
 
 
 def test_a_model_that_is_overtaken(tmp_path):
@@ -193,19 +229,21 @@ def test_a_model_that_is_overtaken(tmp_path):
     queries = {f"q{i}": word for i, word in enumerate(words)}
     where = beir(tmp_path / "t", documents, queries, [(f"q{i}", f"j{i}", 1) for i in range(8)])
     found = study(["hashing,dim=24"], where, sizes=[8, 20, 50, 100, 200], store=store())
-    hashed, weighed = ([point.score for point in curve.points] for curve in found.curves)
+    hashed, weighed = scores(found, 0), scores(found, 1)
     assert weighed == [5 / 8] * 5
     assert hashed[0] > 5 / 8 > hashed[-1]
-    (crossing,) = found.crossings
-    assert (crossing.curve, crossing.first, crossing.then) == (
+    (crossing,) = found["crossings"].records()
+    assert [crossing[name] for name in ("curve", "leads first", "leads then")] == [
         "hashing,dim=24",
         "hashing,dim=24",
         "bm25",
-    )
-    at = next(i for i, score in enumerate(hashed) if score < 5 / 8)
-    assert found.sizes[at - 1] <= crossing.documents < found.sizes[at]
-    assert crossing.crossed > 0.5
-    assert crossing.high is None or crossing.high > crossing.documents
+    ]
+    at, sizes = next(i for i, score in enumerate(hashed) if score < 5 / 8), sizes_of(found)
+    assert sizes[at - 1] <= crossing["documents"] < sizes[at]
+    assert crossing["resamples cross"] > 0.5
+    assert crossing["to"] is None or crossing["to"] > crossing["documents"]
+    [mark] = found.charts[0].references
+    assert mark.at == crossing["documents"]
 
 
 def test_a_query_s_own_document_is_left_out_at_every_size(tmp_path):
@@ -214,7 +252,7 @@ def test_a_query_s_own_document_is_left_out_at_every_size(tmp_path):
     queries = {"a": texts["a"]}
     spec = beir(tmp_path / "own", texts, queries, [("a", "b", 1)])
     found = study([MODEL], f"{spec},exclude_self=true", sizes=[3, 6], store=store())
-    assert [point.score for point in found.curves[0].points] == [1, 1]
+    assert scores(found, 0) == [1, 1]
 
 
 def test_progress_and_dimensions_of_sparse_models(task):
@@ -227,7 +265,30 @@ def test_progress_and_dimensions_of_sparse_models(task):
         store=store(),
         progress=lambda *w: told.append(w[0]),
     )
-    assert {"load data", f"search {MODEL}", "weigh bm25"} <= set(told)
+    assert {"load data", "search", "search with bm25"} <= set(told)
+
+
+CROSSED = ("minilm", "minilm", 2154.4, None, 4000.0, "bm25", 0.99)
+NEVER = ("minilm, 64-d", "bm25", None, None, None, "bm25", 0.02)
+
+
+@pytest.mark.parametrize(
+    ("crossings", "ending"),
+    [
+        ((CROSSED, NEVER), "; bm25 leads from about 2,200 on"),
+        ((NEVER,), "; bm25 leads at every size"),
+        ((), ""),
+    ],
+)
+def test_the_headline_says_what_is_lost_and_who_leads(crossings, ending):
+    rows = [
+        ("minilm", "minilm", 384, size, Estimate(mean, mean - 0.05, mean + 0.05), 1 - mean, None)
+        for size, mean in ((1000, 0.8), (10_000, 0.4))
+    ]
+    points = Frame("", POINTS, rows, name="points")
+    found = Frame("", CROSSINGS, crossings, name="crossings")
+    said = f"minilm from 1,000 to 10,000 documents: nDCG@10 0.800 → 0.400{ending}"
+    assert headline("nDCG@10", points, found) == said
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,22 @@ def test_ann_is_short_for_a_study(run):
     assert done.err.startswith("error: unknown encoder 'hashin'")
 
 
+def test_the_options_that_ann_had_still_work(run, tmp_path):
+    pytest.importorskip("faiss")
+    asked = ["-m", "hashing,dim=16", "-t", "limit,docs=60,queries=20,k=2,pattern=cycle", "-q"]
+    words = ["-i", "hnsw,M=4", "--sweep", "ef_search=2,8", "-f", "csv", "-o", "pages"]
+    done = run("ann", *asked, *words)
+    assert done.status == 0
+    spec = "ann,indexes=[hnsw,M=4],sweep=ef_search%3D2%2C8"
+    assert done.err.splitlines()[0] == f"say: harness study {spec}"
+    (folder,) = (tmp_path / "pages").iterdir()
+    kept = load_findings(folder)
+    assert kept.about.study.startswith("ann,indexes=[hnsw,M=4],k=10,")
+    found = ["exact", "hnsw,M=4,ef_search=2", "hnsw,M=4,ef_search=8"]
+    assert list(kept.findings["settings"]["index"]) == found
+    assert (folder / "figure.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
