@@ -209,13 +209,15 @@ def _groups(frame: Frame, by: str, colours: Colours) -> list[tuple[Frame, str, s
 def _lines(axes: Axes, chart: Lines, colours: Colours) -> None:
     dashes = chart.frame.values(chart.dash) if chart.dash else [None]
     for group, colour, name in _groups(chart.frame, chart.by, colours):
+        label = name  # of the first line that is drawn
         for at, dash in enumerate(dashes):
             rows = group.where(chart.dash, dash) if chart.dash else group
             if not len(rows):
                 continue
             x, y = rows.numbers(chart.x), rows.numbers(chart.y)
             style, mark = DASHES[at % len(DASHES)], "o" if chart.points else ""
-            axes.plot(x, y, style, color=colour, lw=2, marker=mark, ms=4, label="" if at else name)
+            axes.plot(x, y, style, color=colour, lw=2, marker=mark, ms=4, label=label)
+            label = ""
             low, high = _bounds(rows, chart.y)
             if chart.band and low != high:
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
@@ -375,7 +377,8 @@ def _legend(figure: Figure, colours: Colours) -> None:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
     if colours and named:
+        room = int(12 * figure.get_figwidth() / (max(map(len, named)) + 8))  # 12 letters an inch
         figure.legend(
             list(named.values()), list(named), loc="outside lower left",
-            ncols=min(len(named), 4), frameon=False,
+            ncols=max(1, min(len(named), 4, room)), frameon=False,
         )  # fmt: skip

@@ -246,36 +246,6 @@ def filter_(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-def proxy(
-    model: StudyModel = "colbert:minilm",
-    task: StudyTask = "limit-small",
-    index: Annotated[
-        list[str] | None,
-        typer.Option("--index", "-i", help="Spec of the index muvera; repeat for more."),
-    ] = None,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """How many candidates MaxSim needs: of MUVERA's encodings, and of single tokens.
-
-    Example: harness study proxy -m colbert:minilm -t limit-small -i muvera,bits=4,projection=8
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import proxy as report
-    from harness.studies.proxy import SETTINGS, study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(
-            model, task, index or SETTINGS, store=open_store(cache), seed=seed, progress=progress
-        )
-    page(out, f"proxy-{model}-{task}", found, report.page(found), report.figure(found), style)
-
-
 def ann(
     model: StudyModels = None,
     task: Annotated[
