@@ -345,9 +345,9 @@ def _finish(axes: Axes, chart: Chart) -> None:
             axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     log = "" if isinstance(chart, Bars) else chart.log
     if "x" in log:
-        _logarithmic(axes, "x", chart.frame.numbers(chart.x))
+        _logarithmic(axes, "x", chart.frame, chart.x)
     if "y" in log:
-        _logarithmic(axes, "y", chart.frame.numbers(chart.y))
+        _logarithmic(axes, "y", chart.frame, chart.y)
 
 
 def _label(column: Column) -> str:
@@ -356,17 +356,21 @@ def _label(column: Column) -> str:
     return column.name + units.get(column.unit, said)
 
 
-def _logarithmic(axes: Axes, which: Literal["x", "y"], values: Sequence[float]) -> None:
+def _logarithmic(axes: Axes, which: Literal["x", "y"], frame: Frame, name: str) -> None:
     """A logarithmic axis with a tick at each value, where there are few, in plain numbers."""
-    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    percent = frame.column(name).unit in PERCENT
+    values = frame.numbers(name)
     different = sorted({value for value in values if math.isfinite(value) and value > 0})
     axis.set_major_locator(
         FixedLocator(different) if len(different) <= 9 else LogLocator(subs=(1, 2, 5))
     )
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{100 * value:,.3g}%" if percent else f"{value:,g}")
+    )
     axis.set_minor_formatter(NullFormatter())
 
 

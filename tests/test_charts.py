@@ -60,6 +60,14 @@ def test_a_legend_of_long_names_has_fewer_columns():
     assert legend.get_window_extent().width < figure.bbox.width
 
 
+def test_a_logarithmic_axis_of_shares_is_in_percent():
+    rows = [(share, 0.5) for share in (0.001, 0.0129, 1)]
+    frame = Frame("t", [Column("x", "share"), Column("y", "score")], rows, name="t")
+    figure = draw([Lines(frame, "x", "y", log="x")], "h")
+    image(figure, "svg")
+    assert {"0.1%", "1.29%", "100%"} <= texts(figure)
+
+
 def test_lines_are_the_rows():
     axes = draw([LINES], "h").axes[0]
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]

@@ -460,11 +460,6 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
         ),
         (["study", "funnel"], "faiss", f"hashing,dim=16 on {MORE}: where R@2 is lost"),
         (["study", "scale"], "faiss", f"R@2 on {MORE} by documents"),
-        (
-            ["study", "filter", "-t", "entities,docs=90,queries=40"],
-            "faiss",
-            "hashing,dim=16 on entities,docs=90,queries=40: 40 queries with predicates",
-        ),
     ],
 )
 def test_every_other_study_prints_and_keeps_a_page(run, tmp_path, words, library, title):
@@ -614,7 +609,7 @@ COMMANDS = [
     ("study", "order"),
     ("study", "funnel"),
     ("study", "scale"),
-    ("study", "filter"),
+    ("study", "filters"),
     ("study", "proxy"),
     ("study", "prompts"),
     ("study", "cutoff"),

@@ -213,39 +213,6 @@ def scale(
     page(out, name, found, report.page(found), report.figure(found), style)
 
 
-def filter_(
-    model: StudyModel = "minilm",
-    task: StudyTask = "complex-and",
-    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "hnsw",
-    k: Annotated[int, typer.Option("--k", min=1, help="Results of a query.")] = 10,
-    attribute: Annotated[
-        str | None, typer.Option(help="Metadata that predicates are about, or random.")
-    ] = None,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What filtered queries lose, by how few documents pass the filter.
-
-    Example: harness study filter --model minilm --task complex-and --index hnsw:qdrant
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import filters as report
-    from harness.studies.filters import study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(
-            model, task, index, k=k, attribute=attribute, store=open_store(cache), seed=seed,
-            progress=progress,
-        )  # fmt: skip
-    name = f"filter-{model}-{task}-{index}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
 def ann(
     model: StudyModels = None,
     task: Annotated[
