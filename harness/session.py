@@ -29,6 +29,7 @@ from harness.measures import GROUPED, Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.represent import represent, unit
+from harness.retrieve import Collection, retrieve
 from harness.single import Ranked, Request, rewriting
 from harness.spec import parse
 from harness.stats import Estimate
@@ -211,6 +212,23 @@ class Session:
         """The k best documents of each query of a task [q, k], by its vectors alone."""
         searcher = self.index(index, vectors.documents)
         return searcher.search(vectors.queries, k, self.progress)
+
+    def retrieve(self, vectors: TaskVectors, searcher: Searcher, k: int) -> Run:
+        """The k best documents of each query [q, k], without its own where the task says so.
+
+        Args:
+            vectors: Of the task that is searched.
+            searcher: Of its documents, made by `index`.
+            k: Results of each query.
+        """
+        opened = Collection(vectors.task.collection, vectors.documents, searcher)
+        return retrieve(
+            vectors.queries,
+            opened,
+            k,
+            exclude_self=vectors.task.exclude_self,
+            progress=self.progress,
+        )
 
     def rank(
         self,

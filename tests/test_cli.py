@@ -453,11 +453,6 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
     ("words", "library", "title"),
     [
         (["ann", "--sweep", "ef_search=2,8"], "faiss", "The cheapest setting that loses little"),
-        (
-            ["study", "order", "--ef-search", 10],
-            "hnswlib",
-            f"hashing,dim=16 on {MORE}: 60 documents",
-        ),
         (["study", "funnel"], "faiss", f"hashing,dim=16 on {MORE}: where R@2 is lost"),
         (["study", "scale"], "faiss", f"R@2 on {MORE} by documents"),
     ],
@@ -606,7 +601,7 @@ COMMANDS = [
     ("study", "ann"),
     ("study", "geometry"),
     ("study", "capacity"),
-    ("study", "order"),
+    ("study", "insertion"),
     ("study", "funnel"),
     ("study", "scale"),
     ("study", "filters"),

@@ -92,7 +92,8 @@ class Filters(Study):
     index: Annotated[str, "index of dense vectors that is filtered, beside exact search"] = "hnsw"
     k: Annotated[int, "results of a query"] = 10
     attribute: Annotated[
-        str | None, "metadata that predicates are about; any, or random numbers where it is random"
+        str | None,
+        "metadata that predicates are about, all if none is named; random: drawn numbers",
     ] = None
 
     def __post_init__(self) -> None:
