@@ -210,13 +210,15 @@ def _groups(frame: Frame, by: str, colours: Colours) -> list[tuple[Frame, str, s
 def _lines(axes: Axes, chart: Lines, colours: Colours) -> None:
     dashes = chart.frame.values(chart.dash) if chart.dash else [None]
     for group, colour, name in _groups(chart.frame, chart.by, colours):
+        label = name  # of the first line that is drawn
         for at, dash in enumerate(dashes):
             rows = group.where(chart.dash, dash) if chart.dash else group
             if not len(rows):
                 continue
             x, y = rows.numbers(chart.x), rows.numbers(chart.y)
             style, mark = DASHES[at % len(DASHES)], "o" if chart.points else ""
-            axes.plot(x, y, style, color=colour, lw=2, marker=mark, ms=4, label="" if at else name)
+            axes.plot(x, y, style, color=colour, lw=2, marker=mark, ms=4, label=label)
+            label = ""
             low, high = _bounds(rows, chart.y)
             if chart.band and low != high:
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
@@ -357,15 +359,18 @@ def _label(column: Column) -> str:
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"], frame: Frame, column: Column) -> None:
     """A logarithmic axis in plain numbers, with a tick at each of a few values that were chosen."""
-    from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, StrMethodFormatter
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
 
     axis = axes.xaxis if which == "x" else axes.yaxis
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
+    percent = column.unit in PERCENT
     values = frame.numbers(column.name)
     different = sorted({value for value in values if math.isfinite(value) and value > 0})
     few = len(different) <= 9 and column.unit not in MEASURED
     axis.set_major_locator(FixedLocator(different) if few else LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda value, _: f"{100 * value:,.3g}%" if percent else f"{value:,g}")
+    )
     axis.set_minor_formatter(NullFormatter())
 
 
@@ -376,7 +381,8 @@ def _legend(figure: Figure, colours: Colours) -> None:
         for handle, name in zip(*axes.get_legend_handles_labels(), strict=True):
             named.setdefault(name, handle)
     if colours and named:
+        room = int(12 * figure.get_figwidth() / (max(map(len, named)) + 8))  # 12 letters an inch
         figure.legend(
             list(named.values()), list(named), loc="outside lower left",
-            ncols=min(len(named), 4), frameon=False,
+            ncols=max(1, min(len(named), 4, room)), frameon=False,
         )  # fmt: skip

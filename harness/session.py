@@ -40,7 +40,7 @@ from harness.store import Store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
 from harness.systems.own import adopt
 from harness.tasks import Task
-from harness.vectors import Dense, Embeddings, Representation, Run
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,11 @@ class TaskVectors:
     def arrays(self) -> dict[str, Float32]:
         """Dense vectors as read-only arrays [n, d], by part."""
         return {name: part.values for name, part in self.parts.items() if isinstance(part, Dense)}
+
+    @property
+    def several(self) -> dict[str, MultiVector]:
+        """Vectors of the tokens of each text, by part."""
+        return {name: part for name, part in self.parts.items() if isinstance(part, MultiVector)}
 
 
 @dataclass

@@ -44,6 +44,30 @@ def test_a_figure_says_what_it_shows(monkeypatch):
     assert "matplotlib.pyplot" not in sys.modules
 
 
+def test_a_value_that_has_the_second_dash_alone_is_in_the_legend():
+    rows = [row for row in ROWS if (row[0] == "bm25") == (row[4] == "whole")]
+    frame = Frame("t", COLUMNS, rows, name="t")
+    [legend] = draw([Lines(frame, "documents", "score", "system", dash="cut")], "h").legends
+    assert [text.get_text() for text in legend.get_texts()] == ["bm25", "minilm"]
+
+
+def test_a_legend_of_long_names_has_fewer_columns():
+    rows = [(letter * 50, 1.0) for letter in "abcde"]
+    frame = Frame("t", [Column("name"), Column("x", "number")], rows, name="t")
+    figure = draw([Bars(frame, "x", "name", "name")], "h")
+    assert len(image(figure, "svg")) > 0
+    [legend] = figure.legends
+    assert legend.get_window_extent().width < figure.bbox.width
+
+
+def test_a_logarithmic_axis_of_shares_is_in_percent():
+    rows = [(share, 0.5) for share in (0.001, 0.0129, 1)]
+    frame = Frame("t", [Column("x", "share"), Column("y", "score")], rows, name="t")
+    figure = draw([Lines(frame, "x", "y", log="x")], "h")
+    image(figure, "svg")
+    assert {"0.1%", "1.29%", "100%"} <= texts(figure)
+
+
 def test_lines_are_the_rows():
     axes = draw([LINES], "h").axes[0]
     lines = [line for line in axes.get_lines() if len(line.get_xdata()) == 3]

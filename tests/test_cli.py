@@ -460,31 +460,6 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("words", "library", "title"),
-    [
-        (
-            ["study", "order", "--ef-search", 10],
-            "hnswlib",
-            f"hashing,dim=16 on {MORE}: 60 documents",
-        ),
-        (
-            ["study", "filter", "-t", "entities,docs=90,queries=40"],
-            "faiss",
-            "hashing,dim=16 on entities,docs=90,queries=40: 40 queries with predicates",
-        ),
-    ],
-)
-def test_every_other_study_prints_and_keeps_a_page(run, tmp_path, words, library, title):
-    pytest.importorskip(library)
-    task = [] if "-t" in words else ["-t", MORE]
-    done = run(*words, "-m", "hashing,dim=16", *task, "-q", "-f", "markdown", "-o", "pages")
-    assert done.status == 0
-    assert done.out.startswith(f"### {title}")
-    assert len(done.err.splitlines()) == 4
-    assert pages(tmp_path / "pages")["environment"]["cpus"] >= 1
-
-
-@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["geometry", "-m", "hashin"], "unknown encoder 'hashin'. Did you mean 'hashing'?"),
@@ -625,10 +600,10 @@ COMMANDS = [
     ("study", "ann"),
     ("study", "geometry"),
     ("study", "capacity"),
-    ("study", "order"),
+    ("study", "insertion"),
     ("study", "funnel"),
     ("study", "scale"),
-    ("study", "filter"),
+    ("study", "filters"),
     ("study", "proxy"),
     ("study", "prompts"),
     ("study", "cutoff"),

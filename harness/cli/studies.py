@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -102,111 +102,6 @@ def capacity(
         )  # fmt: skip
     tables, figure = report.page(found), report.figure(found)
     page(out, f"capacity-{model}-{task}", found, tables, figure, style)
-
-
-def order(
-    model: StudyModel = "minilm",
-    task: StudyTask = "limit-1k",
-    index: Annotated[
-        str, typer.Option("--index", "-i", help="Index that keeps the order of insertion.")
-    ] = "hnswlib",
-    m: Annotated[int, typer.Option("--M", min=2, help="Links of a node.")] = 16,
-    ef_construction: Annotated[int, typer.Option(min=1, help="Candidates of an insertion.")] = 128,
-    ef_search: Annotated[
-        list[int] | None, typer.Option(min=1, help="Candidates of a search; repeat for more.")
-    ] = None,
-    separator: Annotated[
-        str, typer.Option(help="Group documents by what their id holds before it.")
-    ] = "",
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """Why a graph misses neighbours: intrinsic dimension, and the order of insertion.
-
-    Example: harness study order --model minilm --task folder:my/collection
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import insertion as report
-    from harness.studies.insertion import RANKS, Graph, ranks, study
-
-    graph = Graph(index, m, ef_construction, tuple(ef_search or (10, 40)))
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        store = open_store(cache)
-        found = study(model, task, store=store, graph=graph, separator=separator, progress=progress)
-        fitting = [rank for rank in RANKS if rank <= found.dimension]
-        by_rank = ranks(
-            fitting, documents=min(found.documents, 10_000), width=found.dimension, graph=graph,
-            progress=progress,
-        )  # fmt: skip
-    found = replace(found, ranks=by_rank)
-    page(out, f"order-{model}-{task}", found, report.page(found), report.figure(found), style)
-
-
-def filter_(
-    model: StudyModel = "minilm",
-    task: StudyTask = "complex-and",
-    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "hnsw",
-    k: Annotated[int, typer.Option("--k", min=1, help="Results of a query.")] = 10,
-    attribute: Annotated[
-        str | None, typer.Option(help="Metadata that predicates are about, or random.")
-    ] = None,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """What filtered queries lose, by how few documents pass the filter.
-
-    Example: harness study filter --model minilm --task complex-and --index hnsw,like=qdrant
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import filters as report
-    from harness.studies.filters import study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(
-            model, task, index, k=k, attribute=attribute, store=open_store(cache), seed=seed,
-            progress=progress,
-        )  # fmt: skip
-    name = f"filter-{model}-{task}-{index}"
-    page(out, name, found, report.page(found), report.figure(found), style)
-
-
-def proxy(
-    model: StudyModel = "colbert:minilm",
-    task: StudyTask = "limit-small",
-    index: Annotated[
-        list[str] | None,
-        typer.Option("--index", "-i", help="Spec of the index muvera; repeat for more."),
-    ] = None,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """How many candidates MaxSim needs: of MUVERA's encodings, and of single tokens.
-
-    Example: harness study proxy -m colbert:minilm -t limit-small -i muvera,bits=4,projection_dim=8
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import proxy as report
-    from harness.studies.proxy import SETTINGS, study
-
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(
-            model, task, index or SETTINGS, store=open_store(cache), seed=seed, progress=progress
-        )
-    page(out, f"proxy-{model}-{task}", found, report.page(found), report.figure(found), style)
 
 
 def page(

@@ -3,542 +3,298 @@
 Elliott and Clark 2024 (arXiv 2405.17813): the recall of HNSW falls with the local intrinsic
 dimension (LID) of the data, and moves with the order in which documents are inserted. Here the same
 documents are inserted in several orders, each with several seeds of the graph's levels; each
-query's LID is set beside its recall; and `ranks` measures vectors of prescribed dimension.
-
-An order is only seen where the library keeps it: hnswlib does, while faiss sorts and shuffles what
-is added at once.
+query's LID is set beside its recall; and so are vectors of prescribed dimension.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import isqrt
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from harness.analysis.graphs import FAR, NEAR, Graph
+from harness.analysis.insertion import (
+    RANDOM,
+    Swept,
+    apart,
+    groups,
+    insertion_orders,
+    k_means,
+    sweep,
+)
+from harness.analysis.nearness import NTH, lid_correlation, nearness, query_lid
+from harness.analysis.synthetic import VectorSet, synthetic
 from harness.arrays import Float32, Float64, Int64
-from harness.data import Retrieval
+from harness.charts import Dots, Lines, Reference
 from harness.errors import InputError
-from harness.indexes import INDEXES, Searcher, Structured
-from harness.measures import Measure
-from harness.measures.neighbours import EPSILON, neighbour_recall
-from harness.measures.pairs import correlation
+from harness.formats import number
+from harness.frames import Column, Frame
+from harness.indexes import Searcher
 from harness.progress import Progress, silent
-from harness.represent import unit
-from harness.retrieve import Searchable, retrieve
-from harness.spec import parse
-from harness.stats import bootstrap_correlation
-from harness.store import Store
-from harness.studies import geometry, synthetic
-from harness.studies.subject import Interval, embed, interval, per_query, searched
-from harness.vectors import Dense, Embeddings, Run, ranking
+from harness.session import Session
+from harness.stats import Estimate
+from harness.studies import STUDIES, Findings, Study
+from harness.studies.geometry import lid, neighbours
 
-INDEX = "hnswlib"
-RANKS = (8, 16, 32, 64, 128)  # of synthetic vectors
-RANDOM = "random"
-NEAR = 10  # neighbours that recall is of
-FAR = 100  # neighbours that a dimension is estimated from
 LARGEST = 100_000  # documents: all are compared with all, and inserted many times
-CLUSTERS = 20  # of synthetic vectors: each larger than the neighbours looked at
-SUBSPACE, CLUSTERED = "one subspace", f"{CLUSTERS} clusters"
-BLOCK = 1 << 12  # queries whose distances are computed at a time
+MOST = 10_000  # synthetic documents
+RECALL = f"recall@{NEAR}"
+
+EF = Column("ef_search", "count", about="candidates that a search keeps")
+ORDERS = [
+    Column("documents inserted"),
+    EF,
+    Column(RECALL, "estimate", "high", "mean of seeds, interval over queries"),
+    Column("least", "score", about="of the seeds"),
+    Column("most", "score", about="of the seeds"),
+    Column("change", "change", "high", "of recall from the random order, paired by query"),
+    Column("differs", about="by more than queries and seeds explain"),
+    Column("score", "estimate", "high", "of the task's measure"),
+    Column("score change", "change", "high", "from exact search; ties may be others"),
+]
+SEEDS = [Column("documents inserted"), EF, Column("seed", "count"), Column(RECALL, "score")]
+RELATION = [
+    EF,
+    Column("Spearman", "estimate", about=f"of the LID of queries and their {RECALL}", digits=2),
+]
+QUARTERS = [
+    EF,
+    Column("LID from", "number", about="of a quarter of the queries", digits=1),
+    Column("to", "number", digits=1),
+    Column("mean", "number", digits=1),
+    Column("queries", "count"),
+    Column(RECALL, "estimate", "high", "mean of the seeds of random orders"),
+]
+VECTORS = [
+    Column("vectors"),
+    Column("rank", "count", about="dimensions that synthetic vectors were drawn in"),
+    Column("LID", "number", "low", f"mean of the queries, from up to {FAR} documents", digits=1),
+    *(Column(f"cosine of {n}", "number", about="nth nearest document", digits=3) for n in NTH),
+    Column(
+        "of any", "number", about="cosine of all documents; the less apart, the harder", digits=3
+    ),
+]
+DIMENSION = [
+    Column("vectors"),
+    Column("local dimension (LID) of queries", "number"),
+    Column(RECALL, "estimate"),
+]
 
 
+@STUDIES.register("insertion")
 @dataclass(frozen=True)
-class Case:
-    """A retrieval task with a model's vectors of it, float32 [n, d] and [q, d].
+class Insertion(Study):
+    """Why a graph misses neighbours: intrinsic dimension, and the order of insertion.
 
-    raw: as the model returned them; own: so that their inner product is the model's similarity.
+    Documents are inserted at random, by their local intrinsic dimension (LID) ascending and
+    descending, along the first principal component, and group by group. At most 100,000 are, since
+    each is compared with all others. Recall of synthetic vectors of known dimension stands beside.
     """
 
-    data: Retrieval
-    measure: Measure
-    similarity: str
-    exclude_self: bool
-    raw: tuple[Float32, Float32]
-    own: tuple[Float32, Float32]
-    warnings: tuple[str, ...]
+    takes = "one"
+    default_task: ClassVar[str] = "limit-1k"
+    old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    def search(self, searcher: Searcher, queries: Float32, depth: int) -> Run:
-        """The best documents of each query [q, depth], without its own where the task says so."""
-        documents = Dense(self.own[0])
-        collection = Searchable(self.data, documents, searcher)
-        return retrieve(
-            Dense(queries), collection, depth, exclude_self=self.exclude_self, progress=silent
-        )
-
-    def values(self, run: Run) -> Float64:
-        """The task's measure of a run, one value a judged query."""
-        return per_query(run, self.data, self.measure)
-
-
-def case(encoder: str, task: str, *, store: Store, progress: Progress = silent) -> Case:
-    """Load and encode a retrieval task. encoder, task: specs.
-
-    Raises InputError for a task where nothing is searched or whose main measure is one of groups of
-    queries, and as `subject.embed`.
-    """
-    subject = embed(encoder, task, store=store, progress=progress)
-    data, measure = searched(subject)
-    raw = subject.arrays["documents"], subject.arrays["queries"]
-    scaled = subject.similarity == "cosine"
-    own = (unit(raw[0].copy()), unit(raw[1].copy())) if scaled else raw
-    exclude = subject.task.excludes(data)
-    return Case(data, measure, subject.similarity, exclude, raw, own, subject.warnings)
-
-
-@dataclass(frozen=True)
-class Graph:
-    """How the graph is built and searched; seeds: of its levels, and of random orders.
-
-    hnswlib draws the same levels with the seeds 0 and 1.
-    """
-
-    index: str = INDEX
-    M: int = 16
-    ef_construction: int = 128
-    ef_search: tuple[int, ...] = (10, 40)
-    seeds: tuple[int, ...] = (1, 2, 3)
+    index: Annotated[str, "graph that keeps the order of insertion"] = "hnswlib"
+    M: Annotated[int, "links of a node of the graph"] = 16
+    ef_construction: Annotated[int, "candidates looked at to insert a document"] = 128
+    ef_search: Annotated[tuple[int, ...], "candidates that searches keep"] = (10, 40)
+    draws: Annotated[int, "random orders, and graphs of each other order"] = 3
+    separator: Annotated[str, "groups documents by what ids hold before it; else k-means"] = ""
+    labels: Annotated[str, "JSON file of a group by document id, in place of a separator"] = ""
+    ranks: Annotated[
+        tuple[int, ...], "dimensions of synthetic vectors; those above the model's are left out"
+    ] = (8, 16, 32, 64, 128)
 
     def __post_init__(self) -> None:
-        for name, given in (("ef_search", self.ef_search), ("seeds", self.seeds)):
-            if not given or len(set(given)) < len(given):
-                raise InputError(f"{name} {given}: expected one or more different numbers")
-        for ef_search, seed in product(self.ef_search, self.seeds):
-            self.at(ef_search, seed)
+        if self.draws < 1:
+            raise InputError(f"{self.draws} draws: expected at least 1")
 
-    def at(self, ef_search: int, seed: int) -> Structured:
-        """The index with these parameters.
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Insert a task's documents in several orders and search each graph.
 
-        Raises InputError where it does not take them or its library is not installed.
+        Raises:
+            InputError: for more than 100,000 documents, fewer than four that differ, documents
+                without a label or a separator, a task that is not searched, and what the index
+                refuses.
         """
-        asked = {
-            "M": self.M,
-            "ef_construction": self.ef_construction,
-            "ef_search": ef_search,
-            "seed": seed,
-        }
-        spec = parse(self.index).merged([(name, str(value)) for name, value in asked.items()])
-        index = INDEXES.create(spec)
-        index.require("dense")
-        if not isinstance(index, Structured):
-            raise InputError(f"{self.index} builds no structure: expected a graph, as {INDEX}")
-        return index
+        seeds = tuple(1 + seed for seed in session.seeds(self.draws))  # hnswlib: 0 is as 1
+        graph = Graph(self.index, self.M, self.ef_construction, self.ef_search, seeds)
+        asked = session.collection(task)
+        vectors = session.vectors(systems[0], asked)
+        documents, queries = vectors.arrays["documents"], vectors.arrays["queries"]
+        grouped = groups(asked.collection.corpus.ids, self.labels, self.separator)
+        orders = document_orders(documents, grouped, seeds[0], session.progress)
+
+        def score(searcher: Searcher) -> Float64:
+            run = session.retrieve(vectors, searcher, asked.main.depth)
+            return session.values(run, asked)
+
+        exact, progress = score(session.index("exact", vectors.documents)), session.progress
+        swept = sweep(documents, queries, graph, orders, score=score, progress=progress)
+        lids = query_lid(documents, queries, swept.truth)
+        title = (
+            f"{systems[0]} on {task}: {len(documents):,} documents inserted in several orders; "
+            f"{self.index}, M={self.M}, ef_construction={self.ef_construction}, {self.draws} "
+            f"seeds; {asked.main} by exact search {number(float(exact.mean()))}"
+        )
+        told = order_frame(title, swept, session, exact)
+        quarters, relation = relations(swept, lids, session)
+        ranks = [rank for rank in self.ranks if rank <= documents.shape[1]]
+        many = min(len(documents), MOST)
+        sets = synthetic(ranks, graph, many, width=documents.shape[1], progress=progress)
+        recall = {ef: swept.recall[RANDOM, ef].mean(axis=0) for ef in self.ef_search}
+        near = nearness(documents, queries, swept.truth, lids)
+        sets.append(VectorSet(systems[0], None, near, recall))
+        known, drawn = vector_frames(sets, quarters, session)
+        frames = [told, quarters, relation, known, drawn, seed_frame(swept, seeds)]
+        said = f"{systems[0]} on {task}, {headline(told, quarters)}"
+        notes = graph.notes(max(NEAR, asked.main.depth) + asked.exclude_self)
+        return Findings(said, frames, charts(told, drawn), [*vectors.notes, *notes])
 
 
-@dataclass(frozen=True)
-class Nearness:
-    """How queries lie to their nearest documents.
-
-    lid: mean local intrinsic dimension of the queries, by maximum likelihood (Amsaleg et al. 2015)
-    from `neighbours` documents, None where none has one. cosines: mean cosine of the nth nearest,
-    by n; average: of all documents. The less these differ, the harder the search.
-    """
-
-    neighbours: int
-    lid: float | None
-    cosines: dict[int, float]
-    average: float
-
-
-@dataclass(frozen=True)
-class Order:
-    """Recall@10 of the graph after one order of insertion, searched with one ef_search.
-
-    recall: mean over seeds, interval over queries; seeds: the mean of each. change: of recall from
-    the random order, paired by query, None for that itself. score: of the task's measure, and
-    score_change: from exact search (of equally near documents at the cut-off a graph may return
-    others, which changes the score and not the recall); None without a task.
-    """
-
-    name: str
-    ef_search: int
-    recall: Interval
-    seeds: tuple[float, ...]
-    change: Interval | None
-    score: Interval | None
-    score_change: Interval | None
-
-    def apart(self, random: Order) -> bool:
-        """Whether it differs from the random order by more than queries and seeds explain.
-
-        The interval of the change leaves out 0, and no seed of one is within the range of the
-        other's.
-        """
-        above = min(self.seeds) > max(random.seeds) or max(self.seeds) < min(random.seeds)
-        return self.change is not None and self.change.significant and above
-
-
-@dataclass(frozen=True)
-class Quarter:
-    """A quarter of the queries, by their LID: its range, mean, and the recall@10 there."""
-
-    low: float
-    high: float
-    mean: float
-    queries: int
-    recall: Interval
-
-
-@dataclass(frozen=True)
-class Relation:
-    """Each query's LID beside its recall@10, the mean over seeds of random orders.
-
-    spearman: with its bootstrap interval [low, high] over queries; None where all recalls or all
-    dimensions are equal. quarters: of the queries, LID ascending.
-    """
-
-    ef_search: int
-    spearman: float | None
-    low: float | None
-    high: float | None
-    quarters: tuple[Quarter, ...]
-
-
-@dataclass(frozen=True)
-class Rank:
-    """Synthetic vectors in a subspace of so many dimensions, or in clusters with one each.
-
-    recall: recall@10 by ef_search, random order, the first seed.
-    """
-
-    kind: str
-    rank: int
-    near: Nearness
-    recall: dict[int, Interval]
-
-
-@dataclass(frozen=True)
-class Insertion:
-    """All that is measured of a model's vectors of a task; ranks: synthetic ones to compare with.
-
-    structure: what decides the first graph, as its index tells. score: of the task's measure, by
-    exact search.
-    """
-
-    encoder: str
-    task: str
-    graph: Graph
-    structure: dict[str, Any]
-    documents: int
-    dimension: int
-    queries: int
-    measure: str
-    score: Interval
-    near: Nearness
-    orders: tuple[Order, ...]
-    relations: tuple[Relation, ...]
-    ranks: tuple[Rank, ...]
-    warnings: tuple[str, ...]
-
-
-def study(
-    encoder: str,
-    task: str,
-    *,
-    store: Store,
-    graph: Graph | None = None,
-    labels: Mapping[str, str] | None = None,
-    separator: str = "",
-    progress: Progress = silent,
-) -> Insertion:
-    """Insert a task's documents in several orders and search each graph. encoder, task: specs.
-
-    Orders: random, by LID ascending and descending, along the first principal component, and by
-    group: `labels` by document id; or what an id holds before the `separator`; or k-means clusters.
-    A group is inserted as a whole. graph: None for hnswlib with its usual parameters.
-
-    Raises InputError for more than 100,000 documents, fewer than four that differ, documents
-    without a label or a separator, and as `Graph.at` and `case`.
-    """
-    graph = graph or Graph()
-    found = case(encoder, task, store=store, progress=progress)
-    documents, queries = found.own
-    groups = _groups(found.data.corpus.ids, labels, separator)
-    swept = _sweep(documents, queries, graph, groups=groups, of=found, progress=progress)
-    dimensions = query_lid(documents, queries, swept.truth)
-    deepest = max(NEAR, found.measure.depth) + found.exclude_self
-    first = [graph.at(ef, graph.seeds[0]) for ef in graph.ef_search]
-    notes = [note for index in first for note in index.warnings(deepest)]
-    return Insertion(
-        encoder=encoder,
-        task=task,
-        graph=graph,
-        structure=dict(first[0].structure()),
-        documents=len(documents),
-        dimension=documents.shape[1],
-        queries=len(queries),
-        measure=str(found.measure),
-        score=interval(swept.scored),
-        near=_nearness(documents, queries, swept.truth, dimensions),
-        orders=swept.orders(),
-        relations=tuple(
-            _relation(ef, dimensions, swept.recall[RANDOM, ef].mean(axis=0))
-            for ef in graph.ef_search
-        ),
-        ranks=(),
-        warnings=tuple(dict.fromkeys((*found.warnings, *notes))),
-    )
-
-
-def sweep(
-    documents: Float32, queries: Float32, graph: Graph, *, progress: Progress = silent
-) -> tuple[Order, ...]:
-    """The orders of `study` for vectors [n, d] and [q, d], compared by inner product.
-
-    Raises InputError as `study`.
-    """
-    return _sweep(documents, queries, graph, progress=progress).orders()
-
-
-def ranks(
-    asked: Sequence[int] = RANKS,
-    *,
-    documents: int = 10_000,
-    queries: int = 500,
-    width: int = 384,
-    graph: Graph | None = None,
-    progress: Progress = silent,
-) -> tuple[Rank, ...]:
-    """Recall@10 of vectors of prescribed dimension, in one subspace and in 20 clusters.
-
-    graph: as for `study`; its first seed also draws the vectors. Queries are drawn as documents
-    are. Raises InputError for a rank below 2 or above the width, and as `Graph.at`.
-    """
-    graph, found = graph or Graph(), list[Rank]()
-    seed = graph.seeds[0]
-    for kind, clusters in ((SUBSPACE, 0), (CLUSTERED, CLUSTERS)):
-        for rank in asked:
-            progress("synthetic", len(found), 2 * len(asked), "graphs")
-            n = documents + queries
-            if clusters:
-                values = synthetic.clustered(n, width, rank, clusters=clusters, seed=seed)
-            else:
-                values = synthetic.subspace(n, width, rank, seed=seed)
-            here, there = values[:documents], values[documents:]
-            truth = _exact(here, there, silent)
-            near = _nearness(here, there, truth, query_lid(here, there, truth))
-            recall = {
-                ef: interval(_recall(searcher, there, truth))
-                for ef, searcher in _grown(graph, here, np.arange(documents), seed)
-            }
-            found.append(Rank(kind, rank, near, recall))
-    progress("synthetic", len(found), len(found), "graphs")
-    return tuple(found)
-
-
-def query_lid(documents: Float32, queries: Float32, near: Run) -> Float64:
-    """Local intrinsic dimension of queries [q] from the documents that exact search finds [q, k].
-
-    -1 / mean of ln(r / largest r), r being Euclidean distances (Amsaleg et al. 2015); a document at
-    distance 0 is left out. Infinite where all are equally far.
-    """
-    distances = np.empty(near.docs.shape)
-    for column, docs in enumerate(near.docs.T):
-        for low in range(0, len(queries), BLOCK):
-            part = slice(low, low + BLOCK)
-            apart = documents[docs[part]].astype(np.float64) - queries[part]
-            distances[part, column] = np.sqrt(np.einsum("qd,qd->q", apart, apart))
-    known = distances > 0
-    farthest = distances.max(axis=1, keepdims=True)
-    ratios = np.divide(distances, farthest, out=np.ones_like(distances), where=known)
-    mean = -np.log(ratios).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
-    return np.asarray(np.divide(1, mean, out=np.full(len(mean), np.inf), where=mean > 0))
-
-
-@dataclass(frozen=True)
-class _Shuffled:
-    """A searcher of documents in another order; order: [n], the row of each in the corpus."""
-
-    searcher: Searcher
-    order: Int64
-
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Run:
-        """The run [q, k] in rows of the corpus."""
-        run = self.searcher.search(queries, k, progress)
-        rows = np.where(run.docs < 0, -1, self.order[run.docs])
-        return ranking.unpack(ranking.best(ranking.pack(run.scores, rows), k))
-
-
-@dataclass(frozen=True)
-class _Swept:
-    """By order and ef_search: recall [seeds, q] and the task's measure [seeds, judged]; by exact
-    search: the nearest documents, and the measure [judged].
-    """
-
-    truth: Run
-    scored: Float64
-    recall: dict[tuple[str, int], Float64]
-    values: dict[tuple[str, int], Float64]
-
-    def orders(self) -> tuple[Order, ...]:
-        """What is told of each, the random order first."""
-        found = []
-        for (name, ef), by_seed in self.recall.items():
-            recall, random = by_seed.mean(axis=0), self.recall[RANDOM, ef].mean(axis=0)
-            known = (name, ef) in self.values
-            values = self.values[name, ef].mean(axis=0) if known else None
-            found.append(
-                Order(
-                    name=name,
-                    ef_search=ef,
-                    recall=interval(recall),
-                    seeds=tuple(by_seed.mean(axis=1).tolist()),
-                    change=None if name == RANDOM else interval(recall - random),
-                    score=None if values is None else interval(values),
-                    score_change=None if values is None else interval(values - self.scored),
-                )
-            )
-        return tuple(found)
-
-
-def _sweep(
+def document_orders(
     documents: Float32,
-    queries: Float32,
-    graph: Graph,
-    *,
-    groups: tuple[str, Sequence[str]] | None = None,
-    of: Case | None = None,
-    progress: Progress,
-) -> _Swept:
-    """Build a graph for each order and seed, and search it with each ef_search."""
+    grouped: tuple[str, Sequence[str] | Sequence[int]] | None,
+    seed: int,
+    progress: Progress = silent,
+) -> dict[str, Int64]:
+    """Rows of documents [n, d] in every order that is not random.
+
+    Raises:
+        InputError: for more than 100,000 documents, or fewer than four that differ.
+    """
     if len(documents) > LARGEST:
         raise InputError(
             f"{len(documents):,} documents: expected at most {LARGEST:,}, since each is compared "
             "with all others and inserted many times"
         )
-    truth, scored = _exact(documents, queries, progress), np.empty(0)
-    if of is not None:
-        exact = INDEXES.create("exact").build(Dense(documents))
-        scored = of.values(of.search(exact, queries, of.measure.depth))
-    fixed = _fixed(documents, groups, graph.seeds[0], progress)
-    names = [RANDOM, *fixed]
-    recall: dict[tuple[str, int], list[Float64]] = {}
-    values: dict[tuple[str, int], list[Float64]] = {}
-    for done, (name, seed) in enumerate(product(names, graph.seeds)):
-        progress("insert", done, len(names) * len(graph.seeds), "graphs")
-        order = fixed.get(name, np.random.default_rng(seed).permutation(len(documents)))
-        for ef, searcher in _grown(graph, documents, order, seed):
-            recall.setdefault((name, ef), []).append(_recall(searcher, queries, truth))
-            if of is not None:
-                run = of.search(searcher, queries, of.measure.depth)
-                values.setdefault((name, ef), []).append(of.values(run))
-    progress("insert", len(names) * len(graph.seeds), len(names) * len(graph.seeds), "graphs")
-    stacked = ({key: np.array(rows) for key, rows in each.items()} for each in (recall, values))
-    return _Swept(truth, scored, *stacked)
+    near = neighbours(documents, FAR, progress=progress)
+    grouped = grouped or ("by cluster", k_means(documents, isqrt(len(near.rows)), seed))
+    return insertion_orders(documents, lid(near.distances)[near.which], grouped)
 
 
-def _grown(
-    graph: Graph, documents: Float32, order: Int64, seed: int
-) -> Iterator[tuple[int, Searcher]]:
-    """One graph, to be searched with each ef_search in turn."""
-    placed = Dense(np.ascontiguousarray(documents[order]))
-    built = graph.at(graph.ef_search[0], seed).grow(placed, silent)
-    for ef in graph.ef_search:
-        yield ef, _Shuffled(graph.at(ef, seed).searcher(built, placed), order)
+def order_frame(title: str, swept: Swept, session: Session, exact: Float64 | None = None) -> Frame:
+    """What is found after each order, the random one first.
+
+    Args:
+        title: Of the frame.
+        swept: By order and ef_search.
+        session: Whose seed draws intervals.
+        exact: The measure by exact search [judged].
+    """
+    rows = list[tuple[Any, ...]]()
+    for (name, ef), recall in swept.recall.items():
+        random, means = swept.recall[RANDOM, ef], recall.mean(axis=1)
+        change, differs, scores = None, "", list[Estimate | None]([None, None])
+        if name != RANDOM:
+            change = session.estimate(recall.mean(axis=0) - random.mean(axis=0))
+            differs = "yes" if apart(change, means, random.mean(axis=1)) else "within noise"
+        if exact is not None:
+            values = swept.values[name, ef].mean(axis=0)
+            scores = [session.estimate(values), session.estimate(values - exact)]
+        found = session.estimate(recall.mean(axis=0))
+        rows.append((name, ef, found, means.min(), means.max(), change, differs, *scores))
+    return Frame(title, ORDERS, rows, name="orders")
 
 
-def _exact(documents: Float32, queries: Float32, progress: Progress) -> Run:
-    """The nearest documents of each query [q, 100], or all where there are fewer."""
-    searcher = INDEXES.create("exact").build(Dense(documents))
-    return searcher.search(Dense(queries), min(FAR, len(documents)), progress)
-
-
-def _recall(searcher: Searcher, queries: Float32, truth: Run) -> Float64:
-    """Recall@10 of each query [q], of a search for no more: graphs raise ef_search to k."""
-    k = min(NEAR, truth.docs.shape[1])
-    return neighbour_recall(searcher.search(Dense(queries), k, silent), truth, k, EPSILON)
-
-
-def _groups(
-    ids: Sequence[str], labels: Mapping[str, str] | None, separator: str
-) -> tuple[str, Sequence[str]] | None:
-    """The name of the order and the group of each document; None where clusters are to be found."""
-    if labels is not None:
-        missing = next((id for id in ids if id not in labels), None)
-        if missing is not None:
-            raise InputError(f"document {missing!r} has no label: expected one for each document")
-        return "by label", [labels[id] for id in ids]
-    if separator:
-        missing = next((id for id in ids if separator not in id), None)
-        if missing is not None:
-            raise InputError(f"document id {missing!r} holds no {separator!r} to group it by")
-        return "by id prefix", [id.partition(separator)[0] for id in ids]
-    return None
-
-
-def _fixed(
-    documents: Float32,
-    groups: tuple[str, Sequence[str]] | None,
-    seed: int,
-    progress: Progress,
-) -> dict[str, Int64]:
-    """Rows in every order that is not random [n]."""
-    from threadpoolctl import threadpool_limits
-
-    near = geometry.neighbours(documents, FAR, progress=progress)
-    dimension = geometry.lid(near.distances)[near.which]
-    with threadpool_limits(1):  # sums of more threads round otherwise
-        centred = documents - documents.mean(axis=0)
-        axis = np.linalg.eigh(centred.T @ centred)[1][:, -1]
-        along = centred @ (axis * np.sign(axis[np.abs(axis).argmax()]))
-        name, codes = groups or ("by cluster", _clusters(documents, isqrt(len(near.rows)), seed))
-    keys = {
-        "LID ascending": dimension,
-        "LID descending": -dimension,
-        name: np.unique(codes, return_inverse=True)[1],
-        "first component": along,
-    }
-    return {name: np.argsort(key, kind="stable") for name, key in keys.items()}
-
-
-def _clusters(documents: Float32, clusters: int, seed: int) -> Sequence[int]:
-    """The k-means cluster of each document."""
-    from sklearn.cluster import MiniBatchKMeans
-
-    model = MiniBatchKMeans(n_clusters=clusters, n_init=1, random_state=seed)
-    found: list[int] = model.fit_predict(documents).tolist()
-    return found
-
-
-def _nearness(documents: Float32, queries: Float32, near: Run, dimensions: Float64) -> Nearness:
-    known = dimensions[np.isfinite(dimensions)]
-    lengths = [np.linalg.norm(part, axis=1) for part in (documents, queries)]
-    here, there = (
-        np.divide(part, norm[:, None], out=np.zeros_like(part), where=norm[:, None] > 0)
-        for part, norm in zip((documents, queries), lengths, strict=True)
-    )
-    k = near.docs.shape[1]
-    cosines = {
-        nth: float(np.einsum("qd,qd->q", here[near.docs[:, nth - 1]], there).mean())
-        for nth in (1, 10, 100)
-        if nth <= k
-    }
-    average = float(here.mean(axis=0, dtype=np.float64) @ there.mean(axis=0, dtype=np.float64))
-    return Nearness(k, float(known.mean()) if len(known) else None, cosines, average)
-
-
-def _relation(ef: int, dimensions: Float64, recall: Float64) -> Relation:
-    """Dimension and recall of each query [q], set beside each other where there is a dimension."""
-    known = np.isfinite(dimensions)
-    dimensions, recall = dimensions[known], recall[known]
-    rho = low = high = None
-    if len(recall) > 1 and np.ptp(recall) > 0 and np.ptp(dimensions) > 0:
-        rho = float(correlation("spearman", dimensions, recall))
-        low, high = bootstrap_correlation("spearman", dimensions, recall, seed=0)
-    order = np.argsort(dimensions, kind="stable")
-    quarters = [
-        Quarter(
-            low=float(dimensions[rows[0]]),
-            high=float(dimensions[rows[-1]]),
-            mean=float(dimensions[rows].mean()),
-            queries=len(rows),
-            recall=interval(recall[rows]),
-        )
-        for rows in np.array_split(order, 4)
-        if len(rows)
+def seed_frame(swept: Swept, seeds: Sequence[int]) -> Frame:
+    """Recall of each graph."""
+    rows = [
+        (name, ef, seed, mean)
+        for (name, ef), recall in swept.recall.items()
+        for seed, mean in zip(seeds, recall.mean(axis=1), strict=True)
     ]
-    return Relation(ef, rho, low, high, tuple(quarters))
+    return Frame(f"{RECALL} of each graph", SEEDS, rows, name="seeds", shown=False)
+
+
+def relations(swept: Swept, lids: Float64, session: Session) -> tuple[Frame, Frame]:
+    """Dimension [q] and recall of queries beside each other, where they have a dimension.
+
+    Returns:
+        Recall of quarters of the queries; and the correlation, None where all recalls or all
+        dimensions are equal.
+    """
+    known = np.isfinite(lids)
+    order = np.flatnonzero(known)[np.argsort(lids[known], kind="stable")]
+    parts = [rows for rows in np.array_split(order, 4) if len(rows)]
+    quarters, told = list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+    for ef in (ef for name, ef in swept.recall if name == RANDOM):
+        recall = swept.recall[RANDOM, ef].mean(axis=0)
+        told.append((ef, lid_correlation(lids[known], recall[known], session.seed)))
+        quarters += [
+            (ef, lids[rows[0]], lids[rows[-1]], lids[rows].mean(), len(rows),
+             session.estimate(recall[rows]))
+            for rows in parts
+        ]  # fmt: skip
+    title = f"Do queries of higher local intrinsic dimension find fewer of the {NEAR} nearest?"
+    return (
+        Frame(title, QUARTERS, quarters, name="quarters"),
+        Frame("Correlation of dimension and recall", RELATION, told, name="relation"),
+    )
+
+
+def vector_frames(
+    sets: Sequence[VectorSet], quarters: Frame, session: Session
+) -> tuple[Frame, Frame]:
+    """How far neighbours stand out, of synthetic vectors and, last, of the model's; what is drawn:
+    recall by dimension, with the smallest ef_search, where most is missed.
+    """
+    efs, rows, drawn = list(sets[-1].recall), list[tuple[Any, ...]](), list[tuple[Any, ...]]()
+    for one in sets:
+        found = {ef: session.estimate(values) for ef, values in one.recall.items()}
+        cosines = [one.near.cosines.get(nth) for nth in NTH]
+        told = (one.near.lid, *cosines, one.near.average, *found.values())
+        rows.append((one.name, one.rank, *told))
+        if one.rank is not None and one.near.lid is not None:
+            drawn.append((f"synthetic, {one.name}", one.near.lid, found[min(efs)]))
+    for row in quarters.where("ef_search", min(efs)).records():
+        drawn.append((f"{sets[-1].name}, quarters of the queries", row["mean"], row[RECALL]))
+    columns = [Column(f"{RECALL}, ef_search={ef}", "estimate", "high") for ef in efs]
+    title = "How far neighbours stand out, beside synthetic vectors"
+    return (
+        Frame(title, [*VECTORS, *columns], rows, name="vectors"),
+        Frame(f"{RECALL} by dimension", DIMENSION, drawn, name="dimension", shown=False),
+    )
+
+
+def charts(orders: Frame, drawn: Frame) -> list[Lines | Dots]:
+    """Recall by dimension, beside recall by order of insertion."""
+    searched = [f"ef_search={ef}" for ef in orders["ef_search"]]
+    shown = orders.with_column(Column("search"), searched)
+    random = shown.where("documents inserted", RANDOM).records()
+    lines = tuple(Reference(row[RECALL].mean, f"random, {row['search']}") for row in random)
+    least = min(orders.numbers("ef_search"))
+    about = f"{RECALL} by dimension, ef_search={least:g}"
+    return [
+        Lines(drawn, "local dimension (LID) of queries", RECALL, "vectors", title=about),
+        Dots(
+            shown, RECALL, "documents inserted", "search", references=lines,
+            title=f"{RECALL} by order of insertion",
+        ),
+    ]  # fmt: skip
+
+
+def headline(orders: Frame, quarters: Frame) -> str:
+    """What dimension does to recall, and what order does, with the smallest ef_search."""
+    ef = int(min(orders.numbers("ef_search")))
+    there = orders.where("ef_search", ef).where("differs", "yes").records()
+    second = "no order of insertion differs from a random one by more than noise"
+    if there:
+        most = max(there, key=lambda row: abs(row["change"].mean))
+        name = most["documents inserted"]
+        how = name if name.startswith("by ") else f"by {name}"
+        second = f"inserting {how} moves it by {100 * most['change'].mean:+.1f} points"
+    recall = quarters.where("ef_search", ef).numbers(RECALL)
+    if len(recall) < 2:
+        return f"ef_search={ef}: {second.replace('moves it', f'moves {RECALL}')}"
+    return (
+        f"ef_search={ef}: {RECALL} is {recall[0]:.2f} for queries of low dimension, "
+        f"{recall[-1]:.2f} for those of high; {second}"
+    )
+
+
+STUDIES.alias("order", "insertion")

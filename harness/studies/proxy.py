@@ -3,32 +3,34 @@
 For each query the document that exact MaxSim ranks first is looked for among candidates, as in
 tables 1 and 2 of MUVERA (Dhulipala et al. 2024, arXiv 2405.19504): 1Recall@N is the share of
 queries that have it among the first N, and the candidates to reach a share are the least such N.
-
-The ways to find candidates:
-    muvera        the order of the encodings' products
-    token search  what is usual without encodings: each vector of a query finds its nearest among
-                  the vectors of all documents, in rounds; a round adds a candidate for each vector
-                  of the query, and a document found again counts again, or once
+Candidates come in the order of the encodings' products, or from what is usual without encodings:
+each vector of a query finds its nearest among the vectors of all documents, round by round.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from harness.arrays import Int64, spans
-from harness.data import Retrieval
+from harness.analysis.candidates import (
+    drawn,
+    enough_for,
+    first_ranks,
+    found_within,
+    token_search,
+)
+from harness.arrays import Int64
+from harness.charts import Lines
 from harness.errors import InputError
+from harness.frames import Column, Frame
 from harness.indexes import INDEXES, maxsim
 from harness.indexes.muvera import Muvera
 from harness.measures.neighbours import neighbour_recall
-from harness.progress import Progress, silent
-from harness.store import Store
-from harness.studies.subject import Interval, embed, interval
+from harness.progress import silent
+from harness.session import Session, TaskVectors
+from harness.stats import Estimate
+from harness.studies import STUDIES, Findings, Study
 from harness.vectors import MultiVector, Run
 
 SETTINGS = tuple(
@@ -40,175 +42,165 @@ DEPTHS = tuple(step * 10**power for power in range(5) for step in (1, 2, 5))
 SHARES = (0.8, 0.85, 0.9, 0.95)  # of queries
 NEAR = 10  # neighbours that recall is of
 QUERIES = 1000  # at most
-NEVER = np.iinfo(np.int64).max  # candidates that a query needs whose document is not found
 LARGEST = 10_000_000  # vectors of documents: token search compares with all at once
+
+NAME = Column("candidates", about="where they come from: an index of encodings, or token search")
+WAYS = [
+    Column("dim", "count", about="dimensions of an encoding"),
+    Column("bytes", "bytes", "low", "what is searched for candidates"),
+    Column("of the vectors'", "number", "low", "these bytes over those of all vectors", digits=2),
+    Column("recall", "estimate", "high", f"of the {NEAR} nearest by MaxSim in {NEAR} candidates"),
+]
+NEEDED = [NAME, *(Column(f"{share:.0%}", "count", "low") for share in SHARES)]
+CURVES = [
+    NAME,
+    Column("kind"),
+    Column("candidates looked at", "count"),
+    Column("first document among them", "share", "high"),
+]
 
 
 @dataclass(frozen=True)
-class Way:
-    """Candidates of one kind.
-
-    bytes: what is searched for candidates. found: 1Recall@N by `Proxy.depths`; needed: candidates
-    that give 80, 85, 90, 95 % of queries their document, None where it is not among those looked
-    at. Of encodings: their dimension, and the recall of the NEAR nearest among as many candidates;
-    token search has none, nor does it rank documents.
-    """
+class _Way:
+    """Candidates of one kind: what they take, and how many each query needs [q]."""
 
     name: str
     bytes: int
-    found: tuple[float, ...]
-    needed: tuple[int | None, ...]
-    dimension: int | None = None
-    recall: Interval | None = None
+    needed: Int64
+    dim: int | None = None
+    recall: Estimate | None = None
 
 
+@STUDIES.register("proxy")
 @dataclass(frozen=True)
-class Proxy:
-    """Candidates for MaxSim. vectors: of all documents; asked: vectors of a query, on average;
-    bytes: of the documents' vectors; deepest: candidates of encodings looked at.
+class Proxy(Study):
+    """How many candidates MaxSim needs: of MUVERA's encodings, and of single tokens.
+
+    The model makes a vector a token (colbert:...). Up to 1,000 queries are asked, drawn with the
+    seed.
     """
 
-    encoder: str
-    task: str
-    documents: int
-    vectors: int
-    width: int
-    bytes: int
-    queries: int
-    asked: float
-    depths: tuple[int, ...]
-    deepest: int
-    ways: tuple[Way, ...]
-    seed: int
-    warnings: tuple[str, ...]
+    takes = "one"
+    default_systems: ClassVar[tuple[str, ...]] = ("colbert:minilm",)
+    old_options: ClassVar[Mapping[str, str]] = {"--index": "indexes", "-i": "indexes"}
+
+    indexes: Annotated[
+        tuple[str, ...], "MUVERA's settings, each as [muvera,bits=4]; rerank_depth plays no part"
+    ] = SETTINGS
+
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Look for each query's first document by MaxSim among the candidates of each index.
+
+        Raises:
+            InputError: for a model without several vectors a text, a task that is not retrieval,
+                an index that is not muvera, more than ten million vectors, and what has none; else
+                what encoder, store and indexes raise.
+        """
+        indexes = {spec: _muvera(spec) for spec in self.indexes}
+        made, notes = _vectors(session, systems[0], task)
+        parts = made.several
+        documents, n = parts["documents"], len(parts["documents"])
+        deepest = min(n, DEPTHS[-1])
+        truth = session.search(made, min(2 * NEAR, n))
+        ways = []
+        for done, (spec, index) in enumerate(indexes.items()):
+            session.progress("encode", done, len(indexes), "indexes")
+            run, size, more = _searched(index, parts, deepest)
+            notes += more
+            recall = session.estimate(neighbour_recall(run, truth, NEAR))
+            dim = index.plan.dim(documents.dim)
+            ways.append(_Way(spec, size, first_ranks(run, truth), dim, recall))
+        counted = token_search(parts["queries"], documents, truth, session.progress)
+        for name, counts in zip((REPEATS, ONCE), counted, strict=True):
+            ways.append(_Way(name, documents.bytes, counts))
+        frames = _frames(ways, made, deepest)
+        said = headline(f"{made.model} on {task}", frames[0], frames[1], deepest)
+        return Findings(said, frames, [_chart(frames[2])], notes)
 
 
-def study(
-    encoder: str,
-    task: str,
-    settings: Sequence[str] = SETTINGS,
-    *,
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Proxy:
-    """Look for each query's first document by MaxSim among the candidates of each setting.
-
-    encoder, task: specs; settings: specs of the index muvera; its `rerank_depth` plays no part. At
-    most 1,000 queries are asked, drawn with the seed. A document that scores as the first counts
-    as it.
-
-    Raises InputError for a model without several vectors a text, a task that is not retrieval, an
-    index that is not muvera, more than ten million vectors, and what has none; else what encoder,
-    store and indexes raise.
-    """
-    indexes = {setting: _muvera(setting) for setting in settings}
-    found = embed(encoder, task, store=store, progress=progress, makes=("multi-vector",))
-    documents, queries = found.vectors.get("documents"), found.vectors.get("queries")
-    if not isinstance(found.data, Retrieval):
-        raise InputError(f"{task} is a task of {found.data.kind}: expected retrieval")
-    assert isinstance(documents, MultiVector)
-    assert isinstance(queries, MultiVector)
-    (_, documents), (_, queries) = maxsim.present(documents), maxsim.present(queries)
-    if not len(documents) or not len(queries):
-        raise InputError(f"{task}: no document or no query has vectors: nothing to measure")
-    if len(documents.values) > LARGEST:
-        raise InputError(
-            f"{task}: {len(documents.values):,} vectors of documents: expected at most {LARGEST:,}"
-        )
-    notes, of = list(found.warnings), len(queries)
-    if of > QUERIES:
-        queries = _drawn(queries, seed)
-        notes.append(f"queries: {QUERIES:,} of {of:,}, drawn")
-    n, deepest = len(documents), min(len(documents), DEPTHS[-1])
-    depths = tuple(depth for depth in DEPTHS if depth <= deepest)
-    exact = INDEXES.create("exact").open(documents)
-    truth = exact.search(queries, min(2 * NEAR, n), progress).run
-    ways = []
-    for done, (setting, index) in enumerate(indexes.items()):
-        progress("encode", done, len(indexes), "settings")
-        searcher = replace(index, rerank_depth=0).open(documents)
-        run = searcher.search(queries, deepest, silent).run
-        way = _way(setting, searcher.info.bytes or 0, _ranks(run, truth), depths)
-        recall = interval(neighbour_recall(run, truth, NEAR), seed)
-        ways.append(replace(way, dimension=index.plan.dim(documents.dim), recall=recall))
-        notes.extend(searcher.info.notes)
-    repeats, once = _by_token(queries, documents, truth, progress)
-    for name, counts in ((REPEATS, repeats), (ONCE, once)):
-        ways.append(_way(name, documents.bytes, counts, depths))
-    return Proxy(
-        encoder=encoder,
-        task=task,
-        documents=n,
-        vectors=len(documents.values),
-        width=documents.dim,
-        bytes=documents.bytes,
-        queries=len(queries),
-        asked=float(queries.lengths.mean()),
-        depths=depths,
-        deepest=deepest,
-        ways=tuple(ways),
-        seed=seed,
-        warnings=tuple(dict.fromkeys(notes)),
-    )
-
-
-def _muvera(setting: str) -> Muvera:
+def _muvera(spec: str) -> Muvera:
     """The index that a spec names, its libraries there. Raises InputError."""
-    index = INDEXES.create(setting)
+    index = INDEXES.create(spec)
     if not isinstance(index, Muvera):
-        raise InputError(f"index {setting} makes no encodings: expected muvera,...")
+        raise InputError(f"index {spec} makes no encodings: expected muvera,...")
     index.require("multi-vector")
     return index
 
 
-def _drawn(queries: MultiVector, seed: int) -> MultiVector:
-    """Some of the queries, in their order."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(queries))[:QUERIES])
-    lengths = queries.lengths[chosen]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return MultiVector(queries.values[spans(queries.offsets[chosen], lengths)], offsets)
+def _vectors(session: Session, model: str, task: str) -> tuple[TaskVectors, list[str]]:
+    """Vectors of the documents and queries that have some, of so many queries; and notes."""
+    made = session.vectors(model, task, representations=("multi-vector",))
+    if "documents" not in made.parts:
+        raise InputError(f"{task} is a task of {made.task.data.kind}: expected retrieval")
+    parts = {name: maxsim.present(part)[1] for name, part in made.several.items()}
+    tokens, of = len(parts["documents"].values), len(parts["queries"])
+    if not len(parts["documents"]) or not of:
+        raise InputError(f"{task}: no document or no query has vectors: nothing to measure")
+    if tokens > LARGEST:
+        raise InputError(f"{task}: {tokens:,} vectors of documents: expected at most {LARGEST:,}")
+    notes = list(made.notes)
+    if of > QUERIES:
+        parts["queries"] = drawn(parts["queries"], QUERIES, session.seed)
+        notes.append(f"queries: {QUERIES:,} of {of:,}, drawn")
+    return replace(made, parts=parts), notes
 
 
-def _way(name: str, size: int, ranks: Int64, depths: tuple[int, ...]) -> Way:
-    """What the candidates that each query needs [q] come to."""
-    ordered = np.sort(ranks)
-    reached = [int(ordered[math.ceil(share * len(ranks)) - 1]) for share in SHARES]
-    found = tuple(float((ranks <= depth).mean()) for depth in depths)
-    return Way(name, size, found, tuple(rank if rank < NEVER else None for rank in reached))
+def _searched(
+    index: Muvera, parts: Mapping[str, MultiVector], k: int
+) -> tuple[Run, int, Sequence[str]]:
+    """The order of encodings [q, k]; bytes that are searched; what was noticed."""
+    searcher = replace(index, rerank_depth=0).open(parts["documents"])
+    run, info = searcher.search(parts["queries"], k, silent).run, searcher.info
+    return run, info.bytes or 0, info.notes
 
 
-def _first(truth: Run) -> NDArray[np.bool_]:
-    """[q, k]: which documents score as the first does."""
-    ties: NDArray[np.bool_] = (truth.docs >= 0) & (truth.scores == truth.scores[:, :1])
-    return ties
+def _frames(ways: Sequence[_Way], made: TaskVectors, deepest: int) -> list[Frame]:
+    """What candidates find, how many are needed, and all that is drawn."""
+    documents, queries = made.several["documents"], made.several["queries"]
+    depths = [depth for depth in DEPTHS if depth <= deepest]
+    shown = [depth for depth in depths if str(depth).strip("0") == "1"]
+    title = (
+        f"{made.model} on {made.task.name}: share of {len(queries):,} queries whose first of "
+        f"{len(documents):,} documents by MaxSim is among N candidates "
+        f"({len(documents.values):,} vectors of {documents.dim} dimensions, "
+        f"{queries.lengths.mean():.1f} of a query)"
+    )
+    columns = [NAME, *WAYS, *(Column(f"1Recall@{depth:,}", "share", "high") for depth in shown)]
+    found = [
+        (way.name, way.dim, way.bytes, way.bytes / documents.bytes, way.recall,
+         *found_within(way.needed, shown))
+        for way in ways
+    ]  # fmt: skip
+    needed = [(way.name, *enough_for(way.needed, SHARES)) for way in ways]
+    curves: list[tuple[Any, ...]] = [
+        (way.name, "token search" if way.dim is None else "encodings", depth, share)
+        for way in ways
+        for depth, share in zip(depths, found_within(way.needed, depths), strict=True)
+    ]
+    about = f"Candidates for a share of queries to have their first; –: more than {deepest:,}"
+    return [
+        Frame(title, columns, found, name="found"),
+        Frame(about, NEEDED, needed, name="needed"),
+        Frame("1Recall by candidates", CURVES, curves, name="curves", shown=False),
+    ]
 
 
-def _ranks(run: Run, truth: Run) -> Int64:
-    """The place [q] in a run of the first document by MaxSim, from 1; NEVER where it is not."""
-    found = np.zeros(run.docs.shape, np.bool_)
-    for docs, first in zip(truth.docs.T, _first(truth).T, strict=True):
-        found |= (run.docs == docs[:, None]) & first[:, None]
-    return np.where(found.any(axis=1), 1 + found.argmax(axis=1), NEVER)
+def _chart(curves: Frame) -> Lines:
+    return Lines(
+        curves, "candidates looked at", "first document among them", "candidates", "kind",
+        log="x", title="share of queries whose first document by MaxSim is among the candidates",
+    )  # fmt: skip
 
 
-def _by_token(
-    queries: MultiVector, documents: MultiVector, truth: Run, progress: Progress
-) -> tuple[Int64, Int64]:
-    """Candidates [q] that token search finds until it has a query's first document by MaxSim: with
-    a document counted each time, and once.
-    """
-    q, ties = len(queries), _first(truth)
-    repeats, once = np.zeros(q, np.int64), np.zeros(q, np.int64)
-    for row in range(q):
-        own = queries.values[queries.offsets[row] : queries.offsets[row + 1]]
-        products = own @ documents.values.T
-        highest = np.maximum.reduceat(products, documents.offsets[:-1], axis=1)
-        wanted = highest[:, truth.docs[row, ties[row]]].max(axis=1)
-        nearer = np.count_nonzero(products > wanted[:, None], axis=1)
-        rounds = int(nearer.min()) + 1
-        last = np.partition(products, -rounds, axis=1)[:, -rounds]
-        repeats[row] = rounds * len(own)
-        once[row] = np.count_nonzero((highest >= last[:, None]).any(axis=0))
-        progress("token search", row + 1, q, "queries")
-    return repeats, once
+def headline(what: str, found: Frame, needed: Frame, deepest: int) -> str:
+    """Candidates for 95 % of queries: of the encodings that need fewest, and of token search."""
+    last = NEEDED[-1].name
+    dims = dict(zip(found["candidates"], found["dim"], strict=True))
+    rows = [(row[last], dims[row["candidates"]]) for row in needed.records()]
+    known = [(n, dim) for n, dim in rows if n is not None and dim is not None]
+    [once] = needed.where("candidates", ONCE)[last]
+    said = f"{what}, {last} of queries"
+    if not known:
+        return f"{said}: no encoding has their first document among {deepest:,}"
+    least, dim = min(known)
+    return f"{said}: {least:,} candidates of {dim:,}-d encodings, {once:,} of token search"

@@ -5,60 +5,97 @@ from __future__ import annotations
 import json
 import math
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
+from harness.analysis import nearness
+from harness.analysis.graphs import Graph
+from harness.analysis.insertion import Swept, apart, sweep
+from harness.analysis.nearness import query_lid
+from harness.analysis.synthetic import VectorSet, synthetic
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
+from harness.frames import Frame
 from harness.indexes import INDEXES
-from harness.indexes.saved import FileIndex
+from harness.progress import silent
+from harness.session import Session
 from harness.spec import parse
+from harness.stats import Estimate
 from harness.store import Store
-from harness.studies import insertion
-from harness.studies.insertion import Graph, Order, query_lid, ranks, study, sweep
-from harness.studies.subject import Interval
+from harness.studies import STUDIES, Findings, insertion
+from harness.studies.insertion import (
+    ORDERS,
+    QUARTERS,
+    Insertion,
+    charts,
+    document_orders,
+    headline,
+    order_frame,
+    relations,
+    vector_frames,
+)
 from harness.vectors import Dense, Run
 from tests.fakes import Counting, beir
 
 TASK = "limit,docs=60,queries=30,k=2,attributes=5"
 MODEL = "hashing,dim=24"
-SMALL = Graph(M=4, ef_construction=20, ef_search=(10, 60), seeds=(1, 2))
+SMALL = {"M": 4, "ef_construction": 20, "ef_search": (10, 60), "draws": 2, "ranks": ()}
 
 
-def store() -> Store:
-    return Store(cache_root())
+def study(model: str, task: str, *, progress=silent, **options) -> Findings:
+    session = Session(Store(cache_root()), progress=progress)
+    return Insertion(**options).run(session, [model], task)
+
+
+def swept(documents, queries, graph) -> Frame:
+    """What is found after each order, without a task."""
+    orders = document_orders(documents, None, graph.seeds[0])
+    return order_frame("t", sweep(documents, queries, graph, orders), Session(Store(cache_root())))
 
 
 @dataclass(frozen=True)
-class Forgetful(FileIndex):
+class Forgetful:
     """Exact search without the first documents inserted; ef_search says how many are kept."""
 
     ef_search: int
 
-    def build_key(self):
+    @property
+    def takes(self):
+        return ("dense",)
+
+    def require(self, makes):
+        pass
+
+    def build(self, documents):
+        raise NotImplementedError
+
+    def describe(self):
+        return {}
+
+    def structure(self):
         return {"kind": "forgetful"}
 
-    def make(self, documents, progress):
+    def grow(self, documents, progress):
         return documents.values
 
     def searcher(self, built, documents):
         kept = built.copy()
         kept[: len(kept) - self.ef_search] = -1e6  # all components: far from queries above 0
-        return INDEXES.create("exact").open(Dense(kept))
+        return INDEXES.create("exact").build(Dense(kept))
 
-    def save(self, built, path):
+    def write(self, built, path):
         raise NotImplementedError
 
-    def load(self, path):
+    def read(self, path):
         raise NotImplementedError
 
-    def size(self, built):
+    def bytes(self, built):
         return 0
 
-    def notes(self, k):
+    def warnings(self, k):
         return (f"keeps {self.ef_search}",)
 
 
@@ -75,8 +112,8 @@ def forgetful(monkeypatch):
     return "forgetful"
 
 
-def by_name(orders, ef) -> dict[str, Order]:
-    return {order.name: order for order in orders if order.ef_search == ef}
+def by_name(orders: Frame, ef: int) -> dict[str, dict]:
+    return {row["documents inserted"]: row for row in orders.where("ef_search", ef).records()}
 
 
 def test_what_is_inserted_first_is_forgotten_and_rows_are_those_of_the_corpus(forgetful):
@@ -85,18 +122,19 @@ def test_what_is_inserted_first_is_forgotten_and_rows_are_those_of_the_corpus(fo
     documents = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     queries = documents[[0, 1, 38, 39]]
     graph = Graph(forgetful, ef_search=(20, 40), seeds=(1, 2))
-    orders = sweep(documents, queries, graph)
+    orders = swept(documents, queries, graph)
     half, whole = by_name(orders, 20), by_name(orders, 40)
-    assert all(order.recall == Interval(1, 1, 1) for order in whole.values())
+    assert all(order["recall@10"] == Estimate(1, 1, 1) for order in whole.values())
     # along the component one end comes first: its two queries find nothing, the others all
-    assert half["first component"].recall.mean == 0.5
-    assert half["first component"].seeds == (0.5, 0.5)
-    assert 0 < half["random"].recall.mean < 1
-    assert half["random"].seeds[0] != half["random"].seeds[1]
-    expected = 0.5 - half["random"].recall.mean
-    assert half["first component"].change.mean == pytest.approx(expected)
-    assert half["random"].change is None
-    assert half["random"].score is None
+    first, random = half["first component"], half["random"]
+    assert first["recall@10"].mean == 0.5
+    assert (first["least"], first["most"]) == (0.5, 0.5)
+    assert 0 < random["recall@10"].mean < 1
+    assert random["least"] < random["most"]
+    assert first["change"].mean == pytest.approx(0.5 - random["recall@10"].mean)
+    assert random["change"] is None
+    assert random["score"] is random["score change"] is None
+    assert random["differs"] == ""
     assert set(half) == {
         "random", "LID ascending", "LID descending", "by cluster", "first component"
     }  # fmt: skip
@@ -110,28 +148,37 @@ def test_the_dimension_of_documents_decides_the_order(forgetful, monkeypatch):
     line[:, 0] = np.arange(30) / 30 + 1
     queries = np.ones((4, 8), np.float32)
     documents = np.concatenate([line, ball])
-    found = by_name(sweep(documents, queries, Graph(forgetful, ef_search=(30,))), 30)
-    assert found["LID ascending"].recall.mean == 1
-    assert found["LID descending"].recall.mean == 0
+    found = by_name(swept(documents, queries, Graph(forgetful, ef_search=(30,))), 30)
+    assert found["LID ascending"]["recall@10"].mean == 1
+    assert found["LID descending"]["recall@10"].mean == 0
 
 
 def test_labels_and_prefixes_keep_groups_together(forgetful, tmp_path):
     texts = {f"{'zb'[i % 2]}-{i:02}": f"word{i} other{i % 5}" for i in range(20)}
     task = beir(tmp_path / "t", texts, {"q": "word1 other1"}, [("q", "b-01", 1)])
-    graph = Graph(forgetful, ef_search=(10,))
-    prefixed = study(MODEL, task, store=store(), graph=graph, separator="-")
-    found = by_name(prefixed.orders, 10)["by id prefix"]
-    assert found.score.mean == 0  # "b" comes before "z" and is forgotten
-    assert prefixed.score.mean == 1
-    assert found.score_change.mean == -1
-    labels = {id: "last" if id[0] == "b" else "first" for id in texts}
-    labelled = study(MODEL, task, store=store(), graph=graph, labels=labels)
-    assert by_name(labelled.orders, 10)["by label"].score.mean == 1
-    assert labelled.warnings[-1] == "keeps 10"
+    graph = {"index": forgetful, "ef_search": (10,), "ranks": ()}
+    prefixed = study(MODEL, task, **graph, separator="-")
+    found = by_name(prefixed["orders"], 10)["by id prefix"]
+    assert found["score"].mean == 0  # "b" comes before "z" and is forgotten
+    assert "nDCG@10 by exact search 1.0000" in prefixed["orders"].title
+    assert found["score change"].mean == -1
+
+    def labelled(labels: object) -> Findings:
+        path = tmp_path / "labels.json"
+        path.write_text(json.dumps(labels), "utf-8")
+        return study(MODEL, task, **graph, labels=str(path))
+
+    by_label = labelled({id: "last" if id[0] == "b" else "first" for id in texts})
+    assert by_name(by_label["orders"], 10)["by label"]["score"].mean == 1
+    assert by_label.notes[-1] == "keeps 10"
     with pytest.raises(InputError, match="document 'b-01' has no label: expected one for each"):
-        study(MODEL, task, store=store(), graph=graph, labels={})
+        labelled({})
+    with pytest.raises(InputError, match=r"labels\.json: expected a JSON object of groups by"):
+        labelled([])
+    with pytest.raises(InputError, match=r"none\.json: labels cannot be read"):
+        study(MODEL, task, **graph, labels=str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="document id 'b-01' holds no ':' to group it by"):
-        study(MODEL, task, store=store(), graph=graph, separator=":")
+        study(MODEL, task, **graph, separator=":")
 
 
 def test_the_dimension_at_a_query_by_hand():
@@ -146,20 +193,19 @@ def test_the_dimension_at_a_query_by_hand():
 def test_the_dimension_at_a_query_does_not_depend_on_blocks(monkeypatch):
     random = np.random.default_rng(0)
     documents, queries = (random.random((n, 4), np.float32) for n in (30, 7))
-    near = INDEXES.create("exact").open(Dense(documents)).search(Dense(queries), 9, print).run
+    near = INDEXES.create("exact").build(Dense(documents)).search(Dense(queries), 9, print)
     whole = query_lid(documents, queries, near)
-    monkeypatch.setattr(insertion, "BLOCK", 3)
+    monkeypatch.setattr(nearness, "BLOCK", 3)
     assert query_lid(documents, queries, near).tolist() == whole.tolist()
 
 
 def test_apart_is_what_neither_queries_nor_seeds_explain():
-    random = Order("random", 10, Interval(0.8, 0.7, 0.9), (0.79, 0.81), None, None, None)
-    other = replace(random, name="x", seeds=(0.82, 0.84), change=Interval(0.03, 0.01, 0.05))
-    assert other.apart(random)
-    assert not replace(other, seeds=(0.80, 0.84)).apart(random)
-    assert not replace(other, change=Interval(0.03, -0.01, 0.07)).apart(random)
-    assert replace(other, seeds=(0.70, 0.78), change=Interval(-0.06, -0.1, -0.01)).apart(random)
-    assert not random.apart(random)
+    random, change = (0.79, 0.81), Estimate(0.03, 0.01, 0.05)
+    assert apart(change, (0.82, 0.84), random)
+    assert not apart(change, (0.80, 0.84), random)
+    assert not apart(Estimate(0.03, -0.01, 0.07), (0.82, 0.84), random)
+    assert apart(Estimate(-0.06, -0.1, -0.01), (0.70, 0.78), random)
+    assert not apart(change, random, random)
 
 
 def test_a_study_with_hnswlib(monkeypatch):
@@ -168,43 +214,115 @@ def test_a_study_with_hnswlib(monkeypatch):
         ENCODERS, "create", lambda spec: Counting(dim=24)
     )  # no two scores are equal
     told: list[tuple[str, int, int, str]] = []
-    found = study(
-        MODEL, TASK, store=store(), graph=SMALL, progress=lambda *words: told.append(words)
-    )
+    found = study(MODEL, TASK, progress=lambda *words: told.append(words), **SMALL)
     assert [words for words in told if words[0] == "insert"][-1] == ("insert", 10, 10, "graphs")
-    assert (found.documents, found.queries, found.dimension, found.measure) == (60, 30, 24, "R@2")
-    assert found.structure["M"] == 4
-    assert len(found.orders) == 10
-    complete = by_name(found.orders, 60)
-    assert all(order.recall.mean == 1 for order in complete.values())  # all 60 are candidates
-    assert all(order.score == found.score for order in complete.values())
-    assert complete["random"].score_change == Interval(0, 0, 0)
-    rough, exact = found.relations
-    assert (exact.spearman, exact.low, exact.high) == (None, None, None)  # all recalls are 1
-    assert -1 <= rough.low <= rough.spearman <= rough.high <= 1
-    assert [quarter.queries for quarter in rough.quarters] == [8, 8, 7, 7]
-    bounds = [bound for quarter in rough.quarters for bound in (quarter.low, quarter.high)]
+    orders = found["orders"]
+    assert f"{MODEL} on {TASK}: 60 documents inserted in several orders; hnswlib, M=4, " in (
+        orders.title
+    )
+    exact = float(orders.title.rpartition("; R@2 by exact search ")[2])
+    assert len(orders) == 10
+    assert len(found["seeds"]) == 20
+    complete = by_name(orders, 60)
+    assert all(row["recall@10"].mean == 1 for row in complete.values())  # all 60 are candidates
+    assert {row["score"] for row in complete.values()} == {complete["random"]["score"]}
+    assert complete["random"]["score"].mean == pytest.approx(exact, abs=5e-5)
+    assert complete["random"]["score change"] == Estimate(0, 0, 0)
+    rough, none = found["relation"]["Spearman"]
+    assert none is None  # all recalls are 1
+    assert -1 <= rough.low <= rough.mean <= rough.high <= 1
+    quarters = found["quarters"].where("ef_search", 10)
+    assert quarters["queries"] == (8, 8, 7, 7)
+    bounds = [bound for row in quarters.records() for bound in (row["LID from"], row["to"])]
     assert bounds == sorted(bounds)
-    assert list(found.near.cosines) == [1, 10]
-    assert 1 > found.near.cosines[1] > found.near.cosines[10] > found.near.average
-    assert found.near.neighbours == 60
-    json.dumps(asdict(found), allow_nan=False)
-    assert study(MODEL, TASK, store=store(), graph=SMALL) == found
+    [own] = found["vectors"].records()
+    assert own["cosine of 100"] is None
+    assert 1 > own["cosine of 1"] > own["cosine of 10"] > own["of any"]
+    assert study(MODEL, TASK, **SMALL) == found
+
+
+def test_synthetic_vectors_of_fitting_dimension_stand_beside_the_models(forgetful):
+    found = study(MODEL, TASK, index=forgetful, ef_search=(60,), draws=1, ranks=(8, 16, 32))
+    rows = found["vectors"].records()
+    assert [(row["vectors"], row["rank"]) for row in rows] == [
+        ("one subspace", 8), ("one subspace", 16), ("20 clusters", 8), ("20 clusters", 16),
+        (MODEL, None),
+    ]  # fmt: skip
+    assert rows[-1]["recall@10, ef_search=60"] == found["orders"]["recall@10"][0]
+    assert found["dimension"].values("vectors") == [
+        "synthetic, one subspace", "synthetic, 20 clusters", f"{MODEL}, quarters of the queries"
+    ]  # fmt: skip
 
 
 def test_recall_falls_as_the_dimension_rises():
     pytest.importorskip("hnswlib")
-    graph = replace(SMALL, ef_search=(10,), seeds=(1,))
-    found = ranks((3, 12, 48), documents=1200, queries=60, width=48, graph=graph)
+    graph = Graph(M=4, ef_construction=20, ef_search=(10,), seeds=(1,))
+    found = synthetic((3, 12, 48), graph, 1200, queries=60, width=48)
     assert [one.rank for one in found] == [3, 12, 48] * 2
     for kind in ("one subspace", "20 clusters"):
-        three = [one for one in found if one.kind == kind]
+        three = [one for one in found if one.name == kind]
         lids = [one.near.lid for one in three]
-        recalls = [one.recall[10].mean for one in three]
+        recalls = [one.recall[10].mean() for one in three]
         assert lids == sorted(lids)
         assert recalls == sorted(recalls, reverse=True)
         assert recalls[0] > recalls[2] + 0.1
-    assert found[5].recall[10].mean > found[2].recall[10].mean  # neighbours stand out in clusters
+    assert found[5].recall[10].mean() > found[2].recall[10].mean()  # they stand out in clusters
+
+
+def test_quarters_without_a_dimension_and_vectors_that_have_none():
+    session = Session(Store(cache_root()))
+    recall = {("random", 10): np.array([[1.0, 0.5, 0.0]])}
+    run = Run(np.zeros((3, 1), np.int32), np.zeros((3, 1), np.float32))
+    quarters, relation = relations(Swept(run, recall, {}), np.array([np.inf, 4, 2]), session)
+    assert [row["mean"] for row in quarters.records()] == [2, 4]
+    assert [row["recall@10"].mean for row in quarters.records()] == [0, 0.5]
+    assert relation["Spearman"][0].mean == pytest.approx(1)
+    near = nearness.Nearness(None, {1: 0.9}, 0.1)
+    sets = [
+        VectorSet("20 clusters", 8, near, {10: np.ones(3)}),
+        VectorSet("m", None, near, {10: np.ones(3)}),
+    ]
+    known, drawn = vector_frames(sets, quarters, session)
+    assert known["LID"] == (None, None)
+    assert set(drawn["vectors"]) == {"m, quarters of the queries"}  # no dimension to draw it at
+
+
+def test_the_headline_and_what_is_drawn():
+    one = Estimate(1, 1, 1)
+    scores = (Estimate(0.5, 0.4, 0.6), Estimate(-0.02, -0.03, -0.01))
+    change = Estimate(0.05, 0.02, 0.08)
+    rows = [
+        ("random", 10, Estimate(0.8, 0.7, 0.9), 0.79, 0.81, None, "", *scores),
+        ("random", 40, one, 0.79, 0.81, None, "", *scores),
+        ("LID descending", 10, Estimate(0.85, 0.8, 0.9), 0.84, 0.86, change, "yes", *scores),
+        ("LID descending", 40, one, 0.84, 0.86, Estimate(0, -0.01, 0.01), "within noise", *scores),
+    ]
+    orders = Frame("t", ORDERS, rows, name="orders")
+    numbers = [
+        (10, 5.0, 10.0, 8.0, 50, Estimate(0.97, 0.95, 0.99)),
+        (10, 10.5, 40.0, 20.0, 50, Estimate(0.71, 0.66, 0.76)),
+    ]
+    quarters = Frame("t", QUARTERS, numbers, name="quarters")
+    assert headline(orders, quarters) == (
+        "ef_search=10: recall@10 is 0.97 for queries of low dimension, 0.71 for those of "
+        "high; inserting by LID descending moves it by +5.0 points"
+    )
+    alike = orders.where("differs", "", "within noise")
+    none = "no order of insertion differs from a random one by more than noise"
+    assert headline(alike, quarters).endswith(none)
+    lone = quarters.where("ef_search", 40)
+    assert headline(orders, lone) == (
+        "ef_search=10: inserting by LID descending moves recall@10 by +5.0 points"
+    )
+    dots = charts(orders, Frame("t", insertion.DIMENSION, [], name="dimension"))[1]
+    assert [reference.at for reference in dots.references] == [0.8, 1]
+    assert dots.frame.values("search") == ["ef_search=10", "ef_search=40"]
+
+
+def test_the_old_name_is_an_alias():
+    assert STUDIES.create("order,M=4,ef_search=5+7") == Insertion(M=4, ef_search=(5, 7))
+    with pytest.raises(InputError, match="0 draws: expected at least 1"):
+        Insertion(draws=0)
 
 
 @pytest.mark.parametrize(
@@ -240,12 +358,12 @@ def test_too_many_and_too_few_documents(forgetful, monkeypatch):
     values = np.eye(5, dtype=np.float32)
     graph = Graph(forgetful)
     with pytest.raises(InputError, match="3 vectors, 3 of them distinct: expected at least 4"):
-        sweep(values[:3], values, graph)
+        swept(values[:3], values, graph)
     monkeypatch.setattr(insertion, "LARGEST", 4)
     with pytest.raises(InputError, match="5 documents: expected at most 4, since each is compared"):
-        sweep(values, values, graph)
+        swept(values, values, graph)
 
 
 def test_ranks_beyond_the_width_are_refused(forgetful):
     with pytest.raises(InputError, match="rank 64: expected 2 to 32"):
-        ranks((64,), documents=10, queries=2, width=32, graph=Graph(forgetful, ef_search=(5,)))
+        synthetic((64,), Graph(forgetful, ef_search=(5,)), 10, queries=2, width=32)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.analysis.synthetic import clustered, subspace
 from harness.errors import InputError
 from harness.studies.geometry import lid, neighbours
-from harness.studies.synthetic import clustered, subspace
 
 
 def mean_lid(values: np.ndarray) -> float:

@@ -6,13 +6,21 @@ data does to a graph of neighbours from what the width of the vectors does.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
-from harness.arrays import Float32
+from harness.analysis.graphs import Graph, graph_recall, nearest
+from harness.analysis.nearness import Nearness, nearness, query_lid
+from harness.arrays import Float32, Float64
 from harness.errors import InputError
+from harness.progress import Progress, silent
 from harness.represent import unit
 
 SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
+CLUSTERS = 20  # each larger than the neighbours looked at
+SUBSPACE, CLUSTERED = "one subspace", f"{CLUSTERS} clusters"
 
 
 def subspace(n: int, width: int, rank: int, *, seed: int = 0) -> Float32:
@@ -53,3 +61,60 @@ def clustered(
                 around = (centre + spread / rank**0.5 * around).astype(np.float32)
             values[rows] = around
     return unit(values)
+
+
+@dataclass(frozen=True)
+class VectorSet:
+    """Documents and queries, how they lie, and what a graph finds of them.
+
+    Attributes:
+        name: What they are.
+        rank: Dimensions of the subspace, or of that of each cluster; None for a model's vectors.
+        near: How queries lie to documents.
+        recall: What a graph finds, by ef_search [q].
+    """
+
+    name: str
+    rank: int | None
+    near: Nearness
+    recall: Mapping[int, Float64]
+
+
+def synthetic(
+    ranks: Sequence[int],
+    graph: Graph,
+    documents: int,
+    *,
+    width: int,
+    queries: int = 500,
+    progress: Progress = silent,
+) -> list[VectorSet]:
+    """Search vectors of prescribed dimension, in one subspace and in clusters.
+
+    Args:
+        ranks: Dimensions.
+        graph: Built once for each; its first seed also draws the vectors.
+        documents: How many there are.
+        width: Components of a vector.
+        queries: How many there are; they are drawn as documents are.
+        progress: Told of graphs done.
+
+    Raises:
+        InputError: for a rank below 2 or above the width.
+    """
+    found, seed, n = list[VectorSet](), graph.seeds[0], documents + queries
+    for kind in (SUBSPACE, CLUSTERED):
+        for rank in ranks:
+            progress("synthetic", len(found), 2 * len(ranks), "graphs")
+            if kind == SUBSPACE:
+                values = subspace(n, width, rank, seed=seed)
+            else:
+                values = clustered(n, width, rank, clusters=CLUSTERS, seed=seed)
+            here, there = values[:documents], values[documents:]
+            truth = nearest(here, there)
+            near = nearness(here, there, truth, query_lid(here, there, truth))
+            grown = graph.grow(here, np.arange(documents), seed)
+            recall = {ef: graph_recall(searcher, there, truth) for ef, searcher in grown}
+            found.append(VectorSet(kind, rank, near, recall))
+    progress("synthetic", len(found), len(found), "graphs")
+    return found
