@@ -120,8 +120,10 @@ class Session:
         Raises:
             InputError: As `task`; the task is of another kind, or the measure is one of groups.
         """
-        task = self.task(asked, [measure] if measure else ())
-        if task.collection and task.main.name in GROUPED:
+        task = self.task(asked)
+        if task.collection and measure:  # of another kind: said before its measures are
+            task = task.measured_by([measure])
+        if task.main.name in GROUPED:
             raise InputError(
                 f"{task.name} is measured by {task.main}, of groups: expected one of queries"
             )

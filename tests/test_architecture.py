@@ -31,7 +31,7 @@ LAYERS: list[list[str]] = [
      "store.*", "indexes", "indexes.*", "measures", "measures.*", "stats", "trec"],
     ["formats", "records", "represent", "catalog", "rewriting", "rewriting.*"],
     ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "compare", "exchange", "exchange.*"],
-    ["single", "charts"],
+    ["single", "charts", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
     ["evaluation", "grid", "board", "gate"],

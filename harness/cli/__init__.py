@@ -41,7 +41,6 @@ study.app.command()(studies.funnel)
 study.app.command()(studies.scale)
 study.app.command("filter")(studies.filter_)
 study.app.command()(studies.proxy)
-study.app.command()(systems.prompts)
 study.app.command()(systems.judgments)
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.indexes, listing.rewritings):
