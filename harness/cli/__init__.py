@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, models, store, studies, study, systems
+from harness.cli import board, evaluate, listing, models, store, studies, study
 from harness.cli.common import one_line, say
 from harness.errors import InputError
 
@@ -41,7 +41,6 @@ study.app.command()(studies.funnel)
 study.app.command()(studies.scale)
 study.app.command("filter")(studies.filter_)
 study.app.command()(studies.proxy)
-study.app.command()(systems.judgments)
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.indexes, listing.rewritings):
     app.command()(_command)

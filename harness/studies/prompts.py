@@ -65,7 +65,7 @@ class Prompts(Study):
         tuple[str, ...], "texts put before documents, each with each of queries; else a model's own"
     ] = ()
     file: Annotated[
-        str, "path of a file of prompts instead: a line each, or TOML: lists prompts, document_prompts"
+        str, "path of a file of prompts instead: one a line, or TOML: prompts, document_prompts"
     ] = ""
     measure: Annotated[str, "what is compared, a measure with a value a query"] = "nDCG@10"
 
