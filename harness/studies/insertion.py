@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from harness.analysis import geometry
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Searcher, Structured
@@ -28,7 +29,7 @@ from harness.progress import Progress, silent
 from harness.spec import parse
 from harness.stats import bootstrap_correlation
 from harness.store import Store
-from harness.studies import geometry, synthetic
+from harness.studies import synthetic
 from harness.studies.funnel import Case, case
 from harness.studies.subject import Interval, interval
 from harness.vectors import Dense, Embeddings, Run, ranking

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.analysis.geometry import lid, neighbours
 from harness.errors import InputError
-from harness.studies.geometry import lid, neighbours
 from harness.studies.synthetic import clustered, subspace
 
 
