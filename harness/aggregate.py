@@ -22,6 +22,7 @@ Bool = NDArray[np.bool_]
 RESAMPLES = 1000
 EXACT = 12  # systems that disagree in a circle whose best order is found for certain
 CHUNK = 4_000_000  # resampled values held at a time
+TINY = 1e-12  # what is left of equal means by rounding
 NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
 
 
@@ -68,6 +69,21 @@ def kendall_tau(one: Float64 | Sequence[float], other: Float64 | Sequence[float]
 
     tau = float(kendalltau(one, other).statistic)
     return None if np.isnan(tau) else tau
+
+
+def kept_order(before: Float64, after: Float64) -> tuple[Int64, Float64]:
+    """Whether systems keep their order; the mean over pairs is Kendall's tau.
+
+    before: scores [s]; after: [s, v], in v other measurements. Returns the pairs [p, 2] that differ
+    before, and [p, v]: 1 where a pair is in the same order after, -1 in the other, 0 where equal.
+    Differences up to TINY are what rounding leaves of none.
+    """
+    first, second = np.triu_indices(len(before), 1)
+    order, moved = before[first] - before[second], after[first] - after[second]
+    moved = np.where(np.abs(moved) < TINY, 0, moved)
+    kept = np.abs(order) > TINY
+    pairs = np.stack([first, second], axis=1)[kept]
+    return pairs, np.sign(moved[kept]) * np.sign(order[kept])[:, None]
 
 
 @dataclass(frozen=True)

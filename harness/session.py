@@ -391,9 +391,20 @@ class Session:
         return cell
 
     def evaluate_run(
-        self, path: Path, asked: str | Task | Collection, *, measures: Sequence[str] = ()
+        self,
+        path: Path,
+        asked: str | Task | Collection,
+        *,
+        measures: Sequence[str] = (),
+        depth: int = 0,
     ) -> Evaluation:
         """Measure a ranking that another program wrote as a TREC run file.
+
+        Args:
+            path: The file.
+            asked: A task or its spec.
+            measures: In place of the task's own.
+            depth: Results kept for each query, if more than the measures look at.
 
         Raises:
             InputError: The file or the task cannot be read, or the task ranks nothing.
@@ -401,7 +412,7 @@ class Session:
         clock = Clock(self.progress)
         with clock.phase("load", "data"):
             task = self.task(asked, measures)
-        return evaluation.of_run(path, Setting(task, self.seed, clock, task.depth))
+        return evaluation.of_run(path, Setting(task, self.seed, clock, max(depth, task.depth)))
 
     def _named(self, system: object) -> tuple[str, dict[str, Encoder | Retriever]]:
         """A system's spec; or that of a model that was handed over, and the encoder it names."""

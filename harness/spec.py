@@ -18,6 +18,7 @@ from harness.errors import InputError
 
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
+LONE = "[]"  # a list of one empty text
 
 
 @dataclass(frozen=True)
@@ -125,15 +126,17 @@ def scalar(value: object) -> str:
 def join(values: Iterable[object]) -> str:
     """Write a list as a parameter has it: 0.1+0.3, [hnsw,M=8]+exact.
 
-    A plus sign that is no part of a spec is percent-encoded.
+    A plus sign that is no part of a spec is percent-encoded; [] is one empty text.
     """
-    return "+".join(_item(scalar(value)) for value in values)
+    written = [scalar(value) for value in values]
+    return LONE if written == [""] else "+".join(map(_item, written))
 
 
 def _item(text: str) -> str:
-    if set(text) & {",", "+"} and BRACKETED.fullmatch(f"[{text}]"):
-        return f"[{text}]"
-    return text.replace("%", "%25").replace("+", "%2B")
+    bracketed, plain = f"[{text}]", text.replace("%", "%25").replace("+", "%2B")
+    if set(text) & {",", "+"} and BRACKETED.fullmatch(bracketed) and listed(bracketed) == [text]:
+        return bracketed
+    return plain if text and listed(plain) == [text] else plain.replace("[", "%5B")
 
 
 def listed(text: str) -> list[str]:
@@ -141,5 +144,7 @@ def listed(text: str) -> list[str]:
 
     listed("0.1+0.3") -> ["0.1", "0.3"]; listed("[hnsw,M=8]+exact") -> ["hnsw,M=8", "exact"]
     """
+    if text == LONE:
+        return [""]
     parts = split(text, "+") if text else []
     return [bare(part) if bare(part) != part.strip() else _unquoted(part) for part in parts]

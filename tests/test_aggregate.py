@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import kendalltau
 
 from harness import aggregate
 from tests.shared import shared
@@ -259,3 +260,18 @@ def test_kendall_tau_by_hand():
     assert aggregate.kendall_tau([1, 2, 3, 4], [1, 2, 4, 3]) == pytest.approx(4 / 6)
     assert aggregate.kendall_tau([1, 2, 3, 4], [1, 2, 3, 3]) == pytest.approx(5 / (6 * 5) ** 0.5)
     assert aggregate.kendall_tau([1, 2, 3], [1, 1, 1]) is None
+
+
+def test_kept_orders_by_hand():
+    before = np.array([0.5, 0.3, 0.3 + 1e-15, 0.1])
+    after = np.array([[0.9, 1.0], [0.5, 2.0], [0.5, 3.0], [0.5, 4.0]])
+    pairs, same = aggregate.kept_order(before, after)
+    assert pairs.tolist() == [[0, 1], [0, 2], [0, 3], [1, 3], [2, 3]]  # 1 and 2 are equal before
+    assert same.T.tolist() == [[1, 1, 1, 0, 0], [-1, -1, -1, -1, -1]]
+
+
+@given(st.permutations(range(6)))
+def test_the_mean_of_kept_orders_is_kendall_s_tau(order):
+    before, after = np.arange(6.0), np.array(order, np.float64)
+    _, same = aggregate.kept_order(before, after[:, None])
+    assert same.mean() == pytest.approx(kendalltau(before, after).statistic)

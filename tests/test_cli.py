@@ -21,6 +21,7 @@ from harness.encoders import ENCODERS
 from harness.encoders.models import MODELS
 from harness.encoders.word_vectors import WordVectors
 from harness.errors import InputError
+from harness.report.findings import load_findings
 from harness.studies import STUDIES, capacity
 from harness.studies.capacity import critical
 from harness.studies.capacity.critical import Trials
@@ -426,20 +427,16 @@ def test_a_study_of_geometry(run, tmp_path):
     words = ["-m", "hashing,dim=16", "-t", FEW, "--sample", 15, "-q"]
     done = run("study", "geometry", *words, "-f", "markdown", "-o", "pages")
     assert done.status == 0
-    assert done.out.startswith(f"### Vectors of hashing,dim=16 on {FEW}")
-    lines = done.err.splitlines()
-    assert [line.rpartition("/")[2] for line in lines] == [
-        "numbers.json",
-        "page.md",
-        "figure.png",
-        "figure.svg",
-    ]
-    assert all(line.startswith("written: pages/geometry-hashing_dim=16-limit") for line in lines)
-    found = pages(tmp_path / "pages")
-    assert (found["encoder"], found["task"]) == ("hashing,dim=16", FEW)
-    assert [len(points) for points in found["curves"].values()] == [4, 4]  # 2, 4, 8, 16
-    assert found["created"].endswith("Z")
-    assert found["environment"]["cpus"] >= 1
+    assert done.out.startswith(f"# hashing,dim=16 on {FEW}: 4 of 16 dimensions keep ")
+    assert f"### Vectors of hashing,dim=16 on {FEW}, scaled to length 1" in done.out
+    said, written = done.err.splitlines()
+    assert said == "say: harness study geometry,sample=15"
+    assert written.startswith("written: pages/geometry_sample=15-hashing_dim=16-limit")
+    saved = load_findings(next((tmp_path / "pages").iterdir()))
+    assert (saved.about.systems, saved.about.task) == (("hashing,dim=16",), FEW)
+    assert saved.findings["cuts"]["dimensions kept"] == (2, 4, 8, 16) * 2
+    assert saved.about.created.endswith("Z")
+    assert saved.about.environment["cpus"] >= 1
 
 
 def test_a_study_of_capacity(run, tmp_path, monkeypatch):
@@ -464,16 +461,18 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
     [
         (["geometry", "-m", "hashin"], "unknown encoder 'hashin'. Did you mean 'hashing'?"),
         (["geometry", "-t", "limit-smal"], "unknown task 'limit-smal'. Did you mean"),
-        (["geometry", "-m", "bm25"], "bm25 makes sparse vectors: this study needs dense ones"),
+        (["geometry", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
         (["geometry", "-f", "html"], "--format html: expected one of terminal, markdown, csv"),
-        (["capacity", "-m", "bm25"], "bm25 makes sparse vectors: this study needs dense ones"),
+        (["capacity", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
         (["capacity", "--k", "21"], "margin bound: k=21 of n=20 documents: expected 1 <= k <= n"),
         (["capacity", "--gamma", "2"], "margin bound: gamma=2: expected a margin above 0"),
         (["capacity", "--plugin", "none.py"], "none.py: no such plugin file"),
     ],
 )
 def test_a_study_that_is_asked_wrongly_is_one_line(run, tmp_path, words, message):
-    done = run("study", words[0], "-m", "hashing", "-t", FEW, *words[1:], "-q")
+    usual = {"-m": "hashing", "-t": FEW}
+    more = [word for pair in usual.items() if pair[0] not in words for word in pair]
+    done = run("study", *words, *more, "-q")
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(f"error: {message}")
     assert len(done.err.splitlines()) == 1

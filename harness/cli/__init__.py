@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, models, store, studies, study, systems
+from harness.cli import board, evaluate, listing, models, store, studies, study
 from harness.cli.common import one_line, say
 from harness.errors import InputError
 from harness.registry import renamings
@@ -34,10 +34,7 @@ app.command()(board.gate)
 app.add_typer(board.baseline_app, name="baseline")
 app.add_typer(board.export_app, name="export")
 # studies that are not registered yet
-study.app.command()(studies.geometry)
 study.app.command()(studies.capacity)
-study.app.command()(systems.prompts)
-study.app.command()(systems.judgments)
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)

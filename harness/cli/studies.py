@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -33,39 +32,6 @@ StudyModels = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Model spec; repeat for more.")
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
-
-
-def geometry(
-    model: StudyModel = "minilm",
-    task: StudyTask = "limit-small",
-    sample: Annotated[int, typer.Option(min=4, help="Vectors of a set looked at.")] = 10_000,
-    seed: Seed = 0,
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """How a model's vectors lie in space, and what is left when they are cut.
-
-    Example: harness study geometry --model minilm --task folder:my/collection
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import geometry as report
-    from harness.studies import truncation
-    from harness.studies.geometry import study
-
-    store = open_store(cache)
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(model, task, store=store, seed=seed, sample=sample, progress=progress)
-        curves = {
-            how: truncation.curve(model, task, how=how, store=store, progress=progress)
-            for how in ("truncate", "pca")
-        }
-    plain = {how: [asdict(point) for point in points] for how, points in curves.items()}
-    tables, figure = report.page(found, curves), report.figure(found, curves)
-    page(out, f"geometry-{model}-{task}", found, tables, figure, style, curves=plain)
 
 
 def capacity(

@@ -156,7 +156,8 @@ def _kind(hint: Any) -> str:
     """A type in words."""
     parts = [part for part in get_args(hint) if part not in (type(None), Ellipsis)]
     if get_origin(hint) is tuple:
-        return f"{_kind(parts[0])}s, as A+B"
+        many = "" if get_origin(parts[0]) is Literal else "s"
+        return f"{_kind(parts[0])}{many}, as A+B"
     if get_origin(hint) is Literal:
         return ", ".join(map(str, parts))
     if parts:

@@ -1,460 +1,260 @@
-"""How a model's vectors lie in their space: spread, isotropy, intrinsic dimension, hubs.
+"""How a model's vectors lie in their space, and what it still finds when they are cut.
 
-Sources of the measures:
-    alignment, uniformity   Wang and Isola 2020
-    mean cosine             Ethayarajh 2019 (anisotropy)
-    IsoScore                Rudman et al. 2022
-    effective rank          Roy and Vetterli 2007
-    TwoNN                   Facco et al. 2017
-    k neighbours            Levina and Bickel 2004; MacKay and Ghahramani 2005, their comment on it
-    local dimension         Amsaleg et al. 2015
-    hubness                 Radovanović et al. 2010
+The measures, with their sources, are those of harness/analysis/geometry.py. Vectors are looked at
+as the model compares them: at length 1 where that is by cosine.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
-from harness.arrays import Float32, Float64, Int32, Int64
+from harness.analysis import geometry
+from harness.analysis.truncation import How, dimensions
+from harness.arrays import Float32, Float64, Int64
+from harness.charts import Chart, Lines
 from harness.data import Pairs
 from harness.errors import InputError
-from harness.indexes import INDEXES
-from harness.progress import Progress, silent
+from harness.frames import Column, Frame
+from harness.progress import Progress
 from harness.represent import unit
-from harness.store import Store
-from harness.studies.subject import Subject, embed
-from harness.vectors import Dense, ranking
+from harness.session import Session, TaskVectors
+from harness.studies import STUDIES, Findings, Study, truncation
 
 SAMPLE = 10_000  # vectors of a set that are looked at, as many as Tsukagoshi and Sasano 2025 took
-CELLS = 1 << 22  # numbers of a block
-NEAR = 20  # neighbours that the intrinsic dimension is estimated from
 HUB_NEAR = 10  # neighbours that count as an occurrence
 GOLD = 0.8  # of the range of gold scores: from here on the sentences of a pair mean the same
 SHARES = (0.9, 0.95, 0.99)
+REFERENCE, EVEN = "reference", "the same in all directions"
+_ID = "intrinsic dimension, at most the reference,"
+SETS = [
+    Column("set"),
+    Column("vectors", "count", about="looked at"),
+    Column("of", "count", about="in all"),
+    Column("duplicates", "count", about="equal to another; no neighbours of any"),
+    Column("norm, mean", "number", about="as the model returns them", digits=4),
+    Column("norm, deviation", "number", about="0: all equally long", digits=4),
+    Column("norm, least", "number", digits=4),
+    Column("norm, largest", "number", digits=4),
+    Column("mean cosine", "number", about="of all pairs; 1: all in one direction", digits=4),
+    Column("uniformity, t=2", "number", about="log mean exp(-2 distance²)", digits=4),
+    Column("IsoScore", "number", about="1: vary alike in all directions; 0: in one", digits=4),
+    Column("effective rank", "number", about="directions that they vary in", digits=1),
+    Column("first component", "share", about="of the variance"),
+    *(Column(f"components for {share:.0%}", "count", about="of the variance") for share in SHARES),
+    Column("TwoNN", "number", about=f"{_ID} by 2 neighbours; near-equal texts lower it", digits=1),
+    Column("TwoNN, line", "number", about="the same without the tenth of largest ratios", digits=1),
+    Column("neighbours", "count", about="k of the next three"),
+    Column("Levina-Bickel", "number", about=f"{_ID} by k neighbours, mean", digits=1),
+    Column("Levina-Bickel, unbiased", "number", about="the same, unbiased mean", digits=1),
+    Column("Levina-Bickel, MacKay", "number", about="MacKay and Ghahramani's mean", digits=1),
+    Column("hub neighbours", "count", about="k of the next three"),
+    Column("hubs", "number", about="skewness of how often one is near to others", digits=2),
+    Column("hubs, largest", "count", about="how often the most frequent one is"),
+    Column("hubs, none", "share", about="of vectors that are near to no other"),
+]
+ACROSS = [
+    Column(""),
+    Column("positive pairs", "count"),
+    Column(
+        "alignment, a=2", "number", about="their squared distance; reference: all pairs", digits=4
+    ),
+    Column("found, k", "count", about="first documents of a query"),
+    Column("found", "number", about="skewness of how often queries find a document", digits=2),
+    Column("found, largest", "count", about="how often they find the most frequent one"),
+    Column("found, none", "share", about="of documents that no query finds"),
+]
+VARIANCE = [
+    Column("set"),
+    Column("components", "count"),
+    Column("variance", "share"),
+    Column("share of the variance", "share", about="of this component and those before"),
+]
 
 
-def alignment(x: Float32, y: Float32, a: float = 2) -> float:
-    """Mean of |x - y|^a over positive pairs, row by row (Wang and Isola 2020). x, y: [n, d].
-
-    0 where the vectors of every pair are equal. Raises InputError for shapes that differ, nothing,
-    or numbers that are not finite.
-    """
-    _refuse(x, 1)
-    _refuse(y, 1)
-    if x.shape != y.shape:
-        raise InputError(f"pairs of vectors {x.shape} and {y.shape}: expected equal shapes")
-    total, step = 0.0, max(1, CELLS // x.shape[1])
-    for low in range(0, len(x), step):
-        apart = x[low : low + step].astype(np.float64) - y[low : low + step]
-        total += float((np.einsum("nd,nd->n", apart, apart) ** (a / 2)).sum())
-    return total / len(x)
-
-
-def chance_alignment(x: Float32, y: Float32) -> float:
-    """Mean of |x - y|^2 over all pairs of a row of x [n, d] and one of y [m, d].
-
-    What `alignment` would be if positive pairs were no nearer than any: |x|^2 and |y|^2 on average,
-    less twice the product of the means.
-    """
-    squares = [np.einsum("nd,nd->", part, part, dtype=np.float64) / len(part) for part in (x, y)]
-    means = [part.mean(axis=0, dtype=np.float64) for part in (x, y)]
-    return float(sum(squares) - 2 * (means[0] @ means[1]))
-
-
-def uniformity(x: Float32, t: float = 2, *, progress: Progress = silent) -> float:
-    """Log of the mean of exp(-t |x - y|^2) over all pairs of rows (Wang and Isola 2020). x: [n, d].
-
-    Exact, in blocks. 0 where all vectors are equal; the more evenly they are spread the lower.
-    Raises InputError for fewer than two rows or numbers that are not finite.
-    """
-    _refuse(x, 2)
-    values = _centred(x)  # short vectors lose fewer digits in |x|^2 + |y|^2 - 2xy
-    squares, n, total = np.einsum("nd,nd->n", values, values), len(x), -math.inf
-    step = max(1, CELLS // n)
-    for low in range(0, n - 1, step):
-        rows = slice(low, low + step)
-        apart = squares[rows, None] + squares[low:] - 2 * (values[rows] @ values[low:].T)
-        exponent = -t * np.maximum(apart, 0)
-        exponent[np.tril_indices(len(exponent), m=n - low)] = -np.inf  # each pair once
-        highest = exponent.max()
-        total = np.logaddexp(total, highest + np.log(np.exp(exponent - highest).sum()))
-        progress("uniformity", min(low + step, n), n, "vectors")
-    return float(total - math.log(n * (n - 1) / 2))
-
-
-def uniform_uniformity(d: int, t: float = 2) -> float:
-    """Uniformity of points spread evenly over the unit sphere of d dimensions; t above 0.
-
-    -2t + log 0F1(; d/2; t^2), the series summed as logarithms, so that no term overflows.
-    """
-    from scipy.special import gammaln, logsumexp
-
-    k = np.arange(int(2 * t) + 64)  # from 2t on a term is less than a quarter of that before it
-    terms = 2 * k * math.log(t) - gammaln(d / 2 + k) + gammaln(d / 2) - gammaln(k + 1)
-    return float(logsumexp(terms)) - 2 * t
-
-
-def mean_cosine(x: Float32) -> float:
-    """Mean cosine over all pairs of rows, 0 where directions are balanced. x: [n, d].
-
-    Exact: the square of the sum of unit rows holds the cosine of every pair twice. A zero row has
-    cosine 0 with all others. Raises InputError as `uniformity`.
-    """
-    _refuse(x, 2)
-    lengths = np.sqrt(np.einsum("nd,nd->n", x, x, dtype=np.float64))
-    known = lengths > 0
-    whole = np.divide(1, lengths, out=np.zeros(len(x)), where=known) @ x.astype(np.float64)
-    return float((whole @ whole - known.sum()) / (len(x) * (len(x) - 1)))
-
-
-def spectrum(x: Float32) -> Float64:
-    """Variances along the principal components, descending: [d], zeros beyond the rank. x: [n, d].
-
-    Raises InputError where all rows are equal, and as `uniformity`.
-    """
-    _refuse(x, 2)
-    values = _centred(x)
-    n, d = values.shape
-    gram = values.T @ values if n >= d else values @ values.T  # eigenvalues differ in zeros only
-    found = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0) / n
-    if not found[0] > 0:
-        raise InputError(f"all {n} vectors are equal: they vary in no direction")
-    return np.pad(found, (0, d - len(found)))
-
-
-def isoscore(variances: Float64) -> float:
-    """IsoScore of variances [d]: 1 where all are equal, 0 where all but one are 0.
-
-    Rudman et al. 2022 take the distance of the normalised variances from (1, ..., 1) and rescale it
-    twice. Put together this is (r - 1) / (d - 1) with the participation ratio
-    r = (sum w)^2 / sum w^2. Raises InputError for fewer than two dimensions.
-    """
-    if len(variances) < 2:
-        raise InputError("IsoScore is not defined for vectors of one dimension")
-    ratio = variances.sum() ** 2 / (variances @ variances)
-    return float((ratio - 1) / (len(variances) - 1))
-
-
-def effective_rank(variances: Float64) -> float:
-    """Exp of the entropy of the shares of singular values, 1 to d (Roy and Vetterli 2007)."""
-    singular = np.sqrt(variances[variances > 0])
-    shares = singular / singular.sum()
-    return float(np.exp(-(shares @ np.log(shares))))
-
-
-def components(variances: Float64, share: float) -> int:
-    """How many principal components hold this share of the variance."""
-    held = np.cumsum(variances) / variances.sum()
-    return int(np.searchsorted(held, share - 1e-9)) + 1
-
-
+@STUDIES.register("geometry")
 @dataclass(frozen=True)
-class Neighbours:
-    """The nearest others of each distinct vector, by Euclidean distance.
+class Geometry(Study):
+    """How a model's vectors lie in space, and what is left when they are cut.
 
-    rows: int32 [m, k] of distinct vectors, nearest first; distances: float64 [m, k], all above 0;
-    which: int64 [n], the distinct vector that each given one equals.
+    Cuts: truncate keeps the first dimensions and scales them to length 1 again, truncate-raw does
+    not scale them, pca keeps the first principal components of the documents or sentences.
     """
 
-    rows: Int32
-    distances: Float64
-    which: Int64
+    takes: ClassVar[Literal["one", "many"]] = "one"
+
+    sample: Annotated[
+        int, "vectors of a set, and positive pairs, looked at; of more as many drawn"
+    ] = SAMPLE
+    cuts: Annotated[tuple[How, ...], "ways to cut vectors; empty: they are not cut"] = (
+        "truncate", "pca",
+    )  # fmt: skip
+    dims: Annotated[tuple[int, ...], "dimensions that are kept; else 2, 4, 8 ... and all"] = ()
+
+    def __post_init__(self) -> None:
+        if self.sample < 4:
+            raise InputError(f"a sample of {self.sample}: expected at least 4")
+
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Measure how the vectors of documents, queries, and both lie; or those of sentences.
+
+        Raises:
+            InputError: for sets with fewer than four distinct vectors, for dimensions that the
+                model does not have, where no score is defined; as `Session.vectors`.
+        """
+        (model,) = systems
+        asked = session.task(task)
+        vectors, raw = session.vectors(model, asked), session.vectors(model, asked, scaled=False)
+        whole = next(iter(raw.arrays.values())).shape[1]
+        dimensions(self.dims, whole)  # a wrong one is said before anything is computed
+        random = np.random.default_rng(session.seed)
+        sets, variance, drawn = _sets(raw, self.sample, random, session.progress)
+        across, more = _across(session, vectors, self.sample, random)
+        curves = {
+            how: truncation.curve(session, model, asked, self.dims, how=how) for how in self.cuts
+        }
+        title = f"Vectors of {model} on {task}" + (
+            ", scaled to length 1" if vectors.similarity == "cosine" else ""
+        )
+        frames = [
+            Frame(title, SETS, sets, name="sets", turned=True),
+            across,
+            Frame("Variance by component", VARIANCE, variance, name="variance", shown=False),
+        ]
+        charts: list[Chart] = []
+        said = f"{model} on {task}"
+        if curves:
+            kept = truncation.scored(curves)
+            frames += [kept, truncation.every_score(curves)]
+            charts.append(truncation.chart(kept, whole))
+            said += truncation.headline(kept, whole)
+        charts.append(
+            Lines(
+                frames[2].where("set", "documents", "queries", "sentences", EVEN),
+                "components", "share of the variance", "set", points=False, log="x",
+                title="Share of the variance that principal components hold",
+            )
+        )  # fmt: skip
+        return Findings(said, frames, charts, [*raw.notes, *drawn, *more])
 
 
-def neighbours(x: Float32, k: int = NEAR, *, progress: Progress = silent) -> Neighbours:
-    """The k nearest others of each distinct row of x [n, d], or all others where there are fewer.
-
-    Raises InputError for k below 3, fewer than four distinct rows or numbers that are not finite.
-    """
-    _refuse(x, 1)
-    if k < 3:
-        raise InputError(f"k={k}: expected at least 3 neighbours")
-    as_bytes = (x + np.float32(0)).view(f"V{4 * x.shape[1]}").ravel()  # adding 0 makes -0.0 a 0.0
-    _, first, which = np.unique(as_bytes, return_index=True, return_inverse=True)
-    values, n = x[first], len(first)
-    if n < 4:
-        raise InputError(f"{len(x)} vectors, {n} of them distinct: expected at least 4")
-    k = min(k, n - 1)
-    # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
-    centred = _centred(values).astype(np.float32)
-    half = np.einsum("nd,nd->n", centred, centred)[:, None] / 2
-    searcher = INDEXES.create("exact").open(Dense(np.hstack([centred, -half])))
-    queries = Dense(np.hstack([centred, np.ones_like(half)]))
-    near = searcher.search(queries, k + 1, progress).run
-    rows = ranking.without(near, np.arange(n, dtype=np.int32)).docs
-    distances, step = np.empty((n, k)), max(1, CELLS // (k * x.shape[1]))
-    for low in range(0, n, step):  # again from the vectors: float32 products know few digits
-        part = slice(low, low + step)
-        apart = values[rows[part]].astype(np.float64) - values[part, None]
-        distances[part] = np.sqrt(np.einsum("nkd,nkd->nk", apart, apart))
-    order = np.argsort(distances, axis=1, kind="stable")
-    take = np.take_along_axis
-    return Neighbours(take(rows, order, axis=1), take(distances, order, axis=1), which)
-
-
-def two_nn(distances: Float64) -> float | None:
-    """Intrinsic dimension from two neighbours: 1 / mean of ln(r2 / r1) (Facco et al. 2017).
-
-    distances: [m, k >= 2], ascending, above 0. None where r1 equals r2 at every point.
-    """
-    mean = float(np.log(distances[:, 1] / distances[:, 0]).mean())
-    return 1 / mean if mean else None
-
-
-def two_nn_fit(distances: Float64, discard: float = 0.1) -> float | None:
-    """Intrinsic dimension from two neighbours by a line through the origin (Facco et al. 2017).
-
-    distances: [m, k >= 2], ascending, above 0. The slope of -ln(1 - F) over ln(r2 / r1), F being
-    the share of points with a smaller ratio; a share of `discard` with the largest is left out.
-    None where those that are left are all 1.
-    """
-    x = np.sort(np.log(distances[:, 1] / distances[:, 0]))[: int(len(distances) * (1 - discard))]
-    y = -np.log1p(-np.arange(len(x)) / len(distances))
-    return float(x @ y / (x @ x)) if x.any() else None
-
-
-def lid(distances: Float64) -> Float64:
-    """Local intrinsic dimension of each point [m]: -1 / mean of ln(r_i / r_k) over i = 1 ... k.
-
-    distances: [m, k], ascending, above 0. Infinite where a point's neighbours are all equally far.
-    """
-    mean = -np.log(distances / distances[:, -1:]).mean(axis=1)
-    return np.asarray(np.divide(1, mean, out=np.full(len(mean), np.inf), where=mean > 0))
-
-
-@dataclass(frozen=True)
-class LevinaBickel:
-    """Intrinsic dimension from k neighbours.
-
-    mean: over points, each with k - 1 in the numerator; unbiased: with k - 2; None where a point's
-    neighbours are all equally far. mackay_ghahramani: the harmonic mean, None where all are so.
-    """
-
-    k: int
-    mean: float | None
-    unbiased: float | None
-    mackay_ghahramani: float | None
-
-
-def mle(distances: Float64) -> LevinaBickel:
-    """Intrinsic dimension by maximum likelihood. distances: [m, k >= 3], ascending, above 0."""
-    k, points = distances.shape[1], lid(distances)
-    mean, inverse = float(points.mean()) / k, float((1 / points).mean())
-    return LevinaBickel(
-        k,
-        mean * (k - 1) if math.isfinite(mean) else None,
-        mean * (k - 2) if math.isfinite(mean) else None,
-        (k - 1) / k / inverse if inverse else None,
-    )
-
-
-@dataclass(frozen=True)
-class Hubness:
-    """How often vectors are among the k nearest to others.
-
-    skewness: of these counts, 0 where all are equal; largest: of them; antihubs: the share of
-    vectors that are near to nothing.
-    """
-
-    k: int
-    skewness: float
-    largest: int
-    antihubs: float
-
-
-def hubness(rows: Int32, n: int) -> Hubness:
-    """Occurrences of n vectors in lists of the nearest k [q, k]; -1 pads a list."""
-    counts = np.bincount(rows[rows >= 0], minlength=n)
-    apart = counts - counts.mean()
-    deviation = math.sqrt((apart**2).mean())
-    skewness = float((apart**3).mean()) / deviation**3 if deviation else 0.0
-    return Hubness(rows.shape[1], skewness, int(counts.max()), float((counts == 0).mean()))
-
-
-@dataclass(frozen=True)
-class Norms:
-    """Lengths of vectors."""
-
-    mean: float
-    std: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Space:
-    """The geometry of one set of vectors.
-
-    vectors: how many were looked at, `of` so many; duplicates: how many equal another one, and are
-    left out where neighbours matter. norms: as the model returned the vectors. variances: shares
-    along the principal components, descending [d]; components: how many hold 90 %, 95 %, 99 %.
-    """
-
-    name: str
-    vectors: int
-    of: int
-    duplicates: int
-    norms: Norms
-    uniformity: float
-    mean_cosine: float
-    isoscore: float
-    effective_rank: float
-    components: dict[str, int]
-    two_nn: float | None
-    two_nn_fit: float | None
-    levina_bickel: LevinaBickel
-    hubness: Hubness
-    variances: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The geometry of a model's vectors on a task.
-
-    unit: whether vectors were scaled to length 1, as they are where the model compares by cosine.
-    uniform: the uniformity of an even spread over the sphere. alignment: over so many `positives`,
-    which `positive` describes, None where there are none; by_chance: over all pairs. found: how
-    often documents are among the nearest to queries; None for sentence pairs. warnings: a sentence
-    each.
-    """
-
-    encoder: str
-    task: str
-    dimension: int
-    similarity: str
-    unit: bool
-    seed: int
-    spaces: tuple[Space, ...]
-    uniform: float
-    positive: str
-    positives: int
-    alignment: float | None
-    by_chance: float
-    found: Hubness | None
-    warnings: tuple[str, ...]
-
-
-def study(
-    encoder: str,
-    task: str,
-    *,
-    store: Store,
-    seed: int = 0,
-    sample: int = SAMPLE,
-    progress: Progress = silent,
-) -> Geometry:
-    """Measure how a model's vectors of a task lie: documents, queries, and both; or sentences.
-
-    encoder, task: specs. sample: vectors of a set, and positive pairs, that are looked at; where
-    there are more they are drawn with the seed, and a warning says so.
-
-    Raises InputError for a model without dense vectors, a task that has neither queries nor pairs,
-    and sets with fewer than four distinct vectors; else what encoder and store raise.
-    """
-    subject = embed(encoder, task, store=store, progress=progress)
-    random = np.random.default_rng(seed)
-    scaled = subject.similarity == "cosine"
-    of = {name: len(values) for name, values in subject.arrays.items()}
-    raw = {name: v[_draw(len(v), sample, random)] for name, v in subject.arrays.items()}
+def _sets(
+    vectors: TaskVectors, sample: int, random: np.random.Generator, progress: Progress
+) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], list[str]]:
+    """Rows of SETS and of VARIANCE, and what was drawn. vectors: as the model made them."""
+    scaled, arrays = vectors.similarity == "cosine", vectors.arrays
+    of = {name: len(values) for name, values in arrays.items()}
+    raw = {name: values[_draw(len(values), sample, random)] for name, values in arrays.items()}
     if len(raw) > 1:
         of["both"], raw["both"] = sum(of.values()), np.concatenate(list(raw.values()))
-    spaces = [_space(name, v, of[name], scaled, progress=progress) for name, v in raw.items()]
-    for values in subject.arrays.values() if scaled else ():
-        unit(values)
-    positive, (x, left), (y, right) = _positives(subject)
-    drawn = _draw(len(left), sample, random)
-    found = None
-    if "documents" in subject.arrays:
-        documents = subject.arrays["documents"]
-        searcher = INDEXES.create("exact").open(Dense(documents))
-        queries = Dense(subject.arrays["queries"])
-        near = searcher.search(queries, min(HUB_NEAR, len(documents)), progress).run
-        found = hubness(near.docs, len(documents))
-    sampled = {space.name: (space.vectors, space.of) for space in spaces}
-    sampled[f"alignment, {positive}"] = len(drawn), len(left)
-    notes = [f"{name}: {n:,} of {of:,}, drawn" for name, (n, of) in sampled.items() if n < of]
-    return Geometry(
-        encoder=encoder,
-        task=task,
-        dimension=x.shape[1],
-        similarity=subject.similarity,
-        unit=scaled,
-        seed=seed,
-        spaces=tuple(spaces),
-        uniform=uniform_uniformity(x.shape[1]),
-        positive=positive,
-        positives=len(drawn),
-        alignment=alignment(x[left[drawn]], y[right[drawn]]) if len(drawn) else None,
-        by_chance=chance_alignment(x, y),
-        found=found,
-        warnings=(*subject.warnings, *notes),
-    )
+    rows, variance, notes = list[tuple[Any, ...]](), list[tuple[Any, ...]](), list[str]()
+    for name, values in raw.items():
+        lengths = np.sqrt(np.einsum("nd,nd->n", values, values, dtype=np.float64))
+        norms = [lengths.mean(), lengths.std(), lengths.min(), lengths.max()]
+        row, shares = _space(name, unit(values.copy()) if scaled else values, progress)
+        rows.append((name, len(values), of[name], row[0], *norms, *row[1:]))
+        variance += _held(name, shares)
+        notes += [f"{name}: {len(values):,} of {of[name]:,}, drawn"] * (len(values) < of[name])
+    d = next(iter(raw.values())).shape[1]
+    rows.append(_reference(d, max(row[-4] for row in rows), scaled=scaled))
+    return rows, [*variance, *_held(EVEN, np.full(d, 1 / d))], notes
 
 
-def _space(name: str, raw: Float32, of: int, scaled: bool, *, progress: Progress) -> Space:
-    lengths = np.sqrt(np.einsum("nd,nd->n", raw, raw, dtype=np.float64))
-    values = unit(raw.copy()) if scaled else raw
+def _held(name: str, shares: Float64) -> list[tuple[Any, ...]]:
+    """Rows of VARIANCE."""
+    held = np.cumsum(shares)
+    return [(name, at + 1, share, held[at]) for at, share in enumerate(shares)]
+
+
+def _space(name: str, values: Float32, progress: Progress) -> tuple[list[Any], Float64]:
+    """Cells of SETS: duplicates, and what follows the norms; shares of the variance [d]."""
 
     def tell(stage: str, done: int, total: int, unit: str) -> None:
         progress(f"{name}: {stage}", done, total, unit)
 
     try:
-        near = neighbours(values, NEAR, progress=tell)
-        variances = spectrum(values)
-        isotropy = isoscore(variances)
+        near = geometry.neighbours(values, progress=tell)
+        variances = geometry.spectrum(values)
+        isotropy = geometry.isoscore(variances)
     except InputError as error:
         raise InputError(f"the geometry of {name}: {error}") from None
-    return Space(
-        name=name,
-        vectors=len(raw),
-        of=of,
-        duplicates=len(near.which) - len(near.rows),
-        norms=Norms(*(float(f(lengths)) for f in (np.mean, np.std, np.min, np.max))),
-        uniformity=uniformity(values, progress=tell),
-        mean_cosine=mean_cosine(values),
-        isoscore=isotropy,
-        effective_rank=effective_rank(variances),
-        components={f"{share:.0%}": components(variances, share) for share in SHARES},
-        two_nn=two_nn(near.distances),
-        two_nn_fit=two_nn_fit(near.distances),
-        levina_bickel=mle(near.distances),
-        hubness=hubness(near.rows[:, :HUB_NEAR], len(near.rows)),
-        variances=tuple((variances / variances.sum()).tolist()),
-    )
+    several = geometry.mle(near.distances)
+    shares = variances / variances.sum()
+    return [
+        len(near.which) - len(near.rows),
+        geometry.mean_cosine(values),
+        geometry.uniformity(values, progress=tell),
+        isotropy,
+        geometry.effective_rank(variances),
+        shares[0],
+        *(geometry.components(variances, share) for share in SHARES),
+        geometry.two_nn(near.distances),
+        geometry.two_nn_fit(near.distances),
+        several.k,
+        several.mean,
+        several.unbiased,
+        several.mackay_ghahramani,
+        *_hubs(geometry.hubness(near.rows[:, :HUB_NEAR], len(near.rows))),
+    ], shares
 
 
-def _positives(subject: Subject) -> tuple[str, tuple[Float32, Int64], tuple[Float32, Int64]]:
+def _hubs(found: geometry.Hubness) -> tuple[int, float, int, float]:
+    return found.k, found.skewness, found.largest, found.antihubs
+
+
+def _reference(d: int, often: int, *, scaled: bool) -> tuple[Any, ...]:
+    """What to hold sets against: an even spread over all directions, and no hubs."""
+    sphere = geometry.uniform_uniformity(d) if scaled else None
+    norms = (None, 0, None, None)
+    held = (math.ceil(share * d) for share in SHARES)
+    return (
+        REFERENCE, None, None, None, *norms, 0, sphere, 1, d, 1 / d, *held, d, d, None, d, d, d,
+        None, 0, often, 0,
+    )  # fmt: skip
+
+
+def _across(
+    session: Session, vectors: TaskVectors, sample: int, random: np.random.Generator
+) -> tuple[Frame, list[str]]:
+    """What lies between two sets, positive pairs and what queries find; and what was drawn."""
+    positive, (x, left), (y, right) = _positives(vectors)
+    drawn = _draw(len(left), sample, random)
+    near = geometry.alignment(x[left[drawn]], y[right[drawn]]) if len(drawn) else None
+    found: tuple[Any, ...] = (None, None, None, None)
+    if "documents" in vectors.arrays:
+        documents = len(vectors.documents)
+        run = session.search(vectors, min(HUB_NEAR, documents))
+        found = _hubs(geometry.hubness(run.docs, documents))
+    none = (None, 0, None, 0) if found[0] else found
+    rows = [
+        ("value", len(drawn), near, *found),
+        (REFERENCE, None, geometry.chance_alignment(x, y), *none),
+    ]
+    notes = [f"alignment, {positive}: {len(drawn):,} of {len(left):,}, drawn"]
+    title = f"Between sets; positive are {positive}"
+    frame = Frame(title, ACROSS, rows, name="across", turned=True)
+    return frame, notes if len(drawn) < len(left) else []
+
+
+def _positives(vectors: TaskVectors) -> tuple[str, tuple[Float32, Int64], tuple[Float32, Int64]]:
     """What is a positive pair, and the vectors and rows [p] of either side."""
-    data, vectors = subject.data, subject.arrays
+    data, arrays = vectors.task.data, vectors.arrays
     if isinstance(data, Pairs):
         least = data.gold.min() + GOLD * np.ptp(data.gold)
-        rows, sentences = np.flatnonzero(data.gold >= least), vectors["sentences"]
+        rows, sentences = np.flatnonzero(data.gold >= least), arrays["sentences"]
         name = f"pairs with a gold score of at least {least:g}"
         return name, (sentences, rows), (sentences, rows + len(data))
-    kept = (data.qrels.gains > 0) & (data.qrels.docs >= 0)
-    queries, documents = data.qrels.query_rows[kept], data.qrels.docs[kept].astype(np.int64)
+    qrels = vectors.task.collection.qrels
+    kept = (qrels.gains > 0) & (qrels.docs >= 0)
+    queries, documents = qrels.query_rows[kept], qrels.docs[kept].astype(np.int64)
     name = "pairs of a query and a relevant document"
-    return name, (vectors["queries"], queries), (vectors["documents"], documents)
+    return name, (arrays["queries"], queries), (arrays["documents"], documents)
 
 
 def _draw(n: int, sample: int, random: np.random.Generator) -> Int64:
     """Rows to look at, ascending: all, or a sample without replacement."""
     return np.arange(n) if n <= sample else np.sort(random.choice(n, sample, replace=False))
-
-
-def _centred(x: Float32) -> Float64:
-    """Rows in float64 without their mean."""
-    values = x.astype(np.float64)
-    values -= values.mean(axis=0)
-    return values
-
-
-def _refuse(x: Float32, least: int) -> None:
-    """Raise InputError for what is not a matrix of enough finite rows."""
-    if x.ndim != 2 or len(x) < least or not x.shape[1] or not np.isfinite(x).all():
-        raise InputError(
-            f"vectors of shape {x.shape}: expected at least {least} of one or more finite numbers"
-        )

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from harness.analysis.geometry import lid, neighbours
 from harness.analysis.graphs import FAR, NEAR, Graph
 from harness.analysis.insertion import (
     RANDOM,
@@ -37,7 +38,6 @@ from harness.progress import Progress, silent
 from harness.session import Session
 from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.geometry import lid, neighbours
 
 LARGEST = 100_000  # documents: all are compared with all, and inserted many times
 MOST = 10_000  # synthetic documents

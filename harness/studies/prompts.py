@@ -1,6 +1,6 @@
-"""How much a model's score hangs on the prompt put before its queries.
+"""How much a system's score hangs on the prompt put before its queries.
 
-Every model is asked with every prompt, and set beside itself with its own. Where a model's spec
+Every system is asked with every prompt, and set beside itself with its own. Where a model's spec
 takes prompts they are given there; before the queries of others (bm25, rerankers) they are text
 like any other.
 
@@ -10,284 +10,227 @@ on a random half of the queries and scored on the other, again and again.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from harness.analysis.choice import SPLITS, choose_elsewhere
 from harness.arrays import Float64
-from harness.data import Retrieval
+from harness.charts import Dots, Reference
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
 from harness.encoders.prompting import PLACE
-from harness.errors import InputError, reason
-from harness.measures import Measure
-from harness.phases import Clock
-from harness.progress import Progress, silent
-from harness.registry import unknown
-from harness.single import Ranked, Request
-from harness.spec import Spec
-from harness.store import Store
-from harness.studies.subject import Interval, collection, interval, per_query
-from harness.systems import rank, resolve
+from harness.errors import InputError
+from harness.frames import Column, Frame
+from harness.grid import Cell
+from harness.session import Session
+from harness.studies import STUDIES, Findings, Study
+from harness.studies.prompting import OWN, PROMPTS, Prompt, Texts, labels, quoted, read, written
+from harness.systems import served
+from harness.tasks import Task
 
-PROMPTS = (
-    "",
-    "Find documents about: ",
-    "Which text answers this? ",
-    "query: ",  # E5 (arXiv 2212.03533)
-    "search_query: ",  # nomic-embed (arXiv 2402.01613)
-    "Represent this sentence for searching relevant passages: ",  # BGE (arXiv 2309.07597)
-    f"Instruct: {PLACE}\nQuery: ",  # E5-mistral (arXiv 2401.00368)
-)
-"""Asked where nothing else is said; the last one of tasks that have an instruction."""
-SPLITS = 200  # random halves of the queries
+CHOICE = [
+    Column("system"),
+    Column("its prompts", about="what the system itself puts before queries, then documents"),
+    Column("best"),
+    Column("worst"),
+    Column("best less worst", "change", about="paired by query, on the queries that chose both"),
+    Column("deviation", "number", about="standard deviation over different prompts", digits=4),
+    Column("best less its own", "change", "high", "on the same queries: too high"),
+    Column("held out", "change", "high", f"of the best on one half on the other, {SPLITS} draws"),
+]
+TEXTS = [Column("system"), Column("prompt"), Column("before queries"), Column("before documents")]
 
 
+@STUDIES.register("prompts")
 @dataclass(frozen=True)
-class Prompt:
-    """Text put before queries and before documents; None for the model's own."""
+class Prompts(Study):
+    """How much scores hang on the prompt before queries: spread, best, worst, held out.
 
-    query: str | None = None
-    document: str | None = None
-
-
-@dataclass(frozen=True)
-class Case:
-    """A prompt's score, and the difference from the model's own prompt, paired by query.
-
-    texts: what was put before queries and documents. chosen: share of half samples of the queries
-    on which this prompt is the best.
+    A plus sign stands between prompts, and an empty one is no prompt: query_prompts=+query:%20
+    asks without any and with "query: ", query_prompts=[] without any. %20 is a blank at the end,
+    %2B a plus sign, %2C a comma. {instruction} stands for what the task asks for.
     """
 
-    prompt: Prompt
-    texts: tuple[str, str]
-    score: Interval
-    difference: Interval
-    chosen: float
+    old_options: ClassVar[Mapping[str, str]] = {
+        "--prompt": "query_prompts", "--document-prompt": "document_prompts", "--prompts": "file"
+    }  # fmt: skip
+
+    query_prompts: Annotated[
+        tuple[str, ...], "texts put before queries; a few that models were trained with, by default"
+    ] = ()
+    document_prompts: Annotated[
+        tuple[str, ...], "texts put before documents, each with each of queries; else a model's own"
+    ] = ()
+    file: Annotated[
+        str, "path of a file of prompts instead: one a line, or TOML: prompts, document_prompts"
+    ] = ""
+    measure: Annotated[str, "what is compared, a measure with a value a query"] = "nDCG@10"
+
+    def __post_init__(self) -> None:
+        if self.file and (self.query_prompts or self.document_prompts):
+            raise InputError("file= names a file of prompts: give them there, or each as an option")
+
+    def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
+        """Score every system with every prompt, by exact search where it names no index.
+
+        Raises:
+            InputError: for a task of another kind or with a single judged query, a measure of
+                groups, a prompt that wants an instruction that the task does not have; as `grid`.
+        """
+        session.check(systems)
+        asked = session.collection(task, self.measure)
+        if (judged := int(asked.collection.qrels.judged.sum())) < 2:
+            raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
+        prompts = [Prompt(), *self._prompts(asked)]
+        rows: dict[str, list[tuple[Any, ...]]] = {
+            "cases": [],
+            "choice": [],
+            "each": [],
+            "texts": [],
+        }
+        notes = list[str]()
+        for system in systems:
+            own = own_texts(session, system, asked)
+            texts = [prompt.texts(own or ("", "")) for prompt in prompts]
+            cells = _cells(session, system, asked, texts, own)
+            notes += [f"{system}: {note}" for cell in cells.values() for note in cell.notes]
+            values = {both: cell.values for both, cell in cells.items()}
+            for name, more in _rows(session, prompts, texts, values).items():
+                rows[name] += [(system, *row) for row in more]
+        measure, title = str(asked.main), f"{asked.main} on {task} by prompt, {judged:,} queries"
+        frames = [
+            Frame(title, _columns(measure), rows["cases"], name="prompts"),
+            Frame("What choosing a prompt is worth", CHOICE, rows["choice"], name="choice"),
+            Frame(
+                f"{measure} if every query met its lowest, its mean or its highest prompt",
+                _queries(measure), rows["each"], name="queries",
+            ),
+            Frame("What was put before texts", TEXTS, rows["texts"], name="texts", shown=False),
+        ]  # fmt: skip
+        cases = frames[0]
+        one = [Reference(cases.numbers(measure)[0], OWN)] if len(systems) == 1 else []
+        chart = Dots(cases, measure, "prompt", "system", references=tuple(one))
+        return Findings(headline(task, measure, cases, frames[1]), frames, [chart], notes)
+
+    def _prompts(self, task: Task) -> list[Prompt]:
+        """The prompts to try, each once, with the task's instruction in its place."""
+        queries, documents = read(Path(self.file)) if self.file else (self.query_prompts, None)
+        instruction = task.instructions.get("query", "")
+        if not queries:
+            queries = [text for text in PROMPTS if instruction or PLACE not in text]
+        elif not instruction and any(PLACE in text for text in queries):
+            raise InputError(
+                f"a prompt holds {PLACE}, and {task.name} has none: give it one in TOML"
+            )
+        texts = [text.replace(PLACE, instruction) for text in queries]
+        before = documents or self.document_prompts or (None,)
+        return list(dict.fromkeys(Prompt(text, document) for document in before for text in texts))
 
 
-@dataclass(frozen=True)
-class Row:
-    """One model with every prompt; the first case is its own.
-
-    The following are over different prompts, one that is the model's own counted once. best,
-    worst: their places among the cases; apart: best less worst, paired, on the queries that chose
-    both. deviation: standard deviation of the scores of prompts. gain: what the prompt that is best
-    on one half of the queries adds to the model's own on the other half, mean over SPLITS halves.
-    robustness: mean over queries of the lowest value of any prompt (for nDCG@10 Robustness@10,
-    InstructIR, arXiv 2402.14334); micro: mean over queries and prompts; oracle: mean over queries
-    of the highest value.
-    """
-
-    model: str
-    cases: tuple[Case, ...]
-    best: int
-    worst: int
-    apart: Interval
-    deviation: float
-    gain: Interval
-    robustness: Interval
-    micro: Interval
-    oracle: Interval
+def own_texts(session: Session, system: str, task: Task) -> Texts | None:
+    """What a model that takes prompts puts itself before texts; None for what takes none."""
+    named, _ = served(system)
+    spec = encoder_spec(named)
+    if spec.name not in ENCODERS:
+        return None
+    name = ENCODERS.resolve(spec).name
+    [entry] = [entry for entry in ENCODERS.entries() if entry.name == name]
+    if not {"query_prompt", "document_prompt"} <= entry.parameters.keys():
+        return None
+    encoder = session.encoder(named, task)
+    if isinstance(encoder, CollectionEncoder):  # it reads no single text
+        return None
+    return encoder.prompt("query"), encoder.prompt("document")
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """Models on a task with prompts. instruction: the task's, "" where it has none."""
-
-    task: str
-    measure: str
-    queries: int
-    documents: int
-    instruction: str
-    rows: tuple[Row, ...]
-    seed: int
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Setting:
-    """What every run of the study needs."""
-
-    data: Retrieval
-    measure: Measure
-    request: Request
-    seed: int
+def _cells(
+    session: Session, system: str, task: Task, texts: Sequence[Texts], own: Texts | None
+) -> dict[Texts, Cell]:
+    """A system with each different pair of texts: another spec of it, or else another task."""
+    different = list(dict.fromkeys(texts))
+    if own is None:
+        row = session.grid([system], [_before(task, both) for both in different]).cells[0]
+        return dict(zip(different, row, strict=True))
+    specs = [system if both == own else _prompted(system, both) for both in different]
+    cells = session.grid(specs, [task]).cells
+    return {both: row[0] for both, row in zip(different, cells, strict=True)}
 
 
-def read(path: Path) -> tuple[list[str], list[str] | None]:
-    """Prompts of queries and, where the file has them, of documents.
-
-    A TOML file has lists `prompts` and perhaps `document_prompts`; of another file each line is a
-    prompt as it stands, an empty one no prompt. Raises InputError.
-    """
-    try:
-        text = path.read_text("utf-8")
-        toml = tomllib.loads(text) if path.suffix == ".toml" else None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: no readable file of prompts: {reason(error)}") from None
-    if toml is None:
-        return text.removesuffix("\n").split("\n"), None
-    for name, value in toml.items():
-        if name not in ("prompts", "document_prompts"):
-            raise unknown(f"key of {path}", name, ("prompts", "document_prompts"))
-        if not (isinstance(value, list) and value and all(isinstance(one, str) for one in value)):
-            raise InputError(f"{path}: {name} = {value!r}: expected a list of texts")
-    if "prompts" not in toml:
-        raise InputError(f'{path} has no prompts: expected prompts = ["", "query: "]')
-    return toml["prompts"], toml.get("document_prompts")
+def _prompted(system: str, texts: Texts) -> str:
+    """The spec of a model with other prompts."""
+    named, index = served(system)
+    spec = encoder_spec(named).merged(zip(("query_prompt", "document_prompt"), texts, strict=True))
+    text = str(spec).replace("@", "%40")  # which else would stand before an index
+    return f"{text}@{index}" if index else text
 
 
-def study(
-    models: Sequence[str],
-    task: str,
-    prompts: Sequence[str] | None = None,
-    document_prompts: Sequence[str] | None = None,
-    *,
-    measure: str = "nDCG@10",
-    store: Store,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Prompts:
-    """Score every model with every prompt, by exact search. models, task: specs.
-
-    prompts: before queries, PROMPTS for None; {instruction} in one stands for what the task asks
-    for. document_prompts: each is tried with each prompt; None for the model's own. seed: of the
-    halves and of the bootstrap.
-
-    Raises InputError for a task of another kind or with a single judged query, a measure of groups,
-    a prompt that wants an instruction that the task does not have; else what `rank` raises.
-    """
-    for model in models:
-        resolve(model)  # a wrong name is said before any is searched with
-    clock = Clock(progress)
-    with clock.phase("load", "data"):
-        asked, data, chosen = collection(task, measure)
-    if (judged := int(data.qrels.judged.sum())) < 2:
-        raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
-    instructions = asked.instructions(data)
-    instruction = instructions.get("query", "")
-    if prompts is None:
-        prompts = [text for text in PROMPTS if instruction or PLACE not in text]
-    elif not instruction and any(PLACE in text for text in prompts):
-        raise InputError(f"a prompt holds {PLACE}, and {task} has none: give it one in TOML")
-    texts = [text.replace(PLACE, instruction) for text in prompts]
-    asks = [Prompt(query, document) for document in document_prompts or (None,) for query in texts]
-    request = Request(
-        depth=chosen.depth,
-        store=store,
-        clock=clock,
-        exclude_self=asked.excludes(data),
-        instructions=instructions,
-    )
-    setting, rows, notes = _Setting(data, chosen, request, seed), [], [*data.warnings]
-    for model in dict.fromkeys(models):
-        row, more = _row(model, [Prompt(), *dict.fromkeys(asks)], setting)
-        rows.append(row)
-        notes += more
-    return Prompts(
-        task,
-        measure,
-        judged,
-        len(data.corpus.ranked),
-        instruction,
-        tuple(rows),
-        seed,
-        tuple(dict.fromkeys(notes)),
-    )
+def _before(task: Task, texts: Texts) -> Task:
+    """A task with texts before its queries and its documents."""
+    query, document = texts
+    if not (query or document):
+        return task
+    data = task.collection
+    queries = replace(data.queries, texts=[query + text for text in data.queries.texts])
+    corpus = replace(data.corpus, texts=[document + text for text in data.corpus.texts])
+    label = written(Prompt(query, document or None))
+    return task.changed(label, queries=queries, corpus=corpus if document else None)
 
 
-def _row(model: str, prompts: Sequence[Prompt], setting: _Setting) -> tuple[Row, list[str]]:
-    """A model with every prompt, the first its own; and what was warned of."""
-    spec, own = _own(model, setting.request)
-    texts = [
-        (own[0] if p.query is None else p.query, own[1] if p.document is None else p.document)
-        for p in prompts
+def _rows(
+    session: Session, prompts: Sequence[Prompt], texts: Sequence[Texts],
+    values: Mapping[Texts, Float64],
+) -> dict[str, list[tuple[Any, ...]]]:  # fmt: skip
+    """One system's rows of all frames. values: [q] by what was put before texts."""
+    matrix, own, names = np.stack(list(values.values())), texts[0], labels(prompts)
+    means, plain, estimate = matrix.mean(axis=1), values[own], session.estimate
+    gain, shares = choose_elsewhere(matrix - plain, session.seed)
+    chosen = dict(zip(values, shares.tolist(), strict=True))
+    cases = [
+        (name, estimate(values[both]), estimate(values[both] - plain), chosen[both])
+        for name, both in zip(names, texts, strict=True)
     ]
-    values: dict[tuple[str, str], Float64] = {}
-    notes: list[str] = []
-    for done, both in enumerate(texts):
-        setting.request.clock.progress(f"prompts of {model}", done, len(texts), "prompts")
-        if both not in values:
-            ranked = _ranked(model, spec, both, setting)
-            values[both] = per_query(ranked.run, setting.data, setting.measure)
-            notes += ranked.warnings
-    matrix, seed = np.stack(list(values.values())), setting.seed
-    means, plain = matrix.mean(axis=1), values[own]
-    gain, share = _chosen_elsewhere(matrix - plain, seed)
-    chosen = dict(zip(values, share.tolist(), strict=True))
-    cases = tuple(
-        Case(
-            prompt,
-            both,
-            interval(values[both], seed),
-            interval(values[both] - plain, seed),
-            chosen[both],
-        )
-        for prompt, both in zip(prompts, texts, strict=True)
-    )
     best, worst = int(means.argmax()), int(means.argmin())
     known = list(values)
-    row = Row(
-        model=model,
-        cases=cases,
-        best=texts.index(known[best]),
-        worst=texts.index(known[worst]),
-        apart=interval(matrix[best] - matrix[worst], seed),
-        deviation=float(means.std(ddof=1)) if len(means) > 1 else 0.0,
-        gain=interval(gain, seed),
-        robustness=interval(matrix.min(axis=0), seed),
-        micro=interval(matrix.mean(axis=0), seed),
-        oracle=interval(matrix.max(axis=0), seed),
+    choice = (
+        ", ".join(quoted(text) for text in dict.fromkeys(own)),
+        *(names[texts.index(known[at])] for at in (best, worst)),
+        estimate(matrix[best] - matrix[worst]),
+        means.std(ddof=1) if len(means) > 1 else 0.0,
+        estimate(matrix[best] - plain),
+        estimate(gain),
     )
-    return row, notes
+    each = tuple(estimate(fold(matrix, axis=0)) for fold in (np.min, np.mean, np.max))
+    put = [(name, *both) for name, both in zip(names, texts, strict=True)]
+    return {"cases": cases, "choice": [choice], "each": [each], "texts": put}
 
 
-def _own(model: str, request: Request) -> tuple[Spec | None, tuple[str, str]]:
-    """The full spec of a model that takes prompts, None for others; and what it puts itself before
-    queries and documents.
-    """
-    spec = encoder_spec(model)
-    if spec.name not in ENCODERS:
-        return None, ("", "")
-    full = ENCODERS.resolve(spec)
-    [entry] = [entry for entry in ENCODERS.entries() if entry.name == full.name]
-    if not {"query_prompt", "document_prompt"} <= entry.parameters.keys():
-        return None, ("", "")
-    encoder = ENCODERS.create(full).with_instructions(request.instructions)
-    if isinstance(encoder, CollectionEncoder):  # it reads no single text
-        return None, ("", "")
-    return full, (encoder.prompt("query"), encoder.prompt("document"))
+def _columns(measure: str) -> list[Column]:
+    return [
+        Column("system"),
+        Column("prompt", about="before queries, and before documents where that is set"),
+        Column(measure, "estimate", "high"),
+        Column("beside its own", "change", "high", "paired by query"),
+        Column("best on a half", "share", about="of random halves of the queries", digits=0),
+    ]
 
 
-def _ranked(model: str, spec: Spec | None, texts: tuple[str, str], setting: _Setting) -> Ranked:
-    """A model's ranking with texts before queries and documents. spec: takes them as prompts."""
-    query, document = texts
-    if spec is not None:
-        named = spec.merged([("query_prompt", query), ("document_prompt", document)])
-        return rank(str(named), setting.data, setting.request)
-    queries, corpus = setting.data.queries, setting.data.corpus
-    prompted = replace(
-        setting.data,
-        queries=replace(queries, texts=[query + text for text in queries.texts]),
-        corpus=replace(corpus, texts=[document + text for text in corpus.texts]),
-    )
-    return rank(model, prompted, setting.request)
+def _queries(measure: str) -> list[Column]:
+    """For nDCG@10 the first is Robustness@10 of InstructIR (arXiv 2402.14334)."""
+    lowest = "Robustness@10" if measure == "nDCG@10" else "lowest prompt"
+    names = (lowest, "mean prompt", "highest prompt")
+    return [Column("system"), *(Column(name, "estimate", "high") for name in names)]
 
 
-def _chosen_elsewhere(gains: Float64, seed: int) -> tuple[Float64, Float64]:
-    """What each query gains [q] by the prompt that is best on the half of the queries that it is
-    not in, mean over SPLITS halves; and how often each prompt is best [m]. gains: [m, q].
-    """
-    (m, q), random = gains.shape, np.random.default_rng(seed)
-    total, times = np.zeros(q), np.zeros(m)
-    for _ in range(SPLITS):
-        order = random.permutation(q)
-        first, second = order[: q // 2], order[q // 2 :]
-        for here, there in ((first, second), (second, first)):
-            best = gains[:, here].mean(axis=1).argmax()
-            total[there] += gains[best, there]
-            times[best] += 1
-    return total / SPLITS, times / (2 * SPLITS)
+def headline(task: str, measure: str, cases: Frame, choice: Frame) -> str:
+    """How far prompts move the first system, and what choosing one adds."""
+    first = choice.records()[0]
+    means = cases.where("system", first["system"]).numbers(measure)
+    gain = first["held out"]
+    adds = f"{gain.mean:+.4f}" if gain.significant else "nothing that shows"
+    return (
+        f"{first['system']} on {task}: {measure} {min(means):.3f} to {max(means):.3f} by prompt; "
+        f"on other queries than chose it the best adds {adds}"
+    ).replace("-0.", "−0.")

@@ -1,33 +1,35 @@
-"""What a model still finds when its vectors are cut: to their first dimensions, or by PCA."""
+"""What a model still finds when its vectors are cut to fewer dimensions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-
-from harness.arrays import Float32, Float64
+from harness.analysis.truncation import How, cuts, dimensions
+from harness.charts import Lines, Reference
 from harness.data import Pairs
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.formats import percent
+from harness.frames import Column, Frame
 from harness.kinds.pairs import PairsKind
 from harness.kinds.retrieval import RetrievalKind
-from harness.measures import Measure
-from harness.progress import Progress, silent
-from harness.represent import unit
-from harness.retrieve import Searchable, retrieve
-from harness.store import Store
-from harness.studies.subject import Subject, embed
+from harness.session import Session, TaskVectors
+from harness.tasks import Task
 from harness.vectors import Dense
 
-How = Literal["truncate", "truncate-raw", "pca"]
-BLOCK = 1 << 14  # rows widened to float64 at a time
+NAMES: Mapping[How, str] = {
+    "truncate": "first dimensions",
+    "truncate-raw": "first dimensions, not rescaled",
+    "pca": "principal components",
+}
+KEPT = "dimensions kept"
+
+Curves = Mapping[How, Sequence["Cut"]]
+"""By how vectors were cut, dimensions ascending."""
 
 
 @dataclass(frozen=True)
-class Point:
+class Cut:
     """Scores by measure, the main one first, with `dim` dimensions kept.
 
     A correlation with similarities that are all equal is not defined and left out.
@@ -38,94 +40,108 @@ class Point:
 
 
 def curve(
-    encoder: str,
-    task: str,
-    dims: Sequence[int] | None = None,
-    *,
-    how: How = "truncate",
-    measures: Sequence[str] = (),
-    store: Store,
-    progress: Progress = silent,
-) -> list[Point]:
+    session: Session, model: str, task: Task, dims: Sequence[int] = (), *, how: How = "truncate"
+) -> list[Cut]:
     """Score a model on a task with ever more of its dimensions, by exact search.
 
-    encoder, task: specs. dims: None for 2, 4, 8 ... and all. measures: in place of the task's own.
-    Where the model compares by cosine, vectors have length 1 before they are searched or compared:
-        truncate      the first d dimensions, scaled to length 1 again
-        truncate-raw  the first d dimensions of vectors of length 1, which become shorter
-                      (the protocol of Tsukagoshi and Sasano 2025)
-        pca           the first d principal components of the documents, or of the sentences,
-                      centred at their mean; scaled to length 1 again. They are fitted on the very
-                      texts that are searched; where there are fewer than d, all are kept
+    Args:
+        session: Where vectors are from.
+        model: Spec of an encoder.
+        task: Of retrieval or of sentence pairs, with the measures to score.
+        dims: To keep; none for 2, 4, 8 ... and all.
+        how: As in `harness.analysis.truncation.cuts`.
 
-    Raises InputError for dimensions that the model does not have, and as `embed`.
+    Raises:
+        InputError: for dimensions that the model does not have; as `Session.vectors`.
     """
-    subject = embed(encoder, task, store=store, progress=progress)
-    chosen = subject.task.measures(subject.data, measures)
-    vectors, scaled = subject.arrays, subject.similarity == "cosine"
-    width = next(iter(vectors.values())).shape[1]
-    if scaled and how != "truncate":
-        vectors = {name: unit(values) for name, values in vectors.items()}
-    if how == "pca":
-        vectors = _rotated(vectors)
-    kept, points = _dims(dims, width), []
-    for done, dim in enumerate(kept):
-        progress(f"score {how}", done, len(kept), "dimensions")
-        cut = {name: values[:, :dim].copy() for name, values in vectors.items()}
-        if scaled and how != "truncate-raw":
-            cut = {name: unit(values) for name, values in cut.items()}
-        points.append(Point(dim, _scores(cut, subject, chosen)))
-    progress(f"score {how}", len(kept), len(kept), "dimensions")
+    vectors = session.vectors(model, task, scaled=False)
+    arrays, scaled = vectors.arrays, vectors.similarity == "cosine"
+    kept, points = dimensions(dims, next(iter(arrays.values())).shape[1]), list[Cut]()
+    for dim, cut in cuts(arrays, kept, how, scaled=scaled):
+        session.progress(f"score {how}", len(points), len(kept), "dimensions")
+        parts = {name: Dense(values) for name, values in cut.items()}
+        points.append(Cut(dim, scores(session, replace(vectors, parts=parts))))
+    session.progress(f"score {how}", len(kept), len(kept), "dimensions")
     return points
 
 
-def _dims(asked: Sequence[int] | None, width: int) -> list[int]:
-    """Dimensions to keep, ascending, each once."""
-    if asked is None:
-        return [*(2**i for i in range(1, width.bit_length()) if 2**i < width), width]
-    for dim in asked:
-        if not 1 <= dim <= width:
-            raise InputError(f"{dim} dimensions: expected 1 to {width}, as many as the model has")
-    return sorted(set(asked))
+def scores(session: Session, vectors: TaskVectors) -> dict[str, float]:
+    """What dense vectors score on their task by exact search, compared as they are.
 
-
-def _rotated(vectors: Mapping[str, Float32]) -> dict[str, Float32]:
-    """Vectors along the principal components of the documents or sentences, largest first."""
-    fitted = vectors["documents"] if "documents" in vectors else vectors["sentences"]
-    mean = fitted.mean(axis=0, dtype=np.float64)
-    covariance = sum(part.T @ part for part in _centred(fitted, mean))
-    variances, axes = np.linalg.eigh(covariance)
-    axes = axes[:, variances > variances[-1] * len(mean) * 2.0**-23][:, ::-1]
-    if not axes.size:
-        raise InputError("the vectors to fit principal components on are all equal")
-    return {
-        name: np.concatenate([(part @ axes).astype(np.float32) for part in _centred(values, mean)])
-        for name, values in vectors.items()
-    }
-
-
-def _centred(values: Float32, mean: Float64) -> Iterator[Float64]:
-    """Blocks of rows without a mean."""
-    for low in range(0, len(values), BLOCK):
-        yield values[low : low + BLOCK] - mean
-
-
-def _scores(
-    vectors: Mapping[str, Float32], subject: Subject, measures: Sequence[Measure]
-) -> dict[str, float]:
-    """What the pipeline scores with these vectors."""
-    data = subject.data
+    Returns:
+        Means by measure, the main one first; a correlation that is not defined is left out.
+    """
+    task, data = vectors.task, vectors.task.data
     if isinstance(data, Pairs):
-        verdict = PairsKind().judge(vectors, data, measures)
+        verdict = PairsKind().judge(vectors.arrays, data, task.measures)
     else:
-        documents = Dense(vectors["documents"])
-        run = retrieve(
-            Dense(vectors["queries"]),
-            Searchable(data, documents, INDEXES.create("exact").open(documents)),
-            max(measure.depth for measure in measures),
-            exclude_self=subject.task.excludes(data),
-            progress=silent,
-        )
-        verdict = RetrievalKind().judge(run, data, measures)
+        searcher = session.index("exact", vectors.documents)
+        run = session.retrieve(vectors, searcher, task.depth)
+        verdict = RetrievalKind().judge(run, task.collection, task.measures)
     means = {name: score.mean for name, score in verdict.scores.items()}
     return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def scored(curves: Curves) -> Frame:
+    """The main score by dimensions that are kept, beside that of whole vectors.
+
+    Raises:
+        InputError: where no score is defined.
+    """
+    found = [cut for points in curves.values() for cut in points if cut.scores]
+    if not found:
+        raise InputError("no score is defined for any number of dimensions: nothing to show")
+    main = next(iter(max(found, key=lambda cut: cut.dim).scores))
+    whole = [points[-1].scores.get(main) for how, points in curves.items() if how != "pca"]
+    full = whole[0] if whole else None
+    rows = []
+    for how, points in curves.items():
+        for cut in points:
+            score = cut.scores.get(main)
+            share = None if score is None or not full else score / full
+            rows.append((NAMES[how], cut.dim, score, share))
+    columns = [
+        Column("cut", about="components are those of the texts that are searched"),
+        Column(KEPT, "count"),
+        Column(main, "score", "high"),
+        Column("of the whole", "share", "high", "score of whole vectors", digits=0),
+    ]
+    return Frame(f"{main} with fewer dimensions", columns, rows, name="cuts")
+
+
+def every_score(curves: Curves) -> Frame:
+    """All measures by dimensions that are kept, a row each."""
+    columns = [Column("cut"), Column(KEPT, "count"), Column("measure"), Column("score", "number")]
+    rows = [
+        (NAMES[how], cut.dim, measure, score)
+        for how, points in curves.items()
+        for cut in points
+        for measure, score in cut.scores.items()
+    ]
+    return Frame("Scores with fewer dimensions", columns, rows, name="scores", shown=False)
+
+
+def chart(kept: Frame, whole: int) -> Lines:
+    """The main score against dimensions kept. whole: how many there are."""
+    main = kept.columns[2].name
+    full = [
+        Reference(row[main], f"whole vectors: {row[main]:.3f}", axis="y")
+        for row in kept.records()
+        if row[KEPT] == whole and row["cut"] != NAMES["pca"] and row[main] is not None
+    ]
+    references = tuple(full[:1])
+    title = f"{main} with fewer of {whole} dimensions"
+    return Lines(kept, KEPT, main, "cut", log="x", title=title, references=references)
+
+
+def headline(kept: Frame, whole: int) -> str:
+    """What is left with a quarter of the dimensions, or the next fewer that were tried."""
+    dims, main = kept.numbers(KEPT), kept.columns[2].name
+    dim = int(max((dim for dim in dims if dim <= whole / 4), default=min(dims)))
+    rows = {row["cut"]: row["of the whole"] for row in kept.where(KEPT, dim).records()}
+    shares = {cut: percent(share, 0) for cut, share in rows.items() if share is not None}
+    first, also = shares.get(NAMES["truncate"]), shares.get(NAMES["pca"])
+    if first is None:
+        return ""
+    more = f"; {dim} principal components, {also}" if also else ""
+    return f": {dim} of {whole} dimensions keep {first} of {main}{more}"

@@ -26,7 +26,7 @@ from harness.studies.capacity.exact import PRECISIONS, oracle
 from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
 from harness.studies.capacity.relevance import Relevance, judged, subsets
 from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
-from harness.studies.truncation import Point
+from harness.studies.truncation import Cut
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SHORT = Protocol(iterations=50)
@@ -483,9 +483,9 @@ def test_a_study_takes_recall_at_its_k_and_fits_where_it_can(tmp_path, monkeypat
     monkeypatch.setattr(critical, "optimise", Made({42: 10}))
     asked = []
 
-    def curve(encoder, task, **options):
-        asked.append((encoder, task, options["measures"]))
-        return [Point(2, {"R@3": 0.25}), Point(3, {"R@3": 0.5})]
+    def curve(session, encoder, task):
+        asked.append((encoder, task.name, [str(task.main)]))
+        return [Cut(2, {"R@3": 0.25}), Cut(3, {"R@3": 0.5})]
 
     monkeypatch.setattr(capacity.truncation, "curve", curve)
     found = study(

@@ -1,370 +1,83 @@
-"""Measures of geometry: closed forms, published and worked-out values, and a study of a task."""
+"""A study of geometry: reference values of minilm, what is drawn, sentence pairs, cut vectors."""
 
 from __future__ import annotations
 
 import json
-import math
-from dataclasses import asdict
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
-from scipy.spatial.distance import cdist, pdist
 
 from harness.disk import cache_root
 from harness.errors import InputError
+from harness.frames import Frame
+from harness.session import Session
 from harness.store import Store
-from harness.studies import geometry
-from harness.studies.geometry import (
-    Hubness,
-    alignment,
-    chance_alignment,
-    components,
-    effective_rank,
-    hubness,
-    isoscore,
-    lid,
-    mean_cosine,
-    mle,
-    neighbours,
-    spectrum,
-    study,
-    two_nn,
-    two_nn_fit,
-    uniform_uniformity,
-    uniformity,
-)
+from harness.studies.geometry import Geometry
+from harness.studies.truncation import Cut, headline, scored
 from tests.fakes import beir
 from tests.shared import shared
-
-MATRICES = st.tuples(st.integers(4, 30), st.integers(2, 6)).flatmap(
-    lambda shape: arrays(np.float32, shape, elements=st.floats(-8, 8, width=16), unique=True)
-)
-
-
-def normal(n: int, d: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
-
-
-def store() -> Store:
-    return Store(cache_root())
-
-
-# -- alignment and uniformity ----------------------------------------------------------------------
-
-
-def test_alignment_by_hand():
-    x = np.array([[0, 0], [1, 0]], np.float32)
-    y = np.array([[3, 4], [1, 1]], np.float32)
-    assert alignment(x, y) == (25 + 1) / 2
-    assert alignment(x, y, a=1) == (5 + 1) / 2
-    # |(0,0)-(3,4)|^2, |(0,0)-(1,1)|^2, |(1,0)-(3,4)|^2, |(1,0)-(1,1)|^2
-    assert chance_alignment(x, y) == pytest.approx((25 + 2 + 20 + 1) / 4)
-
-
-def test_alignment_does_not_depend_on_blocks(monkeypatch):
-    x, y = normal(50, 3), normal(50, 3, seed=1)
-    whole = alignment(x, y)
-    monkeypatch.setattr(geometry, "CELLS", 21)  # 7 pairs at a time
-    assert alignment(x, y) == pytest.approx(whole, rel=1e-12)
-    assert whole == pytest.approx(((x - y) ** 2).sum(axis=1).mean(), rel=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("d", "expected"),
-    [
-        (2, -1.57503),
-        (3, -2.07978),
-        (8, -3.08253),
-        (32, -3.75181),
-        (128, -3.93753),
-        (384, -3.97917),
-        (768, -3.98958),
-    ],
-)
-def test_uniformity_of_the_uniform_distribution(d, expected):
-    assert uniform_uniformity(d) == pytest.approx(expected, abs=6e-6)
-
-
-@pytest.mark.parametrize("t", [0.01, 1.0, 2.0, 100.0, 5000.0])
-def test_closed_forms_in_one_and_three_dimensions(t):
-    # 0F1(; 1/2; t^2) = cosh 2t and 0F1(; 3/2; t^2) = sinh(2t) / 2t; both overflow at t = 5000
-    assert uniform_uniformity(1, t) == pytest.approx(
-        math.log1p(math.exp(-4 * t)) - math.log(2), abs=1e-9
-    )
-    assert uniform_uniformity(3, t) == pytest.approx(
-        math.log(-math.expm1(-4 * t)) - math.log(4 * t), abs=1e-9
-    )
-
-
-def test_uniformity_of_normals_on_the_sphere():
-    x = np.random.default_rng(0).standard_normal((2000, 32))
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    assert uniformity(x.astype(np.float32)) == pytest.approx(-3.75155, abs=6e-6)
-
-
-def test_uniformity_by_hand():
-    x = np.array([[0, 0], [1, 0], [0, 1]], np.float32)  # squared distances 1, 1, 2
-    expected = math.log((2 * math.exp(-2) + math.exp(-4)) / 3)
-    assert uniformity(x) == pytest.approx(expected, abs=1e-12)
-    assert uniformity(np.ones((5, 3), np.float32)) == 0
-
-
-def test_uniformity_of_far_vectors_does_not_vanish():
-    assert uniformity(np.array([[0.0], [100.0]], np.float32)) == pytest.approx(-20000)
-
-
-@settings(max_examples=50, deadline=None)
-@given(MATRICES, st.integers(1, 200))
-def test_uniformity_is_that_of_all_pairs_whatever_the_block(x, cells):
-    expected = np.logaddexp.reduce(-2 * pdist(x.astype(np.float64)) ** 2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(geometry, "CELLS", cells)
-        found = uniformity(x)
-    n = len(x)
-    assert found == pytest.approx(expected - math.log(n * (n - 1) / 2), abs=1e-9)
-
-
-# -- isotropy --------------------------------------------------------------------------------------
-
-
-@settings(max_examples=50, deadline=None)
-@given(MATRICES)
-def test_mean_cosine_is_that_of_all_pairs(x):
-    x = x[np.linalg.norm(x, axis=1) > 1e-3]
-    if len(x) > 1:
-        assert mean_cosine(x) == pytest.approx(
-            1 - pdist(x.astype(float), "cosine").mean(), abs=1e-9
-        )
-
-
-def test_a_zero_vector_has_cosine_0():
-    assert mean_cosine(np.array([[1, 0], [2, 0], [0, 0]], np.float32)) == pytest.approx(1 / 3)
-
-
-@pytest.mark.parametrize(
-    ("variances", "expected"),
-    [
-        ([1, 1, 1, 1], 1),
-        ([5, 0, 0], 0),
-        ([1, 1, 0], 0.5),
-        ([3, 1], 0.6),
-        ([2, 2, 2, 0, 0, 0, 0], 2 / 6),
-    ],
-)
-def test_isoscore_identities(variances, expected):
-    assert isoscore(np.array(variances, np.float64)) == pytest.approx(expected, abs=1e-12)
-
-
-@given(arrays(np.float64, st.integers(2, 20), elements=st.floats(0.01, 100)))
-def test_isoscore_is_that_of_its_paper(variances):
-    n = len(variances)
-    scaled = math.sqrt(n) * variances / np.linalg.norm(variances)
-    defect = np.linalg.norm(scaled - 1) / math.sqrt(2 * (n - math.sqrt(n)))
-    share = (n - defect**2 * (n - math.sqrt(n))) ** 2 / n**2
-    assert isoscore(variances) == pytest.approx((n * share - 1) / (n - 1), abs=1e-9)
-
-
-@pytest.mark.parametrize(("n", "d"), [(40, 5), (5, 40)])
-def test_a_spectrum_is_that_of_the_covariance(n, d):
-    x = normal(n, d) * np.arange(1, d + 1, dtype=np.float32)
-    expected = np.linalg.eigvalsh(np.cov(x.T.astype(np.float64), bias=True))[::-1]
-    found = spectrum(x)
-    assert found.shape == (d,)
-    assert found == pytest.approx(expected, abs=1e-9 * expected[0])
-
-
-def test_counts_of_components_and_effective_rank_by_hand():
-    variances = np.array([50.0, 40.0, 6.0, 3.0, 1.0, 0.0])
-    assert [components(variances, share) for share in (0.5, 0.9, 0.95, 0.99, 1)] == [1, 2, 3, 4, 5]
-    assert effective_rank(np.array([7.0, 7.0, 7.0, 0.0])) == pytest.approx(3)
-    # singular values 3 and 1: entropy of (3/4, 1/4)
-    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert effective_rank(np.array([9.0, 1.0])) == pytest.approx(math.exp(entropy))
-
-
-# -- neighbours ------------------------------------------------------------------------------------
-
-
-@settings(max_examples=50)
-@given(MATRICES, st.integers(3, 8))
-def test_neighbours_are_those_of_all_distances(x, k):
-    x = np.concatenate([x, x[:2]])  # two copies
-    found = neighbours(x, k)
-    distinct = np.empty((len(found.rows), x.shape[1]), np.float32)
-    distinct[found.which] = x
-    assert (distinct[found.which] == x).all()
-    assert len(x) - len(distinct) == 2
-    apart = cdist(distinct.astype(float), distinct.astype(float))
-    np.fill_diagonal(apart, np.inf)
-    k = min(k, len(distinct) - 1)
-    assert np.allclose(found.distances, np.sort(apart, axis=1)[:, :k], rtol=1e-5, atol=1e-4)
-    named = np.take_along_axis(apart, found.rows, axis=1)
-    assert np.allclose(found.distances, named, rtol=1e-14, atol=0)
-    assert (found.distances > 0).all()
-
-
-def test_copies_and_signed_zeros_are_one_vector():
-    x = np.array([[0.0, 1], [-0.0, 1], [1, 1], [0, 1], [5, 5], [7, 1]], np.float32)
-    found = neighbours(x, 3)
-    assert len(found.rows) == 4
-    assert found.which[0] == found.which[1] == found.which[3]
-    assert found.distances[found.which[0]] == pytest.approx([1, math.hypot(5, 4), 7])
-    assert np.isfinite(lid(found.distances)).all()
-
-
-# -- intrinsic dimension ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def cubes() -> dict[int, np.ndarray]:
-    """Distances to neighbours in hypercubes of dimension m, padded to 64."""
-    random, found = np.random.default_rng(0), {}
-    for m in (2, 5, 10):
-        x = np.zeros((2000, 64), np.float32)
-        x[:, :m] = random.random((2000, m))
-        found[m] = neighbours(x, 20).distances
-    return found
-
-
-@pytest.mark.parametrize(
-    ("m", "by_two", "by_line", "mean", "unbiased", "harmonic"),
-    [
-        (2, 1.981, 1.988, 2.050, 1.942, 1.937),
-        (5, 5.144, 5.191, 4.811, 4.558, 4.536),
-        (10, 8.209, 7.997, 8.522, 8.073, 8.083),
-    ],
-)
-def test_dimension_of_hypercubes(cubes, m, by_two, by_line, mean, unbiased, harmonic):
-    distances = cubes[m]
-    assert two_nn(distances) == pytest.approx(by_two, abs=1e-3)
-    assert two_nn_fit(distances) == pytest.approx(by_line, abs=1e-3)
-    several = mle(distances)
-    assert several.k == 20
-    assert several.mean == pytest.approx(mean, abs=1e-3)
-    assert several.unbiased == pytest.approx(unbiased, abs=1e-3)
-    assert several.mackay_ghahramani == pytest.approx(harmonic, abs=1e-3)
-
-
-def test_dimension_by_hand():
-    distances = np.array([[1.0, 2.0, 4.0], [1.0, 4.0, 4.0]])
-    log2 = math.log(2)
-    # r2 / r1: 2 and 4; -mean ln(r_i / r_k): (2 + 1 + 0) / 3 and (2 + 0 + 0) / 3 times ln 2
-    assert two_nn(distances) == pytest.approx(2 / (3 * log2))
-    assert lid(distances) == pytest.approx([1 / log2, 1.5 / log2])
-    several = mle(distances)
-    assert several.mean == pytest.approx(2 / 3 * 1.25 / log2)
-    assert several.unbiased == pytest.approx(1 / 3 * 1.25 / log2)
-    assert several.mackay_ghahramani == pytest.approx(2 / 3 * 1.2 / log2)
-    # nothing left out: -ln(1 - F) is 0 and ln 2, over ln 2 and 2 ln 2
-    assert two_nn_fit(distances, discard=0) == pytest.approx(2 / (1 + 4) / log2 * log2)
-
-
-def test_a_point_of_equal_distances_has_no_dimension():
-    distances = np.array([[2.0, 2.0, 2.0], [1.0, 1.0, 2.0]])
-    assert lid(distances) == pytest.approx([math.inf, 1.5 / math.log(2)])
-    assert (mle(distances).mean, mle(distances).unbiased) == (None, None)
-    assert mle(distances).mackay_ghahramani == pytest.approx(2 / 3 * 2 * 1.5 / math.log(2))
-    equal = np.ones((5, 4))
-    assert (two_nn(equal), two_nn_fit(equal), mle(equal).mackay_ghahramani) == (None, None, None)
-
-
-# -- hubs ------------------------------------------------------------------------------------------
-
-
-def test_hubness_by_hand():
-    rows = np.array([[1, 2], [2, 0], [2, 1], [2, -1]], np.int32)  # occurrences 1, 2, 4, 0
-    # mean 7/4; deviations -3/4, 1/4, 9/4, -7/4: squares sum to 140/16, cubes to 360/64
-    found = hubness(rows, 4)
-    assert (found.k, found.largest, found.antihubs) == (2, 4, 0.25)
-    assert found.skewness == pytest.approx((360 / 256) / (140 / 64) ** 1.5)
-
-
-def test_vectors_that_occur_alike_have_no_hubs():
-    assert hubness(np.array([[1], [2], [0]], np.int32), 3) == Hubness(1, 0.0, 1, 0.0)
-
-
-def test_hubs_arise_in_high_dimension():
-    few, many = (neighbours(normal(1000, d), 10).rows for d in (3, 100))
-    assert abs(hubness(few, 1000).skewness) < 0.5 < 2 < hubness(many, 1000).skewness
-
-
-# -- what is refused -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("measure", [uniformity, mean_cosine, spectrum, neighbours])
-@pytest.mark.parametrize(
-    "x",
-    [
-        np.zeros(3, np.float32),
-        np.zeros((0, 3), np.float32),
-        np.zeros((4, 0), np.float32),
-        np.array([[1, 2], [np.nan, 1], [0, 1], [3, 3]], np.float32),
-    ],
-)
-def test_what_is_no_set_of_vectors_is_refused(measure, x):
-    with pytest.raises(InputError, match=r"vectors of shape \(.*\): expected at least \d"):
-        measure(x)
-
-
-def test_other_input_that_is_refused():
-    with pytest.raises(InputError, match=r"pairs of vectors \(2, 3\) and \(1, 3\): expected equal"):
-        alignment(np.ones((2, 3), np.float32), np.ones((1, 3), np.float32))
-    with pytest.raises(InputError, match="expected at least 1"):
-        alignment(np.ones((0, 3), np.float32), np.ones((0, 3), np.float32))
-    with pytest.raises(InputError, match="all 4 vectors are equal"):
-        spectrum(np.ones((4, 2), np.float32))
-    with pytest.raises(InputError, match="one dimension"):
-        isoscore(np.ones(1))
-    with pytest.raises(InputError, match="k=2: expected at least 3 neighbours"):
-        neighbours(normal(9, 2), 2)
-    with pytest.raises(InputError, match="9 vectors, 3 of them distinct: expected at least 4"):
-        neighbours(np.repeat(np.eye(3, dtype=np.float32), 3, axis=0))
-
-
-# -- the study -------------------------------------------------------------------------------------
 
 TASK = "limit,docs=60,queries=30,k=2,attributes=5"
 
 
+def study(model, task, *, seed=0, **options):
+    options = {"cuts": (), **options}
+    return Geometry(**options).run(Session(Store(cache_root()), seed), [model], task)
+
+
+def sets(found):
+    """Rows by set, the reference among them."""
+    return {row["set"]: row for row in found["sets"].records()}
+
+
+def between(found):
+    """What lies between two sets, and what to hold it against."""
+    value, reference = found["across"].records()
+    return value, reference
+
+
 def test_minilm_on_limit_small_meets_the_reference_values(packaged):
-    found = study("minilm", f"folder:{shared('limit-small')}", store=store())
-    spaces = {space.name: space for space in found.spaces}
-    assert list(spaces) == ["documents", "queries", "both"]
-    assert spaces["both"].uniformity == pytest.approx(-2.3895, abs=1e-4)
-    assert (found.alignment, found.positives) == (pytest.approx(1.5614, abs=1e-4), 2000)
-    assert found.uniform == pytest.approx(-3.97917, abs=6e-6)
-    assert [space.vectors for space in found.spaces] == [46, 1000, 1046]
+    found = study("minilm", f"folder:{shared('limit-small')}")
+    spaces, (value, _) = sets(found), between(found)
+    assert list(spaces) == ["documents", "queries", "both", "reference"]
+    assert spaces["both"]["uniformity, t=2"] == pytest.approx(-2.3895, abs=1e-4)
+    assert value["alignment, a=2"] == pytest.approx(1.5614, abs=1e-4)
+    assert value["positive pairs"] == 2000
+    assert spaces["reference"]["uniformity, t=2"] == pytest.approx(-3.97917, abs=6e-6)
+    assert found["sets"]["vectors"] == (46, 1000, 1046, None)
 
 
 def test_a_study_of_retrieval():
-    found = study("hashing,dim=32", TASK, store=store())
-    documents, queries, both = found.spaces
-    assert (found.similarity, found.unit, found.dimension) == ("cosine", True, 32)
-    assert (documents.vectors, queries.vectors, both.vectors) == (60, 30, 90)
-    assert documents.norms.mean > 2  # of raw vectors: counts of words
-    assert documents.hubness.k == 10
-    assert documents.levina_bickel.k == 20
-    assert sum(documents.variances) == pytest.approx(1)
-    assert list(documents.components) == ["90%", "95%", "99%"]
-    assert found.positives == 60
-    assert found.alignment < found.by_chance  # hashing finds words
-    assert found.found.k == 10
-    assert found.warnings == ()
-    assert json.loads(json.dumps(asdict(found), allow_nan=False))["encoder"] == "hashing,dim=32"
+    found = study("hashing,dim=32", TASK)
+    spaces, (value, reference) = sets(found), between(found)
+    assert found["sets"].title == f"Vectors of hashing,dim=32 on {TASK}, scaled to length 1"
+    assert spaces["reference"]["effective rank"] == 32
+    assert found["sets"]["vectors"] == (60, 30, 90, None)
+    documents = spaces["documents"]
+    assert documents["norm, mean"] > 2  # of raw vectors: counts of words
+    assert (documents["hub neighbours"], documents["neighbours"]) == (10, 20)
+    variance = found["variance"].where("set", "documents")
+    assert sum(variance["variance"]) == pytest.approx(1)
+    assert variance["share of the variance"][-1] == pytest.approx(1)
+    assert spaces["reference"]["components for 90%"] == 29
+    assert spaces["reference"]["first component"] == 1 / 32
+    assert value["positive pairs"] == 60
+    assert value["alignment, a=2"] < reference["alignment, a=2"]  # hashing finds words
+    assert (value["found, k"], reference["found, none"]) == (10, 0)
+    assert found.notes == ()
 
 
 def test_a_sample_is_said_and_repeats_for_a_seed():
     first, again, other = (
-        study("hashing,dim=32", TASK, store=store(), sample=20, seed=seed) for seed in (1, 1, 2)
+        study("hashing,dim=32", TASK, sample=20, seed=seed) for seed in (1, 1, 2)
     )
     assert first == again
-    assert first.spaces[0].uniformity != other.spaces[0].uniformity
-    assert [(space.vectors, space.of) for space in first.spaces] == [(20, 60), (20, 30), (40, 90)]
-    assert first.positives == 20
-    assert first.warnings == (
+    assert (
+        sets(first)["documents"]["uniformity, t=2"] != (sets(other)["documents"]["uniformity, t=2"])
+    )
+    looked_at = zip(first["sets"]["vectors"], first["sets"]["of"], strict=True)
+    assert [*looked_at][:3] == [(20, 60), (20, 30), (40, 90)]
+    assert between(first)[0]["positive pairs"] == 20
+    assert first.notes == (
         "documents: 20 of 60, drawn",
         "queries: 20 of 30, drawn",
         "both: 40 of 90, drawn",
@@ -376,26 +89,27 @@ def test_a_study_of_sentence_pairs(tmp_path):
     pairs = [("a cat sat", "a cat sat", 5), ("a dog ran", "the dog ran", 4), ("red", "blue", 0)]
     lines = [dict(zip(("sentence1", "sentence2", "score"), pair, strict=True)) for pair in pairs]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, lines)), "utf-8")
-    found = study("hashing,dim=512", f"pairs:{tmp_path / 'pairs.jsonl'}", store=store())
-    (sentences,) = found.spaces
-    assert (sentences.name, sentences.vectors, sentences.duplicates) == ("sentences", 6, 1)
-    assert (found.positives, found.found) == (2, None)
-    assert found.positive == "pairs with a gold score of at least 4"
+    found = study("hashing,dim=512", f"pairs:{tmp_path / 'pairs.jsonl'}")
+    sentences, value = sets(found)["sentences"], between(found)[0]
+    assert len(found["sets"]) == 2
+    assert (sentences["vectors"], sentences["duplicates"]) == (6, 1)
+    assert (value["positive pairs"], value["found, k"], value["found"]) == (2, None, None)
+    assert found["across"].title.endswith("pairs with a gold score of at least 4")
     # equal; and two of three words shared, of length sqrt 3 each: 2 - 2 * 2/3
-    assert found.alignment == pytest.approx((0 + 2 / 3) / 2, abs=1e-6)
+    assert value["alignment, a=2"] == pytest.approx((0 + 2 / 3) / 2, abs=1e-6)
 
 
 def test_relevant_documents_that_are_not_there_are_no_positives(tmp_path):
     texts = {name: f"{name} word" for name in "abcd"}
     task = beir(tmp_path / "c", texts, texts, [("a", "gone", 1), ("b", "b", 0)])
-    found = study("hashing,dim=512", task, store=store())
-    assert (found.positives, found.alignment) == (0, None)
+    value, _ = between(study("hashing,dim=512", task))
+    assert (value["positive pairs"], value["alignment, a=2"]) == (0, None)
 
 
 @pytest.mark.parametrize(
     ("encoder", "task", "message"),
     [
-        ("bm25", TASK, "bm25 makes sparse vectors: this study needs dense ones"),
+        ("bm25", TASK, "bm25 makes sparse vectors: expected dense ones"),
         ("hashing,dim=1", TASK, "the geometry of documents: .* distinct: expected at least 4"),
         (
             "hashing,dim=32",
@@ -406,4 +120,64 @@ def test_relevant_documents_that_are_not_there_are_no_positives(tmp_path):
 )
 def test_a_study_says_what_it_cannot_do(encoder, task, message):
     with pytest.raises(InputError, match=message):
-        study(encoder, task, store=store())
+        study(encoder, task)
+
+
+def test_options_that_are_refused():
+    with pytest.raises(InputError, match="a sample of 3: expected at least 4"):
+        Geometry(sample=3)
+    with pytest.raises(InputError, match="33 dimensions: expected 1 to 32, as many as the model"):
+        study("hashing,dim=32", TASK, cuts=("pca",), dims=(33,))
+
+
+def test_cuts_are_part_of_the_study():
+    found = study("hashing,dim=32", TASK, cuts=("truncate", "pca"), dims=(8, 32))
+    cuts = found["cuts"]
+    assert cuts["dimensions kept"] == (8, 32, 8, 32)
+    assert cuts.values("cut") == ["first dimensions", "principal components"]
+    assert cuts["of the whole"][1] == 1
+    main = cuts.columns[2].name
+    assert cuts[main] == found["scores"].where("measure", main)["score"]
+    assert len(found["scores"].values("measure")) > 1
+    assert [chart.x for chart in found.charts] == ["dimensions kept", "components"]
+    first, components = (f"{share:.0%}" for share in cuts["of the whole"][::2])
+    assert found.headline == (
+        f"hashing,dim=32 on {TASK}: 8 of 32 dimensions keep {first} of {main}; "
+        f"8 principal components, {components}"
+    )
+
+
+def test_without_cuts_the_headline_names_what_was_looked_at():
+    found = study("hashing,dim=32", TASK)
+    assert found.headline == f"hashing,dim=32 on {TASK}"
+    assert len(found.charts) == 1
+
+
+CURVES = {
+    "truncate": [Cut(2, {"R@2": 0.1}), Cut(8, {"R@2": 0.3}), Cut(32, {"R@2": 0.4})],
+    "pca": [Cut(2, {"R@2": 0.2}), Cut(8, {"R@2": 0.36}), Cut(32, {"R@2": 0.38})],
+}
+
+
+def rows(kept: Frame) -> list[tuple]:
+    return [tuple(row[1:]) for row in kept.rows]
+
+
+def test_what_is_kept_by_hand():
+    kept = scored(CURVES)
+    assert kept.title == "R@2 with fewer dimensions"
+    shares = [0.25, 0.75, 1, 0.5, 0.9, 0.95]
+    assert kept["of the whole"] == pytest.approx(shares)
+    assert kept["R@2"] == (0.1, 0.3, 0.4, 0.2, 0.36, 0.38)
+    said = ": 8 of 32 dimensions keep 75% of R@2"
+    assert headline(kept, 32) == f"{said}; 8 principal components, 90%"
+    assert headline(scored({"truncate": CURVES["truncate"]}), 32) == said
+
+
+def test_a_score_that_is_not_defined_is_not_there():
+    gap = {"truncate": [Cut(2, {}), Cut(32, {"dot_spearman": 0.0})], "pca": [Cut(8, {})]}
+    assert rows(scored(gap)) == [(2, None, None), (32, 0.0, None), (8, None, None)]
+    for curves in (gap, {"pca": CURVES["pca"]}, {"truncate": [Cut(32, {"R@2": 0.0})]}):
+        assert headline(scored(curves), 32) == ""
+    with pytest.raises(InputError, match="no score is defined for any number of dimensions"):
+        scored({"truncate": [Cut(2, {})]})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from harness.studies.synthetic import clustered, subspace
 
-from harness.analysis.synthetic import clustered, subspace
+from harness.analysis.geometry import lid, neighbours
 from harness.errors import InputError
-from harness.studies.geometry import lid, neighbours
 
 
 def mean_lid(values: np.ndarray) -> float:

@@ -13,8 +13,11 @@ from harness.api import evaluate
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
+from harness.progress import silent
+from harness.session import Session
 from harness.store import Store
-from harness.studies.truncation import Point, curve
+from harness.studies import truncation
+from harness.studies.truncation import Cut
 from tests.fakes import Counting, beir
 from tests.shared import shared
 
@@ -23,8 +26,9 @@ MODEL = "hashing,dim=24"
 HOWS = ("truncate", "truncate-raw", "pca")
 
 
-def store() -> Store:
-    return Store(cache_root())
+def curve(model, task, dims=(), *, how="truncate", measures=(), store=None, progress=silent):
+    session = Session(store or Store(cache_root()), progress=progress)
+    return truncation.curve(session, model, session.task(task, measures), dims, how=how)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def sentences(tmp_path_factory) -> str:
 )
 def test_minilm_on_limit_small_meets_the_reference_values(packaged, dim, expected):
     task, measures = f"folder:{shared('limit-small')}", ["R@2", "R@10", "R@20"]
-    (point,) = curve("minilm", task, [dim], measures=measures, store=store())
+    (point,) = curve("minilm", task, [dim], measures=measures)
     assert point.dim == dim
     assert point.scores == pytest.approx(dict(zip(measures, expected, strict=True)), abs=2e-4)
 
@@ -62,21 +66,21 @@ def test_minilm_on_limit_small_meets_the_reference_values(packaged, dim, expecte
 @pytest.mark.parametrize("how", ["truncate", "truncate-raw"])
 def test_all_dimensions_score_what_the_pipeline_scores(how):
     record = evaluate(MODEL, TASK).record
-    last = curve(MODEL, TASK, how=how, store=store())[-1]
-    assert last == Point(24, {name: score.mean for name, score in record.scores.items()})
+    last = curve(MODEL, TASK, how=how)[-1]
+    assert last == Cut(24, {name: score.mean for name, score in record.scores.items()})
 
 
 def test_all_dimensions_of_sentences_score_what_the_pipeline_scores(sentences):
     record = evaluate(MODEL, sentences).record
-    last = curve(MODEL, sentences, store=store())[-1]
+    last = curve(MODEL, sentences)[-1]
     assert last.scores["cosine_spearman"] == pytest.approx(record.main.mean, abs=1e-6)
 
 
 def test_dimensions_double_up_to_all():
-    assert [point.dim for point in curve(MODEL, TASK, store=store())] == [2, 4, 8, 16, 24]
-    power = curve("hashing,dim=16", TASK, store=store())
+    assert [point.dim for point in curve(MODEL, TASK)] == [2, 4, 8, 16, 24]
+    power = curve("hashing,dim=16", TASK)
     assert [point.dim for point in power] == [2, 4, 8, 16]
-    asked = curve(MODEL, TASK, [24, 3, 3, 1], store=store())
+    asked = curve(MODEL, TASK, [24, 3, 3, 1])
     assert [point.dim for point in asked] == [1, 3, 24]
 
 
@@ -133,9 +137,7 @@ def test_principal_components_are_those_of_the_documents(vectors, tmp_path):
 
 
 def test_components_beyond_the_rank_add_nothing():
-    points = curve(
-        "hashing,dim=100", "limit,docs=9,queries=5,k=1", [8, 50, 100], how="pca", store=store()
-    )
+    points = curve("hashing,dim=100", "limit,docs=9,queries=5,k=1", [8, 50, 100], how="pca")
     assert points[0].scores == points[1].scores == points[2].scores
 
 
@@ -152,7 +154,7 @@ def test_a_correlation_that_is_not_defined_is_left_out(vectors, tmp_path, senten
 
 @pytest.mark.parametrize("how", HOWS)
 def test_every_way_works_on_sentences(sentences, how):
-    points = curve(MODEL, sentences, [4, 24], how=how, store=store())
+    points = curve(MODEL, sentences, [4, 24], how=how)
     assert all(-1 <= point.scores["cosine_spearman"] <= 1 for point in points)
 
 
@@ -160,16 +162,14 @@ def test_a_query_s_own_document_is_left_out(tmp_path):
     texts = {"a": "red apple", "b": "red apple pie", "c": "blue car", "d": "blue bus"}
     task = beir(tmp_path / "own", texts, texts, [("a", "b", 1), ("c", "d", 1)])
     dims = [64]
-    (own,) = curve("hashing,dim=64", task, dims, measures=["P@1"], store=store())
-    (left,) = curve(
-        "hashing,dim=64", f"{task},exclude_self=true", dims, measures=["P@1"], store=store()
-    )
+    (own,) = curve("hashing,dim=64", task, dims, measures=["P@1"])
+    (left,) = curve("hashing,dim=64", f"{task},exclude_self=true", dims, measures=["P@1"])
     assert (own.scores["P@1"], left.scores["P@1"]) == (0, 1)
 
 
 def test_progress_counts_dimensions():
     told: list[tuple[str, int, int, str]] = []
-    curve(MODEL, TASK, [2, 24], store=store(), progress=lambda *words: told.append(words))
+    curve(MODEL, TASK, [2, 24], progress=lambda *words: told.append(words))
     scored = [words for words in told if words[0] == "score truncate"]
     assert scored == [("score truncate", done, 2, "dimensions") for done in (0, 1, 2)]
 
@@ -181,22 +181,22 @@ def test_progress_counts_dimensions():
         (MODEL, [2, 25], {}, "25 dimensions: expected 1 to 24"),
         (
             MODEL,
-            None,
+            (),
             {"measures": ["cosine_pearson"]},
             "cosine_pearson does not fit limit,docs=60",
         ),
-        ("bm25", None, {}, "bm25 makes sparse vectors: this study needs dense ones"),
+        ("bm25", (), {}, "bm25 makes sparse vectors: expected dense ones"),
     ],
 )
 def test_what_is_refused(model, dims, more, message):
     with pytest.raises(InputError, match=message):
-        curve(model, TASK, dims, **more, store=store())
+        curve(model, TASK, dims, **more)
 
 
 def test_documents_that_do_not_differ_have_no_components(tmp_path):
     task = beir(tmp_path / "same", {"a": "red", "b": "red"}, {"q": "red"}, [("q", "a", 1)])
     with pytest.raises(InputError, match="principal components on are all equal"):
-        curve(MODEL, task, how="pca", store=store())
+        curve(MODEL, task, how="pca")
 
 
 def test_a_study_gives_the_model_the_tasks_instruction(tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_a_study_gives_the_model_the_tasks_instruction(tmp_path, monkeypatch):
             given.append(dict(instructions))
             return self
 
-    monkeypatch.setattr("harness.studies.subject.ENCODERS.create", lambda spec: Reading())
+    monkeypatch.setattr("harness.session.ENCODERS.create", lambda spec: Reading())
     task = beir(tmp_path / "data", {"a": "x", "b": "y"}, {"q": "x"}, [("q", "a", 1)])
     table = tmp_path / "mine.toml"
     table.write_text(f'[told]\nsource = "{task}"\ninstruction = "Find it"\nmeasures = ["R@1"]\n')

@@ -10,6 +10,7 @@ from harness import catalog
 from harness.data import Retrieval
 from harness.errors import InputError
 from harness.progress import Progress, silent
+from harness.session import Session
 from harness.store import Store
 from harness.studies import truncation
 from harness.studies.capacity.critical import Critical, Trials, critical_n
@@ -82,7 +83,8 @@ def study(
         raise InputError(f"{task} is a task of {data.kind}: the capacity study needs retrieval")
     bound = margin_bound(len(data.corpus), k, gamma)
     relevance, measure = judged(data.qrels), f"R@{k}"
-    points = truncation.curve(encoder, task, measures=[measure], store=store, progress=progress)
+    session = Session(store, seed, progress)
+    points = truncation.curve(session, encoder, session.task(task, [measure]))
     trials = Trials(folder, seed=seed, device=device, progress=progress)
     critical = tuple(critical_n(dim, k, trials) for dim in sorted(set(dims)))
     numbers = {found.dim: found.reached for found in critical}
