@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -61,6 +62,15 @@ def current() -> Environment:
             "thread_variables": {n: os.environ[n] for n in variables if n in os.environ},
         }
     )
+
+
+@cache
+def code_sha256() -> str:
+    """Hash the harness's own code, so that what other code has made is never taken for its own."""
+    root, digest = Path(__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 @cache

@@ -376,7 +376,7 @@ class Session:
             "system": systems.identity(system, index, rewrite),
             "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
             "measure": [str(task.main), max(depth, task.depth), self.seed],
-            "harness": environment.current().packages.get("retrieval-harness"),
+            "code": environment.code_sha256(),
         }
         cells, key = None if self.cells is None else Cells(self.cells), grid.key(about)
         if cells and (kept := cells.get(key, task.main)):

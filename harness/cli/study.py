@@ -63,6 +63,8 @@ def _plugins(words: Sequence[str]) -> list[Path]:
     return [Path(value) for value in [*after, *inside]]
 
 
+CELLS = "cells"  # in the folder of studies: evaluations of grids, so that a killed study goes on
+
 app = typer.Typer(
     cls=Studies,
     help="Experiments on systems: a page of numbers and a figure. A study's options follow its "
@@ -198,7 +200,9 @@ def _run(
     which = join(tasks) if task and study.tasks == "many" else tasks[0]
     seed = study.default_seed if seed is None else seed
     with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
-        findings = study.run(Session(open_store(cache), seed, progress), systems, which)
+        findings = study.run(
+            Session(open_store(cache), seed, progress, cells=out / CELLS), systems, which
+        )
     about = About(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
         environment.current().model_dump(),

@@ -76,7 +76,7 @@ class Prompted(Counting):
     def prompt(self, role):
         return self.query_prompt if role == "query" else self.document_prompt
 
-    def instructed(self, instructions):
+    def with_instructions(self, instructions):
         filled = self.query_prompt.replace("{instruction}", instructions.get("query", "?"))
         return replace(self, query_prompt=filled)
 
