@@ -35,7 +35,7 @@ LAYERS: list[list[str]] = [
     ["formats", "records", "represent", "rewriting", "rewriting.*"],
     ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "costs", "compare", "policy",
      "exchange", "exchange.*", "scoring"],
-    ["single", "charts", "catalog"],
+    ["single", "charts", "catalog", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
     ["evaluation", "grid", "board", "gate", "collection"],

@@ -36,7 +36,6 @@ app.add_typer(board.export_app, name="export")
 # studies that are not registered yet
 study.app.command()(studies.ann)
 study.app.command()(studies.geometry)
-study.app.command()(studies.capacity)
 study.app.command()(studies.order)
 study.app.command()(studies.funnel)
 study.app.command()(studies.scale)

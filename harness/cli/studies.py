@@ -70,42 +70,6 @@ def geometry(
     page(out, f"geometry-{model}-{task}", found, tables, figure, style, curves=plain)
 
 
-def capacity(
-    model: StudyModel = "minilm",
-    task: StudyTask = "limit-small",
-    dim: Annotated[
-        list[int] | None,
-        typer.Option("--dim", min=1, help="Dimension of free embeddings; repeat for more."),
-    ] = None,
-    k: Annotated[int, typer.Option("--k", min=1, help="Documents to return for a query.")] = 2,
-    gamma: Annotated[float, typer.Option(help="Margin of the bound, below 1.")] = 0.1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the free embeddings.")] = 42,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    out: StudyOut = STUDIES,
-    cache: Cache = None,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    quiet: Quiet = False,
-) -> None:
-    """Where a model stands against what its dimension could do.
-
-    Example: harness study capacity --model minilm --task limit-small --dim 4 --dim 5 --dim 6
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness.report import capacity as report
-    from harness.studies.capacity import study
-
-    store = open_store(cache)
-    with terminal.showing(f"{model} on {task}", quiet) as progress:
-        found = study(
-            model, task, dims=dim or [4, 5, 6], k=k, gamma=gamma, seed=seed, device=device,
-            folder=store.root / "capacity", store=store, progress=progress,
-        )  # fmt: skip
-    tables, figure = report.page(found), report.figure(found)
-    page(out, f"capacity-{model}-{task}", found, tables, figure, style)
-
-
 def order(
     model: StudyModel = "minilm",
     task: StudyTask = "limit-1k",

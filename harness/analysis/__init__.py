@@ -1,0 +1,1 @@
+"""Formulas that studies rest on: numbers in, numbers out."""
