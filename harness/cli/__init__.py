@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, models, store, studies, study
+from harness.cli import board, evaluate, listing, models, store, study
 from harness.cli.common import one_line, say
 from harness.errors import InputError
 from harness.registry import renamings
@@ -33,8 +33,6 @@ app.command()(board.compare)
 app.command()(board.gate)
 app.add_typer(board.baseline_app, name="baseline")
 app.add_typer(board.export_app, name="export")
-# studies that are not registered yet
-study.app.command()(studies.capacity)
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)

@@ -89,7 +89,7 @@ def plain(findings: Findings, about: About) -> dict[str, Any]:
 
 
 def save(folder: Path, findings: Findings, about: About) -> list[Path]:
-    """Write a study's files, each whole, and take away those of another one that stood there.
+    """Write a study's files, all or none, in place of those of another one that stood there.
 
     Returns:
         Their paths, the numbers last.
@@ -104,12 +104,8 @@ def save(folder: Path, findings: Findings, about: About) -> list[Path]:
         files |= {"figure.png": image(figure, "png"), "figure.svg": image(figure, "svg")}
     files[NUMBERS] = (json.dumps(plain(findings, about), indent=2, allow_nan=False) + "\n").encode()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NUMBERS).unlink(missing_ok=True)
-        for old in [*folder.glob("*.parquet"), *folder.glob("figure.*")]:
-            old.unlink()
-        for name, data in files.items():
-            disk.write_whole(folder / name, data)
+        old = [path.name for path in [*folder.glob("*.parquet"), *folder.glob("figure.*")]]
+        disk.write_folder(folder, files, drop=[name for name in old if name not in files])
     except OSError as error:
         raise HarnessError(
             f"{folder}: cannot be written: {error.strerror or reason(error)}"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.analysis.relevance import Relevance, require_room
 from harness.disk import available_memory
 from harness.errors import InputError
 from harness.progress import Progress, silent
-from harness.studies.capacity.relevance import Relevance, require_room
 
 if TYPE_CHECKING:
     import torch
@@ -28,9 +28,13 @@ if TYPE_CHECKING:
 class Protocol:
     """How vectors are optimised; the paper's settings.
 
-    temperature: divides the cosines. rate: Adam's. iterations: at most. The optimisation ends when
-    every relevant document is returned, or the loss has not come down by more than `tolerance`
-    within `patience` iterations; both are looked at after every `every` iterations.
+    It ends when every relevant document is returned, or the loss has not come down by more than
+    `tolerance` within `patience` iterations; both are looked at after every `every` iterations.
+
+    Attributes:
+        temperature: Divides the cosines.
+        rate: Adam's.
+        iterations: At most.
     """
 
     temperature: float = 0.1
@@ -48,9 +52,12 @@ PAPER = Protocol()
 class Trial:
     """One optimisation and what it reached.
 
-    accuracy: the best share of relevant documents that rank above all others of their query. loss
-    and margin: at the end; the margin is half the least gap between the cosines of a relevant and
-    another document (gamma of the margin bound), negative where some pair is not returned.
+    Attributes:
+        relevance: The label of the matrix.
+        accuracy: The best share of relevant documents that rank above all others of their query.
+        margin: At the end: half the least gap between the cosines of a relevant and another
+            document (gamma of the margin bound), negative where some pair is not returned.
+        loss: At the end.
     """
 
     relevance: str
@@ -81,11 +88,20 @@ def optimise(
 
     They start as Gaussian draws. Each iteration takes one step of Adam on the mean over relevant
     pairs of -log softmax(cosines / temperature) over all documents, and scales all vectors to
-    length 1. device: of torch; "auto" takes a GPU where there is one. On a CPU one thread works,
-    so that sums, and with them the path, do not depend on how many there are.
+    length 1. On a CPU one thread works, so that sums, and with them the path, do not depend on how
+    many there are.
 
-    Raises InputError for a dimension below 1, a negative seed, a device that is not there, and
-    where the matrix does not fit into its memory.
+    Args:
+        relevance: What is to be returned.
+        dim: Dimensions of the vectors.
+        seed: Of the draw.
+        device: Of torch; "auto" takes a GPU where there is one.
+        protocol: How it is done.
+        progress: Called as work goes on.
+
+    Raises:
+        InputError: for a dimension below 1, a negative seed, a device that is not there, and where
+            the matrix does not fit into its memory.
     """
     import torch
 

@@ -19,8 +19,10 @@ from harness.errors import InputError
 class Relevance:
     """Binary relevance: document `doc[i]` is relevant to query `query[i]`.
 
-    query, doc: int64 [p], ascending by query; every query and every document occurs. label: names
-    the matrix, equal for equal matrices.
+    Attributes:
+        label: Names the matrix, equal for equal matrices.
+        query: [p], ascending; every query occurs.
+        doc: [p]; every document occurs.
     """
 
     label: str
@@ -44,9 +46,10 @@ class Relevance:
 
 
 def subsets(n: int, k: int) -> Relevance:
-    """A query for each of the C(n, k) subsets of k out of n documents.
+    """Ask a query for each of the C(n, k) subsets of k out of n documents.
 
-    Raises InputError unless 1 <= k < n and the subsets fit into memory.
+    Raises:
+        InputError: unless 1 <= k < n and the subsets fit into memory.
     """
     if not 1 <= k < n:
         raise InputError(f"subsets of k={k} out of n={n} documents: expected 1 <= k < n")
@@ -58,10 +61,13 @@ def subsets(n: int, k: int) -> Relevance:
 
 
 def judged(qrels: Qrels) -> Relevance:
-    """The queries and documents of a task that some judgment (gain above 0) connects, renumbered.
+    """Take the queries and documents that some judgment (gain above 0) connects, renumbered.
 
     What is relevant to nothing is left out: one more dimension, in which all queries are positive
-    and it alone is negative, ranks it below the rest. Raises InputError where nothing is relevant.
+    and it alone is negative, ranks it below the rest.
+
+    Raises:
+        InputError: where nothing is relevant.
     """
     kept = (qrels.gains > 0) & (qrels.docs >= 0)
     if not kept.any():
@@ -73,7 +79,7 @@ def judged(qrels: Qrels) -> Relevance:
 
 
 def require_room(needed: int, free: int, what: str) -> None:
-    """Raise InputError where `needed` bytes are not free."""
+    """Refuse what needs more bytes than are free. Raises InputError."""
     if needed > free:
         raise InputError(
             f"{what} need {needed / 1e9:,.1f} GB of memory, {free / 1e9:,.1f} GB are free: "

@@ -13,22 +13,27 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from harness.analysis.relevance import Relevance, require_room
 from harness.arrays import Float64
 from harness.disk import available_memory
 from harness.errors import InputError
-from harness.studies.capacity.relevance import Relevance, require_room
 
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 @dataclass(frozen=True)
-class Exact:
+class MomentCurve:
     """What the exact vectors return at a precision.
 
-    recall: share of the relevant documents among the best of each query, as many as it has; of
-    equal scores the first document's is better. margin: the least gap between a relevant document
-    of a query and another one, negative where their order breaks, None where numbers overflow.
+    Attributes:
+        precision: What vectors and scores are stored in.
+        unit: Whether vectors have length 1, so that their products are cosines.
+        dim: Dimensions of the vectors.
+        recall: Share of the relevant documents among the best of each query, as many as it has; of
+            equal scores the first document's is better.
+        margin: The least gap between a relevant document of a query and another one, negative where
+            their order breaks, None where numbers overflow.
     """
 
     precision: Precision
@@ -38,12 +43,21 @@ class Exact:
     margin: float | None
 
 
-def oracle(relevance: Relevance, precision: Precision = "float64", *, unit: bool = False) -> Exact:
+def oracle(
+    relevance: Relevance, precision: Precision = "float64", *, unit: bool = False
+) -> MomentCurve:
     """Store exact vectors and their scores at a precision and rank by them.
 
-    unit: vectors of length 1 and cosines, for which documents are lifted to a sphere by one more
-    dimension. Vectors and scores are rounded, sums are not: as hardware that accumulates in a
-    finer format. Raises InputError for an unknown precision or what does not fit into memory.
+    Vectors and scores are rounded, sums are not: as hardware that accumulates in a finer format.
+
+    Args:
+        relevance: What is to be returned.
+        precision: One of PRECISIONS.
+        unit: Vectors of length 1 and cosines, for which documents are lifted to a sphere by one
+            more dimension.
+
+    Raises:
+        InputError: for an unknown precision or what does not fit into memory.
     """
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
@@ -62,7 +76,7 @@ def oracle(relevance: Relevance, precision: Precision = "float64", *, unit: bool
     found = rank[relevant] < relevance.sizes[relevance.query]
     lowest = np.where(relevant, scores, np.inf).min(axis=1)
     gap = float((lowest - np.where(relevant, -np.inf, scores).max(axis=1)).min())
-    return Exact(
+    return MomentCurve(
         precision, unit, documents.shape[1], float(found.mean()), gap if np.isfinite(gap) else None
     )
 

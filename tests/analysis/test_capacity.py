@@ -12,6 +12,11 @@ from math import comb, log
 import numpy as np
 import pytest
 import torch
+from harness.studies.capacity.critical import Trials, critical_n
+from harness.studies.capacity.exact import PRECISIONS, oracle
+from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
+from harness.studies.capacity.relevance import Relevance, judged, subsets
+from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,11 +26,6 @@ from harness.errors import HarnessError, InputError
 from harness.store import Store
 from harness.studies import capacity
 from harness.studies.capacity import critical, exact, free, relevance, study
-from harness.studies.capacity.critical import Trials, critical_n
-from harness.studies.capacity.exact import PRECISIONS, oracle
-from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
-from harness.studies.capacity.relevance import Relevance, judged, subsets
-from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
 from harness.studies.truncation import Cut
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)

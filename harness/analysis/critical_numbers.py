@@ -9,21 +9,28 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from harness.analysis.free_vectors import PAPER, Protocol, Trial, optimise
+from harness.analysis.relevance import Relevance, subsets
 from harness.disk import write_whole
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
-from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
-from harness.studies.capacity.relevance import Relevance, subsets
 
 MOST = 1024  # documents
+FREE_DIMS = (2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 @dataclass(frozen=True)
 class Trials:
     """Optimisations whose outcome is kept in a folder, a JSON file each, and never made twice.
 
-    attempts: draws, of seeds `seed`, `seed + 1` ..., until one reaches everything. notes: what was
-    odd about the folder, a sentence each.
+    Attributes:
+        folder: Made where it is not there.
+        seed: Of the first draw.
+        attempts: Draws, of seeds `seed`, `seed + 1` ..., until one reaches everything.
+        device: Of torch; "auto" takes a GPU where there is one.
+        protocol: How vectors are optimised.
+        progress: Called as work goes on.
+        notes: What was odd about the folder, a sentence each.
     """
 
     folder: Path
@@ -35,9 +42,10 @@ class Trials:
     notes: list[str] = field(default_factory=list)
 
     def draws(self, relevance: Relevance, dim: int) -> tuple[Trial, ...]:
-        """Attempts, of which only the last may return everything.
+        """Make attempts, of which only the last may return everything.
 
-        Raises HarnessError where the folder cannot be used, and as `optimise`.
+        Raises:
+            HarnessError: where the folder cannot be used; as `optimise`.
         """
         made: list[Trial] = []
         for seed in range(self.seed, self.seed + self.attempts):
@@ -47,7 +55,11 @@ class Trials:
         return tuple(made)
 
     def trial(self, relevance: Relevance, dim: int, seed: int) -> Trial:
-        """One optimisation: from its file, or made now and kept."""
+        """Take an optimisation from its file, or make and keep it.
+
+        Raises:
+            HarnessError: where the folder cannot be used; as `optimise`.
+        """
         settings = json.dumps(asdict(self.protocol), sort_keys=True).encode()
         digest = hashlib.sha256(settings).hexdigest()[:8]
         path = self.folder / f"{relevance.label}-d{dim}-seed{seed}-{digest}.json"
@@ -92,13 +104,36 @@ class Trials:
         return None
 
 
+def optimise_ascending(relevance: Relevance, most: int, trials: Trials) -> list[Trial]:
+    """Draw free vectors once in each of ever more dimensions, until all is returned.
+
+    Of each query they count as many results as are relevant to it, which is recall at k where k
+    are, as in LIMIT.
+
+    Args:
+        relevance: What is to be returned.
+        most: Dimensions at most, beyond the fewest, which are always tried.
+        trials: Where draws come from.
+    """
+    made: list[Trial] = []
+    for dim in FREE_DIMS:
+        if made and (dim > most or made[-1].accuracy == 1):
+            break
+        made.append(trials.trial(relevance, dim, trials.seed))
+    return made
+
+
 @dataclass(frozen=True)
 class Critical:
     """The largest number of documents of which free vectors returned every subset of k.
 
-    reached: that number; k itself, which needs no vectors, where nothing larger was reached.
-    broken: the smallest number that was tried above it, None where the search ended at its limit.
-    trials: all attempts, by number of documents.
+    Attributes:
+        dim: Dimensions of the vectors.
+        k: Documents of a subset.
+        reached: That number; k itself, which needs no vectors, where nothing larger was reached.
+        broken: The smallest number that was tried above it, None where the search ended at its
+            limit.
+        trials: All attempts, by number of documents.
     """
 
     dim: int
@@ -119,10 +154,17 @@ def critical_n(dim: int, k: int, trials: Trials, *, most: int = MOST) -> Critica
     Doubles the number until the attempts fail, then bisects. The paper makes one draw for each
     number and tries those around the last again; a draw can fail by bad luck, so here a number
     counts as reached when one of the attempts reaches it: what is found can be returned, what is
-    not found may still be. most: documents, at most.
+    not found may still be.
 
-    Raises InputError for a dimension or a k below 1, for k >= most, and where the subsets do not
-    fit into memory.
+    Args:
+        dim: Dimensions of the vectors.
+        k: Documents of a subset.
+        trials: Where attempts come from.
+        most: Documents, at most.
+
+    Raises:
+        InputError: for a dimension or a k below 1, for k >= most, and where the subsets do not fit
+            into memory.
     """
     if dim < 1 or not 1 <= k < most:
         raise InputError(f"dim={dim}, k={k}: expected a dimension of 1 or more, 1 <= k < {most}")

@@ -1,4 +1,4 @@
-"""What a dimension allows: the margin bound, and the curve through measured critical numbers."""
+"""What a dimension allows: the margin bound, and the cubic through measured critical numbers."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ def margin_bound(n: int, k: int, gamma: float) -> int | None:
 
     d >= ln C(n, k) / ln(1 + 1/gamma) for unit vectors whose relevant documents score at least
     2 gamma above all others (Weller et al. 2025, theorem 1). A necessary condition: fewer do not
-    suffice, so many need not. None where k = n, which any ranking returns.
+    suffice, so many need not.
 
-    Raises InputError unless 1 <= k <= n and 0 < gamma <= 1.
+    Returns:
+        None where k = n, which any ranking returns.
+
+    Raises:
+        InputError: unless 1 <= k <= n and 0 < gamma <= 1.
     """
     if not 1 <= k <= n:
         raise InputError(f"margin bound: k={k} of n={n} documents: expected 1 <= k <= n")
@@ -38,7 +42,7 @@ def margin_bound(n: int, k: int, gamma: float) -> int | None:
 
 
 @dataclass(frozen=True)
-class Curve:
+class Cubic:
     """n = c0 + c1 d + c2 d^2 + c3 d^3, and the share of variance that it explains."""
 
     coefficients: tuple[float, ...]
@@ -49,11 +53,13 @@ class Curve:
         return sum(c * dim**power for power, c in enumerate(self.coefficients))
 
 
-def fit(points: Mapping[int, int]) -> Curve:
-    """The least-squares cubic through critical numbers by dimension.
+def fit(points: Mapping[int, int]) -> Cubic:
+    """Fit the least-squares cubic through critical numbers by dimension.
 
-    Beyond the measured dimensions it extrapolates, and no theory says that it goes on so. Raises
-    InputError for fewer than 5 points, through which a cubic tells nothing of its fit.
+    Beyond the measured dimensions it extrapolates, and no theory says that it goes on so.
+
+    Raises:
+        InputError: for fewer than 5 points, through which a cubic tells nothing of its fit.
     """
     if len(points) < 5:
         raise InputError(f"a cubic through {len(points)} critical numbers: expected 5 or more")
@@ -61,4 +67,4 @@ def fit(points: Mapping[int, int]) -> Curve:
     coefficients = tuple(float(c) for c in np.polyfit(dims, numbers, 3)[::-1])
     left = numbers - np.polynomial.polynomial.polyval(dims, coefficients)
     spread = float(numbers.var() * len(numbers))
-    return Curve(coefficients, 1 - float(left @ left) / spread if spread else 1.0)
+    return Cubic(coefficients, 1 - float(left @ left) / spread if spread else 1.0)
