@@ -228,7 +228,7 @@ def _by_chance(
 
 def _points(session: Session, curves: Sequence[Growth], sizes: Sequence[int]) -> Frame:
     rows = [
-        (one.name, one.model, one.dim, size, session.estimate(one.values[at]), one.wrong[at],
+        (one.name, one.model, one.width, size, session.estimate(one.values[at]), one.wrong[at],
          None if one.chance is None else one.chance[at])
         for one in curves
         for at, size in enumerate(sizes)

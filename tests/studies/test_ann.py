@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from harness.api import evaluate
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Found, Index, IndexInfo
 from harness.parameters import Entry
 from harness.progress import silent
 from harness.session import Session
@@ -39,51 +39,42 @@ DIAGONAL = [("q0", "a", 1), ("q1", "b", 1), ("q2", "c", 1), ("q3", "d", 1)]
 
 
 @dataclass(frozen=True)
-class Dropping:
+class Dropping(Index):
     """Exact search that never finds some documents (rows, as 1+3), at a cost that is given."""
 
     drop: str = ""
     cost: int = 0
     size: int = 0
-    takes = ("dense",)
+    accepts: ClassVar = ("dense",)
 
-    def require(self, makes):
-        pass
-
-    def describe(self):
-        return {"library": "none"}
-
-    def build(self, documents):
+    def open(self, documents, place=None, progress=silent):
         rows = [int(row) for row in self.drop.split("+") if row]
-        return DroppingSearcher(documents, np.array(rows), self.cost or None, self.size or None)
+        notes = (f"{len(rows)} documents are dropped",) if rows else ()
+        info = IndexInfo(self.size or None, notes=notes)
+        return DroppingSearcher(documents, np.array(rows), self.cost, info)
 
 
-@dataclass
+@dataclass(frozen=True)
 class DroppingSearcher:
     documents: Embeddings
     dropped: np.ndarray
-    cost: int | None
-    bytes: int | None
-    distances: int | None = field(init=False, default=None)
-
-    @property
-    def warnings(self):
-        return (f"{len(self.dropped)} documents are dropped",) if len(self.dropped) else ()
+    cost: int
+    info: IndexInfo
 
     def search(self, queries, k, progress):
-        whole = INDEXES.create("exact").build(self.documents)
-        run = whole.search(queries, len(self.documents), progress)
+        whole = INDEXES.create("exact").open(self.documents)
+        run = whole.search(queries, len(self.documents), progress).run
         docs = np.where(np.isin(run.docs, self.dropped), np.int32(-1), run.docs)
-        self.distances = self.cost and self.cost * len(queries)
-        return ranking.unpack(ranking.best(ranking.pack(run.scores, docs), k))
+        kept = ranking.unpack(ranking.best(ranking.pack(run.scores, docs), k))
+        return Found(kept, self.cost * len(queries) or None)
 
 
 class Anything(Dropping):
-    takes = ("dense", "sparse", "multi-vector")
+    accepts = ("dense", "sparse", "multi-vector")
 
 
 class Weighing(Dropping):
-    takes = ("sparse",)
+    accepts = ("sparse",)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +99,7 @@ class Given(Counting):
 
 
 class GivenSparse(Given):
-    makes = "sparse"
+    representation = "sparse"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)
@@ -116,7 +107,7 @@ class GivenSparse(Given):
 
 
 class GivenSeveral(Given):
-    makes, similarity = "multi-vector", "maxsim"
+    representation, similarity = "multi-vector", "maxsim"
 
     def encode(self, texts, role):
         made = super().encode(texts, role)
@@ -335,7 +326,7 @@ def test_by_latency_where_a_setting_does_not_tell_its_distances(made):
 def test_the_fastest_by_accuracy_and_memory(made, monkeypatch):
     monkeypatch.setattr(
         "harness.analysis.timing.latencies",
-        lambda searcher, queries, k: np.array([float(getattr(searcher, "cost", 9))]),
+        lambda searcher, queries, k: np.array([9.0 if searcher.info.exact else searcher.cost]),
     )
     found = made(
         [
@@ -549,10 +540,10 @@ def test_shares_and_neighbours_out_of_range(options, message):
 
 def test_what_is_refused(tmp_path, monkeypatch):
     class Other(Dropping):
-        takes = ("sparse", "multi-vector")
+        accepts = ("sparse", "multi-vector")
 
     class Late(Dropping):
-        takes = ("multi-vector",)
+        accepts = ("multi-vector",)
 
     monkeypatch.setitem(INDEXES._entries, "late", Entry("late", Late))
     monkeypatch.setitem(INDEXES._entries, "other", Entry("other", Other))

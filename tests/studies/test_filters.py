@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from harness.analysis.predicates import _members
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Found, Index, IndexInfo
+from harness.progress import silent
 from harness.session import Session
 from harness.stats import Estimate
 from harness.store import Store
@@ -33,20 +35,19 @@ def study(encoder, task, index="hnsw", *, store=None, seed=0, **options) -> Find
 
 
 @dataclass(frozen=True)
-class Nothing:
+class Nothing(Index):
     """An index that finds only the last document, whatever is asked."""
 
-    takes = ("dense",)
+    accepts: ClassVar = ("dense",)
+    info: ClassVar = IndexInfo(0)
 
-    def require(self, makes): ...
-
-    def build(self, documents):
+    def open(self, documents, place=None, progress=silent):
         return self
 
     def search(self, queries, k, progress):
         docs = np.full((len(queries), k), -1, np.int32)
         docs[:, 0] = 9
-        return Run(docs, np.zeros((len(queries), k), np.float32))
+        return Found(Run(docs, np.zeros((len(queries), k), np.float32)))
 
 
 @pytest.fixture
@@ -264,7 +265,7 @@ def test_pairs_and_metadata_that_nothing_can_be_made_of_are_refused(line, tmp_pa
 
 def test_an_index_of_sparse_vectors_is_refused(monkeypatch):
     class Sparse(Nothing):
-        takes = ("sparse",)
+        accepts = ("sparse",)
 
     create = INDEXES.create
     monkeypatch.setattr(INDEXES, "create", lambda spec: Sparse() if spec == "s" else create(spec))

@@ -13,7 +13,7 @@ from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.frames import Frame
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Index
 from harness.indexes.hnswlib_graph import Hnswlib
 from harness.progress import silent
 from harness.session import Session
@@ -143,21 +143,15 @@ def test_a_query_s_own_document_is_not_the_best(tmp_path):
     assert scores(left)[0] == pytest.approx(1 / (3 + SECOND))
 
 
-class Lossy:
+class Lossy(Index):
     """Exact search that never finds the document of one row."""
 
-    takes = ("dense",)
+    accepts = ("dense",)
 
-    def require(self, makes):
-        pass
-
-    def describe(self):
-        return {}
-
-    def build(self, documents):
+    def open(self, documents, place=None, progress=silent):
         values = documents.values.copy()
         values[0] = 0
-        return INDEXES.create("exact").build(Dense(values))
+        return INDEXES.create("exact").open(Dense(values))
 
 
 def test_what_the_index_loses_is_beside_exact_search(given, monkeypatch):
@@ -172,8 +166,8 @@ def test_what_the_index_loses_is_beside_exact_search(given, monkeypatch):
 def test_a_structure_is_built_once_and_its_warnings_are_told(tmp_path, monkeypatch):
     pytest.importorskip("hnswlib")
     built = []
-    grow = Hnswlib.grow
-    monkeypatch.setattr(Hnswlib, "grow", lambda self, *rest: built.append(1) or grow(self, *rest))
+    make = Hnswlib.make
+    monkeypatch.setattr(Hnswlib, "make", lambda self, *rest: built.append(1) or make(self, *rest))
     kept = Store(tmp_path)
     told: list[tuple[str, int, int, str]] = []
     index = "[hnswlib,ef_search=5]"  # as it stands in a spec
@@ -244,7 +238,7 @@ def test_what_is_refused(model, task, index, message, tmp_path):
 
 def test_an_index_for_other_vectors_is_refused(monkeypatch):
     class Terms(Lossy):
-        takes = ("sparse",)
+        accepts = ("sparse",)
 
     monkeypatch.setattr(INDEXES, "create", lambda spec: Terms())
     with pytest.raises(InputError, match="terms takes sparse vectors: expected dense"):

@@ -20,6 +20,7 @@ from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.frames import Frame
 from harness.indexes import INDEXES
+from harness.indexes.saved import FileIndex
 from harness.progress import silent
 from harness.session import Session
 from harness.spec import parse
@@ -57,45 +58,32 @@ def swept(documents, queries, graph) -> Frame:
 
 
 @dataclass(frozen=True)
-class Forgetful:
+class Forgetful(FileIndex):
     """Exact search without the first documents inserted; ef_search says how many are kept."""
 
     ef_search: int
 
-    @property
-    def takes(self):
-        return ("dense",)
-
-    def require(self, makes):
-        pass
-
-    def build(self, documents):
-        raise NotImplementedError
-
-    def describe(self):
-        return {}
-
-    def structure(self):
+    def build_key(self):
         return {"kind": "forgetful"}
 
-    def grow(self, documents, progress):
+    def make(self, documents, progress):
         return documents.values
 
     def searcher(self, built, documents):
         kept = built.copy()
         kept[: len(kept) - self.ef_search] = -1e6  # all components: far from queries above 0
-        return INDEXES.create("exact").build(Dense(kept))
+        return INDEXES.create("exact").open(Dense(kept))
 
-    def write(self, built, path):
+    def save(self, built, path):
         raise NotImplementedError
 
-    def read(self, path):
+    def load(self, path):
         raise NotImplementedError
 
-    def bytes(self, built):
+    def size(self, built):
         return 0
 
-    def warnings(self, k):
+    def notes(self, k):
         return (f"keeps {self.ef_search}",)
 
 
@@ -193,7 +181,7 @@ def test_the_dimension_at_a_query_by_hand():
 def test_the_dimension_at_a_query_does_not_depend_on_blocks(monkeypatch):
     random = np.random.default_rng(0)
     documents, queries = (random.random((n, 4), np.float32) for n in (30, 7))
-    near = INDEXES.create("exact").build(Dense(documents)).search(Dense(queries), 9, print)
+    near = INDEXES.create("exact").open(Dense(documents)).search(Dense(queries), 9, print).run
     whole = query_lid(documents, queries, near)
     monkeypatch.setattr(nearness, "BLOCK", 3)
     assert query_lid(documents, queries, near).tolist() == whole.tolist()

@@ -22,13 +22,13 @@ from harness.studies.proxy import NEEDED, ONCE, REPEATS, Proxy, headline
 from harness.vectors import MultiVector, Run
 from tests.fakes import Counting, beir
 
-SMALL = "muvera,repetitions=3,bits=2,projection=0"
+SMALL = "muvera,repetitions=3,bits=2,projection_dim=0"
 
 
 class Written(Counting):
     """Texts that are vectors: "1 0; 0 1" has two, "-" none."""
 
-    makes, similarity = "multi-vector", "maxsim"
+    representation, similarity = "multi-vector", "maxsim"
 
     def encode(self, texts, role):
         rows = [[] if t == "-" else [v.split() for v in t.split(";")] for t in texts]
@@ -101,16 +101,16 @@ def test_encodings_are_ranked_as_the_index_ranks_them(written):
     found = study("written", task, settings)
     assert found["found"]["dim"] == (3 * 4 * 2, 2 * 16, None, None)
     several = [Written().encode(texts, "document").values for texts in (documents, queries)]
-    truth = INDEXES.create("exact").build(several[0]).search(several[1], 1, silent)
+    truth = INDEXES.create("exact").open(several[0]).search(several[1], 1, silent).run
     for setting, way in zip(settings, found["found"].records(), strict=False):
-        searcher = INDEXES.create(f"{setting},rescore=0").build(several[0])
-        run = searcher.search(several[1], 40, silent)
+        searcher = INDEXES.create(f"{setting},rerank_depth=0").open(several[0])
+        run = searcher.search(several[1], 40, silent).run
         ranks = 1 + (run.docs == truth.docs).argmax(axis=1)
         expected = tuple((ranks <= depth).mean() for depth in (1, 2, 5, 10, 20))
         assert curve(found, setting) == expected
         assert (way["1Recall@1"], way["1Recall@10"]) == (expected[0], expected[3])
         assert needed(found, setting) == tuple(sorted(ranks)[at] for at in (15, 16, 17, 18))
-        assert way["bytes"] == searcher.bytes
+        assert way["bytes"] == searcher.info.bytes
         assert 0 < way["recall"].low <= way["recall"].mean <= way["recall"].high <= 1
 
 
