@@ -302,7 +302,6 @@ def _evaluate_pairs(
     """Every system on every task."""
     done, failed = list[Evaluation](), list[Failure]()
     for system, given in systems:
-        session.release()
         for task, data in tasks:
             report = _name_pair(progress, f"{system} on {task}")
             try:

@@ -19,7 +19,7 @@ from harness.kinds import KINDS, Verdict
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
-from harness.represent import represent
+from harness.represent import Maker, represent
 from harness.retrieve import drop_self
 from harness.single import Ranked, Request, Tuning, described, encoder_of
 from harness.spec import parse
@@ -74,6 +74,7 @@ class _Outcome:
     counts: Mapping[str, int | None]
     warnings: Sequence[str]
     usage: Mapping[str, float]
+    makers: Sequence[Maker]
     ranked: Ranked | None = None
     index: IndexRecord | None = None
     rewriting: records.RewritingRecord | None = None
@@ -131,8 +132,8 @@ def _judged(
     if served is not None and index is not None:
         served = served.model_copy(update={"spec": index})
     return _Outcome(
-        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.usage, ranked, served,
-        rewritten,
+        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.usage, ranked.makers, ranked,
+        served, rewritten,
     )  # fmt: skip
 
 
@@ -151,14 +152,21 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
             f"{model} makes {encoder.representation} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes {' or '.join(sorted(kind.accepts))} vectors"
         )
-    vectors = represent(model, encoder, kind.parts(data), request.store, clock)
+    vectors = represent(model, encoder, kind.parts(data), request.store, clock, cache=request.cache)
     parts = {
         n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
     }
     with clock.phase("score"):
         verdict = kind.judge(parts, data, setting.task.measures, setting.seed, clock.progress)
     system = described(model, encoder, next(iter(vectors.parts.values())))
-    return _Outcome(system, verdict, vectors.counts, vectors.warnings, known_usage(vectors.usage))
+    return _Outcome(
+        system,
+        verdict,
+        vectors.counts,
+        vectors.warnings,
+        known_usage(vectors.usage),
+        vectors.makers,
+    )
 
 
 def _tuning(setting: Setting, split: str) -> Tuning:
@@ -228,6 +236,7 @@ def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
         scores=verdict.scores,
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
+        makers=[dict(maker) for maker in outcome.makers],
         warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},

@@ -133,15 +133,6 @@ class LatencyRecord(_Frozen):
     queries: int
 
 
-class Maker(_Frozen):
-    """What made vectors: device, library versions, threads and how texts were batched."""
-
-    device: str
-    versions: dict[str, str] = {}
-    threads: int | None = None
-    batch: str = ""
-
-
 class Record(_Frozen):
     """One evaluation of one system on one task.
 
@@ -152,7 +143,8 @@ class Record(_Frozen):
         weights: Of its direct parts, where their scores are weighed.
         candidates: Whether the task names what is ranked for each query.
         usage: What was paid for at endpoints, by name (tokens, cost).
-        makers: What made the vectors.
+        makers: What made the vectors, each once: device, threads, versions of libraries; empty
+            for what is not known.
     """
 
     schema_version: int = SCHEMA
@@ -173,7 +165,7 @@ class Record(_Frozen):
     usage: dict[str, float] = {}
     warnings: list[str]
     phases: list[Phase]
-    makers: list[Maker] = []
+    makers: list[dict[str, str]] = []
     bootstrap: dict[str, float]
     environment: Environment
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,10 +15,11 @@ import numpy as np
 
 from harness.arrays import Float32, Int32
 from harness.data import Role
+from harness.disk import available_memory
 from harness.encoders import CollectionEncoder, Encoder, TextEncoder
 from harness.errors import InputError
 from harness.phases import Clock
-from harness.store import Store
+from harness.store import Plan, Store
 from harness.usage import Usage, sum_usage
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse, of_kind
 
@@ -23,42 +28,135 @@ BLOCK = 1 << 16  # rows worked on at a time
 Counts = dict[str, int | None]
 
 
+Maker = Mapping[str, str]  # what made vectors, by name: device, threads, versions of libraries
+Texts = tuple[Role, Sequence[str]]
+
+
 @dataclass(frozen=True)
 class Vectors:
-    """Vectors by part ("documents", "queries", "sentences"), counts, warnings and what was paid."""
+    """The texts of a task as vectors, which nobody changes any more.
+
+    Attributes:
+        parts: By name: "documents", "queries", "sentences".
+        counts: What was counted, by name.
+        warnings: What was noticed, a sentence each.
+        usage: What was paid.
+        makers: What made them, each once.
+    """
 
     parts: Mapping[str, Embeddings]
     counts: Counts
     warnings: list[str] = field(default_factory=list)
     usage: Usage = field(default_factory=dict)
+    makers: Sequence[Maker] = ()
+
+
+@dataclass
+class VectorCache:
+    """Vectors that were just used, so that those of a task are read once for all its indexes.
+
+    Attributes:
+        limit: Bytes to keep at most; None for a quarter of the memory that is free.
+    """
+
+    limit: int | None = None
+    _kept: dict[tuple[object, ...], tuple[object, Vectors]] = field(default_factory=dict)
+
+    def get(self, key: tuple[object, ...]) -> Vectors | None:
+        """What is kept by a key, which from now on was used last."""
+        if key not in self._kept:
+            return None
+        self._kept[key] = self._kept.pop(key)
+        return self._kept[key][1]
+
+    def put(self, key: tuple[object, ...], texts: object, made: Vectors) -> None:
+        """Keep vectors, and let those go that were used least recently.
+
+        Args:
+            key: May hold identities of `texts`, which are kept alive with the vectors.
+            texts: What was encoded.
+            made: Its vectors.
+        """
+        self._kept[key] = texts, made
+        limit = available_memory() // 4 if self.limit is None else self.limit
+        sizes = {
+            key: sum(part.bytes for part in one.parts.values())
+            for key, (_, one) in self._kept.items()
+        }
+        total = sum(sizes.values())
+        for old in list(self._kept):
+            if total <= limit:
+                break
+            total -= sizes[old]
+            del self._kept[old]
 
 
 def represent(
     label: str,
     encoder: Encoder,
-    parts: Mapping[str, tuple[Role, Sequence[str]]],
+    parts: Mapping[str, Texts],
     store: Store,
     clock: Clock,
     *,
     counts: bool = False,
+    scaled: bool = False,
+    cache: VectorCache | None = None,
 ) -> Vectors:
-    """Encode each part of a task in its role. label: the encoder's spec, for people.
+    """Encode each part of a task in its role.
 
-    counts: also give the documents' term counts, as the part "counts", where the encoder weighs
-    terms by a corpus. Raises what the encoder and the store raise.
+    Args:
+        label: The encoder's spec, for people.
+        encoder: What encodes.
+        parts: Texts by name, with the role that they are encoded in.
+        store: Where vectors of single texts are kept.
+        clock: Collects phases.
+        counts: Also give the documents' term counts, as the part "counts", where the encoder weighs
+            terms by a corpus.
+        scaled: Give dense vectors at length 1.
+        cache: Of vectors that were just used.
+
+    Raises:
+        InputError, EncodingError, StoreError: As the encoder and the store do.
     """
+    cache = VectorCache() if cache is None else cache
     if isinstance(encoder, CollectionEncoder):
-        return _by_collection(label, encoder, parts, clock, counts=counts)
+        return _by_collection(label, encoder, parts, clock, cache, counts=counts, scaled=scaled)
     if encoder.cacheable:
-        return _by_text(label, encoder, parts, store, clock)
+        return _by_text(label, encoder, parts, store, clock, cache=cache, scaled=scaled)
     with TemporaryDirectory() as folder:  # arrays that are mapped outlive their files
-        return _by_text(label, encoder, parts, Store(Path(folder)), clock)
+        own = Store(Path(folder))
+        return _by_text(label, encoder, parts, own, clock, cache=VectorCache(), scaled=scaled)
 
 
 def _by_collection(
     label: str,
     encoder: CollectionEncoder,
-    parts: Mapping[str, tuple[Role, Sequence[str]]],
+    parts: Mapping[str, Texts],
+    clock: Clock,
+    cache: VectorCache,
+    *,
+    counts: bool,
+    scaled: bool,
+) -> Vectors:
+    """Vectors of parts that are encoded together."""
+    identity = json.dumps(dict(encoder.fingerprint()), sort_keys=True, default=str)
+    key = (identity, counts, scaled, *((name, id(texts)) for name, (_, texts) in parts.items()))
+    if kept := cache.get(key):
+        return kept
+    made = _together(label, encoder, parts, clock, counts=counts)
+    fixed = {
+        name: part if name == "counts" else _fixed(part, scaled=scaled)
+        for name, part in made.parts.items()
+    }
+    made = replace(made, parts=fixed, makers=[encoder.made_with()])
+    cache.put(key, parts, made)
+    return made
+
+
+def _together(
+    label: str,
+    encoder: CollectionEncoder,
+    parts: Mapping[str, Texts],
     clock: Clock,
     *,
     counts: bool,
@@ -114,42 +212,115 @@ def _noted(vectors: Mapping[str, Embeddings], tokens: Sequence[Int32]) -> tuple[
 def _by_text(
     label: str,
     encoder: TextEncoder,
-    parts: Mapping[str, tuple[Role, Sequence[str]]],
+    parts: Mapping[str, Texts],
     store: Store,
     clock: Clock,
+    *,
+    cache: VectorCache,
+    scaled: bool,
 ) -> Vectors:
+    """Vectors of parts whose texts are encoded one by one, each part from cache, store or model."""
+    identity = json.dumps(dict(encoder.fingerprint()), sort_keys=True, default=str)
+    keys = {
+        name: (identity, role, encoder.prompt(role), scaled, str(store.root), id(texts))
+        for name, (role, texts) in parts.items()
+    }
+    kept = {name: one for name, key in keys.items() if (one := cache.get(key))}
     with clock.phase("load", "store"):
         plans = {
-            name: store.plan(encoder, texts, role, label) for name, (role, texts) in parts.items()
+            name: store.plan(encoder, texts, role, label)
+            for name, (role, texts) in parts.items()
+            if name not in kept
         }
     if any(len(plan.missing) for plan in plans.values()):
         with clock.phase("load", "model"):
             encoder.load()
-    vectors: dict[str, Embeddings] = {}
-    counts: Counts = {}
-    warnings: list[str] = []
-    noticed, usages = dict[str, None](), list[Usage]()
     for name, plan in plans.items():
         with clock.phase("encode", name, items=len(plan.missing), unit="texts"):
-            embedded = plan.fetch(clock.progress, name)
-        encoded = embedded.encoded
-        made = encoded.values
-        vectors[name] = Dense(made) if isinstance(made, np.ndarray) else made
-        zero = _zeros(vectors[name])
-        counts |= _counted(
-            name,
-            texts=len(plan.inverse),
-            distinct=embedded.distinct,
-            encoded_now=embedded.made,
-            tokens=_total(encoded.tokens),
-            truncated=int(np.count_nonzero(encoded.truncated)),
-            zero_vectors=zero,
-        )
-        noticed |= dict.fromkeys(encoded.notes)
-        usages.append(encoded.usage)
-        warnings.extend(embedded.warnings)
-        warnings.extend(_of_zeros(name, vectors[name], zero))
-    return Vectors(vectors, counts, [*noticed, *encoder.notes, *warnings], sum_usage(usages))
+            made = _fetched(name, plan, clock, scaled=scaled)
+        again = {key: 0 if key == f"{name}_encoded_now" else n for key, n in made.counts.items()}
+        cache.put(keys[name], parts[name][1], replace(made, counts=again, usage=encoder.no_usage))
+        kept[name] = made
+    found = [kept[name] for name in parts]
+    makers = each_maker(maker for part in found for maker in part.makers)
+    notes = dict.fromkeys(note for part in found for note in part.warnings)
+    return Vectors(
+        {name: part.parts[name] for name, part in zip(parts, found, strict=True)},
+        {key: value for part in found for key, value in part.counts.items()},
+        [*encoder.notes, *notes, *_of_makers(label, makers, encoder)],
+        sum_usage(part.usage for part in found),
+        makers,
+    )
+
+
+def each_maker(makers: Iterable[Maker]) -> list[Maker]:
+    """What made vectors, each once."""
+    return [dict(items) for items in dict.fromkeys(tuple(maker.items()) for maker in makers)]
+
+
+def _fetched(name: str, plan: Plan, clock: Clock, *, scaled: bool) -> Vectors:
+    """One part of a task: what is missing is encoded, the rest is read."""
+    embedded = plan.fetch(clock.progress, name)
+    encoded = embedded.encoded
+    made = encoded.values
+    vectors = Dense(made) if isinstance(made, np.ndarray) else made
+    zero = _zeros(vectors)
+    counts = _counted(
+        name,
+        texts=len(plan.inverse),
+        distinct=embedded.distinct,
+        encoded_now=embedded.made,
+        tokens=_total(encoded.tokens),
+        truncated=int(np.count_nonzero(encoded.truncated)),
+        zero_vectors=zero,
+    )
+    notes = [*encoded.notes, *embedded.warnings, *_of_zeros(name, vectors, zero)]
+    part = _fixed(vectors, scaled=scaled)
+    return Vectors({name: part}, counts, notes, encoded.usage, embedded.makers)
+
+
+def _fixed(part: Embeddings, *, scaled: bool) -> Embeddings:
+    """Vectors that nobody changes any more, at length 1 where that is asked for."""
+    if not isinstance(part, Dense):
+        return part
+    values = unit(part.values) if scaled else part.values
+    values.flags.writeable = False
+    return Dense(values)
+
+
+def _of_makers(label: str, makers: Sequence[Maker], encoder: TextEncoder) -> list[str]:
+    """A warning where vectors were made in several ways, or not as they would be made now."""
+    known = [maker for maker in makers if maker]
+    notes = []
+    if len(makers) > 1:
+        ways = "; ".join(_differing(makers))
+        made = f"vectors of {label} were made in {len(makers)} ways"
+        notes.append(f"{made} ({ways}): --fresh encodes anew")
+    elif known and (apart := _differing([known[0], _present(known[0], encoder)])):
+        notes.append(f"vectors of {label} were made with {'; '.join(apart)}: --fresh encodes anew")
+    return notes
+
+
+def _present(maker: Maker, encoder: TextEncoder) -> Maker:
+    """What would make vectors now; of what was said to have made them, where that costs nothing."""
+    if "torch" in sys.modules or "torch" not in maker:
+        return encoder.made_with()
+    return {name: _installed(name) or value for name, value in maker.items()}
+
+
+@lru_cache
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _differing(makers: Sequence[Maker]) -> list[str]:
+    """What is not the same everywhere: "torch 2.12.0, 2.13.0"."""
+    names = dict.fromkeys(name for maker in makers for name in maker)
+    said = {name: dict.fromkeys(maker.get(name, "unknown") for maker in makers) for name in names}
+    return [f"{name} {', '.join(values)}" for name, values in said.items() if len(values) > 1]
 
 
 def unit(values: Float32) -> Float32:

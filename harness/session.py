@@ -31,7 +31,7 @@ from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.represent import represent, unit
+from harness.represent import VectorCache, represent
 from harness.retrieve import Searchable, retrieve
 from harness.single import Ranked, Request, rewriting
 from harness.spec import listed, parse
@@ -40,7 +40,7 @@ from harness.store import Store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
 from harness.systems.own import adopt
 from harness.tasks import Task
-from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, Sparse
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,7 @@ class Session:
     progress: Progress = silent
     cells: Path | None = None
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
-    _vectors: dict[tuple[str, ...], TaskVectors] = field(default_factory=dict, repr=False)
-
-    def release(self) -> None:
-        """Let vectors go; tasks stay."""
-        self._vectors.clear()
+    _cache: VectorCache = field(default_factory=VectorCache, repr=False)
 
     def seeds(self, n: int) -> range:
         """Seeds of n draws, the first that of the session."""
@@ -194,13 +190,12 @@ class Session:
                 f"{model} makes {encoder.representation} vectors: expected {needed} ones"
             )
         scaled = scaled and encoder.similarity == "cosine"
-        key = (model, repr(sorted(task.data.fingerprint().items())), str(scaled))
-        if key not in self._vectors:
-            made = represent(model, encoder, _parts(task), self.store, Clock(self.progress))
-            parts = {name: _fixed(part, scaled=scaled) for name, part in made.parts.items()}
-            notes = (*task.data.warnings, *made.warnings)
-            self._vectors[key] = TaskVectors(task, model, encoder.similarity, parts, notes)
-        return replace(self._vectors[key], task=task)
+        made = represent(
+            model, encoder, _parts(task), self.store, Clock(self.progress),
+            scaled=scaled, cache=self._cache,
+        )  # fmt: skip
+        notes = (*task.data.warnings, *made.warnings)
+        return TaskVectors(task, model, encoder.similarity, made.parts, notes)
 
     def index(self, spec: str, documents: Embeddings) -> Searcher:
         """Documents made searchable, by a structure of the store where there is one.
@@ -360,7 +355,6 @@ class Session:
         measure = self.collection(variants[0]).main
         names, rows = tuple(dict.fromkeys(asked)), list[tuple[Cell, ...]]()
         for system in names:
-            self.release()
             row = []
             with MODELS.scope():  # what one system needs stays for all variants
                 for done, variant in enumerate(variants):
@@ -430,6 +424,7 @@ class Session:
             rewrite=rewrite,
             exclude_self=task.exclude_self,
             instructions=task.instructions,
+            cache=self._cache,
         )
 
 
@@ -442,16 +437,7 @@ def _parts(task: Task) -> Parts:
     return KINDS.create(task.data.kind).parts(task.data)
 
 
-def _fixed(part: Embeddings, *, scaled: bool) -> Embeddings:
-    """Vectors that nobody changes any more, at length 1 where that is asked for."""
-    if isinstance(part, Dense):
-        values = unit(part.values) if scaled else part.values
-        values.flags.writeable = False
-        return Dense(values)
-    return part
-
-
 def _representation(vectors: Embeddings) -> Representation:
     if isinstance(vectors, Dense):
         return "dense"
-    return "multi-vector" if hasattr(vectors, "offsets") else "sparse"
+    return "sparse" if isinstance(vectors, Sparse) else "multi-vector"

@@ -14,7 +14,7 @@ from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
 from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
-from harness.represent import Counts, represent, unit
+from harness.represent import Counts, Maker, VectorCache, represent, unit
 from harness.retrieve import Searchable, retrieve
 from harness.rewriting import REWRITERS, Feedback, Rewriter, Rewritten, TextRewriter
 from harness.store import Store
@@ -30,6 +30,7 @@ class Request:
     are searched exactly, and rewriting that does not fit is left out, where some part of a system
     can have them. instructions: the task's, by role. feedback: what pseudo-relevance feedback looks
     at, in place of a first search. own: models that were handed over, by the specs that name them.
+    cache: vectors that were just used.
     tuning: judged queries by the name of their split, to choose weights by.
     """
 
@@ -43,6 +44,7 @@ class Request:
     instructions: Mapping[str, str] = field(default_factory=dict)
     feedback: Run | None = None
     own: Mapping[str, object] = field(default_factory=dict)
+    cache: VectorCache = field(default_factory=VectorCache)
     tuning: Callable[[str], Tuning] | None = None
 
 
@@ -78,6 +80,7 @@ class Ranked:
     counts: Counts = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     usage: Mapping[str, float] = field(default_factory=dict)
+    makers: tuple[Maker, ...] = ()
     least: float | None = None
     rewritten: bool = False
     answer: Callable[[int], Run] | None = None
@@ -108,13 +111,12 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             data = replace(data, queries=replace(data.queries, texts=rewritten.texts))
     counts = feedback is not None and feedback.counts
     vectors = represent(
-        spec, encoder, RetrievalKind().parts(data), request.store, clock, counts=counts
-    )
+        spec, encoder, RetrievalKind().parts(data), request.store, clock,
+        counts=counts, scaled=encoder.similarity == "cosine", cache=request.cache,
+    )  # fmt: skip
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = described(spec, encoder, documents)
     with clock.phase("build", items=len(data.corpus), unit="documents"):
-        if system.similarity == "cosine":
-            units(documents, queries)
         searcher, served, notes = _built(named, index, documents, request)
     collection = Searchable(data, documents, searcher, vectors.parts.get("counts"))
     with clock.phase("search", items=len(data.queries), unit="queries"):
@@ -139,6 +141,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
         counts=vectors.counts,
         warnings=(*rewritten.notes, *vectors.warnings, *notes),
         usage=known_usage(sum_usage([vectors.usage, rewritten.usage])),
+        makers=tuple(vectors.makers),
         least=_least(encoder),
         rewritten=rewriter is not None,
         answer=_answering(encoder, collection, queries, request.depth) if simple else None,
@@ -237,12 +240,6 @@ def index_record(spec: str, index: Index, info: IndexInfo, size: int) -> IndexRe
     )
 
 
-def units(*parts: Embeddings) -> None:
-    """Scale dense vectors to length 1, in place."""
-    for part in parts:
-        unit(of_kind(part, Dense).values)
-
-
 def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: int) -> Embeddings:
     """The vector of one query, encoded anew; an encoder of whole collections has it already."""
     if isinstance(encoder, CollectionEncoder):
@@ -250,7 +247,7 @@ def one_query(encoder: Encoder, queries: Embeddings, texts: Sequence[str], row: 
     values = encoder.encode([texts[row]], "query").values
     one = values if isinstance(values, Sparse | MultiVector) else Dense(values)
     if encoder.similarity == "cosine":
-        units(one)
+        unit(of_kind(one, Dense).values)
     return one
 
 

@@ -27,7 +27,7 @@ PLUGIN = """
     from harness.encoders.hashing import Hashing
 
     encoders.AT_ONCE = 2
-    store.Store.__init__.__defaults__ = (4, store.DEFAULT_LIMIT)  # texts in a shard
+    store.Store.__init__.__defaults__ = (4, store.DEFAULT_LIMIT, 0.0)  # texts in a shard
 
     @ENCODERS.register("slow")
     @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import json
 import os
 import subprocess
@@ -152,7 +154,8 @@ def flip(path: Path) -> None:
 
 
 def truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
 
 
 def empty(path: Path) -> None:
@@ -716,3 +719,77 @@ def test_what_nothing_describes_is_removed_once_it_is_old(tmp_path):
     assert store.prune() == []
     kept = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/*"))
     assert kept == [f"embeddings/{space.path.name}", "embeddings/young", "indexes/young"]
+
+
+# what made vectors
+
+
+@dataclass(frozen=True)
+class Made(Counting):
+    """Counting, made with a version of a library."""
+
+    version: str = "1.0"
+
+    def made_with(self) -> dict[str, str]:
+        return {"device": "cpu", "counting": self.version}
+
+
+def test_a_shard_says_what_made_it(tmp_path):
+    store = Store(tmp_path)
+    first = fetch(store, Made(), ["one", "two"])
+    assert first.makers == ({"device": "cpu", "counting": "1.0"},)
+    both = fetch(
+        store, Made(version="2.0"), ["one", "three"]
+    )  # the version is no part of what it is
+    assert both.made == 1
+    assert sorted(maker["counting"] for maker in both.makers) == ["1.0", "2.0"]
+    again = fetch(store, Made(version="3.0"), ["two"])
+    assert again.makers == ({"device": "cpu", "counting": "1.0"},)
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "multi-vector"])
+def test_a_shard_of_an_older_version_is_read_and_its_maker_not_known(tmp_path, kind):
+    encoder, store = Counting() if kind == "dense" else Ragged(kind=kind), Store(tmp_path)
+    wanted = fetch(store, encoder, ["one two", "three"])
+    [path] = shards(store)
+    file, arrays = io.BytesIO(path.read_bytes()), 1 if kind == "dense" else 2
+    old = io.BytesIO()
+    for _ in range(arrays):
+        np.save(old, np.load(file))
+    path.unlink()
+    digest = hashlib.sha256(old.getvalue()).hexdigest()[:32]
+    (path.parent / f"{digest}.npy").write_bytes(old.getvalue())
+    found = fetch(store, encoder, ["one two", "three"])
+    assert (found.made, found.makers) == (0, ({},))
+    assert found.encoded.tokens.tolist() == wanted.encoded.tokens.tolist()
+
+
+def test_a_fresh_store_encodes_once_more_and_replaces_what_was_there(tmp_path):
+    before = Made()
+    fetch(Store(tmp_path), before, ["one", "two", "three"])
+    fresh, encoder = Store(tmp_path, since=time.time() + 1), Made(version="2.0")
+    old = shards(fresh)
+    for path in old:
+        os.utime(path, (time.time() - 60,) * 2)
+    fresh = Store(tmp_path, since=time.time() - 30)
+    assert fetch(fresh, encoder, ["one", "two"]).makers == ({"device": "cpu", "counting": "2.0"},)
+    assert sorted(encoder.seen) == ["one", "two"]
+    assert not set(old) & set(shards(fresh))
+    assert fetch(fresh, encoder, ["two", "one"]).made == 0  # once in a run
+    assert fetch(Store(tmp_path), Counting(), ["one", "three"]).made == 1  # what shared its shard
+
+
+def test_a_record_says_what_made_its_vectors_and_warns_of_several(tmp_path):
+    documents = {"a": "one", "b": "two"}
+    task = beir(tmp_path / "t", documents, {"q": "one"}, [("q", "a", 1)])
+    store = Store(tmp_path / "store")
+    record = evaluate(Made(), task, store=store, measures=["RR@10"]).record
+    assert record.makers == [{"device": "cpu", "counting": "1.0"}]
+    assert not [note for note in record.warnings if "--fresh" in note]
+    again = evaluate(Made(version="2.0"), task, store=store, measures=["RR@10"]).record
+    assert again.makers == record.makers
+    assert any("made with counting 1.0, 2.0: --fresh encodes anew" in n for n in again.warnings)
+    more = beir(tmp_path / "u", {**documents, "c": "three"}, {"q": "one"}, [("q", "a", 1)])
+    mixed = evaluate(Made(version="2.0"), more, store=store, measures=["RR@10"]).record
+    assert len(mixed.makers) == 2
+    assert any("were made in 2 ways (counting" in note for note in mixed.warnings)

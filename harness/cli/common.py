@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,10 @@ Plugins = Annotated[
 Cache = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of the store.", envvar="HARNESS_CACHE", show_envvar=True),
+]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Encode every text again; what the store held is replaced."),
 ]
 FormatOption = Annotated[
     str, typer.Option("--format", "-f", help="terminal, markdown, csv, latex or json.")
@@ -71,13 +76,17 @@ def load_plugins(paths: list[Path] | None) -> None:
         catalog.add(path) if path.suffix == ".toml" else load_plugin(path)
 
 
-def open_store(cache: Path | None) -> Store:
-    """The store that was asked for, with the limit that the environment sets."""
+def open_store(cache: Path | None, *, fresh: bool = False) -> Store:
+    """The store that was asked for, with the limit that the environment sets.
+
+    fresh: what was kept before now plays no part.
+    """
     from harness.disk import cache_root
     from harness.store import DEFAULT_LIMIT, Store
 
     limit = os.environ.get("HARNESS_CACHE_LIMIT")
-    return Store(cache or cache_root(), limit=size(limit) if limit else DEFAULT_LIMIT)
+    most = size(limit) if limit else DEFAULT_LIMIT
+    return Store(cache or cache_root(), limit=most, since=time.time() if fresh else 0.0)
 
 
 def size(text: str) -> int:

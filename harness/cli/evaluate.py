@@ -15,6 +15,7 @@ from harness.cli.common import (
     OUT,
     Cache,
     FormatOption,
+    Fresh,
     Json,
     Plugins,
     Quiet,
@@ -72,6 +73,7 @@ def evaluate(
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")] = 0,
     cache: Cache = None,
+    fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,
@@ -84,7 +86,7 @@ def evaluate(
     check_format(style)
     load_plugins(plugin)
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
-    began, store = time.time(), open_store(cache)
+    began, store = time.time(), open_store(cache, fresh=fresh)
     done, failed = measured(
         systems, task or DEFAULT_TASKS, index=index, rewrite=rewrite, measures=measure or [],
         latency=latency, seed=seed, store=store, out=out, trec=trec, quiet=quiet,
@@ -125,7 +127,6 @@ def measured(
     session, done, failed = Session(store, seed), list[Done](), list[Failed]()
     asked = {"index": index, "rewrite": rewrite, "measures": measures, "latency": latency}
     for system in systems:
-        session.release()
         with MODELS.scope():  # what one system needs stays for all tasks
             for name in tasks:
                 pair = f"{system} on {name}"

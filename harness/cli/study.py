@@ -16,6 +16,7 @@ from harness import terminal
 from harness.cli.common import (
     Cache,
     FormatOption,
+    Fresh,
     Plugins,
     Quiet,
     check_format,
@@ -182,6 +183,7 @@ def _run(
     seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")] = OUT,
     cache: Cache = None,
+    fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     quiet: Quiet = False,
@@ -200,9 +202,9 @@ def _run(
     which = join(tasks) if task and study.tasks == "many" else tasks[0]
     seed = study.default_seed if seed is None else seed
     with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
-        findings = study.run(
-            Session(open_store(cache), seed, progress, cells=out / CELLS), systems, which
-        )
+        store = open_store(cache, fresh=fresh)
+        cells = None if fresh else out / CELLS
+        findings = study.run(Session(store, seed, progress, cells=cells), systems, which)
     about = About(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
         environment.current().model_dump(),

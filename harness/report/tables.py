@@ -251,7 +251,7 @@ def _used(usage: Mapping[str, float]) -> list[list[str]]:
 
 def _provenance(record: Record) -> list[list[str]]:
     """Machine and versions, and what identifies data and system."""
-    makers = {f"maker {i}": maker.model_dump() for i, maker in enumerate(record.makers, 1)}
+    makers = {f"maker {i}": maker for i, maker in enumerate(record.makers, 1)}
     known = {
         **record.environment.model_dump(),
         **makers,

@@ -35,11 +35,20 @@ DEFAULT_LIMIT = 50 * 10**9
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of embeddings. shard: texts in a shard, at most; limit: bytes it may hold."""
+    """A folder of embeddings.
+
+    Attributes:
+        root: The folder.
+        shard: Texts in a shard, at most.
+        limit: Bytes it may hold.
+        since: A time in seconds since the epoch: what was kept before plays no part, and is
+            replaced by what is encoded anew.
+    """
 
     root: Path
     shard: int = 1024
     limit: int = DEFAULT_LIMIT
+    since: float = 0.0
 
     def plan(self, encoder: TextEncoder, texts: Sequence[str], role: Role, label: str = "") -> Plan:
         """Look up which texts must be encoded; label: what people call the encoder.
@@ -56,6 +65,8 @@ class Store:
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         lease = hold(space)
         held = look(space)
+        old = [path for path in held.holding(unique) if shards.age(path) < self.since]
+        held = held.without(*old) if old else held
         return Plan(
             space,
             {"label": label, **identity},
@@ -69,6 +80,7 @@ class Store:
             first,
             inverse,
             lacking(held, unique, first, texts),
+            tuple(old),
         )
 
     def spaces(self) -> list[Space]:

@@ -6,7 +6,7 @@ However many shards there are, at most one is open: keys are read once, rows whe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,7 +40,8 @@ class Held:
     """Texts of a space and where their vectors are.
 
     paths: shards by name; keys: ascending [m]; shard, row: the place of each [m]; layout: the kind
-    and the width of the vectors, None where there is none; damaged: shards set aside.
+    and the width of the vectors, None where there is none; damaged: shards set aside; makers: what
+    made each shard, as JSON, by path.
     """
 
     paths: Sequence[Path]
@@ -49,6 +50,7 @@ class Held:
     row: Int32
     layout: tuple[str, int] | None = None
     damaged: int = 0
+    makers: Mapping[Path, str] = field(default_factory=dict)
 
     @property
     def width(self) -> int | None:
@@ -62,9 +64,14 @@ class Held:
         found[found] = self.keys[at[found]] == keys[found]
         return found
 
-    def without(self, path: Path | None) -> Held:
-        """The same but for one shard, which is read anew when the space is next looked into."""
-        return _merged(self, [one for one in self.paths if one != path], {})
+    def without(self, *paths: Path | None) -> Held:
+        """The same but for some shards, which are read anew when the space is next looked into."""
+        return _merged(self, [one for one in self.paths if one not in paths], {})
+
+    def holding(self, unique: NDArray[np.bytes_]) -> list[Path]:
+        """Shards that keys are read from."""
+        at = np.searchsorted(self.keys, unique[self.holds(unique)])
+        return [self.paths[i] for i in np.unique(self.shard[at])]
 
     def gather(
         self, unique: NDArray[np.bytes_], inverse: NDArray[np.intp], folder: Path
@@ -142,11 +149,12 @@ def look(space: Path, before: Held | None = None) -> Held:
     before = before or NOTHING
     paths, known, damaged = list[Path](), set(before.paths), 0
     fresh: dict[Path, NDArray[np.bytes_]] = {}
-    layouts = set[tuple[str, int]]()
+    layouts, makers = set[tuple[str, int]](), dict(before.makers)
     for path in shards.paths(space):
         if path not in known:
             try:
                 fresh[path], layout = _keys(path)
+                makers[path] = shards.read_maker(path)
             except FileNotFoundError:  # it went since the folder was listed
                 continue
             except ValueError:
@@ -162,7 +170,8 @@ def look(space: Path, before: Held | None = None) -> Held:
     if len(layouts) > 1:
         raise StoreError(f"{space}: holds vectors of several widths: delete that folder")
     merged = _merged(before, paths, fresh)
-    return replace(merged, layout=layouts.pop() if layouts else None, damaged=damaged)
+    kind = layouts.pop() if layouts else None
+    return replace(merged, layout=kind, damaged=damaged, makers=makers)
 
 
 def _keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,13 +38,15 @@ class Embedded:
     """Vectors of texts, in their order, and how they were come by.
 
     distinct: different texts; made: how many of them were not in the store. warnings: what was
-    noticed and mended. Notes and usage of what was made now are those of `encoded`.
+    noticed and mended; makers: what made the vectors, each once, empty for what is not known.
+    Notes and usage of what was made now are those of `encoded`.
     """
 
     encoded: Encoded
     distinct: int
     made: int
     warnings: tuple[str, ...] = ()
+    makers: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Plan:
     lease: on the space, until the vectors are fetched, None where it was not there yet;
     unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
     missing: which keys are to be encoded, the longest text first, so that a model pads little and
-    shows soon if memory suffices; shard: texts in a shard, at most.
+    shows soon if memory suffices; shard: texts in a shard, at most; stale: shards to be replaced,
+    as all that they hold of these texts is encoded anew.
     """
 
     space: Path
@@ -69,6 +72,7 @@ class Plan:
     first: NDArray[np.intp]
     inverse: NDArray[np.intp]
     missing: NDArray[np.intp]
+    stale: tuple[Path, ...] = ()
 
     def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
         """Encode what is missing, shard by shard, and return the vectors of all texts.
@@ -90,6 +94,8 @@ class Plan:
             if len(missing):
                 parts += self._encode(missing, held.width, leases, progress, f"encode {name}")
                 made += len(missing)
+                for path in self.stale:
+                    path.unlink(missing_ok=True)
                 held = look(self.space, held)
                 damaged += held.damaged
             try:
@@ -106,7 +112,9 @@ class Plan:
         notes = dict.fromkeys(note for part in parts for note in part.notes)
         usage = sum_usage([self.encoder.no_usage, *(part.usage for part in parts)])
         encoded = replace(encoded, notes=tuple(notes), usage=usage)
-        return Embedded(encoded, len(self.unique), made, _noted(damaged))
+        said = dict.fromkeys(held.makers.get(path, "") for path in held.holding(self.unique))
+        makers = tuple(json.loads(one) if one else {} for one in said)
+        return Embedded(encoded, len(self.unique), made, _noted(damaged), makers)
 
     def _encode(
         self,
@@ -121,12 +129,13 @@ class Plan:
         with _writing(self.space):
             leases.enter_context(_prepare(self.space, self.description))
         for arrays, parts in self._shards(missing, width, progress, stage):
+            maker = self.encoder.made_with()
             with _writing(self.space):
                 try:
-                    shards.write(self.space, arrays)
+                    shards.write(self.space, arrays, maker)
                 except FileNotFoundError:  # somebody removed the folder
                     leases.enter_context(_prepare(self.space, self.description))
-                    shards.write(self.space, arrays)
+                    shards.write(self.space, arrays, maker)
             _touch(self.space)
             made += parts
         return made

@@ -1,15 +1,19 @@
 """Shards: files of rows (key, tokens, truncated, vector) that are whole or absent.
 
 Where texts have different numbers of them, terms with their weights or token vectors follow in a
-second array of the same file, text after text, and a row says how many are its own. A shard's name
-is its SHA-256.
+second array of the same file, text after text, and a row says how many are its own. Last comes what
+made the vectors, as JSON; shards of older versions do not say it. A shard's name is its SHA-256.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+import json
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tokenize import TokenError
@@ -99,10 +103,10 @@ def width_of(rows: NDArray[np.void]) -> int:
     return int(last.shape[1] if last.ndim > 1 else last[0])
 
 
-def write(space: Path, arrays: Sequence[NDArray[Any]]) -> None:
-    """Write a shard into the folder of its space. Raises OSError."""
-    file = io.BytesIO()
-    for array in arrays:
+def write(space: Path, arrays: Sequence[NDArray[Any]], maker: Mapping[str, str]) -> None:
+    """Write a shard into the folder of its space. maker: what made it. Raises OSError."""
+    file, said = io.BytesIO(), json.dumps(maker, sort_keys=True).encode()
+    for array in [*arrays, np.frombuffer(said, np.uint8)]:
         np.save(file, array, allow_pickle=False)
     data = file.getbuffer()
     disk.write_whole(space / f"{hashlib.sha256(data).hexdigest()[:32]}.npy", data)
@@ -137,11 +141,38 @@ def read_keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
     return rows["key"].copy(), (last, width_of(rows))
 
 
+def read_maker(path: Path) -> str:
+    """What made a shard, as JSON; empty where it does not say. Raises OSError."""
+    with suppress(*BROKEN), open(path, "rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        while file.tell() < end:
+            last = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if last == (1, 0) else _read_header_2_0
+            shape, _, kind = read(file)
+            size = math.prod(shape) * kind.itemsize
+            if kind == np.uint8 and file.tell() + size == end:
+                return file.read(size).decode()
+            file.seek(size, os.SEEK_CUR)
+    return ""
+
+
+_read_header_2_0 = np.lib.format.read_array_header_2_0
+
+
 def count(path: Path) -> int:
     """Texts in a shard; none in one that is broken, which is set aside when it is next wanted."""
     with suppress(OSError, *BROKEN):
         return len(_mapped(path))
     return 0
+
+
+def age(path: Path) -> float:
+    """When a shard was written, in seconds since the epoch; now for one that is gone."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return time.time()
 
 
 def is_whole(path: Path) -> bool:

@@ -165,7 +165,6 @@ class Ann(Study):
         for one in tasks:
             values: dict[str, dict[str, Float64]] = {spec: {} for spec in indexes}
             for model in models:
-                session.release()
                 exact, tried = beside(session, model, one, self.k), list[TriedSetting]()
                 notes += [f"{one.name}, {model}: {note}" for note in exact.vectors.notes]
                 for spec in fitting[model]:

@@ -109,7 +109,6 @@ class Scale(Study):
         weighing = (m for m in systems if _weighs(session, m, whole))
         baseline, curves = next(weighing, BASELINE), list[Growth]()
         for model in dict.fromkeys([*systems, baseline]):
-            session.release()
             if _weighs(session, model, whole):
                 curves.append(_weighed(session, model, asked, corpora, notes))
             else:

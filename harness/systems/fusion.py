@@ -16,6 +16,7 @@ import numpy as np
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
+from harness.represent import each_maker
 from harness.rewriting import REWRITERS, Feedback
 from harness.single import Ranked, Request
 from harness.spec import bare, split
@@ -129,6 +130,7 @@ class Fusion(Retriever):
             counts=together([part.counts for part in found]),
             warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
             usage=together([part.usage for part in found]),
+            makers=tuple(each_maker(maker for part in found for maker in part.makers)),
             rewritten=any(part.rewritten for part in found),
             answer=answer if all(answers) else None,
         )

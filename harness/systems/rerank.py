@@ -17,7 +17,7 @@ from harness.kinds import Parts
 from harness.progress import silent
 from harness.records import PartRecord, SystemRecord
 from harness.registry import unknown
-from harness.represent import Counts, represent
+from harness.represent import Counts, Maker, each_maker, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
 from harness.single import Ranked, Request
 from harness.spec import bare
@@ -105,6 +105,7 @@ class Rerank(Retriever):
             counts=together([first.counts, second.counts]),
             warnings=(*first.warnings, *second.warnings),
             usage=together([first.usage, second.usage]),
+            makers=tuple(each_maker([*first.makers, *second.makers])),
             rewritten=first.rewritten,
             answer=answer if first.answer and alone else None,
         )
@@ -126,6 +127,7 @@ class _Second:
     usage: Mapping[str, float]
     alone: Callable[[int, Int32], Float32] | None
     bytes: int = 0
+    makers: tuple[Maker, ...] = ()
 
     def record(self, spec: str) -> PartRecord:
         """What a record says of it."""
@@ -184,11 +186,10 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     texts = [data.corpus.texts[row] for row in kept]
     parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
     clock = request.clock.within(spec)
-    vectors = represent(spec, encoder, parts, request.store, clock)
+    cosine = encoder.similarity == "cosine"
+    vectors = represent(spec, encoder, parts, request.store, clock, scaled=cosine)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = single.described(spec, encoder, documents)
-    if system.similarity == "cosine":
-        single.units(documents, queries)
     with request.clock.phase("rerank", items=len(rows), unit="pairs"):
         places = np.searchsorted(kept, docs)
         scores = scoring.scores(queries, documents, rows, places, progress=clock.progress)
@@ -202,4 +203,5 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     paid = known_usage(vectors.usage)
     size = round(documents.bytes / max(len(kept), 1) * len(data.corpus))
     counts = {**vectors.counts, "pairs": len(rows)}
-    return _Second(scores, system, counts, warnings, paid, alone, size)
+    makers = tuple(vectors.makers)
+    return _Second(scores, system, counts, warnings, paid, alone, size, makers)
