@@ -90,7 +90,7 @@ class Capacity(Study):
 
     dims: Annotated[
         tuple[int, ...],
-        "dimensions of free vectors; for each, the most documents of which they return every k",
+        "dimensions of free vectors: how many documents do they return every k of",
     ] = (4, 5, 6)
     k: Annotated[int, "documents to return for a query: recall at k, subsets of k"] = 2
     gamma: Annotated[float, "margin of the bound, half a gap of cosines; 0 < gamma <= 1"] = 0.1
@@ -165,9 +165,8 @@ def _points(model: str, recalls: Mapping[int, float], free: Sequence[Trial], exa
 
 def _exact(relevance: Relevance) -> Frame:
     rows = [
-        (one.precision, "cosine" if unit else "inner product", one.dim, one.recall, one.margin)
-        for unit in (False, True)
-        for one in (oracle(relevance, precision, unit=unit) for precision in PRECISIONS)
+        (one.precision, "cosine" if one.unit else "inner product", one.dim, one.recall, one.margin)
+        for one in (oracle(relevance, p, unit=unit) for unit in (False, True) for p in PRECISIONS)
     ]
     return Frame("Exact vectors (moment curve)", PRECISE, rows, name="exact")
 
