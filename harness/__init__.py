@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.api import embed, evaluate, evaluate_run, search
+    from harness.api import embed, evaluate, evaluate_run, load, search
     from harness.collection import Collection
     from harness.encoders.user_model import register as encoder
     from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
     from harness.measures import measure
-    from harness.results import Results, load
+    from harness.results import Results
     from harness.scoring import Scores, score
     from harness.session import Session
     from harness.studies import study
@@ -59,7 +59,7 @@ _HOME = {
     "encoder": "encoders.user_model.register",
     "evaluate": "api.evaluate",
     "evaluate_run": "api.evaluate_run",
-    "load": "results.load",
+    "load": "api.load",
     "measure": "measures.measure",
     "model": "encoders.user_model.register",
     "score": "scoring.score",

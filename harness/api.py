@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
-from harness import catalog, terminal
+from harness import catalog, results, terminal
 from harness.arrays import Float32
 from harness.collection import Collection
 from harness.data import Role
@@ -22,11 +22,13 @@ from harness.indexes import INDEXES
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
+from harness.report.findings import NUMBERS, load_findings
 from harness.represent import represent
 from harness.results import Failure, Results
 from harness.rewriting import REWRITERS
 from harness.session import Session
 from harness.store import Store
+from harness.studies import Findings
 from harness.systems import Retriever, resolve, served
 from harness.systems.own import adopt
 from harness.tasks import Task
@@ -311,6 +313,34 @@ def _evaluate_pairs(
             else:
                 done.append(found)
     return Results(tuple(done), tuple(failed), session.seed)
+
+
+@overload
+def load(paths: str | Path) -> Results | Findings: ...  # type: ignore[overload-overlap]
+@overload
+def load(paths: Sequence[str | Path]) -> Results: ...
+def load(paths: str | Path | Sequence[str | Path]) -> Results | Findings:
+    """Read what was saved: harness.load("results/*"), harness.load("results/studies/scale-...")
+
+    Args:
+        paths: Record files, folders of them, and patterns; of folders and patterns what is no
+            record is left out, with a warning that counts it. Or the folder of one study, which is
+            the one that holds its page and its numbers.json, or that file.
+
+    Returns:
+        For records `Results`: the evaluations in the order in which they were made, without data
+        and rankings. For the folder of a study its `Findings`: headline, frames by name and notes,
+        without charts.
+
+    Raises:
+        InputError: There is nothing to read, or it cannot be read.
+    """
+    if isinstance(paths, str | Path):
+        path = Path(paths).expanduser()
+        folder = path.parent if path.name == NUMBERS else path
+        if (folder / NUMBERS).is_file():
+            return load_findings(folder).findings
+    return results.load(paths)
 
 
 def _name_pair(progress: Progress, pair: str) -> Progress:

@@ -219,7 +219,7 @@ COLUMNS = (
 
 
 def load(paths: str | Path | Sequence[str | Path]) -> Results:
-    """Read saved records: harness.load("results/*")
+    """Read saved records, as `harness.load` does.
 
     Args:
         paths: Record files, folders of them, and patterns; of folders and patterns what is no
@@ -241,7 +241,7 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
     if not files:
         raise InputError(f"{', '.join(map(str, asked))}: no records: expected *.json files")
     if others:
-        warnings.warn(f"{others} files are no records: left out", stacklevel=2)
+        warnings.warn(f"{others} files are no records: left out", stacklevel=3)
     found = [_load_one(file) for file in dict.fromkeys(files)]
     return Results(tuple(sorted(found, key=lambda each: each.record.created)))
 

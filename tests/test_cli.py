@@ -16,6 +16,9 @@ from pathlib import Path
 import pytest
 
 from harness import catalog, cli, records
+from harness.analysis import critical_numbers
+from harness.analysis.critical_numbers import Trials
+from harness.analysis.free_vectors import PAPER
 from harness.cli import common
 from harness.encoders import ENCODERS
 from harness.encoders.models import MODELS
@@ -23,9 +26,6 @@ from harness.encoders.word_vectors import WordVectors
 from harness.errors import InputError
 from harness.report.findings import load_findings
 from harness.studies import STUDIES, capacity
-from harness.studies.capacity import critical
-from harness.studies.capacity.critical import Trials
-from harness.studies.capacity.free import PAPER
 from tests.fakes import beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
@@ -445,13 +445,20 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
     words = ["-m", "hashing,dim=16", "-t", FEW, "--dim", 2, "-o", "pages", "-q"]
     done = run("study", "capacity", *words, "-f", "markdown")
     assert done.status == 0
-    assert done.out.startswith(f"### hashing,dim=16 on {FEW}: 20 queries, 20 relevant documents\n")
-    found = pages(tmp_path / "pages")
-    assert [point[0] for point in found["model"]] == [2, 4, 8, 16]
-    assert [one["dim"] for one in found["critical"]] == [2]
-    assert found["free"][-1]["accuracy"] == 1
-    assert (found["k"], found["seed"], found["bound"]) == (2, 42, 3)  # ln 190 / ln 11 = 2.19
-    monkeypatch.setattr(critical, "optimise", None)  # trials are kept: nothing is made again
+    assert done.out.startswith("# hashing,dim=16 returns ")
+    title = f"### hashing,dim=16 on {FEW}: 20 queries, 20 relevant documents\n"
+    assert title in done.out
+    assert "say: harness study capacity,dims=2" in done.err
+    (page,) = (tmp_path / "pages").iterdir()
+    saved = load_findings(page)
+    found = saved.findings
+    assert found["points"].where("vectors", "hashing,dim=16")["dimensions"] == (2, 4, 8, 16)
+    assert found["critical"]["dimensions"] == (2,)
+    assert found["points"].where("vectors", "free vectors")["returned"][-1] == 1
+    bound = found["standing"].where("vectors", "margin bound")["dimensions"]
+    assert bound == (3,)  # ln 190 / ln 11 = 2.19
+    assert (found["asked"]["k"], saved.about.seed) == ((2,), 42)
+    monkeypatch.setattr(critical_numbers, "optimise", None)  # trials are kept: none is made again
     again = run("study", "capacity", *words, "-f", "markdown")
     assert again.out == done.out
 
@@ -464,8 +471,8 @@ def test_a_study_of_capacity(run, tmp_path, monkeypatch):
         (["geometry", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
         (["geometry", "-f", "html"], "--format html: expected one of terminal, markdown, csv"),
         (["capacity", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
-        (["capacity", "--k", "21"], "margin bound: k=21 of n=20 documents: expected 1 <= k <= n"),
-        (["capacity", "--gamma", "2"], "margin bound: gamma=2: expected a margin above 0"),
+        (["capacity,k=21"], "margin bound: k=21 of n=20 documents: expected 1 <= k <= n"),
+        (["capacity,gamma=2"], "margin bound: gamma=2: expected a margin above 0"),
         (["capacity", "--plugin", "none.py"], "none.py: no such plugin file"),
     ],
 )

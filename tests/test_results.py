@@ -15,9 +15,12 @@ import harness
 from harness import board, compare, terminal
 from harness.collection import Collection
 from harness.errors import EncodingError, InputError
+from harness.frames import Column, Frame
+from harness.report.findings import About, save
 from harness.results import SCHEMA, Results
 from harness.session import Session
 from harness.store import Store
+from harness.studies import Findings
 
 CORPUS = {"a": "apple", "b": "banana", "c": "cherry"}
 QUERIES = {"q1": "apple pie", "q2": "banana split", "q3": "cake"}
@@ -217,6 +220,27 @@ def test_other_json_in_a_folder_is_left_out_with_a_warning(results, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no records: expected"):
         harness.load(tmp_path / "empty")
+
+
+def test_the_folder_of_a_study_is_loaded_as_its_findings(results, tmp_path):
+    frame = Frame("Scores", [Column("n", "count")], [(3,)], name="scores")
+    found = Findings("three", [frame], [], ["odd"])
+    about = About("mine,draws=3", ("bm25",), "t", 7, "2026-01-01T00:00:00Z", {"cpus": 2})
+    paths = save(tmp_path / "studies" / "mine", found, about)
+    for asked in (tmp_path / "studies" / "mine", str(paths[0].parent), paths[-1]):
+        assert harness.load(asked) == found
+    results[:1].save(tmp_path)
+    with pytest.warns(UserWarning, match="^1 files are no records: left out") as warned:
+        assert isinstance(harness.load(tmp_path), Results)  # of a folder above: records
+    assert warned[0].filename == __file__
+    paths[-1].write_text("{}")
+    with pytest.raises(InputError, match=r"numbers.json: not a study's numbers"):
+        harness.load(tmp_path / "studies" / "mine")
+    paths[-1].unlink()
+    with pytest.raises(InputError, match="no records: expected"):
+        harness.load(tmp_path / "studies" / "mine")
+    with pytest.raises(InputError, match=r"numbers\.json: no such record or folder"):
+        harness.load(paths[-1])
 
 
 def test_own_tasks_and_searches_stand_on_a_leaderboard(results, tmp_path):

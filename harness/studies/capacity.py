@@ -4,14 +4,14 @@ A model's recall at k on a task, with ever more of its dimensions, is set beside
 text ties: free ones, optimised on the task's judgments or for every subset of k documents (Weller
 et al. 2025, arXiv 2508.21038), and exact ones on the moment curve, which return anything if numbers
 are fine enough. So what a model misses is told apart from what its dimension forbids.
-
-Optimisations are kept in the store's folder `capacity`: a study that was stopped goes on from them.
+Optimisations are kept in the store's folder `capacity`: a stopped study goes on from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Literal
 
 from harness.analysis.critical_numbers import Critical, Trials, critical_n, optimise_ascending
@@ -22,17 +22,17 @@ from harness.analysis.relevance import Relevance, judged
 from harness.analysis.truncation import cuts, dimensions
 from harness.charts import Lines, Reference
 from harness.errors import InputError
-from harness.formats import percent
+from harness.formats import Unit, percent
 from harness.frames import Column, Frame
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
 from harness.tasks import Task
 from harness.vectors import Dense
 
-ENOUGH = 8  # critical numbers for a cubic: twice its coefficients
 EXTRAPOLATED = (512, 768, 1024, 3072, 4096)
 FREE, EXACT = "free vectors", "exact vectors, float32"
-PUBLISHED = "Weller et al. 2025, Table 6"
+CUT = "Returned with the first dimensions of the model, and by free vectors of as many"
+PUBLISHED, MEASURED = "Weller et al. 2025, Table 6", "free vectors, measured here"
 
 DIMENSIONS = Column("dimensions", "count")
 RETURNED = Column("returned", "share", "high", "of the relevant documents", digits=2)
@@ -65,15 +65,11 @@ CRITICAL = [
     Column("published", "count", about=f"of pairs: {PUBLISHED}"),
     Column("seconds", "seconds", about="that all attempts took when they were made"),
 ]
-TRIALS = [
-    Column("relevance", about="every subset of k of n documents, or a task's judgments"),
-    *(Column(name, "count") for name in ("queries", "documents", "dimensions", "seed")),
-    RETURNED,
-    *(Column(name, "number") for name in ("margin", "loss")),
-    Column("iterations", "count"),
-    Column("seconds", "seconds"),
-    *(Column(name) for name in ("device", "torch")),
-]
+TRIALS: Mapping[str, Unit] = {
+    "relevance": "text", "queries": "count", "documents": "count", "dim": "count", "seed": "count",
+    "accuracy": "share", "margin": "number", "loss": "number", "iterations": "count",
+    "seconds": "seconds", "device": "text", "torch": "text",
+}  # fmt: skip
 CURVES = [Column("curve"), DIMENSIONS, Column("documents", "number", digits=0)]
 FIT = [
     Column("r²", "number", about="share of the variance that the cubic explains", digits=6),
@@ -92,16 +88,11 @@ class Capacity(Study):
 
     dims: Annotated[
         tuple[int, ...],
-        "dimensions for which the most documents are sought whose every subset of k free vectors "
-        "return",
+        "dimensions of free vectors: how many documents do they return every k of",
     ] = (4, 5, 6)
     k: Annotated[int, "documents to return for a query: recall at k, subsets of k"] = 2
-    gamma: Annotated[
-        float, "margin of the bound: half the gap of cosines, above 0 and at most 1"
-    ] = 0.1
-    device: Annotated[str, "optimises free vectors: cpu, cuda, or auto, a GPU where one is"] = (
-        "auto"
-    )
+    gamma: Annotated[float, "margin of the bound, half a gap of cosines; 0 < gamma <= 1"] = 0.1
+    device: Annotated[str, "optimises free vectors: cpu, cuda or auto, a GPU if any"] = "auto"
 
     def __post_init__(self) -> None:
         if self.k < 1 or min(self.dims, default=1) < 1:
@@ -118,9 +109,9 @@ class Capacity(Study):
         (model,), asked = systems, session.collection(task, f"R@{self.k}")
         n = len(asked.collection.corpus)
         bound, relevance = margin_bound(n, self.k, self.gamma), judged(asked.collection.qrels)
-        recalls, notes = recall_by_dimension(session, model, asked)
-        folder = session.store.root / "capacity"
-        trials = Trials(folder, session.seed, device=self.device, progress=session.progress)
+        recalls, notes = _recalls(session, model, asked)
+        folder, device = session.store.root / "capacity", self.device
+        trials = Trials(folder, session.seed, device=device, progress=session.progress)
         critical = [critical_n(dim, self.k, trials) for dim in sorted(set(self.dims))]
         free = optimise_ascending(relevance, max(recalls), trials)
         exact = _exact(relevance)
@@ -132,7 +123,9 @@ class Capacity(Study):
         frames = [
             Frame(title, STANDING, standing, name="standing"),
             Frame("Asked", ASKED, [(task, self.k, *counts)], name="asked", turned=True),
-            _by_dimension(points.where("vectors", model, FREE)),
+            points.where("vectors", model, FREE)
+            .sorted_by("dimensions")
+            .pivot("dimensions", "vectors", "returned", title=CUT, name="dimensions"),
             exact,
             _critical(critical, self.k),
             *_cubics(critical, self.k, max(recalls)),
@@ -140,23 +133,12 @@ class Capacity(Study):
             _curves(critical, self.k, max(recalls)),
             _trials([*(trial for found in critical for trial in found.trials), *free]),
         ]
-        notes += trials.notes
-        return Findings(headline(task, points), frames, charts(*frames[:2], *frames[-3:-1]), notes)
+        drawn, notes = charts(*frames[:2], *frames[-3:-1]), [*notes, *trials.notes]
+        return Findings(headline(task, points), frames, drawn, notes)
 
 
-def recall_by_dimension(
-    session: Session, model: str, task: Task
-) -> tuple[dict[int, float], list[str]]:
-    """Score a model with its first 2, 4, 8 ... and all dimensions, by exact search.
-
-    Args:
-        session: Where vectors are from.
-        model: Spec of an encoder.
-        task: Its main measure is scored.
-
-    Returns:
-        Means by dimensions kept, ascending; and what was noticed.
-    """
+def _recalls(session: Session, model: str, task: Task) -> tuple[dict[int, float], list[str]]:
+    """Recall by how many of a model's first dimensions are kept; and what was noticed."""
     made = session.vectors(model, task, scaled=False)
     kept, recalls = dimensions((), made.arrays["documents"].shape[1]), dict[int, float]()
     for dim, cut in cuts(made.arrays, kept, "truncate", scaled=made.similarity == "cosine"):
@@ -170,24 +152,16 @@ def recall_by_dimension(
 
 
 def _points(model: str, recalls: Mapping[int, float], free: Sequence[Trial], exact: Frame) -> Frame:
-    rows = [(model, dim, recall) for dim, recall in recalls.items()]
+    rows: list[tuple[Any, ...]] = [(model, dim, recall) for dim, recall in recalls.items()]
     rows += [(FREE, trial.dim, trial.accuracy) for trial in free]
-    drawn = exact.where("precision", "float32").records()[0]
-    rows.append((EXACT, drawn["dimensions"], drawn["returned"]))
+    rows += [(EXACT, *row[2:4]) for row in exact.where("precision", "float32").rows[:1]]
     return Frame("Returned by dimensions", POINTS, rows, name="points", shown=False)
-
-
-def _by_dimension(points: Frame) -> Frame:
-    """Points as a page shows them, a column each for the model and free vectors."""
-    title, by = "Returned with the first dimensions", points.sorted_by("dimensions")
-    return by.pivot("dimensions", "vectors", "returned", title=title, name="dimensions")
 
 
 def _exact(relevance: Relevance) -> Frame:
     rows = [
-        (one.precision, "cosine" if unit else "inner product", one.dim, one.recall, one.margin)
-        for unit in (False, True)
-        for one in (oracle(relevance, precision, unit=unit) for precision in PRECISIONS)
+        (one.precision, "cosine" if one.unit else "inner product", one.dim, one.recall, one.margin)
+        for one in (oracle(relevance, p, unit=unit) for unit in (False, True) for p in PRECISIONS)
     ]
     return Frame("Exact vectors (moment curve)", PRECISE, rows, name="exact")
 
@@ -195,9 +169,8 @@ def _exact(relevance: Relevance) -> Frame:
 def _standing(points: Frame, exact: Frame, margin: float) -> list[tuple[Any, ...]]:
     """Rows of STANDING that were measured."""
     model, free = (points.where("vectors", name).rows[-1] for name in points.values("vectors")[:2])
-    best = exact.records()[0]
-    name = f"exact vectors, {best['precision']}"
-    return [(*model, None), (*free, margin), (name, best["dimensions"], best["returned"], None)]
+    name, _, dim, recall, _ = exact.rows[0]
+    return [(*model, None), (*free, margin), (f"exact vectors, {name}", dim, recall, None)]
 
 
 def _critical(critical: Sequence[Critical], k: int) -> Frame:
@@ -205,8 +178,8 @@ def _critical(critical: Sequence[Critical], k: int) -> Frame:
     for found in critical:
         margins = [trial.margin for trial in found.trials if trial.documents == found.reached]
         published = TABLE_6.get(found.dim) if k == 2 else None
-        numbers = (found.dim, found.reached, found.broken)
-        rows.append((*numbers, margins[-1] if margins else None, published, found.seconds))
+        held = (found.dim, found.reached, found.broken, margins[-1] if margins else None)
+        rows.append((*held, published, found.seconds))
     title = f"Documents of which free vectors return every {k}"
     return Frame(title, CRITICAL, rows, name="critical")
 
@@ -215,14 +188,13 @@ def _cubics(critical: Sequence[Critical], k: int, most: int) -> list[Frame]:
     """Where cubics go; nothing where one turns down beyond what it was fitted to."""
     reached = {found.dim: found.reached for found in critical}
     fitted = {PUBLISHED: fit(TABLE_6)} if k == 2 else {}
-    if len(reached) >= ENOUGH:
-        fitted["measured here"] = fit(reached)
+    if len(reached) >= 8:  # twice the coefficients of a cubic
+        fitted[MEASURED] = fit(reached)
     dims, least = sorted({*EXTRAPOLATED, most}), max(reached.values(), default=0)
     rows = [
-        (name, *(n if n > least else None for n in map(cubic.at, dims)), cubic.r2,
-         *cubic.coefficients)
-        for name, cubic in fitted.items()
-    ]  # fmt: skip
+        (name, *(n if n > least else None for n in map(c.at, dims)), c.r2, *c.coefficients)
+        for name, c in fitted.items()
+    ]
     at = [Column(f"{dim:,} dimensions", "number", about="documents", digits=0) for dim in dims]
     title = "The cubic through these numbers, extrapolated: no theory says that it goes on so"
     made = Frame(title, [Column("cubic"), *at, *FIT], rows, name="cubics", turned=True)
@@ -231,22 +203,20 @@ def _cubics(critical: Sequence[Critical], k: int, most: int) -> list[Frame]:
 
 def _curves(critical: Sequence[Critical], k: int, most: int) -> Frame:
     """Documents of which free vectors return every subset, as they are drawn."""
-    rows: list[tuple[Any, ...]] = [("measured here", one.dim, one.reached) for one in critical]
+    rows = list[tuple[Any, ...]]()
     if k == 2:
         last, cubic = max(TABLE_6), fit(TABLE_6)
         rows += [(PUBLISHED, *point) for point in TABLE_6.items()]
-        beyond = [last * (most / last) ** (i / 8) for i in range(9)] if most > last else []
-        rows += [("its cubic", round(dim), cubic.at(round(dim))) for dim in beyond]
+        beyond = {round(last * (most / last) ** (i / 8)) for i in range(9) if most > last}
+        rows += [("its cubic, extrapolated", dim, cubic.at(dim)) for dim in sorted(beyond)]
+    rows += [(MEASURED, one.dim, one.reached) for one in critical]
     return Frame("Documents by dimensions", CURVES, rows, name="curves", shown=False)
 
 
 def _trials(trials: Sequence[Trial]) -> Frame:
-    rows = [
-        (t.relevance, t.queries, t.documents, t.dim, t.seed, t.accuracy, t.margin, t.loss,
-         t.iterations, t.seconds, t.device, t.torch)
-        for t in trials
-    ]  # fmt: skip
-    return Frame("Every optimisation", TRIALS, rows, name="trials", shown=False)
+    columns = [Column(name, unit) for name, unit in TRIALS.items()]
+    rows = list(map(attrgetter(*TRIALS), trials))
+    return Frame("Every optimisation", columns, rows, name="trials", shown=False)
 
 
 def charts(standing: Frame, asked: Frame, points: Frame, curves: Frame) -> list[Lines]:

@@ -1,32 +1,28 @@
-"""The capacity study: bound, curve, exact vectors, free vectors, what is kept, the whole."""
+"""Formulas of capacity: bound, cubic, exact vectors, free vectors, what is kept."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from dataclasses import asdict, replace
-from functools import partial
 from itertools import combinations
 from math import comb, log
 
 import numpy as np
 import pytest
 import torch
-from harness.studies.capacity.critical import Trials, critical_n
-from harness.studies.capacity.exact import PRECISIONS, oracle
-from harness.studies.capacity.free import PAPER, Protocol, Trial, optimise
-from harness.studies.capacity.relevance import Relevance, judged, subsets
-from harness.studies.capacity.theory import TABLE_6, Curve, fit, margin_bound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness import catalog
+from harness.analysis import critical_numbers, free_vectors, moment_curve, relevance
+from harness.analysis.critical_numbers import Trials, critical_n, optimise_ascending
+from harness.analysis.dimension_bounds import TABLE_6, fit, margin_bound
+from harness.analysis.free_vectors import PAPER, Protocol, Trial, optimise
+from harness.analysis.moment_curve import oracle
+from harness.analysis.relevance import Relevance, judged, subsets
 from harness.data import Corpus, Qrels, Queries
 from harness.errors import HarnessError, InputError
-from harness.store import Store
-from harness.studies import capacity
-from harness.studies.capacity import critical, exact, free, relevance, study
-from harness.studies.truncation import Cut
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SHORT = Protocol(iterations=50)
@@ -225,7 +221,7 @@ def test_an_unknown_precision_is_refused():
 @QUICK
 def test_bfloat16_is_rounded_as_torch_rounds_it(value):
     expected = torch.tensor([value], dtype=torch.float32).bfloat16().double().numpy()
-    assert exact._rounded(np.array([value]), "bfloat16").tolist() == expected.tolist()
+    assert moment_curve._rounded(np.array([value]), "bfloat16").tolist() == expected.tolist()
 
 
 def by_autograd(given: Relevance, dim: int, seed: int, steps: int) -> float:
@@ -318,7 +314,7 @@ def test_what_cannot_be_optimised_is_refused(monkeypatch):
     for device in ("tpu", "cuda:99", "meta", ""):
         with pytest.raises(InputError, match=f"device '{device}' is not there: choose auto or cpu"):
             optimise(subsets(4, 2), 2, device=device)
-    monkeypatch.setattr(free, "available_memory", lambda: 900)
+    monkeypatch.setattr(free_vectors, "available_memory", lambda: 900)
     line = r"free vectors of 6 queries and 4 documents in 2 dimensions need 0.0 GB of memory"
     with pytest.raises(InputError, match=line):
         optimise(subsets(4, 2), 2, device="cpu")
@@ -348,7 +344,7 @@ class Made:
 
 def test_a_trial_is_made_once_and_kept(tmp_path, monkeypatch):
     made = Made({42: 3, 43: 4, 44: 9})
-    monkeypatch.setattr(critical, "optimise", made)
+    monkeypatch.setattr(critical_numbers, "optimise", made)
     folder = tmp_path / "new" / "trials"
     first = Trials(folder).draws(subsets(4, 2), 3)
     assert [(trial.seed, trial.accuracy) for trial in first] == [(42, 0.5), (43, 1.0)]
@@ -371,11 +367,11 @@ def test_a_search_that_was_stopped_goes_on(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return made(given, dim, **options)
 
-    monkeypatch.setattr(critical, "optimise", stopped)
+    monkeypatch.setattr(critical_numbers, "optimise", stopped)
     with pytest.raises(KeyboardInterrupt):
         critical_n(3, 2, Trials(tmp_path, attempts=1))
     before = sum(made.calls.values())
-    monkeypatch.setattr(critical, "optimise", made)
+    monkeypatch.setattr(critical_numbers, "optimise", made)
     found = critical_n(3, 2, Trials(tmp_path, attempts=1))
     assert (found.reached, before) == (7, 2)  # 6 and 12, then 9
     assert set(made.calls.values()) == {1}
@@ -384,7 +380,7 @@ def test_a_search_that_was_stopped_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"accuracy": 1.0}', "\xff"])
 def test_a_file_that_is_no_trial_is_set_aside(tmp_path, monkeypatch, content):
     made = Made({42: 9})
-    monkeypatch.setattr(critical, "optimise", made)
+    monkeypatch.setattr(critical_numbers, "optimise", made)
     kept = Trials(tmp_path).trial(subsets(4, 2), 3, 42)
     (path,) = tmp_path.iterdir()
     path.write_text(content, "latin-1")
@@ -399,7 +395,7 @@ def test_a_file_that_is_no_trial_is_set_aside(tmp_path, monkeypatch, content):
 
 
 def test_a_file_that_holds_another_trial_is_set_aside(tmp_path, monkeypatch):
-    monkeypatch.setattr(critical, "optimise", Made({42: 9}))
+    monkeypatch.setattr(critical_numbers, "optimise", Made({42: 9}))
     trials = Trials(tmp_path)
     trials.trial(subsets(4, 2), 3, 42)
     (path,) = tmp_path.iterdir()
@@ -410,7 +406,7 @@ def test_a_file_that_holds_another_trial_is_set_aside(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_cannot_be_used_is_an_error_of_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(critical, "optimise", Made({42: 9}))
+    monkeypatch.setattr(critical_numbers, "optimise", Made({42: 9}))
     (tmp_path / "file").write_text("")
     with pytest.raises(HarnessError, match=r"cannot be used: .*; choose another folder"):
         Trials(tmp_path / "file").trial(subsets(4, 2), 3, 42)
@@ -433,7 +429,7 @@ def test_the_search_ends_at_the_last_number_that_is_reached(dim, k, reached, mos
 
 
 def test_a_number_is_reached_when_one_draw_reaches_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(critical, "optimise", Made({42: 5, 43: 8, 44: 7}))
+    monkeypatch.setattr(critical_numbers, "optimise", Made({42: 5, 43: 8, 44: 7}))
     found = critical_n(3, 2, Trials(tmp_path))
     assert (found.reached, found.broken) == (8, 9)
     assert critical_n(3, 2, Trials(tmp_path, attempts=1)).reached == 5
@@ -445,68 +441,15 @@ def test_a_search_that_makes_no_sense_is_refused(tmp_path, dim, k):
         critical_n(dim, k, Trials(tmp_path))
 
 
-TASK = "limit,docs=9,queries=12,k=2,attributes=3"  # pairs of 6 documents
+def test_draws_end_where_all_is_returned_or_the_model_has_no_more_dimensions(tmp_path, monkeypatch):
+    def at_eight(given, dim, *, seed, **options) -> Trial:
+        return outcome(given, dim, seed, float(dim >= 8))
 
-
-def quick(monkeypatch) -> None:
-    """Short trials, one each."""
-    monkeypatch.setattr(capacity, "Trials", partial(Trials, attempts=1, protocol=SHORT))
-
-
-def test_a_study_of_a_model(tmp_path, monkeypatch):
-    quick(monkeypatch)
-    options = {"dims": (3, 2), "folder": tmp_path / "trials", "store": Store(tmp_path / "store")}
-    found = study("hashing,dim=16", TASK, **options)
-    assert (found.documents, found.queries, found.relevant, found.k) == (9, 12, 6, 2)
-    assert [dim for dim, _ in found.model] == [2, 4, 8, 16]
-    assert all(0 <= recall <= 1 for _, recall in found.model)
-    assert found.chance == pytest.approx(2 / 9)
-    assert found.bound == 2  # ln 36 / ln 11 = 1.49
-    assert [trial.dim for trial in found.free][:2] == [2, 4]
-    assert [trial.accuracy for trial in found.free][-1] == 1
-    assert all(trial.accuracy < 1 for trial in found.free[:-1])
-    assert [(one.precision, one.unit) for one in found.exact] == [
-        (precision, unit) for unit in (False, True) for precision in PRECISIONS
-    ]
-    assert [c.dim for c in found.critical] == [2, 3]
-    assert found.curve is None
-    assert found.paper_curve == fit(TABLE_6)
-    assert found.notes == ()
-    assert json.loads(json.dumps(asdict(found), allow_nan=False))["critical"][0]["k"] == 2
-
-    monkeypatch.setattr(critical, "optimise", None)  # nothing is made again
-    assert study("hashing,dim=16", TASK, **options) == found
-
-
-def test_a_study_takes_recall_at_its_k_and_fits_where_it_can(tmp_path, monkeypatch):
-    quick(monkeypatch)
-    monkeypatch.setattr(critical, "optimise", Made({42: 10}))
-    asked = []
-
-    def curve(session, encoder, task):
-        asked.append((encoder, task.name, [str(task.main)]))
-        return [Cut(2, {"R@3": 0.25}), Cut(3, {"R@3": 0.5})]
-
-    monkeypatch.setattr(capacity.truncation, "curve", curve)
-    found = study(
-        "model", TASK, k=3, dims=range(2, 10), folder=tmp_path, store=Store(tmp_path / "store")
-    )
-    assert asked == [("model", TASK, ["R@3"])]
-    assert found.model == ((2, 0.25), (3, 0.5))
-    assert [c.reached for c in found.critical] == [10] * 8
-    assert isinstance(found.curve, Curve)
-    assert found.curve.at(20) == pytest.approx(10, abs=1e-6)
-    assert [trial.dim for trial in found.free] == [2]
-
-
-def test_a_study_refuses_pairs_and_a_k_that_is_too_large(tmp_path, monkeypatch):
-    options = {"folder": tmp_path, "store": Store(tmp_path / "store")}
-    rows = [{"sentence1": "a", "sentence2": "b", "score": s} for s in (1, 2)]
-    (tmp_path / "sts.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(InputError, match="is a task of pairs: the capacity study needs retrieval"):
-        study("hashing", f"pairs:{tmp_path}/sts.jsonl", **options)
-    with pytest.raises(InputError, match="k=10 of n=9 documents"):
-        study("hashing", TASK, k=10, **options)
+    monkeypatch.setattr(critical_numbers, "optimise", at_eight)
+    trials = Trials(tmp_path)
+    assert [trial.dim for trial in optimise_ascending(subsets(4, 2), 384, trials)] == [2, 4, 6, 8]
+    assert [trial.dim for trial in optimise_ascending(subsets(4, 2), 5, trials)] == [2, 4]
+    assert [trial.dim for trial in optimise_ascending(subsets(4, 2), 1, trials)] == [2]
 
 
 def test_limit_small_fits_into_twelve_dimensions():
