@@ -19,15 +19,14 @@ from harness.analysis.dimension_bounds import TABLE_6, fit, margin_bound
 from harness.analysis.free_vectors import Trial
 from harness.analysis.moment_curve import PRECISIONS, oracle
 from harness.analysis.relevance import Relevance, judged
-from harness.analysis.truncation import cuts, dimensions
 from harness.charts import Lines, Reference
 from harness.errors import InputError
 from harness.formats import Unit, percent
 from harness.frames import Column, Frame
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
+from harness.studies.truncation import curve
 from harness.tasks import Task
-from harness.vectors import Dense
 
 EXTRAPOLATED = (512, 768, 1024, 3072, 4096)
 FREE, EXACT = "free vectors", "exact vectors, float32"
@@ -139,16 +138,9 @@ class Capacity(Study):
 
 def _recalls(session: Session, model: str, task: Task) -> tuple[dict[int, float], list[str]]:
     """Recall by how many of a model's first dimensions are kept; and what was noticed."""
-    made = session.vectors(model, task, scaled=False)
-    kept, recalls = dimensions((), made.arrays["documents"].shape[1]), dict[int, float]()
-    for dim, cut in cuts(made.arrays, kept, "truncate", scaled=made.similarity == "cosine"):
-        session.progress("score truncate", len(recalls), len(kept), "dimensions")
-        vectors = replace(made, parts={name: Dense(values) for name, values in cut.items()})
-        searcher = session.index("exact", vectors.documents)
-        run = session.retrieve(vectors, searcher, task.main.depth)
-        recalls[dim] = float(session.values(run, task).mean())
-    session.progress("score truncate", len(kept), len(kept), "dimensions")
-    return recalls, list(made.notes)
+    notes = session.vectors(model, task, scaled=False).notes
+    cuts = curve(session, model, task)
+    return {cut.dim: cut.scores[str(task.main)] for cut in cuts}, list(notes)
 
 
 def _points(model: str, recalls: Mapping[int, float], free: Sequence[Trial], exact: Frame) -> Frame:
