@@ -10,14 +10,14 @@ Data are loaded once a session, and so are the vectors of a task. Arrays are nev
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from harness import catalog, environment, evaluation, grid, stats, systems, tasks
-from harness.arrays import Float32, Float64
+from harness.arrays import Float64
 from harness.collection import Collection
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec
@@ -26,7 +26,6 @@ from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
-from harness.kinds import KINDS, Parts
 from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.phases import Clock
@@ -39,47 +38,9 @@ from harness.stats import Estimate
 from harness.store import Store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
 from harness.systems.own import adopt
+from harness.task_vectors import TaskVectors, representation_of, texts_of
 from harness.tasks import Task
-from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, Sparse
-
-
-@dataclass(frozen=True)
-class TaskVectors:
-    """A model's vectors of a task's texts. They are never changed in place.
-
-    Attributes:
-        task: Whose texts they are.
-        model: The spec of the encoder.
-        similarity: How the model compares two of them: cosine, dot or maxsim.
-        parts: By name: "documents" and "queries", or "sentences" of pairs.
-        notes: What was noticed on the way, a sentence each.
-    """
-
-    task: Task
-    model: str
-    similarity: str
-    parts: Mapping[str, Embeddings]
-    notes: tuple[str, ...]
-
-    @property
-    def documents(self) -> Embeddings:
-        """Of the corpus, in its order."""
-        return self.parts["documents"]
-
-    @property
-    def queries(self) -> Embeddings:
-        """Of the queries, in their order."""
-        return self.parts["queries"]
-
-    @property
-    def arrays(self) -> dict[str, Float32]:
-        """Dense vectors as read-only arrays [n, d], by part."""
-        return {name: part.values for name, part in self.parts.items() if isinstance(part, Dense)}
-
-    @property
-    def several(self) -> dict[str, MultiVector]:
-        """Vectors of the tokens of each text, by part."""
-        return {name: part for name, part in self.parts.items() if isinstance(part, MultiVector)}
+from harness.vectors import Embeddings, Representation, Run
 
 
 @dataclass
@@ -191,7 +152,7 @@ class Session:
             )
         scaled = scaled and encoder.similarity == "cosine"
         made = represent(
-            model, encoder, _parts(task), self.store, Clock(self.progress),
+            model, encoder, texts_of(task), self.store, Clock(self.progress),
             scaled=scaled, cache=self._cache,
         )  # fmt: skip
         notes = (*task.data.warnings, *made.warnings)
@@ -205,7 +166,7 @@ class Session:
                 these vectors.
         """
         index = INDEXES.create(spec)
-        makes = _representation(documents)
+        makes = representation_of(documents)
         if makes not in index.accepts:
             raise InputError(
                 f"index {spec} takes {' or '.join(index.accepts)} vectors: these are {makes}"
@@ -426,18 +387,3 @@ class Session:
             instructions=task.instructions,
             cache=self._cache,
         )
-
-
-def _parts(task: Task) -> Parts:
-    """The texts of a task that has one set of documents and queries, or of pairs."""
-    if task.data.kind != "pairs":
-        data = task.collection
-        if data.corpus.parents is not None or data.candidates is not None:
-            raise InputError(f"{task.name} has passages or candidates: expected neither")
-    return KINDS.create(task.data.kind).parts(task.data)
-
-
-def _representation(vectors: Embeddings) -> Representation:
-    if isinstance(vectors, Dense):
-        return "dense"
-    return "sparse" if isinstance(vectors, Sparse) else "multi-vector"

@@ -38,6 +38,7 @@ LAYERS: list[list[str]] = [
     ["single", "charts", "catalog", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
+    ["task_vectors"],
     ["evaluation", "grid", "board", "gate", "collection"],
     ["standings"],
     ["session", "results"],

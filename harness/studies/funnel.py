@@ -24,10 +24,11 @@ from harness.indexes import INDEXES, Searcher
 from harness.measures.neighbours import neighbour_overlap
 from harness.represent import unit
 from harness.retrieve import drop_self
-from harness.session import Session, TaskVectors
+from harness.session import Session
 from harness.spec import bare
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.served import check_index, noticed
+from harness.task_vectors import TaskVectors
 from harness.tasks import Task
 from harness.vectors import Dense, Run, ranking
 

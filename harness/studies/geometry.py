@@ -22,8 +22,9 @@ from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.progress import Progress
 from harness.represent import unit
-from harness.session import Session, TaskVectors
+from harness.session import Session
 from harness.studies import STUDIES, Findings, Study, truncation
+from harness.task_vectors import TaskVectors
 
 SAMPLE = 10_000  # vectors of a set that are looked at, as many as Tsukagoshi and Sasano 2025 took
 HUB_NEAR = 10  # neighbours that count as an occurrence

@@ -28,9 +28,10 @@ from harness.indexes import INDEXES, maxsim
 from harness.indexes.muvera import Muvera
 from harness.measures.neighbours import neighbour_recall
 from harness.progress import silent
-from harness.session import Session, TaskVectors
+from harness.session import Session
 from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
+from harness.task_vectors import TaskVectors
 from harness.vectors import MultiVector, Run
 
 SETTINGS = tuple(

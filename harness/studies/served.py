@@ -14,8 +14,9 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Searcher
 from harness.measures.neighbours import neighbour_overlap
-from harness.session import Session, TaskVectors
+from harness.session import Session
 from harness.stats import Estimate
+from harness.task_vectors import TaskVectors
 from harness.tasks import Task
 from harness.vectors import Representation, Run, Sparse
 

@@ -13,7 +13,8 @@ from harness.formats import percent
 from harness.frames import Column, Frame
 from harness.kinds.pairs import PairsKind
 from harness.kinds.retrieval import RetrievalKind
-from harness.session import Session, TaskVectors
+from harness.session import Session
+from harness.task_vectors import TaskVectors
 from harness.tasks import Task
 from harness.vectors import Dense
 
