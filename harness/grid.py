@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -28,13 +29,18 @@ class Cell:
 
     Attributes:
         record: The evaluation, as any other.
-        values: The measure, float64 [q], of the judged queries.
+        per_query: Columns [q] of the judged queries: their ids, then the measure.
         run: The ranking [q, k] of all queries.
     """
 
     record: Record
-    values: Float64
+    per_query: Mapping[str, Any]
     run: Run
+
+    @property
+    def values(self) -> Float64:
+        """The main measure of the judged queries [q]."""
+        return np.asarray(self.per_query[self.record.main_measure], np.float64)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -80,34 +86,36 @@ class Grid:
 class Cells:
     """Cells in a folder, each whole or absent, so that a killed study goes on where it was.
 
-    FOLDER/KEY.npz     the values and the run
-          /KEY.json    the record; written last
+    FOLDER/KEY.npz        the run
+          /KEY.parquet    the values of each query, as of any record
+          /KEY.json       the record; written last
     """
 
     folder: Path
 
-    def get(self, key: str, measure: Measure) -> Cell | None:
+    def get(self, key: str) -> Cell | None:
         """The cell that is kept by a key; None where there is none, or none that can be read."""
+        path = self.folder / f"{key}.json"
         with suppress(InputError, OSError, ValueError, KeyError, BadZipFile):
-            record = records.load(self.folder / f"{key}.json")
-            with open(self.folder / f"{key}.npz", "rb") as file:
+            record, table = records.load(path), records.per_query(path)
+            with open(path.with_suffix(".npz"), "rb") as file:
                 kept = np.load(file, allow_pickle=False)
-                return Cell(record, kept[str(measure)], Run(kept["docs"], kept["scores"]))
+                run = Run(kept["docs"], kept["scores"])
+            columns = {name: table.column(name).to_numpy() for name in table.column_names}
+            return Cell(record, columns, run)
         return None
 
-    def put(self, key: str, measure: Measure, cell: Cell) -> None:
+    def put(self, key: str, cell: Cell) -> None:
         """Keep a cell. Raises HarnessError where the folder cannot be written."""
-        buffer = BytesIO()
-        arrays = {str(measure): cell.values, "docs": cell.run.docs, "scores": cell.run.scores}
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        path, buffer = self.folder / f"{key}.json", BytesIO()
+        np.savez(buffer, docs=cell.run.docs, scores=cell.run.scores)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            disk.write_whole(self.folder / f"{key}.npz", buffer.getbuffer())
-            text = cell.record.model_dump_json(indent=2) + "\n"
-            disk.write_whole(self.folder / f"{key}.json", text.encode())
+            disk.make_folder(self.folder)
+            disk.write_whole(path.with_suffix(".npz"), buffer.getbuffer())
         except OSError as error:
             what = error.strerror or reason(error)
             raise HarnessError(f"{self.folder}: cannot be written: {what}") from error
+        records.write(cell.record, cell.per_query, path)
 
 
 def key(about: Mapping[str, object]) -> str:

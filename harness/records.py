@@ -279,9 +279,6 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
     Raises:
         HarnessError: Where the folder cannot be written.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     parts = [
         record.task.spec,
         record.index.spec if record.index else "",
@@ -290,6 +287,15 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
     ]
     name = "-".join(disk.slug(part) for part in parts if part)
     path = folder / disk.slug(record.system.spec) / f"{name}.json"
+    write(record, per_query, path)
+    return path
+
+
+def write(record: Record, per_query: Mapping[str, Any], path: Path) -> None:
+    """Write a record to a file of that name, and its per-query values beside it, as `save`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     table, buffer = pa.table(dict(per_query)), BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     try:
@@ -301,7 +307,6 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
             f"{path}: cannot be written: {error.strerror or reason(error)}; "
             "choose another folder with --out DIR"
         ) from error
-    return path
 
 
 def load(path: Path) -> Record:

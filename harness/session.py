@@ -334,15 +334,14 @@ class Session:
             "code": environment.code_sha256(),
         }
         cells, key = None if self.cells is None else Cells(self.cells), grid.key(about)
-        if cells and (kept := cells.get(key, task.main)):
+        if cells and (kept := cells.get(key)):
             return kept
         found = self.evaluate(system, task, index=index, rewrite=rewrite, depth=depth)
         if found.run is None:
             raise InputError(f"{task.name} ranks nothing: expected a task of retrieval")
-        values = np.asarray(found.per_query[str(task.main)], np.float64)
-        cell = Cell(found.record, values, found.run)
+        cell = Cell(found.record, found.per_query, found.run)
         if cells:
-            cells.put(key, task.main, cell)
+            cells.put(key, cell)
         return cell
 
     def evaluate_run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import catalog
+from harness import catalog, results
 from harness.data import Queries
 from harness.errors import InputError
 from harness.session import Session
@@ -92,11 +92,20 @@ def test_a_grid_that_was_killed_goes_on_where_it_was(session, task, monkeypatch)
     assert grid.cells[0][0].record == first.cells[0][0].record
 
 
-@pytest.mark.parametrize("damage", ["record", "values"])
+def test_cells_are_records_that_can_be_compared(session, task):
+    plain = session.task(task, ["RR@10"])
+    session.grid(["bm25", "hashing"], [plain])
+    found = results.load(session.cells)
+    assert found.systems == ("bm25", "hashing")
+    [difference] = found.compare("bm25", "hashing").differences
+    assert (difference.items, difference.a, difference.b) == (2, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("damage", ["json", "parquet", "npz"])
 def test_a_damaged_cell_is_made_anew(session, task, damage):
     plain = session.task(task, ["RR@10"])
     first = session.grid(["bm25"], [plain])
-    [path] = session.cells.glob("*.json" if damage == "record" else "*.npz")
+    [path] = session.cells.glob(f"*.{damage}")
     path.write_bytes(path.read_bytes()[:40])
     grid = session.grid(["bm25"], [plain])
     assert grid.values.tolist() == first.values.tolist()
