@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.graphs import Graph, graph_recall, nearest
+from harness.analysis.graphs import GraphSettings, graph_recall, nearest
 from harness.analysis.nearness import Nearness, nearness, query_lid
 from harness.arrays import Float32, Float64
 from harness.errors import InputError
@@ -82,7 +82,7 @@ class VectorSet:
 
 def synthetic(
     ranks: Sequence[int],
-    graph: Graph,
+    graph: GraphSettings,
     documents: int,
     *,
     width: int,

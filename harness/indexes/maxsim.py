@@ -32,7 +32,7 @@ CHUNK = 1 << 13  # pairs of tokens multiplied anew at a time
 ROUNDING = 2.0**-24
 
 
-class Scan(Protocol):
+class TokenScan(Protocol):
     """Documents that each have tokens, to be compared roughly."""
 
     @property
@@ -89,7 +89,7 @@ class MaxSimSearcher:
 
     documents: MultiVector
     rows: Int64
-    scan: Scan
+    scan: TokenScan
     exact: bool = True
 
     @classmethod
@@ -97,7 +97,7 @@ class MaxSimSearcher:
         cls,
         documents: MultiVector,
         block: int = 1 << 18,
-        scan: Callable[[MultiVector, float], Scan] | None = None,
+        scan: Callable[[MultiVector, float], TokenScan] | None = None,
         *,
         exact: bool = True,
     ) -> MaxSimSearcher:

@@ -38,7 +38,7 @@ GRID, COARSE = 26, 12  # bits kept of vectors and of normals: their products fit
 
 
 @dataclass(frozen=True)
-class Plan:
+class EncodingPlan:
     """What decides an encoding.
 
     bits: of a bucket's number (k_sim); projection_dim: of a block (d_proj), 0 for a token's own;
@@ -72,7 +72,9 @@ class Plan:
         return self.final_dim or self.repetitions * self.block(dim) << self.bits
 
 
-def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+def document_encodings(
+    documents: MultiVector, plan: EncodingPlan, progress: Progress = silent
+) -> Float32:
     """Encode documents [n, plan.dim(d)]; zeros for one without tokens.
 
     Raises:
@@ -81,7 +83,9 @@ def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = 
     return _encodings(documents, plan, progress, documents=True)
 
 
-def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+def query_encodings(
+    queries: MultiVector, plan: EncodingPlan, progress: Progress = silent
+) -> Float32:
     """Encode queries [q, plan.dim(d)]; zeros for one without tokens.
 
     Raises:
@@ -90,7 +94,9 @@ def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silen
     return _encodings(queries, plan, progress, documents=False)
 
 
-def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents: bool) -> Float32:
+def _encodings(
+    texts: MultiVector, plan: EncodingPlan, progress: Progress, *, documents: bool
+) -> Float32:
     n, dim = len(texts), plan.dim(texts.dim)
     refuse_too_large(f"muvera: {n:,} encodings of {dim:,} dimensions", 4.0 * n * dim)
     encodings = np.zeros((n, dim), np.float32)
@@ -102,7 +108,7 @@ def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents:
     return encodings
 
 
-def _encoded(texts: MultiVector, plan: Plan, *, documents: bool) -> Float64:
+def _encoded(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Float64:
     """Encodings [n, dim] of texts that all have tokens."""
     whole, exponents = _whole(texts.values, texts.offsets[:-1])
     text = np.repeat(np.arange(len(texts)), texts.lengths)
@@ -204,7 +210,9 @@ def muvera(
         raise InputError(
             f"muvera:{target}: {target} takes {' or '.join(inner.accepts)} vectors: expected dense"
         )
-    return Muvera(inner, Plan(repetitions, bits, projection_dim, final_dim, seed), rerank_depth)
+    return Muvera(
+        inner, EncodingPlan(repetitions, bits, projection_dim, final_dim, seed), rerank_depth
+    )
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ class Muvera(Index):
     """Encodings in another index; rerank_depth: its first results that MaxSim ranks."""
 
     inner: Index
-    plan: Plan
+    plan: EncodingPlan
     rerank_depth: int
 
     accepts: ClassVar[tuple[Representation, ...]] = ("multi-vector",)
@@ -261,7 +269,7 @@ class MuveraSearcher:
     documents: MultiVector
     rows: Int64
     searcher: Searcher
-    plan: Plan
+    plan: EncodingPlan
     rerank_depth: int
     info: IndexInfo
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from harness.analysis.geometry import lid, neighbours
-from harness.analysis.graphs import FAR, NEAR, Graph
+from harness.analysis.graphs import FAR, NEAR, GraphSettings
 from harness.analysis.insertion import (
     RANDOM,
     Swept,
@@ -122,7 +122,7 @@ class Insertion(Study):
                 refuses.
         """
         seeds = tuple(1 + seed for seed in session.seeds(self.draws))  # hnswlib: 0 is as 1
-        graph = Graph(self.index, self.M, self.ef_construction, self.ef_search, seeds)
+        graph = GraphSettings(self.index, self.M, self.ef_construction, self.ef_search, seeds)
         asked = session.collection(task)
         vectors = session.vectors(systems[0], asked)
         documents, queries = vectors.arrays["documents"], vectors.arrays["queries"]
