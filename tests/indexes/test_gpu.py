@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES, gpu, maxsim
+from harness.indexes import INDEXES, devices, gpu, maxsim
 from harness.indexes.exact import Exact
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu import certified, devices, faiss_scan, torch_scan
+from harness.indexes.gpu import certified, faiss_scan, torch_scan
 from harness.progress import silent
 from harness.vectors import Dense, Run
 from tests.indexes.test_maxsim import made as several

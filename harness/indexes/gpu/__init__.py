@@ -20,11 +20,11 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, maxsim
+from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
 from harness.indexes.exact import Exact, longest
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu import devices as cuda
 from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
 from harness.indexes.gpu.faiss_scan import FaissScan, GpuFactory
 from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan

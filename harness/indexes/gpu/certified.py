@@ -8,9 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from harness.arrays import Float32, Int64
-from harness.indexes import Found, IndexInfo, scoring
+from harness.indexes import Found, IndexInfo, devices, scoring
 from harness.indexes.exact import DenseSearcher, checked, rounding
-from harness.indexes.gpu import devices
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, ranking
 

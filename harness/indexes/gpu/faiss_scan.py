@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.errors import InputError
-from harness.indexes import IndexInfo, Searcher
+from harness.indexes import IndexInfo, Searcher, devices
 from harness.indexes.approximate import Answer, Approximate
 from harness.indexes.exact import longest
 from harness.indexes.factory import Factory
@@ -23,7 +23,6 @@ from harness.indexes.faiss_library import (
     matrix_products,
     metric_number,
 )
-from harness.indexes.gpu import devices
 from harness.indexes.gpu.certified import Precision, scale
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
