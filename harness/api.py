@@ -13,7 +13,7 @@ import numpy as np
 from harness import catalog, terminal
 from harness.arrays import Float32
 from harness.collection import Collection
-from harness.data import Role
+from harness.data import Retrieval, Role
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
 from harness.errors import InputError
@@ -30,7 +30,7 @@ from harness.store import Store
 from harness.systems import Retriever, resolve, served
 from harness.systems.own import adopt
 from harness.tasks import Task
-from harness.vectors import Dense
+from harness.vectors import Dense, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -164,14 +164,19 @@ def search(
     Raises:
         InputError: The system is unknown, or the task is none that is searched.
     """
-    import pandas as pd
-
     if k < 1:
         raise InputError(f"k={k}: expected at least 1")
     with _watch(progress, "search") as report:
         session = Session(store or Store(cache_root()), progress=report)
         data = session.task(collection).collection
         run = session.rank(system, collection, depth=k, index=index).run
+    return _tabulate(run, data)
+
+
+def _tabulate(run: Run, data: Retrieval) -> pd.DataFrame:
+    """The results of a run, a row each."""
+    import pandas as pd
+
     rows, columns = np.nonzero(run.docs >= 0)
     found = {
         "query": [data.queries.ids[row] for row in rows.tolist()],

@@ -33,6 +33,7 @@ LAYERS: list[list[str]] = [
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "store.*", "indexes", "indexes.*", "stats", "trec"],
     ["formats", "records", "represent", "rewriting", "rewriting.*"],
+    ["item_values"],
     ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "costs", "compare", "policy",
      "exchange", "exchange.*", "scoring"],
     ["single", "charts", "catalog", "analysis", "analysis.*"],

@@ -246,6 +246,9 @@ def freeze(
 Baseline = Annotated[
     Path | None, typer.Option("--baseline", "-b", help="A folder of `harness baseline freeze`.")
 ]
+Candidates = Annotated[
+    list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
+]
 Candidate = Annotated[
     str | None, typer.Option("--model", "-m", help="Evaluate this first, on its tasks.")
 ]
@@ -259,9 +262,7 @@ Github = Annotated[bool, typer.Option("--github", help="Annotations, and the ste
 
 @app.command()
 def gate(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
-    ] = None,
+    paths: Candidates = None,
     baseline: Baseline = None,
     model: Candidate = None,
     policy: Policy = None,
@@ -290,9 +291,8 @@ def gate(
         raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")
     if not paths and model is None:
         raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
-    held = gates.thaw(baseline)
+    held, read = gates.thaw(baseline), list(paths or [])
     rules = policies.read_policy(policy) if policy else policies.Policy()
-    read = list(paths or [])
     with terminal.showing("gate", quiet) as progress:
         if model is not None:
             read += _evaluate(model, held, out, cache=cache, seed=seed, quiet=quiet)

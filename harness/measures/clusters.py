@@ -8,7 +8,7 @@ labels; `cluster_sets` clusters each of some sets of texts once (tasks older tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from random import Random
 from typing import Any
 
@@ -65,8 +65,7 @@ def cluster_levels(
         vectors: [n, d].
         levels: Labels [n] each.
         random: Rows are drawn from it. MTEB starts it as Random(42), first draws the texts to
-            embed from it, by `random.sample(range(all), n)`, and lets it run on from one subset of
-            a task to the next.
+            embed from it, by `random.sample(range(all), n)`, and lets it run on over subsets.
         resampling: How often, and from how many rows.
         progress: Called as work goes on.
 
@@ -76,26 +75,27 @@ def cluster_levels(
     Raises:
         InputError: A level has more labels than a sample has rows.
     """
-    repetitions, sample = resampling.repetitions, resampling.sample
+    repetitions, sample, batch, seed = astuple(resampling)
     found: list[list[Clustered]] = [[] for _ in levels]
-    total = len(levels) * repetitions
     for level, labels in enumerate(levels):
         classes, codes = np.unique(np.asarray(labels), return_inverse=True)
         if len(classes) > sample:
-            raise InputError(
-                f"level {level} has {len(classes)} labels and a sample {sample} rows: "
-                "expected at least one row a label"
-            )
+            raise _too_few_rows(level, len(classes), sample)
         for repetition in range(repetitions):
             rows = random.choices(range(len(codes)), k=sample)
             found[level].append(
-                _clustered(
-                    vectors[rows], codes[rows], len(classes),
-                    batch=resampling.batch, seed=resampling.seed,
-                )
-            )  # fmt: skip
-            progress("cluster", level * repetitions + repetition + 1, total, "clusterings")
+                _clustered(vectors[rows], codes[rows], len(classes), batch=batch, seed=seed)
+            )
+            done = level * repetitions + repetition + 1
+            progress("cluster", done, len(levels) * repetitions, "clusterings")
     return found
+
+
+def _too_few_rows(level: int, labels: int, sample: int) -> InputError:
+    return InputError(
+        f"level {level} has {labels} labels and a sample {sample} rows: "
+        "expected at least one row a label"
+    )
 
 
 def cluster_sets(

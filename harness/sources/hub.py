@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -63,13 +63,8 @@ def hub(
 
     Raises InputError for what is missing, cannot be had, or is not the commit asked for.
     """
-    given = dict(locals())
-    taken = inspect.signature(READERS[kind]).parameters
-    for name, parameter in inspect.signature(hub).parameters.items():
-        if name not in {"target", "kind", "revision", *taken} and given[name] != parameter.default:
-            raise InputError(f"hub:{target}: kind={kind} does not read {name}: leave it out")
-    tables = Tables(target, revision)
-    data = READERS[kind](**{name: given[name] for name in taken}).read(tables)
+    reader, tables = _reader(kind, dict(locals())), Tables(target, revision)
+    data = reader.read(tables)
     origin, notes = tables.provenance()
     return replace(data, origin=origin, warnings=(*data.warnings, *notes))
 
@@ -136,6 +131,16 @@ class Tables:
         elif not commits:
             notes = [f"{self.target}: {at}"]
         return Origin(reference=f"{page}/tree/{commits[0]}" if commits else page), notes
+
+
+def _reader(kind: str, given: Mapping[str, Any]) -> _Reader:
+    """What reads tables of a kind. Raises InputError for a parameter that it does not read."""
+    taken = inspect.signature(READERS[kind]).parameters
+    for name, parameter in inspect.signature(hub).parameters.items():
+        if name not in {"target", "kind", "revision", *taken} and given[name] != parameter.default:
+            where = f"hub:{given['target']}: kind={kind}"
+            raise InputError(f"{where} does not read {name}: leave it out")
+    return READERS[kind](**{name: given[name] for name in taken})
 
 
 class _Reader(Protocol):

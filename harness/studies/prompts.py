@@ -85,12 +85,8 @@ class Prompts(Study):
         if (judged := int(asked.collection.qrels.judged.sum())) < 2:
             raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
         prompts = [Prompt(), *self._prompts(asked)]
-        rows: dict[str, list[tuple[Any, ...]]] = {
-            "cases": [],
-            "choice": [],
-            "each": [],
-            "texts": [],
-        }
+        rows: dict[str, list[tuple[Any, ...]]]
+        rows = {name: [] for name in ("cases", "choice", "each", "texts")}
         notes = list[str]()
         for system in systems:
             own = own_texts(session, system, asked)
