@@ -454,4 +454,4 @@ def _fixed(part: Embeddings, *, scaled: bool) -> Embeddings:
 def _representation(vectors: Embeddings) -> Representation:
     if isinstance(vectors, Dense):
         return "dense"
-    return "multi-vector" if hasattr(vectors, "offsets") else "sparse"
+    return "multi-vector" if isinstance(vectors, MultiVector) else "sparse"
