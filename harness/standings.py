@@ -213,7 +213,7 @@ def _ranking(scores: Float64, each: Float64, means: _Means) -> _Ranking:
 def _groups(p: Float64, alpha: float) -> list[list[int]]:
     """The numbers, from 1, of the groups that each system belongs to."""
     member: list[list[int]] = [[] for _ in p]
-    for number, members in enumerate(aggregate.groups(aggregate.told_apart(p, alpha)), 1):
+    for number, members in enumerate(aggregate.groups(aggregate.separable(p, alpha)), 1):
         for at in members:
             member[at].append(number)
     return member
@@ -297,7 +297,7 @@ def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
             moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
     for group in shared.values():
         values = np.stack([own for _, own in group])
-        drawn = aggregate.resampled(values, seed)
+        drawn = aggregate.resample_means(values, seed)
         moved[[row for row, _ in group]] = drawn - values.mean(axis=1, keepdims=True)
     return moved
 

@@ -100,9 +100,9 @@ def _encodings(
     n, dim = len(texts), plan.dim(texts.dim)
     refuse_too_large(f"muvera: {n:,} encodings of {dim:,} dimensions", 4.0 * n * dim)
     encodings = np.zeros((n, dim), np.float32)
-    rows, kept = maxsim.present(texts)
+    rows, kept = maxsim.drop_empty(texts)
     for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
-        block = maxsim.taken(kept, low, high)
+        block = maxsim.take_texts(kept, low, high)
         encodings[rows[low:high]] = _encoded(block, plan, documents=documents)
         progress("encode", high, len(kept), "texts")
     return encodings
@@ -278,19 +278,19 @@ class MuveraSearcher:
         is scored below it; all by their estimates where nothing is reranked.
         """
         q = len(queries)
-        queries, _ = maxsim.checked(queries, self.documents.dim)
-        asked, queries = maxsim.present(queries)
+        queries, _ = maxsim.check_tokens(queries, self.documents.dim)
+        asked, queries = maxsim.drop_empty(queries)
         docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
         counted = list[int | None]()
         for low in range(0, len(asked), QUERIES):
-            part = maxsim.taken(queries, low, min(low + QUERIES, len(asked)))
+            part = maxsim.take_texts(queries, low, min(low + QUERIES, len(asked)))
             encodings = Dense(query_encodings(part, self.plan))
             found = self.searcher.search(encodings, max(k, self.rerank_depth), silent)
             counted.append(found.distances)
             run = self._reranked(part, found.run, k)
             docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
-        run = maxsim.restored(Run(docs, scores), asked, self.rows, q)
+        run = maxsim.restore_rows(Run(docs, scores), asked, self.rows, q)
         return Found(run, total(counted))
 
     def _reranked(self, queries: MultiVector, run: Run, k: int) -> Run:

@@ -220,7 +220,7 @@ class _ClassificationReader:
     def read(self, tables: Tables) -> Classification:
         columns = (self.text, self.label)
         learned, asked = (
-            assembly.labelled(tables.rows(part, *columns), tables.place(part), *columns)
+            assembly.read_labels(tables.rows(part, *columns), tables.place(part), *columns)
             for part in (self.train, self.test)
         )
         return assembly.classification(learned, asked)

@@ -128,7 +128,7 @@ class Geometry(Study):
         charts: list[Chart] = []
         said = f"{model} on {task}"
         if curves:
-            kept = truncation.scored(curves)
+            kept = truncation.score_frame(curves)
             frames += [kept, truncation.every_score(curves)]
             charts.append(truncation.chart(kept, whole))
             said += truncation.headline(kept, whole)
