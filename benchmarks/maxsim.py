@@ -21,7 +21,7 @@ from harness.indexes import INDEXES
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
-from harness.represent import represent, unit
+from harness.represent import Workplace, represent, unit
 from harness.store import Store
 from harness.vectors import MultiVector
 
@@ -70,7 +70,7 @@ def encoded(model: str, task: str) -> tuple[MultiVector, MultiVector]:
     """A model's vectors of a task's documents and queries."""
     texts = RetrievalKind().parts(catalog.task(task).load())
     encoder, store = ENCODERS.create(model), Store(cache_root())
-    found = represent(model, encoder, texts, store, Clock(silent)).parts
+    found = represent(model, encoder, texts, Workplace(store, Clock(silent))).parts
     return found["documents"], found["queries"]
 
 

@@ -152,7 +152,7 @@ def normal_p(drawn: Float64) -> Float64:
     return np.where(np.isnan(error), np.nan, p)
 
 
-def told_apart(p: Float64, alpha: float = 0.05) -> Bool:
+def separable(p: Float64, alpha: float = 0.05) -> Bool:
     """[s, s]: pairs whose p, corrected by Holm over all pairs, is at most alpha; NaN is none."""
     rows, columns = np.triu_indices(len(p), 1)
     known = ~np.isnan(p[rows, columns])
@@ -261,7 +261,7 @@ def _moves(margin: Int64) -> list[int]:
     return order
 
 
-def resampled(values: Float64, seed: Sequence[int], resamples: int = RESAMPLES) -> Float64:
+def resample_means(values: Float64, seed: Sequence[int], resamples: int = RESAMPLES) -> Float64:
     """Means of each row over queries drawn with replacement, the same for all rows.
 
     values: [s, q]; returns [s, resamples].

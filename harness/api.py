@@ -13,7 +13,7 @@ import numpy as np
 from harness import catalog, results, terminal
 from harness.arrays import Float32
 from harness.collection import Collection
-from harness.data import Role
+from harness.data import Retrieval, Role
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
 from harness.errors import InputError
@@ -23,7 +23,7 @@ from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
 from harness.report.findings import NUMBERS, load_findings
-from harness.represent import represent
+from harness.represent import Workplace, represent
 from harness.results import Failure, Results
 from harness.rewriting import REWRITERS
 from harness.session import Session
@@ -32,7 +32,7 @@ from harness.studies import Findings
 from harness.systems import Retriever, resolve, served
 from harness.systems.own import adopt
 from harness.tasks import Task
-from harness.vectors import Dense
+from harness.vectors import Dense, Run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -166,14 +166,19 @@ def search(
     Raises:
         InputError: The system is unknown, or the task is none that is searched.
     """
-    import pandas as pd
-
     if k < 1:
         raise InputError(f"k={k}: expected at least 1")
     with _watch(progress, "search") as report:
         session = Session(store or Store(cache_root()), progress=report)
         data = session.task(collection).collection
         run = session.rank(system, collection, depth=k, index=index).run
+    return _tabulate(run, data)
+
+
+def _tabulate(run: Run, data: Retrieval) -> pd.DataFrame:
+    """The results of a run, a row each."""
+    import pandas as pd
+
     rows, columns = np.nonzero(run.docs >= 0)
     found = {
         "query": [data.queries.ids[row] for row in rows.tolist()],
@@ -218,7 +223,7 @@ def embed(
     parts: dict[str, tuple[Role, Sequence[str]]] = {"texts": (role, listed)}
     with _watch(progress, "embed") as report:
         store = store or Store(cache_root())
-        made = represent(label, encoder, parts, store, Clock(report)).parts["texts"]
+        made = represent(label, encoder, parts, Workplace(store, Clock(report))).parts["texts"]
     if not isinstance(made, Dense):
         raise InputError(f"{label} makes other vectors than it says: expected dense ones")
     return np.array(made.values)

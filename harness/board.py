@@ -147,30 +147,36 @@ def load(
     Raises:
         InputError: Where a path names nothing, or no file is of use.
     """
-    files = _files(paths)
-    found: list[BoardEntry] = []
-    refused = []
-    revisions: dict[str, set[str]] = {}
+    files, found = _files(paths), list[BoardEntry]()
+    refused, revisions = list[tuple[Path, str]](), dict[str, set[str]]()
     for done, file in enumerate(files):
         progress("read records", done, len(files), "files")
         try:
             data = _json(file)
             if isinstance(data, dict) and "schema_version" in data:
                 found.append(of_record(records.read(data, ""), file))
-            else:
-                entry = _of_mteb(mteb.read(data), file, subsets, families or {}, strict=strict)
-                revisions.setdefault(entry.system, set()).add(file.parent.name)
-                found.append(entry)
+                continue
+            entry = _of_mteb(mteb.read(data), file, subsets, families or {}, strict=strict)
+            revisions.setdefault(entry.system, set()).add(file.parent.name)
+            found.append(entry)
         except InputError as error:
             refused.append((file, str(error).removeprefix(": ")))
     if not found:
-        first = f"; the first: {refused[0][0]}: {refused[0][1]}" if refused else ""
-        raise InputError(
-            f"{', '.join(map(str, paths))}: no records: {len(refused)} files refused{first}"
-        )
+        raise _no_records(paths, refused)
+    return of_entries(found, refused=refused, notes=_note_revisions(revisions))
+
+
+def _no_records(paths: Sequence[Path | str], refused: Sequence[tuple[Path, str]]) -> InputError:
+    first = f"; the first: {refused[0][0]}: {refused[0][1]}" if refused else ""
+    return InputError(
+        f"{', '.join(map(str, paths))}: no records: {len(refused)} files refused{first}"
+    )
+
+
+def _note_revisions(revisions: Mapping[str, set[str]]) -> list[str]:
+    """Tell which models of mteb have results of several revisions, by model."""
     joined = sorted(name for name, known in revisions.items() if len(known) > 1)
-    notes = [f"{len(joined)} models join several revisions: {', '.join(joined)}"] if joined else []
-    return of_entries(found, refused=refused, notes=notes)
+    return [f"{len(joined)} models join several revisions: {', '.join(joined)}"] if joined else []
 
 
 def of_entries(

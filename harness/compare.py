@@ -14,6 +14,7 @@ import numpy as np
 from harness import records, stats
 from harness.arrays import Float64, Int64
 from harness.errors import InputError
+from harness.item_values import IncomparableError, ItemValues, read_items
 from harness.progress import Progress, silent
 from harness.records import Record
 from harness.stats import PValues
@@ -28,10 +29,6 @@ FRAME = (
 )  # fmt: skip
 SHOWN = 10  # queries named for each task
 TESTED = 1.959964  # half the width of a 95 % interval in standard errors
-
-
-class IncomparableError(InputError):
-    """Two scores that do not answer the same question."""
 
 
 Recorded = tuple[Path | Mapping[str, Any], Record]
@@ -268,7 +265,7 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
     """
     (held_a, one), (held_b, two) = a, b
     refuse_incomparable(one, two)
-    values_a, values_b = _paired(held_a, one), _paired(held_b, two)
+    values_a, values_b = read_items(held_a, one), read_items(held_b, two)
     main = one.main_measure
     if main not in values_a.columns or main not in values_b.columns:
         return _unpaired(one, two, margin)
@@ -280,7 +277,7 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
     return replace(found, notes=_notes(one, two))
 
 
-def _by_item(one: Record, a: _Values, b: _Values, margin: float, seed: int) -> Difference:
+def _by_item(one: Record, a: ItemValues, b: ItemValues, margin: float, seed: int) -> Difference:
     """A difference of means, from what each item adds to them. one: A's record."""
     main = one.main_measure
     x, y = a.columns[main], b.columns[main]
@@ -316,54 +313,9 @@ def _by_item(one: Record, a: _Values, b: _Values, margin: float, seed: int) -> D
     )
 
 
-def _items(a: _Values, b: _Values, main: str, rows: Int64) -> tuple[Item, ...]:
+def _items(a: ItemValues, b: ItemValues, main: str, rows: Int64) -> tuple[Item, ...]:
     x, y = a.columns[main], b.columns[main]
     return tuple(Item(a.ids[row], float(x[row]), float(y[row])) for row in rows)
-
-
-@dataclass(frozen=True)
-class _Values:
-    """What each item adds to a measure: columns [n] whose means are the scores."""
-
-    ids: list[str]
-    columns: dict[str, Float64]
-
-
-def _paired(held: Path | Mapping[str, Any], record: Record) -> _Values:
-    """Values of each item, of the measures that have them."""
-    place, table = _read_columns(held, record)
-    columns = dict[str, Float64]()
-    for name, score in record.scores.items():
-        kind, _, correlation = name.rpartition("_")
-        if score.mean is None:
-            continue
-        if name in table:
-            values = np.asarray(table[name], np.float64)
-        elif {kind, "gold"} <= set(table) and correlation in ("spearman", "pearson"):
-            x, gold = (np.asarray(table[column], np.float64) for column in (kind, "gold"))
-            values = stats.influence(correlation, x, gold)
-        else:
-            continue
-        if not abs(values.mean() - score.mean) <= 1e-6:
-            raise IncomparableError(
-                f"{place}: {name} averages to {values.mean():.6f}, its "
-                f"record says {score.mean:.6f}: the two files do not belong together"
-            )
-        columns[name] = values
-    return _Values([str(id) for id in next(iter(table.values()))], columns)
-
-
-def _read_columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:
-    """Columns of what was scored, the ids first, and where they are."""
-    if not isinstance(held, Path):
-        return f"{record.name} on {record.task.spec}", held
-    try:
-        table = records.per_query(held)
-    except InputError as error:
-        raise IncomparableError(str(error)) from None
-    read = {name: table.column(name) for name in table.column_names}
-    ids = table.column(0).to_pylist()
-    return str(held.with_suffix(".parquet")), {**read, table.column_names[0]: ids}
 
 
 def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:

@@ -178,7 +178,7 @@ class Endpoint:
         finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
         if not finite.all():
             text = texts[int(finite.argmin())]
-            raise EncodingError(f"{self.host} sent NaN, infinity or null for {named([text])}")
+            raise EncodingError(f"{self.host} sent NaN, infinity or null for {name_texts([text])}")
 
     def one_each(self, found: int, n: int, noun: str) -> None:
         """Raise EncodingError where a reply does not hold one item for each of n texts."""
@@ -348,13 +348,13 @@ def _collect(
         raise
 
 
-def named(texts: Sequence[str]) -> str:
+def name_texts(texts: Sequence[str]) -> str:
     """Texts as an error calls them: by the beginning of the first, and its length."""
     first = f"{texts[0][:40]!r} ({len(texts[0]):,} characters)"
     return f"the text {first}" if len(texts) == 1 else f"{len(texts)} texts, the first {first}"
 
 
-def counted(value: object) -> int | None:
+def read_count(value: object) -> int | None:
     """A count that a server sent, None for anything else."""
     return int(str(value)) if re.fullmatch("[0-9]{1,18}", str(value)) else None
 

@@ -19,7 +19,7 @@ from harness.kinds import KINDS, Verdict
 from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
-from harness.represent import Maker, represent
+from harness.represent import Maker, Workplace, represent
 from harness.retrieve import drop_self
 from harness.single import Ranked, Request, Tuning, described, encoder_of
 from harness.spec import parse
@@ -152,7 +152,8 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
             f"{model} makes {encoder.representation} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes {' or '.join(sorted(kind.accepts))} vectors"
         )
-    vectors = represent(model, encoder, kind.parts(data), request.store, clock, cache=request.cache)
+    place = Workplace(request.store, clock, request.cache)
+    vectors = represent(model, encoder, kind.parts(data), place)
     parts = {
         n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
     }

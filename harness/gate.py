@@ -15,8 +15,9 @@ from statistics import median
 from typing import Literal, get_args
 
 from harness import compare, costs, disk, records, stats
-from harness.compare import Difference, IncomparableError, Side
+from harness.compare import Difference, Side
 from harness.errors import HarnessError, InputError, reason
+from harness.item_values import IncomparableError
 from harness.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record
@@ -188,32 +189,30 @@ def judge(
         InputError: Where the policy names unknown tasks, or nothing is left to judge.
     """
     required = _required(baseline, policy)
-    verdicts, found = list[TaskVerdict](), list[Difference]()
+    outcomes = list[Difference | TaskVerdict]()
     for done, (task, held) in enumerate(baseline.tasks.items()):
         progress("judge", done, len(baseline.tasks), "tasks")
         given = candidate.tasks.get(task)
-        if given is None and task not in required:
-            continue
-        outcome = _measured(task, given, held, policy, seed)
-        if isinstance(outcome, Difference):
-            found.append(outcome)
-        else:
-            verdicts.append(outcome)
-    if not verdicts and not found:
-        raise InputError(
-            f"{candidate.name} was measured on no task of the baseline {baseline.name}"
-        )
-    verdicts += decide_all(found, policy)
-    worst_first = get_args(Status)
-    verdicts.sort(key=lambda v: (worst_first.index(v.status), not v.blind))
+        if given is not None or task in required:
+            outcomes.append(_measured(task, given, held, policy, seed))
+    if not outcomes:
+        nothing = f"{candidate.name} was measured on no task of the baseline {baseline.name}"
+        raise InputError(nothing)
+    verdicts = [one for one in outcomes if isinstance(one, TaskVerdict)]
+    verdicts += decide_all([one for one in outcomes if isinstance(one, Difference)], policy)
     return Gate(
         baseline.name,
         candidate.name,
         policy,
-        tuple(verdicts),
+        tuple(sorted(verdicts, key=_severity)),
         _costs(baseline, candidate, policy),
         tuple(task for task in candidate.tasks if task not in baseline.tasks),
     )
+
+
+def _severity(verdict: TaskVerdict) -> tuple[int, bool]:
+    """Where a verdict stands: the worst first."""
+    return get_args(Status).index(verdict.status), not verdict.blind
 
 
 def _required(baseline: Side, policy: Policy) -> list[str]:

@@ -91,16 +91,29 @@ class VectorCache:
             del self._kept[old]
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """Where vectors are kept, and who is told how long they take.
+
+    Attributes:
+        store: Of vectors of single texts.
+        clock: Collects phases.
+        cache: Of vectors that were just used.
+    """
+
+    store: Store
+    clock: Clock = field(default_factory=Clock)
+    cache: VectorCache = field(default_factory=VectorCache)
+
+
 def represent(
     label: str,
     encoder: Encoder,
     parts: Mapping[str, Texts],
-    store: Store,
-    clock: Clock,
+    place: Workplace,
     *,
     counts: bool = False,
     scaled: bool = False,
-    cache: VectorCache | None = None,
 ) -> Vectors:
     """Encode each part of a task in its role.
 
@@ -108,32 +121,28 @@ def represent(
         label: The encoder's spec, for people.
         encoder: What encodes.
         parts: Texts by name, with the role that they are encoded in.
-        store: Where vectors of single texts are kept.
-        clock: Collects phases.
+        place: Where vectors are kept.
         counts: Also give the documents' term counts, as the part "counts", where the encoder weighs
             terms by a corpus.
         scaled: Give dense vectors at length 1.
-        cache: Of vectors that were just used.
 
     Raises:
         InputError, EncodingError, StoreError: As the encoder and the store do.
     """
-    cache = VectorCache() if cache is None else cache
     if isinstance(encoder, CollectionEncoder):
-        return _by_collection(label, encoder, parts, clock, cache, counts=counts, scaled=scaled)
+        return _by_collection(label, encoder, parts, place, counts=counts, scaled=scaled)
     if encoder.cacheable:
-        return _by_text(label, encoder, parts, store, clock, cache=cache, scaled=scaled)
+        return _by_text(label, encoder, parts, place, scaled=scaled)
     with TemporaryDirectory() as folder:  # arrays that are mapped outlive their files
-        own = Store(Path(folder))
-        return _by_text(label, encoder, parts, own, clock, cache=VectorCache(), scaled=scaled)
+        own = Workplace(Store(Path(folder)), place.clock)
+        return _by_text(label, encoder, parts, own, scaled=scaled)
 
 
 def _by_collection(
     label: str,
     encoder: CollectionEncoder,
     parts: Mapping[str, Texts],
-    clock: Clock,
-    cache: VectorCache,
+    place: Workplace,
     *,
     counts: bool,
     scaled: bool,
@@ -141,15 +150,15 @@ def _by_collection(
     """Vectors of parts that are encoded together."""
     identity = json.dumps(dict(encoder.fingerprint()), sort_keys=True, default=str)
     key = (identity, counts, scaled, *((name, id(texts)) for name, (_, texts) in parts.items()))
-    if kept := cache.get(key):
+    if kept := place.cache.get(key):
         return kept
-    made = _together(label, encoder, parts, clock, counts=counts)
+    made = _together(label, encoder, parts, place.clock, counts=counts)
     fixed = {
         name: part if name == "counts" else _fixed(part, scaled=scaled)
         for name, part in made.parts.items()
     }
     made = replace(made, parts=fixed, makers=[encoder.made_with()])
-    cache.put(key, parts, made)
+    place.cache.put(key, parts, made)
     return made
 
 
@@ -213,22 +222,42 @@ def _by_text(
     label: str,
     encoder: TextEncoder,
     parts: Mapping[str, Texts],
-    store: Store,
-    clock: Clock,
+    place: Workplace,
     *,
-    cache: VectorCache,
     scaled: bool,
 ) -> Vectors:
     """Vectors of parts whose texts are encoded one by one, each part from cache, store or model."""
+    found = _each_part(label, encoder, parts, place, scaled=scaled)
+    makers = each_maker(maker for part in found for maker in part.makers)
+    notes = dict.fromkeys(note for part in found for note in part.warnings)
+    return Vectors(
+        {name: part.parts[name] for name, part in zip(parts, found, strict=True)},
+        {key: value for part in found for key, value in part.counts.items()},
+        [*encoder.notes, *notes, *_of_makers(label, makers, encoder)],
+        sum_usage(part.usage for part in found),
+        makers,
+    )
+
+
+def _each_part(
+    label: str,
+    encoder: TextEncoder,
+    parts: Mapping[str, Texts],
+    place: Workplace,
+    *,
+    scaled: bool,
+) -> list[Vectors]:
+    """The vectors of each part, in their order."""
+    clock, cache, root = place.clock, place.cache, str(place.store.root)
     identity = json.dumps(dict(encoder.fingerprint()), sort_keys=True, default=str)
     keys = {
-        name: (identity, role, encoder.prompt(role), scaled, str(store.root), id(texts))
+        name: (identity, role, encoder.prompt(role), scaled, root, id(texts))
         for name, (role, texts) in parts.items()
     }
     kept = {name: one for name, key in keys.items() if (one := cache.get(key))}
     with clock.phase("load", "store"):
         plans = {
-            name: store.plan(encoder, texts, role, label)
+            name: place.store.plan(encoder, texts, role, label)
             for name, (role, texts) in parts.items()
             if name not in kept
         }
@@ -241,16 +270,7 @@ def _by_text(
         again = {key: 0 if key == f"{name}_encoded_now" else n for key, n in made.counts.items()}
         cache.put(keys[name], parts[name][1], replace(made, counts=again, usage=encoder.no_usage))
         kept[name] = made
-    found = [kept[name] for name in parts]
-    makers = each_maker(maker for part in found for maker in part.makers)
-    notes = dict.fromkeys(note for part in found for note in part.warnings)
-    return Vectors(
-        {name: part.parts[name] for name, part in zip(parts, found, strict=True)},
-        {key: value for part in found for key, value in part.counts.items()},
-        [*encoder.notes, *notes, *_of_makers(label, makers, encoder)],
-        sum_usage(part.usage for part in found),
-        makers,
-    )
+    return [kept[name] for name in parts]
 
 
 def each_maker(makers: Iterable[Maker]) -> list[Maker]:

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import InputError
 
@@ -90,10 +90,17 @@ def _read_frame(frame: Any, columns: Sequence[Field], noun: str) -> Iterator[tup
         yield f"{noun}.iloc[{number}]", dict(zip(there, cells, strict=True))
 
 
+@runtime_checkable
+class _Named(Protocol):
+    """What named tuples have."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
 def row(item: object, columns: Sequence[Field], where: str) -> Row:
     """One mapping, named tuple, dataclass or plain tuple as a row. Raises as `rows` does."""
-    if isinstance(item, tuple) and hasattr(item, "_fields"):
-        item = dict(zip(item._fields, item, strict=True))
+    if isinstance(item, _Named):
+        item = item._asdict()
     elif is_dataclass(item) and not isinstance(item, type):
         item = {field.name: getattr(item, field.name) for field in fields(item)}
     if isinstance(item, Mapping):

@@ -30,7 +30,7 @@ from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.represent import VectorCache, represent
+from harness.represent import VectorCache, Workplace, represent
 from harness.retrieve import Searchable, retrieve
 from harness.single import Ranked, Request, rewriting
 from harness.spec import listed, parse
@@ -151,10 +151,8 @@ class Session:
                 f"{model} makes {encoder.representation} vectors: expected {needed} ones"
             )
         scaled = scaled and encoder.similarity == "cosine"
-        made = represent(
-            model, encoder, texts_of(task), self.store, Clock(self.progress),
-            scaled=scaled, cache=self._cache,
-        )  # fmt: skip
+        place = Workplace(self.store, Clock(self.progress), self._cache)
+        made = represent(model, encoder, texts_of(task), place, scaled=scaled)
         notes = (*task.data.warnings, *made.warnings)
         return TaskVectors(task, model, encoder.similarity, made.parts, notes)
 

@@ -14,7 +14,7 @@ from harness.kinds.retrieval import RetrievalKind
 from harness.phases import Clock
 from harness.progress import silent
 from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
-from harness.represent import Counts, Maker, VectorCache, represent, unit
+from harness.represent import Counts, Maker, VectorCache, Workplace, represent, unit
 from harness.retrieve import Searchable, retrieve
 from harness.rewriting import REWRITERS, Feedback, Rewriter, Rewritten, TextRewriter
 from harness.store import Store
@@ -110,10 +110,9 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             rewritten = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
             data = replace(data, queries=replace(data.queries, texts=rewritten.texts))
     counts = feedback is not None and feedback.counts
-    vectors = represent(
-        spec, encoder, RetrievalKind().parts(data), request.store, clock,
-        counts=counts, scaled=encoder.similarity == "cosine", cache=request.cache,
-    )  # fmt: skip
+    place, cosine = Workplace(request.store, clock, request.cache), encoder.similarity == "cosine"
+    parts = RetrievalKind().parts(data)
+    vectors = represent(spec, encoder, parts, place, counts=counts, scaled=cosine)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = described(spec, encoder, documents)
     with clock.phase("build", items=len(data.corpus), unit="documents"):

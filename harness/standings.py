@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -65,35 +65,45 @@ class Standings:
     notes: tuple[str, ...]
 
 
-def standings(
-    board: Board,
-    *,
-    order: Order = "borda",
-    common: bool = False,
-    fixed_tasks: bool = False,
-    alpha: float = 0.05,
-    seed: int = 0,
-    progress: Progress = silent,
-) -> Standings:
-    """Rank the systems of a board.
+@dataclass(frozen=True)
+class Ordering:
+    """How systems are ranked.
 
-    Args:
-        board: Systems and tasks.
-        order: By Borda points or by the mean.
+    Attributes:
+        by: Borda points or the mean.
         common: Only over the tasks that every system has.
         fixed_tasks: Take these tasks as all that matter, not as a sample: intervals and groups
             come from queries alone. So it is with a single task.
         alpha: Of the groups, over all pairs.
         seed: Of what is drawn.
+    """
+
+    by: Order = "borda"
+    common: bool = field(default=False, kw_only=True)
+    fixed_tasks: bool = field(default=False, kw_only=True)
+    alpha: float = field(default=0.05, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+
+BORDA = Ordering()
+
+
+def standings(board: Board, ordering: Ordering = BORDA, progress: Progress = silent) -> Standings:
+    """Rank the systems of a board.
+
+    Args:
+        board: Systems and tasks.
+        ordering: How.
         progress: Hears of each system that is compared.
 
     Raises:
         InputError: Where no task is left.
     """
-    tasks = _common(board) if common else board.tasks
+    order, alpha, seed = ordering.by, ordering.alpha, ordering.seed
+    tasks = _common(board) if ordering.common else board.tasks
     columns = [board.tasks.index(task) for task in tasks]
     scores = board.scores[:, columns]
-    fixed = fixed_tasks or len(tasks) == 1
+    fixed = ordering.fixed_tasks or len(tasks) == 1
     counts = aggregate.task_draws(len(tasks), seed)
     moved = _moved(board, tasks, seed)
     families = tuple(board.families[column] for column in columns)
@@ -203,7 +213,7 @@ def _ranking(scores: Float64, each: Float64, means: _Means) -> _Ranking:
 def _groups(p: Float64, alpha: float) -> list[list[int]]:
     """The numbers, from 1, of the groups that each system belongs to."""
     member: list[list[int]] = [[] for _ in p]
-    for number, members in enumerate(aggregate.groups(aggregate.told_apart(p, alpha)), 1):
+    for number, members in enumerate(aggregate.groups(aggregate.separable(p, alpha)), 1):
         for at in members:
             member[at].append(number)
     return member
@@ -287,7 +297,7 @@ def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
             moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
     for group in shared.values():
         values = np.stack([own for _, own in group])
-        drawn = aggregate.resampled(values, seed)
+        drawn = aggregate.resample_means(values, seed)
         moved[[row for row, _ in group]] = drawn - values.mean(axis=1, keepdims=True)
     return moved
 

@@ -11,7 +11,7 @@ from statistics import NormalDist
 import numpy as np
 
 from harness.arrays import Float64, Int64
-from harness.measures.binary import resampled
+from harness.measures.binary import resample
 from harness.measures.pairs import correlation
 from harness.progress import Progress, silent
 
@@ -108,7 +108,7 @@ def bootstrap_separation(
         progress("intervals", len(drawn), RESAMPLES, "resamples")
         counts = np.stack([np.bincount(row, minlength=len(gold)) for row in rows])
         counts = counts[counts @ (gold == 1) > 0]
-        found = {kind: resampled(x, gold, counts) for kind, x in values.items()}
+        found = {kind: resample(x, gold, counts) for kind, x in values.items()}
         each = [
             np.max([one[q] for kind, one in found.items() if of in (kind, "max")], axis=0)
             for of, _, q in (name.partition("_") for name in names)

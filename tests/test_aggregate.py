@@ -168,9 +168,9 @@ def test_pairs_are_told_apart_by_holm():
     # of three known pairs .01 .02 .04, times 3 2 1 and made monotone: .03 .04 .04
     p = np.full((4, 4), np.nan)
     p[0, 1], p[0, 2], p[1, 2] = 0.02, 0.01, 0.04
-    apart = aggregate.told_apart(p, alpha=0.035)
+    apart = aggregate.separable(p, alpha=0.035)
     assert np.argwhere(apart).tolist() == [[0, 2], [2, 0]]
-    assert np.argwhere(aggregate.told_apart(p, alpha=0.05)).tolist() == [
+    assert np.argwhere(aggregate.separable(p, alpha=0.05)).tolist() == [
         [0, 1], [0, 2], [1, 0], [1, 2], [2, 0], [2, 1],
     ]  # fmt: skip
 
@@ -179,7 +179,7 @@ def test_few_of_equal_systems_are_told_apart():
     # alpha 5 % over all 28 pairs of 8 systems that are equal: 400 boards, standard error 1.1 %
     random = np.random.default_rng(3)
     alarms = [
-        aggregate.told_apart(aggregate.pairwise(random.normal(size=(8, 20))).p).any()
+        aggregate.separable(aggregate.pairwise(random.normal(size=(8, 20))).p).any()
         for _ in range(400)
     ]
     assert 0.01 < np.mean(alarms) <= 0.075
@@ -207,7 +207,9 @@ def test_two_levels_add_their_variances():
     random = np.random.default_rng(0)
     queries = 0.1 * random.standard_normal((40, 1, 1)) + 0.5 * random.standard_normal((40, 1, 50))
     scores = queries.mean(axis=2).T
-    moved = {t: aggregate.resampled(queries[t], [0, t]) - scores[:, t : t + 1] for t in range(40)}
+    moved = {
+        t: aggregate.resample_means(queries[t], [0, t]) - scores[:, t : t + 1] for t in range(40)
+    }
     drawn = aggregate.two_level(scores, aggregate.task_draws(40, 1), moved)
     inside = np.mean([each.var() for each in moved.values()])
     assert drawn.std() == pytest.approx(np.sqrt((scores.var() + inside) / 40), rel=0.08)
@@ -219,11 +221,11 @@ def test_two_levels_add_their_variances():
 
 def test_resamples_are_bounded_in_memory_and_repeat(monkeypatch):
     values = np.random.default_rng(0).random((2, 30))
-    whole = aggregate.resampled(values, [7])
+    whole = aggregate.resample_means(values, [7])
     monkeypatch.setattr(aggregate, "CHUNK", 30 * 7)
-    assert aggregate.resampled(values, [7]) == pytest.approx(whole)
-    assert (aggregate.resampled(values, [8]) != whole).any()
-    assert aggregate.resampled(np.ones((1, 5)), [0]).tolist() == [[1.0] * aggregate.RESAMPLES]
+    assert aggregate.resample_means(values, [7]) == pytest.approx(whole)
+    assert (aggregate.resample_means(values, [8]) != whole).any()
+    assert aggregate.resample_means(np.ones((1, 5)), [0]).tolist() == [[1.0] * aggregate.RESAMPLES]
 
 
 def test_stability_by_hand():

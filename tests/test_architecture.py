@@ -7,8 +7,11 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fnmatch import fnmatch
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -33,6 +36,7 @@ LAYERS: list[list[str]] = [
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "store.*", "indexes", "indexes.*", "stats", "trec"],
     ["formats", "records", "represent", "rewriting", "rewriting.*"],
+    ["item_values"],
     ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "costs", "compare", "policy",
      "exchange", "exchange.*", "scoring"],
     ["single", "charts", "catalog", "analysis", "analysis.*"],
@@ -139,6 +143,156 @@ def test_a_package_does_not_know_what_is_registered_in_it():
         "sources", "encoders", "rerankers", "indexes", "rewriting", "systems", "measures", "kinds",
     ):  # fmt: skip
         assert not [name for name in ours(package) if name.startswith(f"{package}.")]
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+LONGEST, WIDEST, LARGEST = 40, 6, 400  # lines of a function, its parameters, lines of a module
+LONG = {  # longer functions, none above 60 lines, and why they stay whole
+    "analysis.free_vectors.optimise": "a formula with the thirteen facts that it returns",
+    "api.evaluate": "the first page that people read: half of it is documentation",
+    "cli.board.leaderboard": "a command: 22 options, a line each",
+    "cli.evaluate.evaluate": "a command: 15 options",
+    "encoders.api.api": "a factory: 14 parameters, each documented",
+    "measures.measure": "a decorator: 13 facts of a measure, each documented",
+    "session.Session.evaluate": "documents what an evaluation may raise",
+    "single.rank": "one search from texts to a run",
+    "sources.limit.limit": "a factory: 8 parameters, each documented",
+}
+WIDE = {  # functions of more parameters, beside commands and factories that are registered
+    "api.evaluate": "what one evaluation may be told, as keywords",
+    "cli.study._run": "the command of every study",
+    "measures.measure": "what may be known of a measure, as keywords",
+    "report.page.write": "what a page may show, as keywords",
+    "retrieve.retrieve": "one search with all that changes it",
+    "session.Session.evaluate": "what one evaluation may be told, as keywords",
+}
+LARGE = {  # larger modules
+    "sources.entities": "one generator, whose draws depend on each other's order",
+    "sources.mteb": "what is told of every kind of task of another library",
+}
+PROBES = {  # modules that look at objects of others, and whose
+    "encoders.callable": "arrays and tensors that a function returns",
+    "encoders.checkpoint": "models of sentence-transformers",
+    "encoders.late_interaction": "models of pylate and sentence-transformers",
+    "encoders.prompting": "tokenizers",
+    "encoders.user_model": "models of users",
+    "environment": "os, which differs by platform",
+    "indexes.factory": "indexes of faiss",
+    "indexes.faiss_library": "indexes of faiss",
+    "indexes.gpu.faiss_scan": "builds of faiss",
+    "sources.irds": "documents of ir_datasets",
+    "sources.mteb": "tasks of mteb",
+    "systems.own": "searches of users",
+    "terminal": "IPython",
+}
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function: its dotted name inside harness, its lines, how many parameters it has, and
+    whether a decorator registers it.
+    """
+
+    name: str
+    lines: int
+    parameters: int
+    registered: bool
+
+
+@cache
+def functions() -> list[Function]:
+    return [one for name, path in MODULES.items() for one in _functions(name, path)]
+
+
+def _functions(module: str, path: Path) -> Iterator[Function]:
+    above = [(module, parsed(path))]
+    while above:
+        prefix, node = above.pop()
+        for inner in ast.iter_child_nodes(node):
+            if not isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                above.append((prefix, inner))
+                continue
+            name = f"{prefix}.{inner.name}"
+            above.append((name, inner))
+            if not isinstance(inner, ast.ClassDef):
+                lines = (inner.end_lineno or 0) - inner.lineno + 1
+                yield Function(name, lines, _parameters(inner), _is_registered(inner))
+
+
+def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = [*node.args.posonlyargs, *node.args.args]
+    bound = bool(given) and given[0].arg in ("self", "cls")
+    return len(given) + len(node.args.kwonlyargs) - bound
+
+
+def _is_registered(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(
+        isinstance(one, ast.Call)
+        and isinstance(one.func, ast.Attribute)
+        and one.func.attr in ("register", "command", "callback")
+        for one in node.decorator_list
+    )
+
+
+def test_functions_are_short():
+    found = {one.name: one.lines for one in functions() if one.lines > LONGEST}
+    assert set(found) == set(LONG), "shorten what is new here, take off what is short now"
+    assert max(found.values()) <= 60
+
+
+def test_functions_take_few_parameters():
+    found = {one.name for one in functions() if one.parameters > WIDEST and not one.registered}
+    assert found == set(WIDE), "gather parameters that go together, take off what is narrow now"
+
+
+def test_modules_are_small():
+    sizes = {name: len(path.read_text("utf-8").splitlines()) for name, path in MODULES.items()}
+    assert {name for name, lines in sizes.items() if lines > LARGEST} == set(LARGE)
+    assert max(sizes.values()) < 520
+
+
+def test_an_index_over_a_library_of_graphs_is_small():
+    for name in ("indexes.hnswlib_graph", "indexes.usearch_graph"):
+        assert len(MODULES[name].read_text("utf-8").splitlines()) <= 80, name
+
+
+def test_no_two_classes_have_one_name():
+    found = Counter(
+        node.name
+        for path in MODULES.values()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert [name for name, times in found.items() if times > 1] == []
+
+
+def calls(node: ast.AST, *names: str) -> Iterator[ast.Call]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Call) and ast.unparse(inner.func) in names:
+            yield inner
+
+
+def test_nothing_is_narrowed_by_an_assertion():
+    """`python -O` takes assertions away."""
+    for name, path in MODULES.items():
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Assert):
+                assert not list(calls(node.test, "isinstance")), f"harness/{name}:{node.lineno}"
+
+
+def test_only_objects_of_others_are_probed():
+    """What is ours says what it has: a protocol, a base class, a field with a default."""
+    found = {
+        name
+        for name, path in MODULES.items()
+        for call in calls(parsed(path), "getattr", "hasattr")
+        if len(call.args) > 1 and isinstance(call.args[1], ast.Constant)
+    }
+    assert found == set(PROBES)
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -16,7 +16,7 @@ from harness.api import evaluate
 from harness.board import BoardEntry, of_entries
 from harness.errors import InputError
 from harness.evaluation import Evaluation
-from harness.standings import standings
+from harness.standings import Ordering, standings
 from tests.shared import shared
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
@@ -246,7 +246,7 @@ def test_published_files():
         pytest.approx(0.94357)
     )
     assert found.cost("sentence-transformers/all-MiniLM-L6-v2", "parameters") == 22_700_000
-    rows = standings(found, common=True).rows
+    rows = standings(found, Ordering(common=True)).rows
     assert rows[0].system == "BAAI/bge-small-en-v1.5"
     assert rows[-1].system == "sentence-transformers/LaBSE"
 
@@ -258,7 +258,7 @@ def test_the_toy_with_three_winners():
     assert [row.borda for row in found.rows] == [9, 8, 7, 6]
     assert [row.kemeny for row in found.rows] == [2, 1, 4, 3]
     assert [row.groups for row in found.rows] == [(1,)] * 4
-    by_mean = standings(matrix(toy), order="mean")
+    by_mean = standings(matrix(toy), Ordering("mean"))
     assert [row.system for row in by_mean.rows] == ["B", "D", "C", "A"]
     assert [row.rank for row in by_mean.rows] == [1, 2, 3, 4]
     assert found.wins[0].tolist() == [0.5, 0.4, 0.6, 0.8]  # D against D, A, B, C
@@ -280,11 +280,11 @@ def test_an_incomplete_row_is_never_above_a_complete_one():
 
 def test_the_common_subset():
     made = matrix({"low": [0.1, 0.2], "high": [0.3, 0.4], "part": [0.99, None]})
-    found = standings(made, common=True)
+    found = standings(made, Ordering(common=True))
     assert [(row.system, row.rank) for row in found.rows] == [("part", 1), ("high", 2), ("low", 3)]
     assert found.tasks == ("t0",)
     with pytest.raises(InputError, match="no task is common to all systems"):
-        standings(matrix({"a": [0.1, None], "b": [None, 0.1]}), common=True)
+        standings(matrix({"a": [0.1, None], "b": [None, 0.1]}), Ordering(common=True))
 
 
 def test_nobody_is_complete():
@@ -326,7 +326,7 @@ def test_one_task_is_judged_by_its_queries(tmp_path):
 
 
 def test_fixed_tasks_without_queries_have_no_intervals():
-    found = standings(matrix({"a": [0.9, 0.8], "b": [0.1, 0.2]}), fixed_tasks=True)
+    found = standings(matrix({"a": [0.9, 0.8], "b": [0.1, 0.2]}), Ordering(fixed_tasks=True))
     assert [(row.low, row.groups) for row in found.rows] == [(None, (1,)), (None, (1,))]
 
 

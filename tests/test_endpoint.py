@@ -16,7 +16,7 @@ import pytest
 from urllib3 import PoolManager
 
 from harness import endpoint
-from harness.endpoint import Endpoint, Line, RefusedError, Service, Tally, counted, named
+from harness.endpoint import Endpoint, Line, RefusedError, Service, Tally, name_texts, read_count
 from harness.endpoint_options import EndpointOptions, within
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.usage import known_usage, sum_usage
@@ -30,7 +30,7 @@ def point(url: str, **options: object) -> Endpoint:
 
 
 def ask(line: Line, text: str) -> Iterator[list[float]]:
-    yield line.ask({"inputs": [text]}, named([text]), lambda found, _: found[0])
+    yield line.ask({"inputs": [text]}, name_texts([text]), lambda found, _: found[0])
 
 
 class Recorded(Event):
@@ -216,7 +216,7 @@ def test_tokens_have_a_price():
      ("9" * 19, None)],
 )  # fmt: skip
 def test_what_counts_as_a_count(value, count):
-    assert counted(value) == count
+    assert read_count(value) == count
 
 
 # -- replies ---------------------------------------------------------------------------------------
@@ -246,8 +246,8 @@ def test_indices_that_are_not_one_for_each(indices, message):
 
 
 def test_texts_are_named_by_their_beginning():
-    assert named(["a" * 1234]) == f"the text '{'a' * 40}' (1,234 characters)"
-    assert named(["one", "two"]) == "2 texts, the first 'one' (3 characters)"
+    assert name_texts(["a" * 1234]) == f"the text '{'a' * 40}' (1,234 characters)"
+    assert name_texts(["one", "two"]) == "2 texts, the first 'one' (3 characters)"
 
 
 def test_a_range_is_named():

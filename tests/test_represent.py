@@ -10,7 +10,7 @@ from harness.encoders.hashing import Hashing
 from harness.encoders.tfidf_svd import TfidfSvd
 from harness.errors import InputError
 from harness.phases import Clock
-from harness.represent import represent, unit
+from harness.represent import Workplace, represent, unit
 from harness.store import Store
 from tests.fakes import Counting
 
@@ -23,9 +23,9 @@ PARTS = {
 def test_term_counts_of_documents_are_given_where_they_are_asked_for(tmp_path):
     """Stems in alphabetical order: appl, car, red."""
     store = Store(tmp_path)
-    plain = represent("bm25", BM25(), PARTS, store, Clock())
+    plain = represent("bm25", BM25(), PARTS, Workplace(store, Clock()))
     assert set(plain.parts) == {"documents", "queries"}
-    made = represent("bm25", BM25(), PARTS, store, Clock(), counts=True)
+    made = represent("bm25", BM25(), PARTS, Workplace(store, Clock()), counts=True)
     assert made.parts["counts"].matrix.toarray().tolist() == [[1, 0, 1], [0, 1, 2], [0, 0, 0]]
     assert made.parts["queries"].matrix.toarray().tolist() == [[0, 0, 1], [0, 2, 0]]
     assert (
@@ -44,7 +44,7 @@ def test_term_counts_of_documents_are_given_where_they_are_asked_for(tmp_path):
 
 
 def test_an_encoder_of_texts_has_no_term_counts(tmp_path):
-    made = represent("h", Hashing(8), PARTS, Store(tmp_path), Clock(), counts=True)
+    made = represent("h", Hashing(8), PARTS, Workplace(Store(tmp_path), Clock()), counts=True)
     assert set(made.parts) == {"documents", "queries"}
     assert made.warnings == ["1 of the documents have the zero vector: similar to nothing"]
     assert made.counts["documents_zero_vectors"] == 1
@@ -56,7 +56,7 @@ def test_what_was_encoded_before_is_counted_apart(tmp_path):
         Store(tmp_path),
         {"sentences": ("text", ["a", "b", "a", "one two three four five six"])},
     )
-    first = represent("c", Counting(), parts, store, Clock()).counts
+    first = represent("c", Counting(), parts, Workplace(store, Clock())).counts
     assert first == {
         "sentences": 4,
         "sentences_distinct": 3,
@@ -65,14 +65,14 @@ def test_what_was_encoded_before_is_counted_apart(tmp_path):
         "sentences_truncated": 1,
         "sentences_zero_vectors": 0,
     }
-    again = represent("c", Counting(), parts, store, Clock()).counts
+    again = represent("c", Counting(), parts, Workplace(store, Clock())).counts
     assert again == {**first, "sentences_encoded_now": 0}
 
 
 def test_terms_are_weighed_by_a_corpus_or_not_at_all(tmp_path):
     parts = {"sentences": ("text", ["a", "b"])}
     with pytest.raises(InputError) as error:
-        represent("bm25,k1=2", BM25(k1=2), parts, Store(tmp_path), Clock())
+        represent("bm25,k1=2", BM25(k1=2), parts, Workplace(Store(tmp_path), Clock()))
     assert str(error.value) == (
         "bm25,k1=2 weighs terms by a corpus, and the task has only pairs of sentences: "
         "choose a model that makes dense vectors"
@@ -83,7 +83,7 @@ def test_without_a_corpus_an_encoder_is_fitted_on_the_texts_themselves(tmp_path)
     """ "red" is in 2 of the 3 distinct texts: the weights that a corpus of these would give."""
     texts = ["red apple", "red car", "red apple", "?", "red apple"]
     parts = {"train": ("text", texts[:2]), "test": ("text", texts[2:])}
-    made = represent("tfidf-svd", TfidfSvd(), parts, Store(tmp_path), Clock())
+    made = represent("tfidf-svd", TfidfSvd(), parts, Workplace(Store(tmp_path), Clock()))
     train, test = made.parts["train"].values, made.parts["test"].values
     expected = TfidfSvd().encode_collection(["red car", "?", "red apple"], texts).queries.values
     np.testing.assert_allclose(train @ train.T, expected[:2] @ expected[:2].T, atol=1e-6)

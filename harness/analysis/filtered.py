@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.analysis.nested import ranked
+from harness.analysis.nested import rank_rows
 from harness.arrays import Int64
 from harness.indexes import Searcher, scoring
 from harness.indexes.faiss_library import load_faiss
@@ -56,7 +56,7 @@ class Filtered:
             rows, queries = np.flatnonzero(which), Dense(self.queries.values[asked[mine]])
             for low in range(0, len(rows), BLOCK):
                 block = rows[low : low + BLOCK]
-                best = ranked(queries, Dense(self.documents.values[block]), block, k)
+                best = rank_rows(queries, Dense(self.documents.values[block]), block, k)
                 keys[mine] = ranking.best(np.concatenate([keys[mine], best], axis=1), k)
         return ranking.unpack(keys)
 

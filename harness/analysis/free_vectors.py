@@ -112,17 +112,7 @@ def optimise(
     began, stage = time.perf_counter(), f"free vectors, {relevance.label}, d={dim}, seed {seed}"
     with _one_thread(), torch.no_grad():
         free = _Free.drawn(relevance, dim, seed, place)
-        adam = torch.optim.Adam([free.vectors], lr=protocol.rate, fused=True)
-        accuracy, loss, lowest, since, step = 0.0, inf, inf, 0, 0
-        for step in range(1, protocol.iterations + 1):
-            loss = free.descend(adam, protocol.temperature)
-            if loss < lowest - protocol.tolerance:
-                lowest, since = loss, step
-            if step % protocol.every == 0:
-                accuracy = max(accuracy, free.accuracy())
-                progress(stage, step, protocol.iterations, "iterations")
-                if accuracy == 1 or step - since >= protocol.patience:
-                    break
+        accuracy, loss, step = _descend(free, protocol, stage, progress)
         return Trial(
             relevance=relevance.label,
             queries=relevance.queries,
@@ -138,6 +128,28 @@ def optimise(
             device=str(place),
             torch=torch.__version__,
         )
+
+
+def _descend(
+    free: _Free, protocol: Protocol, stage: str, progress: Progress
+) -> tuple[float, float, int]:
+    """Move the vectors until all is returned or nothing improves: the best accuracy, the last loss
+    and the iterations it took.
+    """
+    import torch
+
+    adam = torch.optim.Adam([free.vectors], lr=protocol.rate, fused=True)
+    accuracy, loss, lowest, since, step = 0.0, inf, inf, 0, 0
+    for step in range(1, protocol.iterations + 1):
+        loss = free.descend(adam, protocol.temperature)
+        if loss < lowest - protocol.tolerance:
+            lowest, since = loss, step
+        if step % protocol.every == 0:
+            accuracy = max(accuracy, free.accuracy())
+            progress(stage, step, protocol.iterations, "iterations")
+            if accuracy == 1 or step - since >= protocol.patience:
+                break
+    return accuracy, loss, step
 
 
 @dataclass(frozen=True)

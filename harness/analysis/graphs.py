@@ -26,7 +26,7 @@ FAR = 100  # neighbours that exact search is asked for: a dimension is estimated
 
 
 @dataclass(frozen=True)
-class Graph:
+class GraphSettings:
     """How a graph is built, and searched in several ways.
 
     Attributes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.analysis.graphs import Graph, graph_recall, nearest
+from harness.analysis.graphs import GraphSettings, graph_recall, nearest
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError, reason
 from harness.indexes import Searcher
@@ -98,7 +98,7 @@ class Swept:
 def sweep(
     documents: Float32,
     queries: Float32,
-    graph: Graph,
+    graph: GraphSettings,
     orders: Mapping[str, Int64],
     *,
     score: Callable[[Searcher], Float64] | None = None,

@@ -89,7 +89,7 @@ def _with(data: Retrieval, corpus: Corpus, row: dict[int, int]) -> Retrieval:
     return replace(data, corpus=corpus, qrels=moved(data.qrels), binary=binary)
 
 
-def chosen(asked: Sequence[int], least: int, most: int) -> list[int]:
+def choose_sizes(asked: Sequence[int], least: int, most: int) -> list[int]:
     """Sizes of corpora, ascending: those asked for, or about doubling up to the most.
 
     These begin at SMALLEST, or at a tenth of few documents.
@@ -153,7 +153,7 @@ def searches(
         entering = corpora.rows(size, above)
         for low in range(0, len(entering), BLOCK):
             rows = entering[low : low + BLOCK]
-            block = ranked(queries, documents(rows), rows, k)
+            block = rank_rows(queries, documents(rows), rows, k)
             keys = ranking.best(np.concatenate([keys, block], axis=1), k)
             compared += len(rows)
             progress("search", compared, corpora.sizes[-1], "documents")
@@ -161,7 +161,7 @@ def searches(
         yield ranking.unpack(keys)
 
 
-def ranked(queries: Embeddings, documents: Embeddings, rows: Int64, k: int) -> ranking.Keys:
+def rank_rows(queries: Embeddings, documents: Embeddings, rows: Int64, k: int) -> ranking.Keys:
     """The k best documents of each query as keys [q, k]. rows: of the documents, ascending."""
     run = INDEXES.create("exact").open(documents).search(queries, k, silent).run
     return ranking.pack(run.scores, np.where(run.docs >= 0, rows[run.docs], -1))

@@ -53,7 +53,7 @@ def compare(first: Mapping[str, Float64], second: Mapping[str, Float64]) -> TwoO
     return TwoOrders(one, two, moved, None if isnan(tau) else tau, swaps)
 
 
-def written(places: Mapping[str, int]) -> str:
+def write_order(places: Mapping[str, int]) -> str:
     """An order in one line: minilm > bm25 = hashing."""
     ordered = sorted(places, key=places.__getitem__)
     signs = [" = " if places[a] == places[b] else " > " for a, b in pairwise(ordered)]

@@ -156,7 +156,7 @@ class Ordered:
         return aggregate.kept_order(self.values.mean(axis=1), self.rankings.means(stay))[1]
 
 
-def ordered(
+def order_systems(
     runs: Sequence[Run], data: Retrieval, measure: Measure, bounds: Sequence[float], seed: int
 ) -> Ordered:
     """Order systems by all judgments.

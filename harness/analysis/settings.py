@@ -16,7 +16,7 @@ def sweep(index: str, parameter: str, values: Sequence[object]) -> list[str]:
     return [str(parse(index).merged([(parameter, str(value))])) for value in values]
 
 
-def swept(text: str) -> tuple[str, list[str]]:
+def read_sweep(text: str) -> tuple[str, list[str]]:
     """Read a parameter and its values: ef_search=16,64 or ef_search=16+64.
 
     Raises:

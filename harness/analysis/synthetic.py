@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.analysis.graphs import Graph, graph_recall, nearest
+from harness.analysis.graphs import GraphSettings, graph_recall, nearest
 from harness.analysis.nearness import Nearness, nearness, query_lid
 from harness.arrays import Float32, Float64
 from harness.errors import InputError
@@ -29,10 +29,10 @@ def subspace(n: int, width: int, rank: int, *, seed: int = 0) -> Float32:
     They are Gaussian in `rank` dimensions, rotated into `width` and scaled to length 1, so they lie
     on a sphere of rank - 1 dimensions. Raises InputError for a rank below 2 or above the width.
     """
-    return clustered(n, width, rank, clusters=1, spread=None, seed=seed)
+    return draw_clusters(n, width, rank, clusters=1, spread=None, seed=seed)
 
 
-def clustered(
+def draw_clusters(
     n: int, width: int, rank: int, *, clusters: int, spread: float | None = SPREAD, seed: int = 0
 ) -> Float32:
     """Vectors [n, width] of length 1 in clusters, each in a subspace of its own.
@@ -82,7 +82,7 @@ class VectorSet:
 
 def synthetic(
     ranks: Sequence[int],
-    graph: Graph,
+    graph: GraphSettings,
     documents: int,
     *,
     width: int,
@@ -109,7 +109,7 @@ def synthetic(
             if kind == SUBSPACE:
                 values = subspace(n, width, rank, seed=seed)
             else:
-                values = clustered(n, width, rank, clusters=CLUSTERS, seed=seed)
+                values = draw_clusters(n, width, rank, clusters=CLUSTERS, seed=seed)
             here, there = values[:documents], values[documents:]
             truth = nearest(here, there)
             near = nearness(here, there, truth, query_lid(here, there, truth))

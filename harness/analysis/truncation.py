@@ -42,7 +42,7 @@ def cuts(
     if scaled and how != "truncate":
         vectors = {name: unit(values.copy()) for name, values in vectors.items()}
     if how == "pca":
-        vectors = rotated(vectors)
+        vectors = rotate(vectors)
     for dim in dims:
         cut = {name: values[:, :dim].copy() for name, values in vectors.items()}
         if scaled and how != "truncate-raw":
@@ -64,7 +64,7 @@ def dimensions(asked: Sequence[int], whole: int) -> list[int]:
     return sorted(set(asked))
 
 
-def rotated(vectors: Mapping[str, Float32]) -> dict[str, Float32]:
+def rotate(vectors: Mapping[str, Float32]) -> dict[str, Float32]:
     """Vectors along the principal components of the documents or sentences, largest first.
 
     Raises:

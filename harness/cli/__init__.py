@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from harness.cli import board, evaluate, listing, models, store, study
+from harness.cli import board, evaluate, export, listing, models, store, study
 from harness.cli.common import one_line, say
 from harness.errors import InputError
 from harness.registry import renamings
@@ -25,14 +25,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("eval")(evaluate.evaluate)
-app.command()(evaluate.show)
-app.command(context_settings=study.PASSED)(study.ann)
-app.command()(board.leaderboard)
-app.command()(board.compare)
-app.command()(board.gate)
+for _part in (evaluate.app, study.old, board.app):
+    app.registered_commands += _part.registered_commands
 app.add_typer(board.baseline_app, name="baseline")
-app.add_typer(board.export_app, name="export")
+app.add_typer(export.app, name="export")
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)

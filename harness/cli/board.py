@@ -1,4 +1,4 @@
-"""The commands that decide with records: leaderboard, compare, gate, baseline, export."""
+"""The commands that decide with records: leaderboard, compare, gate, baseline."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.cli.evaluate import DEFAULT_TASKS, Done, Failed, end, measured
+from harness.cli.evaluate import DEFAULT_TASKS, Batch, Done, Failed, end, measure_all
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
@@ -39,13 +39,10 @@ if TYPE_CHECKING:
 
 RECORDS = Path("results")
 
+app = typer.Typer()
 baseline_app = group(
     "Records that a candidate is held to.\n\n"
     "Example: harness baseline freeze results/minilm --out baselines/minilm"
-)
-export_app = group(
-    "Records in the formats of other tools.\n\n"
-    "Example: harness export mteb results/local --out exported"
 )
 
 Records = Annotated[
@@ -54,50 +51,56 @@ Records = Annotated[
 Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", help="Measure it first, as MODEL@INDEX; repeat for more."),
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--task", "-t", help="On this task or suite; repeat.")
+]
+Latency = Annotated[
+    int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
+]
+Made = Annotated[Path, typer.Option("--out", "-o", help="Folder for records made now.")]
+Order = Annotated[Literal["borda", "mean"], typer.Option(help="What systems are ranked by.")]
+Common = Annotated[
+    bool, typer.Option("--common", help="Only over the tasks that every system has.")
+]
+FixedTasks = Annotated[
+    bool, typer.Option("--fixed-tasks", help="These tasks are no sample of others.")
+]
+Alpha = Annotated[float, typer.Option(help="Of the groups that cannot be told apart.")]
+Subsets = Annotated[list[str] | None, typer.Option(help="Of MTEB's tasks, as en; repeat for more.")]
+Families = Annotated[
+    Path | None, typer.Option(help='JSON with the family of MTEB\'s tasks: {"STS12": "STS"}.')
+]
+Loose = Annotated[bool, typer.Option("--loose", help="MTEB's data revisions share a column.")]
+Refused = Annotated[bool, typer.Option("--refused", help="Name the files that were left out.")]
+Most = Annotated[int | None, typer.Option("--rows", "-n", min=1, help="Systems shown, at most.")]
+Page = Annotated[Path | None, typer.Option("--html", help="Also write a page for the browser.")]
+Figures = Annotated[
+    list[Path] | None, typer.Option(help="SVG of a study, for the page; repeat for more.")
+]
+
+
+@app.command()
 def leaderboard(
     paths: Records = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Measure it first, as MODEL@INDEX; repeat for more."),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="On this task or suite; repeat.")
-    ] = None,
-    latency: Annotated[
-        int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
-    ] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for records made now.")] = OUT,
-    order: Annotated[
-        Literal["borda", "mean"], typer.Option(help="What systems are ranked by.")
-    ] = "borda",
-    common: Annotated[
-        bool, typer.Option("--common", help="Only over the tasks that every system has.")
-    ] = False,
-    fixed_tasks: Annotated[
-        bool, typer.Option("--fixed-tasks", help="These tasks are no sample of others.")
-    ] = False,
-    alpha: Annotated[float, typer.Option(help="Of the groups that cannot be told apart.")] = 0.05,
-    subset: Annotated[
-        list[str] | None, typer.Option(help="Of MTEB's tasks, as en; repeat for more.")
-    ] = None,
-    families: Annotated[
-        Path | None, typer.Option(help='JSON with the family of MTEB\'s tasks: {"STS12": "STS"}.')
-    ] = None,
-    loose: Annotated[
-        bool, typer.Option("--loose", help="MTEB's data revisions share a column.")
-    ] = False,
-    refused: Annotated[
-        bool, typer.Option("--refused", help="Name the files that were left out.")
-    ] = False,
-    rows: Annotated[
-        int | None, typer.Option("--rows", "-n", min=1, help="Systems shown, at most.")
-    ] = None,
-    html: Annotated[
-        Path | None, typer.Option("--html", help="Also write a page for the browser.")
-    ] = None,
-    figure: Annotated[
-        list[Path] | None, typer.Option(help="SVG of a study, for the page; repeat for more.")
-    ] = None,
+    model: Models = None,
+    task: Tasks = None,
+    latency: Latency = 0,
+    out: Made = OUT,
+    order: Order = "borda",
+    common: Common = False,
+    fixed_tasks: FixedTasks = False,
+    alpha: Alpha = 0.05,
+    subset: Subsets = None,
+    families: Families = None,
+    loose: Loose = False,
+    refused: Refused = False,
+    rows: Most = None,
+    html: Page = None,
+    figure: Figures = None,
     seed: Seed = 0,
     cache: Cache = None,
     plugin: Plugins = None,
@@ -113,37 +116,50 @@ def leaderboard(
     """
     check_format(style)
     load_plugins(plugin)
-    if task and not model:
-        raise InputError("--task is what --model is measured on: name a model too")
-    done, failed = list[Done](), list[Failed]()
-    if model:
-        done, failed = measured(
-            model, task or DEFAULT_TASKS, latency=latency, seed=seed, store=open_store(cache),
-            out=out, quiet=quiet,
-        )  # fmt: skip
-    paths = [*(paths or []), *(path for path, _ in done)]
-    if model and not paths:
+    store = open_store(cache)
+    done, failed = _measure_first(model, task, latency, Batch(store, seed, out, quiet=quiet))
+    read = [*(paths or []), *(path for path, _ in done)]
+    if model and not read:
         end(done, failed)
-    from harness.board import load
     from harness.report import leaderboard as report
-    from harness.standings import standings
+    from harness.standings import Ordering, standings
 
-    named = _json(families)
+    ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
+    named, said = _json(families), None
     with terminal.showing("leaderboard", quiet) as progress:
-        board = load(
-            paths or [RECORDS], subsets=subset or (), families=named, strict=not loose,
-            progress=progress,
-        )  # fmt: skip
-        ranked = standings(
-            board, order=order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed,
-            progress=progress,
-        )  # fmt: skip
-        said = html and _html(board, ranked, html, figure or (), progress)
+        board = _load(read or [RECORDS], subset, named, progress, strict=not loose)
+        ranked = standings(board, ordering, progress)
+        if html:
+            said = _html(board, ranked, html, figure or (), progress)
     tables = report.page(board, ranked, details=refused, most=rows)
     show_tables(tables, "json" if as_json else style)
     if said:
         say(said)
     end(done, failed)
+
+
+def _measure_first(
+    models: list[str] | None, tasks: list[str] | None, latency: int, batch: Batch
+) -> tuple[list[Done], list[Failed]]:
+    """Measure the systems that were named, before records are read."""
+    if tasks and not models:
+        raise InputError("--task is what --model is measured on: name a model too")
+    if not models:
+        return [], []
+    return measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
+
+
+def _load(
+    paths: Sequence[Path],
+    subsets: Sequence[str] | None,
+    families: Mapping[str, str] | None,
+    progress: Progress,
+    *,
+    strict: bool,
+) -> Board:
+    from harness.board import load
+
+    return load(paths, subsets=subsets or (), families=families, strict=strict, progress=progress)
 
 
 def _html(
@@ -186,6 +202,7 @@ def _json(path: Path | None) -> dict[str, str] | None:
     return found
 
 
+@app.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="Records of one system: a file or a folder.")],
     b: Annotated[Path, typer.Argument(help="Records of the other.")],
@@ -226,27 +243,33 @@ def freeze(
     print(f"{len(kept)} records frozen in {out}")
 
 
+Baseline = Annotated[
+    Path | None, typer.Option("--baseline", "-b", help="A folder of `harness baseline freeze`.")
+]
+Candidates = Annotated[
+    list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
+]
+Candidate = Annotated[
+    str | None, typer.Option("--model", "-m", help="Evaluate this first, on its tasks.")
+]
+Policy = Annotated[
+    Path | None, typer.Option("--policy", help="TOML: tolerances, tests, limits of cost.")
+]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")]
+Github = Annotated[bool, typer.Option("--github", help="Annotations, and the step's summary.")]
+
+
+@app.command()
 def gate(
-    paths: Annotated[
-        list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
-    ] = None,
-    baseline: Annotated[
-        Path | None, typer.Option("--baseline", "-b", help="A folder of `harness baseline freeze`.")
-    ] = None,
-    model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Evaluate this first, on its tasks.")
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="TOML: tolerances, tests, limits of cost.")
-    ] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")] = None,
-    github: Annotated[
-        bool, typer.Option("--github", help="Annotations, and the step's summary.")
-    ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for new records.")] = Path(
-        "results/local"
-    ),
+    paths: Candidates = None,
+    baseline: Baseline = None,
+    model: Candidate = None,
+    policy: Policy = None,
+    junit: Junit = None,
+    markdown: Markdown = None,
+    github: Github = False,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for new records.")] = OUT,
     seed: Seed = 0,
     cache: Cache = None,
     plugin: Plugins = None,
@@ -263,29 +286,34 @@ def gate(
     from harness import compare as comparing
     from harness import gate as gates
     from harness import policy as policies
-    from harness.report import gate as report
 
     if baseline is None:
         raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")
     if not paths and model is None:
         raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
-    held = gates.thaw(baseline)
+    held, read = gates.thaw(baseline), list(paths or [])
     rules = policies.read_policy(policy) if policy else policies.Policy()
-    measured = list(paths or [])
     with terminal.showing("gate", quiet) as progress:
         if model is not None:
-            measured += _evaluated(model, held, out, cache=cache, seed=seed, quiet=quiet)
-        judged = gates.judge(held, comparing.side(measured), rules, seed=seed, progress=progress)
-    if as_json or style == "json":
+            read += _evaluate(model, held, out, cache=cache, seed=seed, quiet=quiet)
+        judged = gates.judge(held, comparing.side(read), rules, seed=seed, progress=progress)
+    _show_gate(judged, "json" if as_json else style)
+    _write_gate(judged, junit, markdown, github=github)
+    raise typer.Exit(judged.exit_status)
+
+
+def _show_gate(judged: Gate, style: str) -> None:
+    """Print the verdicts."""
+    from harness.report import gate as report
+
+    if style == "json":
         print(report.to_json(judged))
     else:
         show_tables(report.page(judged), style)
         print(report.summary(judged))
-    _written(judged, junit, markdown, github=github)
-    raise typer.Exit(judged.exit_status)
 
 
-def _evaluated(
+def _evaluate(
     model: str, held: Side, out: Path, *, cache: Path | None, seed: int, quiet: bool
 ) -> list[Path]:
     """Records of a model on a baseline's tasks, searched and measured as there."""
@@ -309,7 +337,7 @@ def _evaluated(
     return made
 
 
-def _written(judged: Gate, junit: Path | None, markdown: Path | None, *, github: bool) -> None:
+def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, github: bool) -> None:
     """The files and lines that other programs read."""
     from harness import disk
     from harness.report import gate as report
@@ -330,60 +358,3 @@ def _written(judged: Gate, junit: Path | None, markdown: Path | None, *, github:
             with open(summary, "a", encoding="utf-8") as file:
                 file.write(report.markdown(judged, report.SUMMARY_BYTES))
     sys.stdout.flush()
-
-
-@export_app.command()
-def mlflow(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    uri: Annotated[str, typer.Option(help="Of the tracking store.")] = "sqlite:///mlflow.db",
-    experiment: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
-) -> None:
-    """Write records as MLflow runs; what was exported before is left out.
-
-    Example: harness export mlflow results/local --uri sqlite:///mlflow.db
-    """
-    from harness import records
-    from harness.exchange import trackers
-
-    _runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
-
-
-@export_app.command()
-def wandb(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    project: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the offline runs.")] = Path(
-        "results/local"
-    ),
-) -> None:
-    """Write records as offline runs of Weights & Biases, for `wandb sync`.
-
-    Example: harness export wandb results/local --project embedders
-    """
-    from harness import records
-    from harness.exchange import trackers
-
-    if not project:
-        raise InputError("--project: expected a name")
-    found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
-    _runs(found, str(out))
-
-
-def _runs(new: list[bool], where: str) -> None:
-    print(f"{sum(new)} runs written to {where}, {len(new) - sum(new)} were there already")
-
-
-@export_app.command()
-def mteb(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
-) -> None:
-    """Write records as MTEB's TaskResult files.
-
-    Example: harness export mteb results/local --out exported
-    """
-    from harness import records
-    from harness.exchange import mteb as exchange
-
-    kept = [exchange.save(record, out) for _, record in records.load_all(paths)]
-    print(f"{len(kept)} results written under {out}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
@@ -44,6 +45,10 @@ Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
 Failed = tuple[str, Exception]  # what of, and why
 
 
+app = typer.Typer()
+
+
+@app.command("eval")
 def evaluate(
     model: Annotated[
         list[str] | None,
@@ -86,11 +91,11 @@ def evaluate(
     check_format(style)
     load_plugins(plugin)
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
-    began, store = time.time(), open_store(cache, fresh=fresh)
-    done, failed = measured(
-        systems, task or DEFAULT_TASKS, index=index, rewrite=rewrite, measures=measure or [],
-        latency=latency, seed=seed, store=store, out=out, trec=trec, quiet=quiet,
-    )  # fmt: skip
+    began, batch = time.time(), Batch(open_store(cache, fresh=fresh), seed, out, trec, quiet=quiet)
+    asked: Asked = {
+        "index": index, "rewrite": rewrite, "measures": measure or [], "latency": latency,
+    }  # fmt: skip
+    done, failed = measure_all(systems, task or DEFAULT_TASKS, asked, batch)
     _report(done, "json" if json else style)
     if not quiet:
         _notes(done)
@@ -98,43 +103,59 @@ def evaluate(
         _summary(len(done), failed)
     if done and not quiet and not json:
         _next(done[-1][0], len(done))
-    removed = store.prune(keep=began)
+    removed = batch.store.prune(keep=began)
     if removed and not quiet:
         say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
     end(done, failed)
 
 
-def measured(
-    systems: Sequence[str | Path],
-    tasks: list[str],
-    *,
-    index: str = "exact",
-    rewrite: str = "none",
-    measures: Sequence[str] = (),
-    latency: int = 0,
-    seed: int = 0,
-    store: Store,
-    out: Path,
-    trec: Path | None = None,
-    quiet: bool,
+class Asked(TypedDict, total=False):
+    """How systems are searched and measured; see `Session.evaluate`."""
+
+    index: str
+    rewrite: str
+    measures: Sequence[str]
+    latency: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Where evaluations find embeddings and leave files.
+
+    Attributes:
+        store: Where embeddings are kept.
+        seed: Of bootstraps and tests.
+        out: Folder for the records.
+        trec: Folder for run and qrels files, if they are wanted.
+        quiet: Whether no progress is shown.
+    """
+
+    store: Store
+    seed: int
+    out: Path
+    trec: Path | None = None
+    quiet: bool = field(kw_only=True)
+
+
+def measure_all(
+    systems: Sequence[str | Path], tasks: list[str], asked: Asked, batch: Batch
 ) -> tuple[list[Done], list[Failed]]:
     """Measure every system on every task, and write the records; one that fails stops no other."""
     from harness.encoders.models import MODELS
 
-    tasks = _checked(systems, tasks, index, rewrite, measures)
+    tasks = _checked(systems, tasks, asked)
     from harness.session import Session
 
-    session, done, failed = Session(store, seed), list[Done](), list[Failed]()
-    asked = {"index": index, "rewrite": rewrite, "measures": measures, "latency": latency}
+    session, done, failed = Session(batch.store, batch.seed), list[Done](), list[Failed]()
     for system in systems:
         with MODELS.scope():  # what one system needs stays for all tasks
             for name in tasks:
                 pair = f"{system} on {name}"
                 try:
-                    with terminal.showing(pair, quiet) as progress:
+                    with terminal.showing(pair, batch.quiet) as progress:
                         session.progress = progress
                         found = _one(session, system, name, asked)
-                        done.append((_kept(found, out, trec), found.record))
+                        done.append((_keep(found, batch.out, batch.trec), found.record))
                 except Exception as error:
                     if os.environ.get("HARNESS_DEBUG"):
                         raise
@@ -150,13 +171,7 @@ def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
         raise typer.Exit(2 if usage else 1)
 
 
-def _checked(
-    systems: Sequence[str | Path],
-    tasks: list[str],
-    index: str,
-    rewrite: str,
-    measures: Sequence[str],
-) -> list[str]:
+def _checked(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
     from harness import catalog
     from harness.indexes import INDEXES
@@ -170,31 +185,30 @@ def _checked(
     expanded = catalog.expand(tasks)
     for name in expanded:
         catalog.task(name)
-    INDEXES.resolve(index)
-    REWRITERS.resolve(rewrite)
-    for name in measures:
+    INDEXES.resolve(asked.get("index", "exact"))
+    REWRITERS.resolve(asked.get("rewrite", "none"))
+    for name in asked.get("measures", ()):
         Measure.parse(name)
     return expanded
 
 
-def _one(session: Session, system: str | Path, task: str, asked: Mapping[str, Any]) -> Evaluation:
+def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evaluation:
     """Measure one system or run file."""
     if isinstance(system, Path):
-        return session.evaluate_run(system, task, measures=asked["measures"])
+        return session.evaluate_run(system, task, measures=asked.get("measures", ()))
     return session.evaluate(system, task, **asked)
 
 
-def _kept(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
+def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     """Write an evaluation's files; returns the record's path."""
     from harness import records, trec
 
     path = records.save(found.record, found.per_query, out)
-    if trec_folder is not None and found.run is not None:
-        name = path.stem
+    data = found.data
+    if trec_folder is not None and found.run is not None and isinstance(data, Retrieval):
+        name, tag = path.stem, found.record.system.spec
         try:
             trec_folder.mkdir(parents=True, exist_ok=True)
-            data, tag = found.data, found.record.system.spec
-            assert isinstance(data, Retrieval)
             trec.write_run(trec_folder / f"{name}.run", found.run, data.queries, data.corpus, tag)
             trec.write_qrels(trec_folder / f"{name}.qrels", data.qrels, data.queries, data.corpus)
         except OSError as error:
@@ -237,6 +251,7 @@ def _next(last: Path, count: int) -> None:
     say(f"Your own:         {harness} eval --model path/to/model --task folder:path/to/collection")
 
 
+@app.command()
 def show(
     paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
     style: FormatOption = "terminal",

@@ -92,6 +92,11 @@ def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
     terminal.show([frame.table()])
 
 
+old = typer.Typer()
+"""Commands of their own that are studies now."""
+
+
+@old.command(context_settings=PASSED)
 def ann(ctx: typer.Context) -> None:
     """What users lose when a model is served from an approximate index: harness study ann."""
     typer.main.get_command(app).main(

@@ -16,15 +16,15 @@ import numpy as np
 from harness.arrays import Float32
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, TextEncoder
-from harness.encoders.prompting import Prompts, filled, whole_prompt
+from harness.encoders.prompting import Prompts, fill, whole_prompt
 from harness.endpoint import (
     CUT,
     Endpoint,
     Line,
     RefusedError,
     Service,
-    counted,
-    named,
+    name_texts,
+    read_count,
 )
 from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import EncodingError, InputError
@@ -160,7 +160,7 @@ class EndpointEncoder(TextEncoder):
 
     def with_instructions(self, instructions: Mapping[str, str]) -> EndpointEncoder:
         """Give the same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=filled(self.prompts, instructions))
+        return replace(self, prompts=fill(self.prompts, instructions))
 
     def load(self) -> None:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""
@@ -217,7 +217,7 @@ class EndpointEncoder(TextEncoder):
             return self._vectors(found, texts), tokens
 
         try:
-            return line.ask(self._body(texts, role), named(texts), read)
+            return line.ask(self._body(texts, role), name_texts(texts), read)
         except RefusedError as error:
             if len(texts) == 1 and "truncate" in OFFERED[self.dialect] and not self.truncate:
                 hint = "; with truncate=true long texts are cut"
@@ -244,12 +244,12 @@ class EndpointEncoder(TextEncoder):
     def _tokens(self, found: Any, headers: Mapping[str, str]) -> int | None:
         """The tokens that a reply says were read."""
         if self.dialect == "tei":
-            return counted(headers.get("x-compute-tokens"))
+            return read_count(headers.get("x-compute-tokens"))
         if self.dialect == "cohere":
             units = (found.get("meta") or {}).get("billed_units") or {}
-            return counted(units.get("input_tokens"))
+            return read_count(units.get("input_tokens"))
         usage = found.get("usage") or {}
-        return counted(usage.get("prompt_tokens", usage.get("total_tokens")))
+        return read_count(usage.get("prompt_tokens", usage.get("total_tokens")))
 
     def _vectors(self, found: Any, texts: Sequence[str]) -> Float32:
         """The vectors of a reply [n, d], in the order of the texts. Raises EncodingError."""

@@ -11,7 +11,7 @@ from harness.data import Role
 from harness.encoders import TextEncoder
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import Prompts, filled
+from harness.encoders.prompting import Prompts, fill
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,7 @@ class PretrainedEncoder(TextEncoder):
 
     def with_instructions(self, instructions: Mapping[str, str]) -> Self:
         """Give the same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=filled(self.prompts, instructions))
+        return replace(self, prompts=fill(self.prompts, instructions))
 
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""

@@ -66,7 +66,7 @@ def role_prompts(
     }
 
 
-def filled(prompts: Prompts, instructions: Mapping[str, str]) -> Prompts:
+def fill(prompts: Prompts, instructions: Mapping[str, str]) -> Prompts:
     """Prompts with a task's instructions, by role, in their places."""
     return {
         role: prompt.replace(PLACE, instructions.get(role, PLACE))

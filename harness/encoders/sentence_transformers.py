@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -50,11 +50,7 @@ def sentence_transformer(
     """
     found = checkpoint(target, options, dim=dim)
     config = found.config
-    if other := OTHERS.get(config.get("model_type", "")):
-        raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")
-    similarity: Similarity = config.get("similarity_fn_name") or "cosine"
-    if similarity not in ("cosine", "dot"):
-        raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
+    similarity = _similarity(target, config)
     if (limit := options.max_length) is not None and _static(found):
         raise InputError(f"{target}: max_length={limit}: a static model reads all of a text")
     own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
@@ -65,6 +61,16 @@ def sentence_transformer(
         similarity=similarity,
         dim=dim,
     )
+
+
+def _similarity(target: str, config: Mapping[str, Any]) -> Similarity:
+    """How a model compares its vectors. Raises InputError for what is not served."""
+    if other := OTHERS.get(config.get("model_type", "")):
+        raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")
+    similarity: Similarity = config.get("similarity_fn_name") or "cosine"
+    if similarity not in ("cosine", "dot"):
+        raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
+    return similarity
 
 
 @dataclass(frozen=True, kw_only=True)

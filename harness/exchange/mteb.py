@@ -173,7 +173,7 @@ def model(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     return (said if isinstance(said, str) and _is_text(said) else name), revision, meta
 
 
-def written(result: Result) -> dict[str, Any]:
+def to_json(result: Result) -> dict[str, Any]:
     """A result as the value of its JSON file: read(written(result)) == result."""
     splits: dict[str, list[dict[str, Any]]] = {}
     for part in result.parts:
@@ -281,7 +281,7 @@ def save(record: Record, folder: Path) -> Path:
         disk.write_whole(
             parent / META, json.dumps(_meta(record, called, revision), indent=2).encode()
         )
-        text = json.dumps(written(found), indent=2, allow_nan=False)
+        text = json.dumps(to_json(found), indent=2, allow_nan=False)
         disk.write_whole(path, text.encode())
     except OSError as error:
         raise HarnessError(

@@ -13,7 +13,7 @@ from harness import disk
 from harness.arrays import Float32, Int64
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo, scoring
-from harness.indexes.exact import checked
+from harness.indexes.exact import check_dense
 from harness.indexes.scoring import Metric
 from harness.progress import Progress
 from harness.vectors import Embeddings, ranking
@@ -51,7 +51,7 @@ class Approximate:
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where fewer are found."""
         n, d = self.documents.shape
-        values, _ = checked(queries, d)
+        values, _ = check_dense(queries, d)
         q, counted = len(values), list[int | None]()
         keys = np.zeros((q, k), np.uint64)
         for low in range(0, q, QUERIES):

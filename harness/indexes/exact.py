@@ -112,7 +112,7 @@ def longest(documents: Float32, block: int = 1 << 18) -> float:
     return found
 
 
-def checked(queries: Embeddings, dim: int) -> tuple[Float32, Float32]:
+def check_dense(queries: Embeddings, dim: int) -> tuple[Float32, Float32]:
     """Check queries that are to be compared with dense documents.
 
     Args:
@@ -169,7 +169,7 @@ class DenseSearcher:
         from threadpoolctl import threadpool_limits
 
         n, d = self.documents.shape
-        values, norms = checked(queries, d)
+        values, norms = check_dense(queries, d)
         q, error = len(values), rounding(d, self.longest, norms)
         keys = np.zeros((q, k), np.uint64)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -128,3 +129,50 @@ class Graph(FileIndex):
         except (RuntimeError, ValueError, IndexError) as error:
             where = f"{path}: not an index of this {self.library}"
             raise InputError(f"{where}: {reason(error)}") from error
+
+
+def pad(docs: Int64, scores: Float32, m: int, counts: Int64 | None) -> tuple[Int64, Float32]:
+    """Widen what a library returned to [q, m], with -1 where there is no document.
+
+    Args:
+        docs: Documents [q, r], or [r] of a single query.
+        scores: Theirs, of the same shape.
+        m: Results of a query.
+        counts: How many columns count [q]; None for all.
+    """
+    docs, scores = np.atleast_2d(docs), np.atleast_2d(scores)
+    wide = np.full((len(docs), m), -1, np.int64)
+    values = np.zeros(wide.shape, np.float32)
+    wide[:, : docs.shape[1]], values[:, : docs.shape[1]] = docs, scores
+    if counts is not None:
+        wide[np.arange(m) >= counts[:, None]] = -1
+    return wide, values
+
+
+def reach(nearest: Callable[[Float32, int], Int64], queries: Float32, m: int) -> Int64:
+    """Find as many documents as a graph reaches, where its library refuses to return fewer than m.
+
+    Args:
+        nearest: Asks the library for the m nearest documents of queries [q, d]; RuntimeError where
+            it reaches fewer.
+        queries: [q, d].
+        m: Documents of a query, at most.
+
+    Returns:
+        Documents [q, m], -1 for the rest.
+    """
+    try:
+        return nearest(queries, m)
+    except RuntimeError:
+        if len(queries) > 1:
+            return np.concatenate([reach(nearest, query[None], m) for query in queries])
+    least, most = 0, m  # so many are reached, so many are not
+    docs = np.full((1, m), -1, np.int64)
+    while most - least > 1:
+        middle = (least + most) // 2
+        try:
+            docs[0, :middle] = nearest(queries, middle)[0]
+            least = middle
+        except RuntimeError:
+            most = middle
+    return docs

@@ -12,7 +12,7 @@ from harness.arrays import Float32, Int64
 from harness.indexes import INDEXES
 from harness.indexes.approximate import Answer, at_least
 from harness.indexes.faiss_library import search_threads
-from harness.indexes.graph import Graph
+from harness.indexes.graph import Graph, reach
 
 
 @INDEXES.register("hnswlib")
@@ -51,7 +51,12 @@ class Hnswlib(Graph):
     def ask(self, built: Any, queries: Float32, m: int) -> Answer:
         """Search the graph, which tells no distances."""
         built.set_ef(max(self.ef_search, m))  # another searcher may share the graph
-        docs = _reached(built, queries, m)
+
+        def nearest(queries: Float32, m: int) -> Int64:
+            threads = search_threads(len(queries))
+            return np.asarray(built.knn_query(queries, m, num_threads=threads)[0], np.int64)
+
+        docs = reach(nearest, queries, m)
         return docs, np.zeros(docs.shape, np.float32), None
 
     def write(self, built: Any, path: Path) -> None:
@@ -70,25 +75,3 @@ class Hnswlib(Graph):
     def size(self, built: Any) -> int:
         """Count the bytes of vectors and links."""
         return int(built.index_file_size())
-
-
-def _reached(index: Any, queries: Float32, m: int) -> Int64:
-    """Documents [q, m] that a graph reaches, -1 for the rest: hnswlib itself refuses a search that
-    reaches fewer than m.
-    """
-    threads = search_threads(len(queries))
-    try:
-        return np.asarray(index.knn_query(queries, m, num_threads=threads)[0], np.int64)
-    except RuntimeError:
-        if len(queries) > 1:
-            return np.concatenate([_reached(index, query[None], m) for query in queries])
-    least, most = 0, m  # so many are reached, so many are not
-    docs = np.full((1, m), -1, np.int64)
-    while most - least > 1:
-        middle = (least + most) // 2
-        try:
-            docs[0, :middle] = index.knn_query(queries, middle, num_threads=1)[0][0]
-            least = middle
-        except RuntimeError:
-            most = middle
-    return docs

@@ -32,7 +32,7 @@ CHUNK = 1 << 13  # pairs of tokens multiplied anew at a time
 ROUNDING = 2.0**-24
 
 
-class Scan(Protocol):
+class TokenScan(Protocol):
     """Documents that each have tokens, to be compared roughly."""
 
     @property
@@ -89,7 +89,7 @@ class MaxSimSearcher:
 
     documents: MultiVector
     rows: Int64
-    scan: Scan
+    scan: TokenScan
     exact: bool = True
 
     @classmethod
@@ -97,7 +97,7 @@ class MaxSimSearcher:
         cls,
         documents: MultiVector,
         block: int = 1 << 18,
-        scan: Callable[[MultiVector, float], Scan] | None = None,
+        scan: Callable[[MultiVector, float], TokenScan] | None = None,
         *,
         exact: bool = True,
     ) -> MaxSimSearcher:
@@ -121,7 +121,7 @@ class MaxSimSearcher:
                 f"a token's vector of document row {row} holds NaN, infinity or a number too "
                 "large for float32"
             )
-        rows, documents = present(documents)
+        rows, documents = drop_empty(documents)
         longest = float(norms.max(initial=0))
         made = scan(documents, longest) if scan else ArrayScan(documents, longest, block)
         return cls(documents, rows, made, exact)
@@ -136,15 +136,15 @@ class MaxSimSearcher:
         finds one.
         """
         q, n = len(queries), len(self.documents)
-        queries, norms = checked(queries, self.documents.dim)
-        asked, queries = present(queries)
+        queries, norms = check_tokens(queries, self.documents.dim)
+        asked, queries = drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
         best = np.full(keys.shape, -np.inf)  # rough scores
         held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
         for low, high in self.scan.tiles():
             for first, last in parts(queries.offsets, self.scan.rows, len(queries)):
-                rough = self.scan.scores(taken(queries, first, last), low, high)
+                rough = self.scan.scores(take_texts(queries, first, last), low, high)
                 best[first:last] = np.partition(
                     np.concatenate([best[first:last], rough], axis=1), -k, axis=1
                 )[:, -k:]
@@ -155,7 +155,7 @@ class MaxSimSearcher:
                 self._settle(queries, held, best.min(axis=1) - slack, keys)
                 held = []
             progress("search", high * q, n * q, "comparisons")
-        return Found(restored(ranking.unpack(keys), asked, self.rows, q))
+        return Found(restore_rows(ranking.unpack(keys), asked, self.rows, q))
 
     def _settle(
         self,
@@ -176,7 +176,7 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def checked(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
+def check_tokens(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
     """Check queries that are to be compared by MaxSim.
 
     Args:
@@ -198,7 +198,7 @@ def checked(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
     return queries, norms
 
 
-def present(texts: MultiVector) -> tuple[Int64, MultiVector]:
+def drop_empty(texts: MultiVector) -> tuple[Int64, MultiVector]:
     """Leave texts without tokens out; no token is copied.
 
     Returns:
@@ -207,7 +207,7 @@ def present(texts: MultiVector) -> tuple[Int64, MultiVector]:
     return np.flatnonzero(texts.lengths), MultiVector(texts.values, np.unique(texts.offsets))
 
 
-def restored(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
+def restore_rows(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
     """Bring a run over what is present back to all rows.
 
     Args:
@@ -245,7 +245,7 @@ def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
         low = high
 
 
-def taken(texts: MultiVector, low: int, high: int) -> MultiVector:
+def take_texts(texts: MultiVector, low: int, high: int) -> MultiVector:
     """Take texts from a row up to another, in memory."""
     offsets = texts.offsets[low : high + 1]
     values = np.ascontiguousarray(texts.values[offsets[0] : offsets[-1]])

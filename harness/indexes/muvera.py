@@ -38,7 +38,7 @@ GRID, COARSE = 26, 12  # bits kept of vectors and of normals: their products fit
 
 
 @dataclass(frozen=True)
-class Plan:
+class EncodingPlan:
     """What decides an encoding.
 
     bits: of a bucket's number (k_sim); projection_dim: of a block (d_proj), 0 for a token's own;
@@ -72,7 +72,9 @@ class Plan:
         return self.final_dim or self.repetitions * self.block(dim) << self.bits
 
 
-def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+def document_encodings(
+    documents: MultiVector, plan: EncodingPlan, progress: Progress = silent
+) -> Float32:
     """Encode documents [n, plan.dim(d)]; zeros for one without tokens.
 
     Raises:
@@ -81,7 +83,9 @@ def document_encodings(documents: MultiVector, plan: Plan, progress: Progress = 
     return _encodings(documents, plan, progress, documents=True)
 
 
-def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silent) -> Float32:
+def query_encodings(
+    queries: MultiVector, plan: EncodingPlan, progress: Progress = silent
+) -> Float32:
     """Encode queries [q, plan.dim(d)]; zeros for one without tokens.
 
     Raises:
@@ -90,19 +94,21 @@ def query_encodings(queries: MultiVector, plan: Plan, progress: Progress = silen
     return _encodings(queries, plan, progress, documents=False)
 
 
-def _encodings(texts: MultiVector, plan: Plan, progress: Progress, *, documents: bool) -> Float32:
+def _encodings(
+    texts: MultiVector, plan: EncodingPlan, progress: Progress, *, documents: bool
+) -> Float32:
     n, dim = len(texts), plan.dim(texts.dim)
     refuse_too_large(f"muvera: {n:,} encodings of {dim:,} dimensions", 4.0 * n * dim)
     encodings = np.zeros((n, dim), np.float32)
-    rows, kept = maxsim.present(texts)
+    rows, kept = maxsim.drop_empty(texts)
     for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
-        block = maxsim.taken(kept, low, high)
+        block = maxsim.take_texts(kept, low, high)
         encodings[rows[low:high]] = _encoded(block, plan, documents=documents)
         progress("encode", high, len(kept), "texts")
     return encodings
 
 
-def _encoded(texts: MultiVector, plan: Plan, *, documents: bool) -> Float64:
+def _encoded(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Float64:
     """Encodings [n, dim] of texts that all have tokens."""
     whole, exponents = _whole(texts.values, texts.offsets[:-1])
     text = np.repeat(np.arange(len(texts)), texts.lengths)
@@ -204,7 +210,9 @@ def muvera(
         raise InputError(
             f"muvera:{target}: {target} takes {' or '.join(inner.accepts)} vectors: expected dense"
         )
-    return Muvera(inner, Plan(repetitions, bits, projection_dim, final_dim, seed), rerank_depth)
+    return Muvera(
+        inner, EncodingPlan(repetitions, bits, projection_dim, final_dim, seed), rerank_depth
+    )
 
 
 @dataclass(frozen=True)
@@ -212,7 +220,7 @@ class Muvera(Index):
     """Encodings in another index; rerank_depth: its first results that MaxSim ranks."""
 
     inner: Index
-    plan: Plan
+    plan: EncodingPlan
     rerank_depth: int
 
     accepts: ClassVar[tuple[Representation, ...]] = ("multi-vector",)
@@ -261,7 +269,7 @@ class MuveraSearcher:
     documents: MultiVector
     rows: Int64
     searcher: Searcher
-    plan: Plan
+    plan: EncodingPlan
     rerank_depth: int
     info: IndexInfo
 
@@ -270,19 +278,19 @@ class MuveraSearcher:
         is scored below it; all by their estimates where nothing is reranked.
         """
         q = len(queries)
-        queries, _ = maxsim.checked(queries, self.documents.dim)
-        asked, queries = maxsim.present(queries)
+        queries, _ = maxsim.check_tokens(queries, self.documents.dim)
+        asked, queries = maxsim.drop_empty(queries)
         docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
         counted = list[int | None]()
         for low in range(0, len(asked), QUERIES):
-            part = maxsim.taken(queries, low, min(low + QUERIES, len(asked)))
+            part = maxsim.take_texts(queries, low, min(low + QUERIES, len(asked)))
             encodings = Dense(query_encodings(part, self.plan))
             found = self.searcher.search(encodings, max(k, self.rerank_depth), silent)
             counted.append(found.distances)
             run = self._reranked(part, found.run, k)
             docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
-        run = maxsim.restored(Run(docs, scores), asked, self.rows, q)
+        run = maxsim.restore_rows(Run(docs, scores), asked, self.rows, q)
         return Found(run, total(counted))
 
     def _reranked(self, queries: MultiVector, run: Run, k: int) -> Run:

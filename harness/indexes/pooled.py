@@ -48,10 +48,10 @@ class Pooled(Index):
         """
         documents = of_kind(documents, MultiVector)
         MaxSimSearcher.of(documents)  # refuses what cannot be clustered
-        return MaxSimSearcher.of(pooled(documents, self.factor), exact=False)
+        return MaxSimSearcher.of(pool_tokens(documents, self.factor), exact=False)
 
 
-def pooled(documents: MultiVector, factor: int) -> MultiVector:
+def pool_tokens(documents: MultiVector, factor: int) -> MultiVector:
     """Pool documents.
 
     Returns:

@@ -28,7 +28,7 @@ from harness.indexes import INDEXES, Found, IndexInfo, Searcher, scoring
 from harness.indexes.approximate import at_least, load
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.saved import FileIndex
-from harness.indexes.sparse import checked
+from harness.indexes.sparse import check_sparse
 from harness.progress import Progress, silent
 from harness.vectors import Embeddings, Representation, Run, Sparse, of_kind, ranking
 
@@ -215,7 +215,7 @@ class SeismicSearcher:
 
 def _weights(vectors: Embeddings, dim: int, whose: str) -> csr_matrix:
     """Vectors with sorted terms and no zeros. Raises InputError for weights below 0, and more."""
-    matrix = checked(vectors, dim, whose).copy()
+    matrix = check_sparse(vectors, dim, whose).copy()
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
     if (lightest := matrix.data.min(initial=0)) < 0:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 CELLS = 1 << 23  # products of one batch of queries, at most
 
 
-def checked(vectors: Embeddings, dim: int, whose: str) -> csr_matrix:
+def check_sparse(vectors: Embeddings, dim: int, whose: str) -> csr_matrix:
     """Check sparse vectors.
 
     Args:
@@ -52,13 +52,13 @@ class SparseSearcher:
     @classmethod
     def of(cls, documents: Sparse) -> SparseSearcher:
         """Turn documents into posting lists. Raises InputError for NaN or infinity."""
-        inverted = checked(documents, documents.dim, "document").T.tocsr()
+        inverted = check_sparse(documents, documents.dim, "document").T.tocsr()
         return cls(inverted, IndexInfo(documents.bytes, exact=True))
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best of each query; one that scores 0 (no term shared) is no result."""
         v, n = self.inverted.shape
-        q, matrix = len(queries), checked(queries, v, "query")
+        q, matrix = len(queries), check_sparse(queries, v, "query")
         keys = np.zeros((q, k), np.uint64)
         batch = max(1, CELLS // max(n, 1))
         for start in range(0, q, batch):

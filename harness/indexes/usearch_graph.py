@@ -13,10 +13,9 @@ from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.approximate import Answer
 from harness.indexes.faiss_library import search_threads
-from harness.indexes.graph import Graph
+from harness.indexes.graph import Graph, pad
 
 SIZES = {"f32": 4, "bf16": 2, "i8": 1}  # bytes of a number
-METRICS = {"ip": "ip", "l2": "l2sq"}
 
 
 @INDEXES.register("usearch")
@@ -42,10 +41,9 @@ class Usearch(Graph):
     def check(self, norm: float) -> None:
         """Refuse numbers beyond 1 as i8."""
         if self.dtype == "i8" and norm > 1.001:
-            raise InputError(
-                f"usearch: dtype=i8 rounds numbers between -1 and 1, and a vector is {norm:.3g} "
-                "long: choose f32, bf16, or a model that is compared by cosine"
-            )
+            rounds = "dtype=i8 rounds numbers between -1 and 1"
+            advice = "choose f32, bf16, or a model that is compared by cosine"
+            raise InputError(f"usearch: {rounds}, and a vector is {norm:.3g} long: {advice}")
 
     def node_bytes(self, dim: int) -> int:
         """Count the vector and the links."""
@@ -53,10 +51,9 @@ class Usearch(Graph):
 
     def empty(self, n: int, dim: int) -> Any:
         """Make a graph, which grows as it is filled."""
-        wanted = {"connectivity": self.M, "expansion_add": self.ef_construction}
-        return self.imported().Index(
-            ndim=dim, metric=METRICS[self.metric], dtype=self.dtype, **wanted
-        )
+        metric = "l2sq" if self.metric == "l2" else "ip"
+        links = {"connectivity": self.M, "expansion_add": self.ef_construction}
+        return self.imported().Index(ndim=dim, metric=metric, dtype=self.dtype, **links)
 
     def insert(self, graph: Any, rows: Int64, block: Float32) -> None:
         """Insert documents by one thread."""
@@ -64,15 +61,10 @@ class Usearch(Graph):
 
     def ask(self, built: Any, queries: Float32, m: int) -> Answer:
         """Search the graph, which counts distances."""
-        shift = 1 if self.metric == "ip" else 0
         built.expansion_search = self.ef_search  # another searcher may share the graph
         found = built.search(queries, m, threads=search_threads(len(queries)))
-        keys, distances = np.atleast_2d(found.keys), np.atleast_2d(found.distances)
-        docs = np.full((len(queries), m), -1, np.int64)
-        scores = np.zeros(docs.shape, np.float32)
-        docs[:, : keys.shape[1]], scores[:, : keys.shape[1]] = keys, shift - distances
-        if len(queries) > 1:  # of one query, there are as many columns as results
-            docs[np.arange(m) >= found.counts[:, None]] = -1
+        counts = found.counts if len(queries) > 1 else None  # of one query, all columns count
+        docs, scores = pad(found.keys, (self.metric == "ip") - found.distances, m, counts)
         return docs, scores, int(found.computed_distances)
 
     def write(self, built: Any, path: Path) -> None:

@@ -122,7 +122,7 @@ def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Estimate]:
     }
 
 
-def defined(measure: Measure, values: Float64) -> Float64:
+def require_numbers(measure: Measure, values: Float64) -> Float64:
     """The values, held to be numbers. Raises InputError that names the measure."""
     if np.isnan(values).any():
         raise InputError(f"measure {measure} returns NaN: expected a number")

@@ -8,7 +8,16 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.data import Classification
-from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, defined, intervals
+from harness.kinds import (
+    KINDS,
+    SAMPLES,
+    Description,
+    Kind,
+    Parts,
+    Verdict,
+    intervals,
+    require_numbers,
+)
 from harness.measures import Measure
 from harness.measures.probe import probe, undersample
 from harness.progress import Progress, silent
@@ -53,7 +62,7 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
         columns = {"accuracy": probed.correct}
         for measure in measures:
             name, values = str(measure), measure.values(probed, kind="classification")
-            scores |= intervals({name: defined(measure, values)}, seed)
+            scores |= intervals({name: require_numbers(measure, values)}, seed)
             if len(values) == len(data.test):
                 columns[name] = values
         counts = {

@@ -9,7 +9,7 @@ from harness.arrays import Float32
 from harness.data import Clustering
 from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
 from harness.measures import Measure
-from harness.measures.clusters import Clustered, cluster_levels, cluster_sets
+from harness.measures.clusters import Clustered, Resampling, cluster_levels, cluster_sets
 from harness.progress import Progress, silent
 
 SEED = 42  # MTEB's
@@ -77,8 +77,9 @@ def _clusterings(
             continue  # nothing of this level was drawn
         labels = [str(level[rows[i]]) for i in kept]
         (repeated,) = cluster_levels(
-            vectors[kept], [labels], random=random, sample=data.sample, progress=progress
-        )
+            vectors[kept], [labels], random=random,
+            resampling=Resampling(sample=data.sample), progress=progress,
+        )  # fmt: skip
         clusterings += repeated
         levels += [number] * len(repeated)
     return levels, clusterings

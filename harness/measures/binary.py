@@ -91,7 +91,7 @@ def average_precision(similarity: Float64, positive: NDArray[np.bool_]) -> float
     return float((np.diff(hits, prepend=0) / hits[-1]) @ (hits / above))
 
 
-def resampled(
+def resample(
     similarity: Float64, gold: NDArray[Any], counts: NDArray[np.integer]
 ) -> dict[str, Float64]:
     """ap, accuracy and f1, [r] each, of r resamples of the pairs, as `separation` has them.

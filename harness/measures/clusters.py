@@ -8,7 +8,7 @@ labels; `cluster_sets` clusters each of some sets of texts once (tasks older tha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from random import Random
 from typing import Any
 
@@ -31,40 +31,71 @@ class Clustered:
     clusters: Int64
 
 
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How each level is clustered again and again: MTEB's numbers.
+
+    Attributes:
+        repetitions: Clusterings of a level.
+        sample: Rows drawn with replacement for each.
+        batch: Rows that k-means looks at in a step.
+        seed: Of k-means.
+    """
+
+    repetitions: int = 10
+    sample: int = 16384
+    batch: int = 512
+    seed: int = 42
+
+
+MTEB = Resampling()
+
+
 def cluster_levels(
     vectors: Float32,
     levels: Sequence[Labels],
     *,
     random: Random,
-    repetitions: int = 10,
-    sample: int = 16384,
-    batch: int = 512,
-    seed: int = 42,
+    resampling: Resampling = MTEB,
     progress: Progress = silent,
 ) -> list[list[Clustered]]:
-    """Clusterings by level and repetition; MTEB's score is the mean of all.
+    """Cluster every level several times; MTEB's score is the mean of all.
 
-    vectors: [n, d]; levels: labels [n] each. Each repetition draws `sample` rows with replacement
-    from `random`. MTEB starts it as Random(42), first draws the texts to embed from it, by
-    `random.sample(range(all), n)`, and lets it run on from one subset of a task to the next.
-    Raises InputError where a level has more labels than a sample has rows.
+    Args:
+        vectors: [n, d].
+        levels: Labels [n] each.
+        random: Rows are drawn from it. MTEB starts it as Random(42), first draws the texts to
+            embed from it, by `random.sample(range(all), n)`, and lets it run on over subsets.
+        resampling: How often, and from how many rows.
+        progress: Called as work goes on.
+
+    Returns:
+        Clusterings by level and repetition.
+
+    Raises:
+        InputError: A level has more labels than a sample has rows.
     """
+    repetitions, sample, batch, seed = astuple(resampling)
     found: list[list[Clustered]] = [[] for _ in levels]
-    total = len(levels) * repetitions
     for level, labels in enumerate(levels):
         classes, codes = np.unique(np.asarray(labels), return_inverse=True)
         if len(classes) > sample:
-            raise InputError(
-                f"level {level} has {len(classes)} labels and a sample {sample} rows: "
-                "expected at least one row a label"
-            )
+            raise _too_few_rows(level, len(classes), sample)
         for repetition in range(repetitions):
             rows = random.choices(range(len(codes)), k=sample)
             found[level].append(
                 _clustered(vectors[rows], codes[rows], len(classes), batch=batch, seed=seed)
             )
-            progress("cluster", level * repetitions + repetition + 1, total, "clusterings")
+            done = level * repetitions + repetition + 1
+            progress("cluster", done, len(levels) * repetitions, "clusterings")
     return found
+
+
+def _too_few_rows(level: int, labels: int, sample: int) -> InputError:
+    return InputError(
+        f"level {level} has {labels} labels and a sample {sample} rows: "
+        "expected at least one row a label"
+    )
 
 
 def cluster_sets(

@@ -37,7 +37,7 @@ def merged_average_precision(
 
     run: [q, k]; groups: [q].
     """
-    return average_precision(find(*together(run, qrels, groups)), cutoff)
+    return average_precision(find(*join_groups(run, qrels, groups)), cutoff)
 
 
 @measure(
@@ -94,7 +94,7 @@ def group_minimum(values: Float64, groups: Int64) -> Float64:
     return lowest
 
 
-def together(run: Run, qrels: Qrels, groups: Int64) -> tuple[Run, Qrels]:
+def join_groups(run: Run, qrels: Qrels, groups: Int64) -> tuple[Run, Qrels]:
     """Each group of judged queries as one question: run [g, k] and judgments, groups ascending.
 
     run: [q, k]; groups: [q]. A document has its best score for any query of the group; the

@@ -21,6 +21,7 @@ from harness.measures.binary import average_precision
 from harness.progress import Progress, silent
 
 ITERATIONS = 100  # of the solver, as in MTEB
+SEED = 42  # of the solver, MTEB's
 Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 
 
@@ -74,7 +75,6 @@ def probe(
     test_labels: Labels,
     *,
     draws: Iterable[Int64],
-    seed: int = 42,
     progress: Progress = silent,
 ) -> Probe:
     """Classify the test vectors once for each draw of training rows.
@@ -86,7 +86,7 @@ def probe(
     from threadpoolctl import threadpool_limits
 
     known, gold, draws = np.asarray(train_labels), np.asarray(test_labels), list(draws)
-    model = LogisticRegression(max_iter=ITERATIONS, random_state=seed)
+    model = LogisticRegression(max_iter=ITERATIONS, random_state=SEED)
     predicted, unconverged = [], 0
     with threadpool_limits(1):  # sums of more threads round otherwise
         for rows in draws:

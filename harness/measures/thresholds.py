@@ -237,7 +237,7 @@ class Returned:
         return float(((self.documents > 0) & (self.hits == 0)).mean())
 
 
-def returned(pool: Pool, thresholds: Float64) -> Returned:
+def return_above(pool: Pool, thresholds: Float64) -> Returned:
     """What a threshold for each query [q] returns: pairs whose score reaches it."""
     kept, q = pool.score >= thresholds[pool.query], len(pool.wanted)
     documents = np.bincount(pool.query[kept], minlength=q)
@@ -312,7 +312,7 @@ def _area(curve: Float64) -> float:
     return float((curve[1:] + curve[:-1]) / 2 @ np.diff(RATES))
 
 
-def told_apart(answerable: Float64, without: Float64) -> Float64:
+def auroc(answerable: Float64, without: Float64) -> Float64:
     """[q]: values whose mean is the probability that an answerable query looks surer than another
     one that is not (AUROC, ties half), and whose spread is that of its sampling error.
 

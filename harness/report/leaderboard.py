@@ -31,7 +31,7 @@ def page(
         wins(standings),
         *costs(board, standings, most),
         notes(board, standings),
-        *refused(board, details=details),
+        *refusals(board, details=details),
     ]
 
 
@@ -181,7 +181,7 @@ def notes(board: Board, standings: Standings) -> Table:
     return Table("Notes", [""], [[line] for line in lines])
 
 
-def refused(board: Board, *, details: bool = False) -> Iterator[Table]:
+def refusals(board: Board, *, details: bool = False) -> Iterator[Table]:
     """The files that were refused: how many for each reason, or each with its own."""
     if not board.refused:
         return

@@ -24,8 +24,8 @@ from harness.endpoint import (
     Endpoint,
     Line,
     Service,
-    counted,
-    named,
+    name_texts,
+    read_count,
 )
 from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError
@@ -174,7 +174,7 @@ class EndpointReranker(Reranker):
 
         def read(found: Any, headers: Mapping[str, str]) -> dict[str, float]:
             if self.dialect == "tei":
-                line.tally.add(tokens=counted(headers.get("x-compute-tokens")))
+                line.tally.add(tokens=read_count(headers.get("x-compute-tokens")))
                 items, name = found, "score"
             else:
                 _count(line, found)
@@ -185,15 +185,15 @@ class EndpointReranker(Reranker):
             self.endpoint.all_finite(scores, texts)
             return dict(zip(map(_digest, texts), scores.tolist(), strict=True))
 
-        return line.ask(body, f"{named(texts)} and the query {query[:40]!r}", read)
+        return line.ask(body, f"{name_texts(texts)} and the query {query[:40]!r}", read)
 
 
 def _count(line: Line, found: Any) -> None:
     """Count what a reply of Cohere's kind says was used: tokens, or searches in their place."""
     billed = (found.get("meta") or {}).get("billed_units") or {}
     usage = found.get("usage") or {}
-    line.tally.add(tokens=counted(usage.get("total_tokens", billed.get("total_tokens"))))
-    if searches := counted(billed.get("search_units")):
+    line.tally.add(tokens=read_count(usage.get("total_tokens", billed.get("total_tokens"))))
+    if searches := read_count(billed.get("search_units")):
         line.tally.add(searches=searches)
 
 

@@ -20,7 +20,7 @@ from harness.endpoint import (
     Line,
     Service,
     UnansweredError,
-    counted,
+    read_count,
 )
 from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
 from harness.errors import InputError, reason
@@ -153,7 +153,7 @@ class Chat(TextRewriter):
             asked = self._asked(text)
 
             def read(reply: Any, headers: Mapping[str, str]) -> str:
-                line.tally.add(tokens=counted((reply.get("usage") or {}).get("total_tokens")))
+                line.tally.add(tokens=read_count((reply.get("usage") or {}).get("total_tokens")))
                 return self._answer(reply)
 
             answer = line.ask(asked["body"], missing[text], read)

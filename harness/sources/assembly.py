@@ -141,7 +141,7 @@ def pairs(rows: Rows, place: str, left: str, right: str, score: str) -> Pairs:
     return Pairs(ones, others, np.asarray(gold))
 
 
-def labelled(rows: Rows, place: str, text: str, label: str) -> Labelled:
+def read_labels(rows: Rows, place: str, text: str, label: str) -> Labelled:
     """Texts with a label each. text, label: names of columns."""
     found = [(files.text(row, text, where), files.label(row, label, where)) for where, row in rows]
     try:

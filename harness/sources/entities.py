@@ -200,19 +200,8 @@ def entities(
 
     Raises InputError where a number is out of bounds or no such query can be found.
     """
-    for name, value, low, high in [
-        ("docs", docs, 1, MOST_DOCS),
-        ("queries", queries, 1, UNBOUNDED),
-        ("constraints", constraints, 1, _most_constraints(form)),
-        ("negated", constraints if negated is None else negated, int(form == "not"), constraints),
-        ("least", least, 1, UNBOUNDED),
-        ("most", most, least, UNBOUNDED),
-        ("seed", seed, 0, 2**63 - 1),
-    ]:
-        if not low <= value <= high:
-            bound = f"at least {low}" if value < low else f"at most {high}"
-            given = f" with form={form}" if name in ("constraints", "negated") else ""
-            raise InputError(f"entities: {name}={value}: expected {bound}{given}")
+    wanted = Wanted(form, constraints, negated, least, most)
+    _require_bounds(wanted, docs, queries, seed)
     draws = np.random.PCG64(seed)
     aside = draws.jumped()  # queries have a stream of their own, so that they leave the corpus be
     kinds = _kinds()
@@ -220,13 +209,30 @@ def entities(
     ids = [f"entity_{i}" for i in range(docs)]
     texts = _documents(docs, populations, _below(draws))
     corpus = Corpus.of(ids, texts, metadata=_metadata(docs, populations))
-    wanted = Wanted(form, constraints, negated, least, most)
     found = _found(populations, wanted, queries, _below(aside))
     asked = Queries([f"query_{i}" for i in range(queries)], [text for text, _ in found])
     judgments = (
         (f"query_{i}", ids[doc], 1.0) for i, (_, relevant) in enumerate(found) for doc in relevant
     )
     return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus))
+
+
+def _require_bounds(wanted: Wanted, docs: int, queries: int, seed: int) -> None:
+    """Refuse the parameters of `entities` that are out of bounds."""
+    form, constraints, negated = wanted.form, wanted.constraints, wanted.negated
+    for name, value, low, high in [
+        ("docs", docs, 1, MOST_DOCS),
+        ("queries", queries, 1, UNBOUNDED),
+        ("constraints", constraints, 1, _most_constraints(form)),
+        ("negated", constraints if negated is None else negated, int(form == "not"), constraints),
+        ("least", wanted.least, 1, UNBOUNDED),
+        ("most", wanted.most, wanted.least, UNBOUNDED),
+        ("seed", seed, 0, 2**63 - 1),
+    ]:
+        if not low <= value <= high:
+            bound = f"at least {low}" if value < low else f"at most {high}"
+            given = f" with form={form}" if name in ("constraints", "negated") else ""
+            raise InputError(f"entities: {name}={value}: expected {bound}{given}")
 
 
 @cache

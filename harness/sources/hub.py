@@ -10,10 +10,10 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels, Retrieval
 from harness.errors import InputError
@@ -63,14 +63,8 @@ def hub(
 
     Raises InputError for what is missing, cannot be had, or is not the commit asked for.
     """
-    given = dict(locals())
-    read = READERS[kind]
-    taken = set(inspect.signature(read).parameters)
-    for name, parameter in inspect.signature(hub).parameters.items():
-        if name not in {"target", "kind", "revision", *taken} and given[name] != parameter.default:
-            raise InputError(f"hub:{target}: kind={kind} does not read {name}: leave it out")
-    tables = Tables(target, revision)
-    data = read(tables, **{name: given[name] for name in taken - {"tables"}})
+    reader, tables = _reader(kind, dict(locals())), Tables(target, revision)
+    data = reader.read(tables)
     origin, notes = tables.provenance()
     return replace(data, origin=origin, warnings=(*data.warnings, *notes))
 
@@ -139,75 +133,117 @@ class Tables:
         return Origin(reference=f"{page}/tree/{commits[0]}" if commits else page), notes
 
 
-def _retrieval(
-    tables: Tables,
-    *,
-    corpus: str,
-    queries: str,
-    qrels: str,
-    id: str,
-    text: str,
-    title: str,
-    parent: str | None,
-    query_id: str,
-    query_text: str,
-    instruction: str | None,
-    judgments: str | None,
-    binary: str | None,
-    qrels_query: str,
-    qrels_document: str,
-    score: str,
-) -> Retrieval:
-    documents = assembly.corpus(
-        tables.rows(corpus, text, title, ids=(id, parent)),
-        tables.place(corpus),
-        Columns(id, text, title, parent=parent),
-    )
-    asked = assembly.queries(
-        tables.rows(queries, query_text, title, instruction, ids=(query_id,), optional=title),
-        tables.place(queries),
-        Columns(query_id, query_text, title, instruction=instruction),
-    )
-
-    def nested(column: str) -> Judgments:
-        rows = tables.rows(queries, column, ids=(query_id,))
-        return assembly.judgments(_nested(rows, query_id, column))
-
-    if judgments:
-        judged, place = nested(judgments), f"{tables.place(queries)} {judgments}"
-    else:
-        columns, place = (qrels_query, qrels_document, score), tables.place(qrels)
-        judged = assembly.judgments(tables.rows(qrels, score, ids=columns[:2]), *columns)
-    found = assembly.retrieval(documents, asked, judged, place, tables.target)
-    if not binary:
-        return found
-    return replace(found, binary=Qrels.of(nested(binary), asked, documents))
+def _reader(kind: str, given: Mapping[str, Any]) -> _Reader:
+    """What reads tables of a kind. Raises InputError for a parameter that it does not read."""
+    taken = inspect.signature(READERS[kind]).parameters
+    for name, parameter in inspect.signature(hub).parameters.items():
+        if name not in {"target", "kind", "revision", *taken} and given[name] != parameter.default:
+            where = f"hub:{given['target']}: kind={kind}"
+            raise InputError(f"{where} does not read {name}: leave it out")
+    return READERS[kind](**{name: given[name] for name in taken})
 
 
-def _pairs(tables: Tables, *, test: str, left: str, right: str, score: str) -> Pairs:
-    rows = tables.rows(test, left, right, score)
-    return assembly.pairs(rows, tables.place(test), left, right, score)
+class _Reader(Protocol):
+    """Names of tables and columns, which reads them."""
+
+    def read(self, tables: Tables) -> Data:
+        """Make data of the tables."""
 
 
-def _classification(
-    tables: Tables, *, train: str, test: str, text: str, label: str
-) -> Classification:
-    learned, asked = (
-        assembly.labelled(tables.rows(part, text, label), tables.place(part), text, label)
-        for part in (train, test)
-    )
-    return assembly.classification(learned, asked)
+@dataclass(frozen=True, kw_only=True)
+class _RetrievalReader:
+    corpus: str
+    queries: str
+    qrels: str
+    id: str
+    text: str
+    title: str
+    parent: str | None
+    query_id: str
+    query_text: str
+    instruction: str | None
+    judgments: str | None
+    binary: str | None
+    qrels_query: str
+    qrels_document: str
+    score: str
+
+    def read(self, tables: Tables) -> Retrieval:
+        documents = assembly.corpus(
+            tables.rows(self.corpus, self.text, self.title, ids=(self.id, self.parent)),
+            tables.place(self.corpus),
+            Columns(self.id, self.text, self.title, parent=self.parent),
+        )
+        columns = Columns(self.query_id, self.query_text, self.title, instruction=self.instruction)
+        named = (self.query_text, self.title, self.instruction)
+        rows = tables.rows(self.queries, *named, ids=(self.query_id,), optional=self.title)
+        asked = assembly.queries(rows, tables.place(self.queries), columns)
+        judged, place = self._judge(tables)
+        found = assembly.retrieval(documents, asked, judged, place, tables.target)
+        if not self.binary:
+            return found
+        return replace(found, binary=Qrels.of(self._nest(tables, self.binary), asked, documents))
+
+    def _judge(self, tables: Tables) -> tuple[Judgments, str]:
+        """Judgments and where they stand: in a column of queries, or a table of their own."""
+        if self.judgments:
+            place = f"{tables.place(self.queries)} {self.judgments}"
+            return self._nest(tables, self.judgments), place
+        columns = (self.qrels_query, self.qrels_document, self.score)
+        rows = tables.rows(self.qrels, self.score, ids=columns[:2])
+        return assembly.judgments(rows, *columns), tables.place(self.qrels)
+
+    def _nest(self, tables: Tables, column: str) -> Judgments:
+        rows = tables.rows(self.queries, column, ids=(self.query_id,))
+        return assembly.judgments(_nested(rows, self.query_id, column))
 
 
-def _clustering(tables: Tables, *, test: str, text: str, label: str) -> Clustering:
-    return assembly.clustering(tables.rows(test, text, label), tables.place(test), text, label)
+@dataclass(frozen=True, kw_only=True)
+class _PairsReader:
+    test: str
+    left: str
+    right: str
+    score: str
+
+    def read(self, tables: Tables) -> Pairs:
+        rows = tables.rows(self.test, self.left, self.right, self.score)
+        return assembly.pairs(rows, tables.place(self.test), self.left, self.right, self.score)
 
 
-READERS: dict[str, Callable[..., Data]] = {
-    "retrieval": _retrieval,
-    "pairs": _pairs,
-    "classification": _classification,
-    "clustering": _clustering,
+@dataclass(frozen=True, kw_only=True)
+class _ClassificationReader:
+    train: str
+    test: str
+    text: str
+    label: str
+
+    def read(self, tables: Tables) -> Classification:
+        columns = (self.text, self.label)
+        learned, asked = (
+            assembly.read_labels(tables.rows(part, *columns), tables.place(part), *columns)
+            for part in (self.train, self.test)
+        )
+        return assembly.classification(learned, asked)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ClusteringReader:
+    test: str
+    text: str
+    label: str
+
+    def read(self, tables: Tables) -> Clustering:
+        columns = (self.text, self.label)
+        return assembly.clustering(
+            tables.rows(self.test, *columns), tables.place(self.test), *columns
+        )
+
+
+READERS: dict[str, Callable[..., _Reader]] = {
+    "retrieval": _RetrievalReader,
+    "pairs": _PairsReader,
+    "classification": _ClassificationReader,
+    "clustering": _ClusteringReader,
 }
 
 

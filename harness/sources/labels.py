@@ -29,7 +29,7 @@ def classification(
 
     def part(name: str) -> Labelled:
         path = files.find(folder, name, files.TABLES)
-        return assembly.labelled(files.rows(path), str(path), text, label)
+        return assembly.read_labels(files.rows(path), str(path), text, label)
 
     return assembly.classification(part(train), part(test))
 

@@ -49,23 +49,13 @@ def limit(
 
     Raises InputError where the numbers cannot be met, saying which and how.
     """
-    for name, value in [("docs", docs), ("queries", queries), ("k", k), ("attributes", attributes)]:
-        if value < 1:
-            raise InputError(f"limit: {name}={value}: expected at least 1")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"limit: seed={seed}: expected 0 or more")
     likes = _words("likes")
-    if queries + attributes > len(likes):
-        raise InputError(
-            f"limit: queries={queries} with attributes={attributes} need {queries + attributes} "
-            f"different things to like; there are {len(likes)}: lower one of them"
-        )
+    _require(len(likes), seed=seed, docs=docs, queries=queries, k=k, attributes=attributes)
     n = relevant or _pattern_size(pattern, docs, queries, k)
     if not k <= n <= docs:
-        raise InputError(
-            f"limit: pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents:"
-            f" expected k <= n <= docs={docs}; raise docs or lower queries"
-        )
+        given = f"pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents"
+        expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
+        raise InputError(f"limit: {given}: {expected}")
     draws = np.random.PCG64(seed)
     order = _shuffled(len(likes), draws)
     asked_as = _words("synonyms") if synonyms else likes
@@ -75,16 +65,29 @@ def limit(
     judged = _pattern(pattern, n, queries, k, draws)  # [queries, k] document numbers
     names = _names(docs, draws)
     people = _people(judged, docs, attributes, len(things), draws)
-    corpus = Corpus.of(
-        names,
-        [f"{name} likes {_listed(p, things)}." for name, p in zip(names, people, strict=True)],
-    )
+    pairs = zip(names, people, strict=True)
+    corpus = Corpus.of(names, [f"{name} likes {_listed(p, things)}." for name, p in pairs])
     asked = Queries(
         [f"query_{i}" for i in range(queries)],
         [f"Who likes {asked_as[i]}?" for i in order[:queries]],
     )
     judgments = ((f"query_{i}", names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
     return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus))
+
+
+def _require(likes: int, *, seed: int, **least_one: int) -> None:
+    """Refuse numbers out of bounds, and more things to like than there are."""
+    for name, value in least_one.items():
+        if value < 1:
+            raise InputError(f"limit: {name}={value}: expected at least 1")
+    if not 0 <= seed < 2**63:
+        raise InputError(f"limit: seed={seed}: expected 0 or more")
+    queries, attributes = least_one["queries"], least_one["attributes"]
+    if queries + attributes > likes:
+        raise InputError(
+            f"limit: queries={queries} with attributes={attributes} need {queries + attributes} "
+            f"different things to like; there are {likes}: lower one of them"
+        )
 
 
 def _words(name: str) -> list[str]:

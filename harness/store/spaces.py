@@ -11,7 +11,8 @@ from typing import Any
 from harness import disk
 from harness.errors import StoreError, reason
 from harness.lease import alone
-from harness.store import shards
+from harness.store.shards import count as count_texts
+from harness.store.shards import paths as shard_paths
 
 DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
 SAID = {"label", "role", "prompt"}  # of a space, to people
@@ -109,7 +110,7 @@ def _read_space(folder: Path, used: float, *, strict: bool) -> Space:
         description = json.loads((folder / "space.json").read_text("utf-8"))
         if not isinstance(description, dict) or not description.keys() >= SAID:
             raise ValueError(f"space.json: expected {', '.join(sorted(SAID))}")
-        texts = sum(map(shards.count, shards.paths(folder)))
+        texts = sum(map(count_texts, shard_paths(folder)))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

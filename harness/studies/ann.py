@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 from harness.analysis import orders
-from harness.analysis.settings import families, sweep, swept
+from harness.analysis.settings import families, read_sweep, sweep
 from harness.analysis.timing import threads
 from harness.arrays import Float64
 from harness.charts import Chart, Lines, Reference
@@ -181,7 +181,7 @@ class Ann(Study):
         """Settings as they are asked for, exact search first, each once."""
         asked, values = self.indexes or ("hnsw",), self.sweep or ("" if self.indexes else SWEEP)
         if values:
-            asked = tuple(setting for one in asked for setting in sweep(one, *swept(values)))
+            asked = tuple(setting for one in asked for setting in sweep(one, *read_sweep(values)))
         chosen: dict[str, str] = {}
         for spec in ("exact", *asked):
             chosen.setdefault(str(INDEXES.resolve(spec)), spec)
@@ -236,7 +236,7 @@ def _rank(
             continue
         who, exact = (task, index), {model: values["exact"][model] for model in other}
         found = orders.compare(exact, other)
-        both = orders.written(found.first), orders.written(found.second)
+        both = orders.write_order(found.first), orders.write_order(found.second)
         rows["rankings"].append((*who, *both, found.moved, found.tau, len(found.swaps)))
         rows["places"] += [(*who, m, found.first[m], found.second[m]) for m in other]
         for one, two in found.swaps:

@@ -26,7 +26,7 @@ from harness.errors import InputError
 from harness.formats import percent
 from harness.frames import Column, Frame
 from harness.measures import thresholds
-from harness.measures.thresholds import Curve, Pool, confidences, pool, returned, unanswerable
+from harness.measures.thresholds import Curve, Pool, confidences, pool, return_above, unanswerable
 from harness.session import Session
 from harness.stats import Estimate, estimate
 from harness.studies import STUDIES, Findings, Study
@@ -174,11 +174,11 @@ class _Cuts:
         whole = thresholds.curve(pairs)
         over_pairs, over_queries = thresholds.held_out(pairs, ("f1", "mean_f1"), self.seed)
         got, none = (
-            returned(pairs, over_queries),
-            returned(lacking, over_queries),
+            return_above(pairs, over_queries),
+            return_above(lacking, over_queries),
         )
         each = got.each_f1
-        f1 = (whole.best("f1"), whole.f1.max(), returned(pairs, over_pairs).f1)
+        f1 = (whole.best("f1"), whole.f1.max(), return_above(pairs, over_pairs).f1)
         gain = None if plain is None else estimate(each - plain, self.seed)
         for name, row in {
             "thresholds": (whole.average_precision, *f1, estimate(each, self.seed), gain),
@@ -207,7 +207,7 @@ def abstention(
     for name, confidence in sure.items():
         without = unsure[name]
         half = thresholds.nauc(np.where(drawn, without, confidence), np.where(drawn, 0, values))
-        apart = estimate(thresholds.told_apart(confidence[answerable], without[answerable]), seed)
+        apart = estimate(thresholds.auroc(confidence[answerable], without[answerable]), seed)
         auroc = Estimate(apart.mean, max(apart.low or 0, 0.0), min(apart.high or 0, 1.0))
         rows.append((CONFIDENCES[name], thresholds.nauc(confidence, values), half, auroc))
     return rows

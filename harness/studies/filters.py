@@ -122,8 +122,7 @@ class Filters(Study):
             session.progress("filter", done, len(SELECTIVITIES), "selectivities")
             chosen = predicates(columns, selectivity, len(documents), random)
             if not chosen:
-                share = percent(selectivity)
-                missing.append(f"no predicate on {name} is met by about {share} of documents")
+                missing.append(_lacks(name, selectivity))
                 continue
             buckets[selectivity] = chosen
             matches = np.stack([predicate.matches for predicate in chosen])
@@ -193,6 +192,10 @@ class Filters(Study):
             f"{percent(nearest)} match: filtering {FACTORS[-1]} x {self.k} results finds "
             f"{percent(post, 0)}{inside}, filtering first all"
         )
+
+
+def _lacks(attribute: str, selectivity: float) -> str:
+    return f"no predicate on {attribute} is met by about {percent(selectivity)} of documents"
 
 
 def _predicates(title: str, buckets: Mapping[float, Sequence[Predicate]]) -> list[Frame]:

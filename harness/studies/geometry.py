@@ -129,18 +129,20 @@ class Geometry(Study):
         charts: list[Chart] = []
         said = f"{model} on {task}"
         if curves:
-            kept = truncation.scored(curves)
+            kept = truncation.score_frame(curves)
             frames += [kept, truncation.every_score(curves)]
             charts.append(truncation.chart(kept, whole))
             said += truncation.headline(kept, whole)
-        charts.append(
-            Lines(
-                frames[2].where("set", "documents", "queries", "sentences", EVEN),
-                "components", "share of the variance", "set", points=False, log="x",
-                title="Share of the variance that principal components hold",
-            )
-        )  # fmt: skip
+        charts.append(_chart(frames[2]))
         return Findings(said, frames, charts, [*raw.notes, *drawn, *more])
+
+
+def _chart(variance: Frame) -> Lines:
+    return Lines(
+        variance.where("set", "documents", "queries", "sentences", EVEN),
+        "components", "share of the variance", "set", points=False, log="x",
+        title="Share of the variance that principal components hold",
+    )  # fmt: skip
 
 
 def _sets(

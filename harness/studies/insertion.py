@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from harness.analysis.geometry import lid, neighbours
-from harness.analysis.graphs import FAR, NEAR, Graph
+from harness.analysis.graphs import FAR, NEAR, GraphSettings
 from harness.analysis.insertion import (
     RANDOM,
     Swept,
@@ -122,7 +122,7 @@ class Insertion(Study):
                 refuses.
         """
         seeds = tuple(1 + seed for seed in session.seeds(self.draws))  # hnswlib: 0 is as 1
-        graph = Graph(self.index, self.M, self.ef_construction, self.ef_search, seeds)
+        graph = GraphSettings(self.index, self.M, self.ef_construction, self.ef_search, seeds)
         asked = session.collection(task)
         vectors = session.vectors(systems[0], asked)
         documents, queries = vectors.arrays["documents"], vectors.arrays["queries"]
@@ -136,24 +136,23 @@ class Insertion(Study):
         exact, progress = score(session.index("exact", vectors.documents)), session.progress
         swept = sweep(documents, queries, graph, orders, score=score, progress=progress)
         lids = query_lid(documents, queries, swept.truth)
+        built = f"{self.index}, M={self.M}, ef_construction={self.ef_construction}"
         title = (
             f"{systems[0]} on {task}: {len(documents):,} documents inserted in several orders; "
-            f"{self.index}, M={self.M}, ef_construction={self.ef_construction}, {self.draws} "
-            f"seeds; {asked.main} by exact search {number(float(exact.mean()))}"
+            f"{built}, {self.draws} seeds; {asked.main} by exact search {number(exact.mean())}"
         )
         told = order_frame(title, swept, session, exact)
         quarters, relation = relations(swept, lids, session)
-        ranks = [rank for rank in self.ranks if rank <= documents.shape[1]]
-        many = min(len(documents), MOST)
-        sets = synthetic(ranks, graph, many, width=documents.shape[1], progress=progress)
+        n, dim = documents.shape
+        ranks = [rank for rank in self.ranks if rank <= dim]
+        sets = synthetic(ranks, graph, min(n, MOST), width=dim, progress=progress)
         recall = {ef: swept.recall[RANDOM, ef].mean(axis=0) for ef in self.ef_search}
-        near = nearness(documents, queries, swept.truth, lids)
-        sets.append(VectorSet(systems[0], None, near, recall))
-        known, drawn = vector_frames(sets, quarters, session)
-        frames = [told, quarters, relation, known, drawn, seed_frame(swept, seeds)]
-        said = f"{systems[0]} on {task}, {headline(told, quarters)}"
+        own = VectorSet(systems[0], None, nearness(documents, queries, swept.truth, lids), recall)
+        vector = vector_frames([*sets, own], quarters, session)
+        frames = [told, quarters, relation, *vector, seed_frame(swept, seeds)]
         notes = graph.notes(max(NEAR, asked.main.depth) + asked.exclude_self)
-        return Findings(said, frames, charts(told, drawn), [*vectors.notes, *notes])
+        said = f"{systems[0]} on {task}, {headline(told, quarters)}"
+        return Findings(said, frames, charts(told, vector[1]), [*vectors.notes, *notes])
 
 
 def document_orders(

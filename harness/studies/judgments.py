@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from harness.analysis.partial import Bool, Ordered, keys, least_share, ordered, relevant
+from harness.analysis.partial import Bool, Ordered, keys, least_share, order_systems, relevant
 from harness.charts import Lines, Reference
 from harness.errors import InputError
 from harness.formats import percent
@@ -123,7 +123,7 @@ class Judgments(Study):
         if np.bincount(relevant(asked.collection, asked.main).query, minlength=1).max() < 2:
             raise InputError("no query has two relevant documents: no judgment can be left out")
         runs, notes = _search(session, systems, specs, asked, max(asked.main.depth, *self.pools))
-        order = ordered(runs, asked.collection, asked.main, BOUNDS, session.seed)
+        order = order_systems(runs, asked.collection, asked.main, BOUNDS, session.seed)
         if equal := len(systems) * (len(systems) - 1) // 2 - len(order.pairs):
             notes.append(f"{equal} pairs of systems score the same by all judgments: left out")
         counts = [(order.bucket == at).sum() for at in range(len(BUCKETS))]

@@ -97,7 +97,7 @@ def _mistyped(word: str, kind: int, place: float, key: float) -> str:
     return word[:at] + rest
 
 
-def shuffled(texts: Sequence[str], seed: int) -> list[str]:
+def shuffle(texts: Sequence[str], seed: int) -> list[str]:
     """The words of each text in a random order."""
     random = np.random.default_rng(seed)
     split = [text.split() for text in texts]
@@ -132,7 +132,7 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
     "word-order": Perturbation(
         "queries with their words in a random order",
         True,
-        lambda texts, _, seeds: [shuffled(texts, seed) for seed in seeds],
+        lambda texts, _, seeds: [shuffle(texts, seed) for seed in seeds],
     ),
     "templates": Perturbation(
         f"queries inside {len(TEMPLATES)} phrases, as '{TEMPLATES[0].format('...')}'",

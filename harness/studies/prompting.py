@@ -70,20 +70,20 @@ def read(path: Path) -> tuple[list[str], list[str] | None]:
 
 def labels(prompts: Sequence[Prompt]) -> list[str]:
     """Prompts as they are shown, a number behind those that look alike when shortened."""
-    short = [written(prompt) for prompt in prompts]
+    short = [name_prompt(prompt) for prompt in prompts]
     return [
         f"{text} ({short[: at + 1].count(text)})" if short.count(text) > 1 else text
         for at, text in enumerate(short)
     ]
 
 
-def written(prompt: Prompt) -> str:
+def name_prompt(prompt: Prompt) -> str:
     """What stands before queries, then before documents if that is set."""
-    said = [quoted(text) for text in (prompt.query, prompt.document) if text is not None]
+    said = [quote(text) for text in (prompt.query, prompt.document) if text is not None]
     return ", documents ".join(said) or OWN
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A text in quotes, with its spaces and line ends to be seen."""
     short = text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
     return json.dumps(short, ensure_ascii=False) if text else "none"

@@ -27,7 +27,7 @@ from harness.frames import Column, Frame
 from harness.grid import Cell
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.prompting import OWN, PROMPTS, Prompt, Texts, labels, quoted, read, written
+from harness.studies.prompting import OWN, PROMPTS, Prompt, Texts, labels, name_prompt, quote, read
 from harness.systems import served
 from harness.tasks import Task
 
@@ -85,12 +85,8 @@ class Prompts(Study):
         if (judged := int(asked.collection.qrels.judged.sum())) < 2:
             raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
         prompts = [Prompt(), *self._prompts(asked)]
-        rows: dict[str, list[tuple[Any, ...]]] = {
-            "cases": [],
-            "choice": [],
-            "each": [],
-            "texts": [],
-        }
+        rows: dict[str, list[tuple[Any, ...]]]
+        rows = {name: [] for name in ("cases", "choice", "each", "texts")}
         notes = list[str]()
         for system in systems:
             own = own_texts(session, system, asked)
@@ -175,7 +171,7 @@ def _before(task: Task, texts: Texts) -> Task:
     data = task.collection
     queries = replace(data.queries, texts=[query + text for text in data.queries.texts])
     corpus = replace(data.corpus, texts=[document + text for text in data.corpus.texts])
-    label = written(Prompt(query, document or None))
+    label = name_prompt(Prompt(query, document or None))
     return task.changed(label, queries=queries, corpus=corpus if document else None)
 
 
@@ -195,7 +191,7 @@ def _rows(
     best, worst = int(means.argmax()), int(means.argmin())
     known = list(values)
     choice = (
-        ", ".join(quoted(text) for text in dict.fromkeys(own)),
+        ", ".join(quote(text) for text in dict.fromkeys(own)),
         *(names[texts.index(known[at])] for at in (best, worst)),
         estimate(matrix[best] - matrix[worst]),
         means.std(ddof=1) if len(means) > 1 else 0.0,

@@ -133,7 +133,7 @@ def _vectors(session: Session, model: str, task: str) -> tuple[TaskVectors, list
     made = session.vectors(model, task, representations=("multi-vector",))
     if "documents" not in made.parts:
         raise InputError(f"{task} is a task of {made.task.data.kind}: expected retrieval")
-    parts = {name: maxsim.present(part)[1] for name, part in made.several.items()}
+    parts = {name: maxsim.drop_empty(part)[1] for name, part in made.several.items()}
     tokens, of = len(parts["documents"].values), len(parts["queries"])
     if not len(parts["documents"]) or not of:
         raise InputError(f"{task}: no document or no query has vectors: nothing to measure")

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.analysis.chance import wrong_by_chance
 from harness.analysis.crossing import crossing
-from harness.analysis.nested import Nested, chosen, judged, nest, searches, select, strings
+from harness.analysis.nested import Nested, choose_sizes, judged, nest, searches, select, strings
 from harness.arrays import Float64, Int64
 from harness.charts import Lines, Reference
 from harness.encoders import CollectionEncoder
@@ -139,7 +139,7 @@ class Scale(Study):
         notes = [*data.warnings]
         others, known = self._others(session, task, notes), len(judged(data))
         try:
-            sizes = chosen(self.sizes, known, known + len(others))
+            sizes = choose_sizes(self.sizes, known, known + len(others))
         except InputError as error:
             raise InputError(f"{task.name}: {error}") from None
         return nest(data, others, sizes), notes

@@ -83,7 +83,7 @@ def scores(session: Session, vectors: TaskVectors) -> dict[str, float]:
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
-def scored(curves: Curves) -> Frame:
+def score_frame(curves: Curves) -> Frame:
     """The main score by dimensions that are kept, beside that of whole vectors.
 
     Raises:

@@ -17,7 +17,7 @@ from harness.kinds import Parts
 from harness.progress import silent
 from harness.records import PartRecord, SystemRecord
 from harness.registry import unknown
-from harness.represent import Counts, Maker, each_maker, represent
+from harness.represent import Counts, Maker, Workplace, each_maker, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
 from harness.single import Ranked, Request
 from harness.spec import bare
@@ -187,7 +187,8 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
     parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
     clock = request.clock.within(spec)
     cosine = encoder.similarity == "cosine"
-    vectors = represent(spec, encoder, parts, request.store, clock, scaled=cosine)
+    place = Workplace(request.store, clock)
+    vectors = represent(spec, encoder, parts, place, scaled=cosine)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = single.described(spec, encoder, documents)
     with request.clock.phase("rerank", items=len(rows), unit="pairs"):

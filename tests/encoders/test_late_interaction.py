@@ -14,7 +14,7 @@ from harness.encoders.models import MODELS
 from harness.indexes.exact import Exact
 from harness.phases import Clock
 from harness.progress import silent
-from harness.represent import represent
+from harness.represent import Workplace, represent
 from harness.sources import SOURCES
 from harness.store import Store
 from harness.vectors import MultiVector
@@ -210,9 +210,9 @@ def test_the_fingerprint_holds_the_seed_where_it_decides(tiny, saved):
 def test_vectors_come_back_from_the_store_as_they_were_made(tiny, tmp_path):
     store, encoder = Store(tmp_path, shard=3), create(tiny)
     parts = {"documents": ("document", [*TEXTS, "one"]), "queries": ("query", TEXTS[:2])}
-    first = represent("c", encoder, parts, store, Clock())
+    first = represent("c", encoder, parts, Workplace(store, Clock()))
     MODELS.clear()
-    second = represent("c", create(tiny), parts, store, Clock())
+    second = represent("c", create(tiny), parts, Workplace(store, Clock()))
     assert len(MODELS) == 0  # the weights stayed on the disk
     assert first.counts["documents_encoded_now"] == 4
     assert second.counts["documents_encoded_now"] == 0

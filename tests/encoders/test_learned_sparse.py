@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.indexes.exact import Exact
 from harness.phases import Clock
 from harness.progress import silent
-from harness.represent import represent
+from harness.represent import Workplace, represent
 from harness.store import Store
 from harness.vectors import Sparse
 from tests.encoders.refusals import refused
@@ -111,10 +111,10 @@ def test_a_masked_language_model_is_pooled_by_maximum(masked):
 def test_vectors_come_back_from_the_store_as_they_were_made(saved, tmp_path):
     store, encoder = Store(tmp_path, shard=2), create(saved)
     parts = {"documents": ("document", TEXTS), "queries": ("query", TEXTS[:1])}
-    first = represent("s", encoder, parts, store, Clock())
+    first = represent("s", encoder, parts, Workplace(store, Clock()))
     assert (first.counts["documents_encoded_now"], first.counts["documents_zero_vectors"]) == (4, 0)
     MODELS.clear()
-    second = represent("s", create(saved), parts, store, Clock())
+    second = represent("s", create(saved), parts, Workplace(store, Clock()))
     assert len(MODELS) == 0  # the weights stayed on the disk
     assert second.counts["documents_encoded_now"] == 0
     direct = encoder.encode(TEXTS, "document").values.matrix
@@ -143,7 +143,7 @@ def test_a_text_without_a_weight_is_counted_and_told(tmp_path):
             return Encoded(Sparse(csr_matrix(rows)), none, none.astype(bool))
 
     parts = {"documents": ("document", ["", "a", "ab"])}
-    made = represent("silent", Silent(), parts, Store(tmp_path), Clock())
+    made = represent("silent", Silent(), parts, Workplace(Store(tmp_path), Clock()))
     assert made.counts["documents_zero_vectors"] == 1
     assert made.warnings == ["1 of the documents have the zero vector: similar to nothing"]
     assert made.parts["documents"].matrix.toarray().tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]

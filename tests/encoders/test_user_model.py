@@ -22,7 +22,7 @@ from harness.errors import EncodingError, InputError
 from harness.exchange import mteb
 from harness.phases import Clock
 from harness.registry import load_plugin
-from harness.represent import represent, unit
+from harness.represent import Workplace, represent, unit
 from harness.spec import parse
 from harness.store import Store
 from harness.systems import RETRIEVERS
@@ -333,7 +333,12 @@ def test_what_is_not_finite_is_refused_when_it_is_kept(value, tmp_path):
         return np.where(letters(texts) == 2, value, 1.0)
 
     with pytest.raises(EncodingError, match="returned NaN or infinity for 3 of 5 texts"):
-        represent("b", adapt(broken), {"documents": ("document", TEXTS)}, Store(tmp_path), Clock())
+        represent(
+            "b",
+            adapt(broken),
+            {"documents": ("document", TEXTS)},
+            Workplace(Store(tmp_path), Clock()),
+        )
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_result_comes_back_as_it_was_written():
     result = mteb.read(GOOD)
     assert (result.task, result.revision, result.seconds) == ("T", "r1", 3.5)
     assert result.parts[0].main == 0.5
-    assert mteb.read(json.loads(json.dumps(mteb.written(result)))) == result
+    assert mteb.read(json.loads(json.dumps(mteb.to_json(result)))) == result
 
 
 def test_every_published_file_reads_and_comes_back():
@@ -45,7 +45,7 @@ def test_every_published_file_reads_and_comes_back():
     assert len(files) == 56
     for file in files:
         result = mteb.read(json.loads(file.read_text()))
-        assert mteb.read(mteb.written(result)) == result
+        assert mteb.read(mteb.to_json(result)) == result
 
 
 def test_published_scores_of_minilm():

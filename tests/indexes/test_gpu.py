@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES, gpu, maxsim
+from harness.indexes import INDEXES, devices, gpu, maxsim
 from harness.indexes.exact import Exact
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu import certified, devices, faiss_scan, torch_scan
+from harness.indexes.gpu import certified, faiss_scan, torch_scan
 from harness.progress import silent
 from harness.vectors import Dense, Run
 from tests.indexes.test_maxsim import made as several
@@ -81,7 +81,7 @@ def test_late_interaction_is_that_of_exact_search_to_the_bit(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "TILE", tile)
         patch.setattr(devices, "QUERIES", rows)
-        patch.setattr(devices, "chosen", lambda *_: ("cpu",) * (1 + seed % 3))
+        patch.setattr(devices, "choose", lambda *_: ("cpu",) * (1 + seed % 3))
         searcher = gpu.GpuExact(precision).open(documents)
         found = searcher.search(queries, k, silent).run
     same(found, Exact().open(documents).search(queries, k, silent).run)
@@ -91,7 +91,7 @@ def test_late_interaction_is_that_of_exact_search_to_the_bit(
 def test_rough_maxsim_is_within_its_bound(precision):
     documents, queries = several(50, 9, 32, 3), several(9, 6, 32, 4)
     searcher = gpu.GpuExact(precision, "cpu").open(documents)
-    kept, asked = searcher.documents, maxsim.present(queries)[1]
+    kept, asked = searcher.documents, maxsim.drop_empty(queries)[1]
     (tile,) = searcher.scan.tiles()
     rough = searcher.scan.scores(asked, *tile)
     rows, docs = np.divmod(np.arange(rough.size), len(kept))
@@ -221,11 +221,11 @@ def test_devices_are_chosen_by_number(monkeypatch):
     import torch
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert devices.chosen("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
-    assert devices.chosen("2+0+2", "none") == ("cuda:2", "cuda:0")
+    assert devices.choose("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
+    assert devices.choose("2+0+2", "none") == ("cuda:2", "cuda:0")
     for wrong in ("3", "0+", "one"):
         with pytest.raises(InputError, match=re.escape(f"gpu: devices={wrong}: expected all, or")):
-            devices.chosen(wrong, "cpu")
+            devices.choose(wrong, "cpu")
 
 
 @pytest.mark.parametrize("spec", ["gpu,fallback=cpu", "gpu:IVF4_Flat,nprobe=4,fallback=cpu"])

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from harness.errors import InputError
 from harness.indexes import INDEXES, muvera
 from harness.indexes.exact import Exact
-from harness.indexes.muvera import Muvera, Plan, document_encodings, query_encodings
+from harness.indexes.muvera import EncodingPlan, Muvera, document_encodings, query_encodings
 from harness.progress import silent
 from harness.vectors import Dense, MultiVector, Run
 from tests.indexes.test_maxsim import assert_same, made, multi, texts
 
 
-def drawn(plan: Plan, width: int, repetition: int):
+def drawn(plan: EncodingPlan, width: int, repetition: int):
     """Normals, signs, and the signs of the last projection, in the order that is documented."""
     random = np.random.Generator(np.random.PCG64([plan.seed, repetition]))
     normals = np.rint(random.standard_normal((plan.bits, width)) * 4096) / 4096
@@ -31,7 +31,7 @@ def drawn(plan: Plan, width: int, repetition: int):
     return normals, signs, np.concatenate(last)
 
 
-def defined(vectors: MultiVector, plan: Plan, *, documents: bool) -> list[list[float]]:
+def defined(vectors: MultiVector, plan: EncodingPlan, *, documents: bool) -> list[list[float]]:
     """The definition as plain loops over texts, repetitions, buckets and tokens."""
     rows = []
     for text in texts(vectors):
@@ -62,7 +62,7 @@ def defined(vectors: MultiVector, plan: Plan, *, documents: bool) -> list[list[f
 
 
 plans = st.builds(
-    Plan,
+    EncodingPlan,
     repetitions=st.integers(1, 4),
     bits=st.integers(1, 4),
     projection_dim=st.sampled_from([0, 1, 3]),
@@ -97,7 +97,7 @@ def test_buckets_by_hand():
 
 def test_an_encoding_of_one_bit_by_hand():
     """One bucket for each side of a line; no projection."""
-    plan = Plan(repetitions=1, bits=1, projection_dim=0)
+    plan = EncodingPlan(repetitions=1, bits=1, projection_dim=0)
     normal = drawn(plan, 2, 0)[0][0]
     left, right = np.where(normal > 0, -1.0, 1.0), np.where(normal > 0, 1.0, -1.0)
     text = multi([left, 3 * left, 2 * right], [right])
@@ -122,8 +122,8 @@ def test_an_encoding_depends_on_its_text_alone(tokens, cells, plan, seed):
 
 def test_fewer_repetitions_are_the_first_of_more():
     vectors = made(5, 9, 6, 0)
-    many = document_encodings(vectors, Plan(5, 3, 4)) * 5**0.5
-    few = document_encodings(vectors, Plan(2, 3, 4)) * 2**0.5
+    many = document_encodings(vectors, EncodingPlan(5, 3, 4)) * 5**0.5
+    few = document_encodings(vectors, EncodingPlan(2, 3, 4)) * 2**0.5
     np.testing.assert_allclose(few, many[:, : few.shape[1]], rtol=1e-6)
 
 
@@ -133,7 +133,7 @@ def unit_sets(n: int, tokens: int, width: int, seed: int) -> MultiVector:
     return MultiVector(values.astype(np.float32), np.arange(n + 1) * tokens)
 
 
-def estimates(queries: MultiVector, documents: MultiVector, plan: Plan) -> np.ndarray:
+def estimates(queries: MultiVector, documents: MultiVector, plan: EncodingPlan) -> np.ndarray:
     """Normalised Chamfer similarity [q, n] by encodings, less the true one."""
     n, tokens = len(documents), queries.lengths[0]
     run = Exact().open(documents).search(queries, n, silent).run
@@ -146,7 +146,7 @@ def estimates(queries: MultiVector, documents: MultiVector, plan: Plan) -> np.nd
 def test_the_estimate_is_within_epsilon_of_chamfer():
     """Theorem 2.1: one repetition of enough bits; and without projection never above."""
     queries, documents = unit_sets(20, 6, 5, 1), unit_sets(30, 8, 5, 2)
-    off = [estimates(queries, documents, Plan(1, bits, 0)) for bits in (2, 4, 8, 16)]
+    off = [estimates(queries, documents, EncodingPlan(1, bits, 0)) for bits in (2, 4, 8, 16)]
     assert max(error.max() for error in off) < 1e-6  # a mean of products is at most the highest
     mean, worst = ([-f(error) for error in off] for f in (np.mean, np.min))
     assert mean == sorted(mean, reverse=True)
@@ -168,16 +168,16 @@ def test_what_buckets_lose_is_what_falls_into_them_besides(bits, bound):
     cosines[:, np.arange(4), np.arange(4)] = 1
     shared = (1 - np.arccos(cosines) / np.pi) ** bits
     expected = (shared * (1 - cosines)).sum(axis=2).mean(axis=1)
-    lost = -np.diag(estimates(queries, documents, Plan(200, bits, 0)))
+    lost = -np.diag(estimates(queries, documents, EncodingPlan(200, bits, 0)))
     assert expected.mean() == pytest.approx(bound, rel=0.1)
     assert 0.25 * expected.mean() < lost.mean() < expected.mean()
 
 
 def test_projection_keeps_products_within_epsilon():
     queries, documents = unit_sets(10, 6, 32, 1), unit_sets(10, 8, 32, 2)
-    plain = estimates(queries, documents, Plan(1, 4, 0))
+    plain = estimates(queries, documents, EncodingPlan(1, 4, 0))
     spread = [
-        np.abs(estimates(queries, documents, Plan(1, 4, projection)) - plain).mean()
+        np.abs(estimates(queries, documents, EncodingPlan(1, 4, projection)) - plain).mean()
         for projection in (8, 128, 2048)
     ]
     # the error falls with the square root of the dimensions: each time to a quarter
@@ -188,7 +188,10 @@ def test_projection_keeps_products_within_epsilon():
 def test_more_repetitions_err_to_one_side():
     """What projection adds averages out, what buckets lose stays: estimates end below Chamfer."""
     queries, documents = unit_sets(12, 6, 16, 3), unit_sets(12, 8, 16, 4)
-    off = [estimates(queries, documents, Plan(repetitions, 5, 4)) for repetitions in (1, 10, 100)]
+    off = [
+        estimates(queries, documents, EncodingPlan(repetitions, 5, 4))
+        for repetitions in (1, 10, 100)
+    ]
     assert [bool((error > 0).any()) for error in off] == [True, False, False]
     spread = [error.std() for error in off]
     assert spread[0] > 2 * spread[1] > 2 * spread[2]
@@ -196,9 +199,9 @@ def test_more_repetitions_err_to_one_side():
 
 def test_a_last_projection_keeps_products():
     queries, documents = unit_sets(8, 6, 16, 5), unit_sets(8, 8, 16, 6)
-    whole = estimates(queries, documents, Plan(3, 3, 8))
-    assert Plan(3, 3, 8, 4096).dim(16) == 4096
-    apart = estimates(queries, documents, Plan(3, 3, 8, 4096)) - whole
+    whole = estimates(queries, documents, EncodingPlan(3, 3, 8))
+    assert EncodingPlan(3, 3, 8, 4096).dim(16) == 4096
+    apart = estimates(queries, documents, EncodingPlan(3, 3, 8, 4096)) - whole
     assert 0 < np.abs(apart).max() < 0.1
 
 
@@ -221,7 +224,7 @@ def test_what_is_not_rescored_is_ranked_by_the_products_of_encodings(monkeypatch
         .search(queries, 30, silent)
         .run
     )
-    plan = Plan(3, 2, 0, seed=5)
+    plan = EncodingPlan(3, 2, 0, seed=5)
     kept, asked = np.flatnonzero(documents.lengths), np.flatnonzero(queries.lengths)
     inner = Exact().open(Dense(document_encodings(documents, plan)[kept]))
     expected = inner.search(Dense(query_encodings(queries, plan)[asked]), len(kept), silent).run

@@ -8,7 +8,7 @@ import pytest
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.exact import Exact
-from harness.indexes.pooled import pooled
+from harness.indexes.pooled import pool_tokens
 from harness.progress import silent
 from harness.vectors import MultiVector
 from tests.indexes.test_maxsim import assert_same, made, multi, texts
@@ -17,17 +17,17 @@ from tests.indexes.test_maxsim import assert_same, made, multi, texts
 def test_the_first_stays_and_near_ones_become_their_mean():
     """Two pairs, each 90 degrees wide with the same mean as its diagonal, and one of length 4."""
     text = [[0, 0, 1], [0, 1, 0], [4, 0, 0], [0, 0, 1], [4, 0, 0], [0, 1, 0], [0, 0, 1]]
-    found = pooled(multi(text, width=3), 2)
+    found = pool_tokens(multi(text, width=3), 2)
     assert found.values.tolist() == [[0, 0, 1], [0, 1, 0], [4, 0, 0], [0, 0, 1]]
-    (few,) = texts(pooled(multi([[0, 1], [3, 4], [4, 3]]), 2))
+    (few,) = texts(pool_tokens(multi([[0, 1], [3, 4], [4, 3]]), 2))
     half = 5 / 2**0.5  # both are of length 5; so is their mean, along the diagonal
     np.testing.assert_allclose(few, [[0, 1], [half, half]], rtol=1e-6)
 
 
 def test_opposite_and_zero_vectors_have_a_mean():
-    (few,) = texts(pooled(multi([[0, 1], [1, 0], [-1, 0]]), 2))
+    (few,) = texts(pool_tokens(multi([[0, 1], [1, 0], [-1, 0]]), 2))
     assert few == [[0, 1], [0, 0]]
-    (few,) = texts(pooled(multi([[0, 1], [0, 0], [0, 0]]), 2))
+    (few,) = texts(pool_tokens(multi([[0, 1], [0, 0], [0, 0]]), 2))
     assert few == [[0, 1], [0, 0]]
 
 
@@ -37,7 +37,7 @@ def test_opposite_and_zero_vectors_have_a_mean():
 )
 def test_how_many_are_left(tokens, factor, left):
     values = np.random.default_rng(0).standard_normal((tokens, 8)).astype(np.float32)
-    assert len(pooled(MultiVector(values, np.array([0, tokens])), factor).values) == left
+    assert len(pool_tokens(MultiVector(values, np.array([0, tokens])), factor).values) == left
 
 
 def test_clusters_are_those_of_sentence_transformers():
@@ -51,7 +51,7 @@ def test_clusters_are_those_of_sentence_transformers():
     documents = MultiVector(values, np.array([0, 30, 31, 90, 90, 200]))
     for factor in (2, 3, 6):
         theirs = HierarchicalTokenPooling(factor, num_protected_tokens=1)
-        for text, few in zip(texts(documents), texts(pooled(documents, factor)), strict=True):
+        for text, few in zip(texts(documents), texts(pool_tokens(documents, factor)), strict=True):
             if not text:
                 continue
             expected = theirs.pool_one(torch.tensor(text)).numpy()
@@ -63,14 +63,14 @@ def test_clusters_are_those_of_sentence_transformers():
 
 def test_a_pooled_text_depends_on_nothing_else():
     documents = made(9, 20, 8, 0)
-    together = texts(pooled(documents, 3))
+    together = texts(pool_tokens(documents, 3))
     for text, few in zip(texts(documents), together, strict=True):
-        assert texts(pooled(multi(text, width=8), 3)) == [few]
+        assert texts(pool_tokens(multi(text, width=8), 3)) == [few]
 
 
 def test_the_index_searches_what_is_left():
     documents, queries = made(40, 12, 8, 2), made(5, 4, 8, 3)
-    few = pooled(documents, 3)
+    few = pool_tokens(documents, 3)
     searcher = INDEXES.create("pooled,factor=3").open(documents)
     expected = Exact().open(few).search(queries, 6, silent).run
     assert_same(searcher.search(queries, 6, silent).run, expected)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
 from harness.errors import InputError
-from harness.measures.binary import average_precision, pair_classification, resampled, separation
+from harness.measures.binary import average_precision, pair_classification, resample, separation
 
 SIMILARITY = np.array([0.9, 0.8, 0.7, 0.6, 0.4, 0.2])
 GOLD = np.array([1, 1, 0, 1, 0, 0])
@@ -98,7 +98,7 @@ def test_resamples_score_as_the_pairs_that_they_hold(seed, n, distinct):
     gold[0] = 1
     counts = np.vstack([np.ones(n, int), random.integers(3, size=(4, n)), np.eye(1, n, dtype=int)])
     counts[:, 0] += counts @ gold == 0
-    found = resampled(similarity, gold, counts)
+    found = resample(similarity, gold, counts)
     for row, count in enumerate(counts):
         whole = separation(np.repeat(similarity, count), np.repeat(gold, count))
         for name in ("ap", "accuracy", "f1"):

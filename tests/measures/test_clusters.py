@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from harness.errors import InputError
-from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
+from harness.measures.clusters import Resampling, cluster_levels, cluster_sets, v_measure
+from harness.progress import silent
 
 
-def v_measures(*given, **options) -> np.ndarray:
+def v_measures(*given, random, progress=silent, **resampling) -> np.ndarray:
     """[levels, repetitions]"""
-    return np.array([v_measure(level) for level in cluster_levels(*given, **options)])
+    found = cluster_levels(
+        *given, random=random, resampling=Resampling(**resampling), progress=progress
+    )
+    return np.array([v_measure(level) for level in found])
 
 
 def set_v_measures(*given, **options) -> np.ndarray:

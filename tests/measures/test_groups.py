@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from harness.data import Changes, Qrels
 from harness.errors import InputError
-from harness.measures.groups import group_minimum, p_mrr, rank_change, ranks, together
+from harness.measures.groups import group_minimum, join_groups, p_mrr, rank_change, ranks
 from harness.vectors import Run
 
 # two queries with both instructions; the last row has but two results
@@ -64,7 +64,7 @@ def test_the_lowest_value_of_each_group():
 
 def test_queries_together():
     qrels = Qrels(np.int64([0, 1, 2, 3, 3]), np.int32([0, 2, 1]), np.float32([1, 2, 3]))
-    run, judged = together(RUN, qrels, np.int64([7, 7, 9, 9]))  # the last query is not judged
+    run, judged = join_groups(RUN, qrels, np.int64([7, 7, 9, 9]))  # the last query is not judged
     assert run.docs.tolist() == [[4, 2, 0, 1], [3, 1, 0, 2]]
     assert run.scores.tolist() == [[4, 4, 3, 2], [4, 3, 2, 1]]
     assert (judged.indptr.tolist(), judged.docs.tolist()) == ([0, 1, 2], [2, 1])
@@ -74,6 +74,6 @@ def test_queries_together():
 def test_queries_together_without_results():
     nothing = Run(np.full((2, 3), -1, np.int32), np.zeros((2, 3), np.float32))
     qrels = Qrels(np.int64([0, 1, 2]), np.int32([0, 0]), np.float32([1, 1]))
-    run, judged = together(nothing, qrels, np.int64([0, 0]))
+    run, judged = join_groups(nothing, qrels, np.int64([0, 0]))
     assert run.docs.tolist() == [[-1, -1, -1]]
     assert judged.docs.tolist() == [0]

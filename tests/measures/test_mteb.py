@@ -15,7 +15,7 @@ import pytest
 
 from harness.data import Changes
 from harness.measures.binary import pair_classification
-from harness.measures.clusters import cluster_levels, cluster_sets, v_measure
+from harness.measures.clusters import Resampling, cluster_levels, cluster_sets, v_measure
 from harness.measures.groups import group_minimum, p_mrr
 from harness.measures.pairs import similarities
 from harness.measures.probe import probe, undersample
@@ -149,7 +149,10 @@ def clustered() -> tuple[Any, Any, dict[str, np.ndarray]]:
         rows = np.array(random.sample(range(120), k=60)) + start
         levels = [fine[rows] // 2, names(fine[rows])]
         clusterings = cluster_levels(
-            vectors[rows], levels, random=random, repetitions=3, sample=200, batch=64
+            vectors[rows],
+            levels,
+            random=random,
+            resampling=Resampling(repetitions=3, sample=200, batch=64),
         )
         found[subset] = np.array([v_measure(level) for level in clusterings])
     return vectors, fine, found

@@ -17,6 +17,7 @@ from harness.measures.binary import average_precision
 from harness.measures.thresholds import (
     WAYS,
     Pool,
+    auroc,
     confidences,
     curve,
     halves,
@@ -24,8 +25,7 @@ from harness.measures.thresholds import (
     nauc,
     own_best,
     pool,
-    returned,
-    told_apart,
+    return_above,
     unanswerable,
 )
 from harness.vectors import Run
@@ -107,14 +107,14 @@ def test_the_best_threshold_lies_halfway_to_the_next_score():
 def test_a_curve_is_what_each_of_its_thresholds_returns(some):
     found, q = curve(some), len(some.wanted)
     for at, threshold in enumerate(found.threshold):
-        one = returned(some, np.full(q, threshold))
+        one = return_above(some, np.full(q, threshold))
         assert found.f1[at] == pytest.approx(one.f1)
         assert found.mean_f1[at] == pytest.approx(one.each_f1.mean())
         assert found.empty[at] == pytest.approx(one.empty)
         assert found.wrong[at] == pytest.approx(one.wrong)
         assert found.size[at] == pytest.approx(one.documents.mean())
         assert found.precision[at] == pytest.approx(one.hits.sum() / one.documents.sum())
-    each = [returned(some, np.full(q, threshold)).each_f1 for threshold in found.threshold]
+    each = [return_above(some, np.full(q, threshold)).each_f1 for threshold in found.threshold]
     assert own_best(some).tolist() == pytest.approx(np.max([np.zeros(q), *each], axis=0).tolist())
 
 
@@ -136,7 +136,7 @@ def test_f1_of_queries_is_trec_eval_s_set_f(threshold):
     }
     found = pytrec_eval.RelevanceEvaluator(qrels, {"set_F"}).evaluate(kept)
     expected = [found.get(query, {"set_F": 0})["set_F"] for query in "xyz"]
-    ours = returned(pool(RUN, DATA), np.full(3, threshold)).each_f1
+    ours = return_above(pool(RUN, DATA), np.full(3, threshold)).each_f1
     assert ours.tolist() == pytest.approx(expected, abs=1e-9)
 
 
@@ -178,7 +178,7 @@ def test_a_threshold_needs_two_queries():
     with pytest.raises(InputError, match="one judged query: a threshold is chosen on half of them"):
         held_out(pairs(([1], "+", 1)), ("f1",), seed=0)
     with pytest.raises(InputError, match="1 answerable queries: AUROC compares two different"):
-        told_apart(np.ones(1), np.ones(1))
+        auroc(np.ones(1), np.ones(1))
 
 
 def test_confidences_by_hand():
@@ -246,13 +246,13 @@ def test_auroc_is_the_share_of_pairs_in_order(both):
         for j in range(q)
         if i != j
     ]
-    assert told_apart(with_them, without).mean() == pytest.approx(np.mean(order))
+    assert auroc(with_them, without).mean() == pytest.approx(np.mean(order))
 
 
 def test_the_spread_of_an_auroc_is_its_sampling_error():
     random = np.random.default_rng(0)
     drawn = [random.normal([[0.8], [0.0]], 1, (2, 60)) for _ in range(400)]
-    values = np.array([told_apart(*one) for one in drawn])
+    values = np.array([auroc(*one) for one in drawn])
     expected = values.mean(axis=1).std()
     errors = values.std(axis=1, ddof=1) / 60**0.5
     assert errors.mean() == pytest.approx(expected, rel=0.1)

@@ -104,12 +104,12 @@ def test_refused_files_are_counted_and_named_on_request():
         (Path("<script>.json"), "not readable: Extra data"),
     ]
     board = made(refused=files)
-    (table,) = leaderboard.refused(board)
+    (table,) = leaderboard.refusals(board)
     assert table.title == "3 files refused"
     assert table.rows == [["not readable", "2"], ["main_score of test/x is None", "1"]]
-    (table,) = leaderboard.refused(board, details=True)
+    (table,) = leaderboard.refusals(board, details=True)
     assert table.rows[2] == ["<script>.json", "not readable: Extra data"]
-    assert list(leaderboard.refused(made())) == []
+    assert list(leaderboard.refusals(made())) == []
 
 
 @pytest.mark.parametrize("style", [style for style in FORMATS if style != "terminal"])

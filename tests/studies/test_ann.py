@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 
 from harness import catalog
 from harness.analysis.orders import verdict
-from harness.analysis.settings import families, sweep, swept
+from harness.analysis.settings import families, read_sweep, sweep
 from harness.api import evaluate
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
@@ -495,7 +495,7 @@ def test_a_sweep_is_settings_that_differ_in_one_parameter():
 def test_a_sweep_is_of_each_index(made):
     found = made(["dropping,drop=3"], sweep="cost=2,5")
     assert list(found["settings"]["index"])[1:] == [f"dropping,drop=3,cost={n}" for n in (2, 5)]
-    assert swept("cost=2,5") == swept("cost=2+5") == ("cost", ["2", "5"])
+    assert read_sweep("cost=2,5") == read_sweep("cost=2+5") == ("cost", ["2", "5"])
     with pytest.raises(InputError, match="sweep ef: expected PARAMETER=VALUE"):
         study(["good"], ["limit-small"], ["dropping"], store=Store(cache_root()), sweep="ef")
 

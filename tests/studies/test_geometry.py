@@ -12,7 +12,7 @@ from harness.frames import Frame
 from harness.session import Session
 from harness.store import Store
 from harness.studies.geometry import Geometry
-from harness.studies.truncation import Cut, headline, scored
+from harness.studies.truncation import Cut, headline, score_frame
 from tests.fakes import beir
 from tests.shared import shared
 
@@ -164,20 +164,20 @@ def rows(kept: Frame) -> list[tuple]:
 
 
 def test_what_is_kept_by_hand():
-    kept = scored(CURVES)
+    kept = score_frame(CURVES)
     assert kept.title == "R@2 with fewer dimensions"
     shares = [0.25, 0.75, 1, 0.5, 0.9, 0.95]
     assert kept["of the whole"] == pytest.approx(shares)
     assert kept["R@2"] == (0.1, 0.3, 0.4, 0.2, 0.36, 0.38)
     said = ": 8 of 32 dimensions keep 75% of R@2"
     assert headline(kept, 32) == f"{said}; 8 principal components, 90%"
-    assert headline(scored({"truncate": CURVES["truncate"]}), 32) == said
+    assert headline(score_frame({"truncate": CURVES["truncate"]}), 32) == said
 
 
 def test_a_score_that_is_not_defined_is_not_there():
     gap = {"truncate": [Cut(2, {}), Cut(32, {"dot_spearman": 0.0})], "pca": [Cut(8, {})]}
-    assert rows(scored(gap)) == [(2, None, None), (32, 0.0, None), (8, None, None)]
+    assert rows(score_frame(gap)) == [(2, None, None), (32, 0.0, None), (8, None, None)]
     for curves in (gap, {"pca": CURVES["pca"]}, {"truncate": [Cut(32, {"R@2": 0.0})]}):
-        assert headline(scored(curves), 32) == ""
+        assert headline(score_frame(curves), 32) == ""
     with pytest.raises(InputError, match="no score is defined for any number of dimensions"):
-        scored({"truncate": [Cut(2, {})]})
+        score_frame({"truncate": [Cut(2, {})]})

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from harness.analysis import nearness
-from harness.analysis.graphs import Graph
+from harness.analysis.graphs import GraphSettings
 from harness.analysis.insertion import Swept, apart, sweep
 from harness.analysis.nearness import query_lid
 from harness.analysis.synthetic import VectorSet, synthetic
@@ -109,7 +109,7 @@ def test_what_is_inserted_first_is_forgotten_and_rows_are_those_of_the_corpus(fo
     angles = np.linspace(0.1, 1.47, 40)
     documents = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     queries = documents[[0, 1, 38, 39]]
-    graph = Graph(forgetful, ef_search=(20, 40), seeds=(1, 2))
+    graph = GraphSettings(forgetful, ef_search=(20, 40), seeds=(1, 2))
     orders = swept(documents, queries, graph)
     half, whole = by_name(orders, 20), by_name(orders, 40)
     assert all(order["recall@10"] == Estimate(1, 1, 1) for order in whole.values())
@@ -136,7 +136,7 @@ def test_the_dimension_of_documents_decides_the_order(forgetful, monkeypatch):
     line[:, 0] = np.arange(30) / 30 + 1
     queries = np.ones((4, 8), np.float32)
     documents = np.concatenate([line, ball])
-    found = by_name(swept(documents, queries, Graph(forgetful, ef_search=(30,))), 30)
+    found = by_name(swept(documents, queries, GraphSettings(forgetful, ef_search=(30,))), 30)
     assert found["LID ascending"]["recall@10"].mean == 1
     assert found["LID descending"]["recall@10"].mean == 0
 
@@ -244,7 +244,7 @@ def test_synthetic_vectors_of_fitting_dimension_stand_beside_the_models(forgetfu
 
 def test_recall_falls_as_the_dimension_rises():
     pytest.importorskip("hnswlib")
-    graph = Graph(M=4, ef_construction=20, ef_search=(10,), seeds=(1,))
+    graph = GraphSettings(M=4, ef_construction=20, ef_search=(10,), seeds=(1,))
     found = synthetic((3, 12, 48), graph, 1200, queries=60, width=48)
     assert [one.rank for one in found] == [3, 12, 48] * 2
     for kind in ("one subspace", "20 clusters"):
@@ -326,25 +326,25 @@ def test_the_old_name_is_an_alias():
 def test_a_graph_that_is_refused(given, message):
     pytest.importorskip("hnswlib")
     with pytest.raises(InputError, match=message):
-        Graph(**given)
+        GraphSettings(**given)
 
 
 def test_an_index_without_a_structure_is_refused(monkeypatch):
     create = INDEXES.create
     monkeypatch.setattr(INDEXES, "create", lambda spec: create("exact"))
     with pytest.raises(InputError, match="plain builds no structure: expected a graph, as hnswlib"):
-        Graph("plain")
+        GraphSettings("plain")
 
 
 def test_without_hnswlib_one_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "hnswlib", None)
     with pytest.raises(InputError, match="hnswlib is not installed: pip install"):
-        Graph()
+        GraphSettings()
 
 
 def test_too_many_and_too_few_documents(forgetful, monkeypatch):
     values = np.eye(5, dtype=np.float32)
-    graph = Graph(forgetful)
+    graph = GraphSettings(forgetful)
     with pytest.raises(InputError, match="3 vectors, 3 of them distinct: expected at least 4"):
         swept(values[:3], values, graph)
     monkeypatch.setattr(insertion, "LARGEST", 4)
@@ -354,4 +354,4 @@ def test_too_many_and_too_few_documents(forgetful, monkeypatch):
 
 def test_ranks_beyond_the_width_are_refused(forgetful):
     with pytest.raises(InputError, match="rank 64: expected 2 to 32"):
-        synthetic((64,), Graph(forgetful, ef_search=(5,)), 10, queries=2, width=32)
+        synthetic((64,), GraphSettings(forgetful, ef_search=(5,)), 10, queries=2, width=32)

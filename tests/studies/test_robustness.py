@@ -122,7 +122,7 @@ def test_a_share_of_words_is_changed():
 
 
 def test_word_order_and_sentences():
-    (text,) = perturb.shuffled(["a b c d e f g h"], 0)
+    (text,) = perturb.shuffle(["a b c d e f g h"], 0)
     assert sorted(text) == sorted("a b c d e f g h")
     assert text != "a b c d e f g h"
     texts = ["One. Two!", "Three?"]

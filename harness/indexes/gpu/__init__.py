@@ -20,11 +20,11 @@ import numpy as np
 
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, maxsim
+from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
 from harness.indexes.exact import Exact, longest
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu import devices as cuda
 from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
 from harness.indexes.gpu.faiss_scan import FaissScan, GpuFactory
 from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan
@@ -81,18 +81,18 @@ class GpuExact(Index):
     def require(self, representation: Representation) -> None:
         """Check that a GPU answers, or that the CPU may stand in."""
         load_faiss()
-        chosen = cuda.chosen(self.devices, self.fallback)
+        chosen = cuda.choose(self.devices, self.fallback)
         if representation == "multi-vector" and not set(chosen) <= {"cpu"}:
             cuda.require_torch()
 
     def describe(self) -> Mapping[str, object]:
         """Tell what searches, and on how many devices; results are exact."""
-        chosen = cuda.chosen(self.devices, self.fallback)
+        chosen = cuda.choose(self.devices, self.fallback)
         return {"exact": True, "devices": len(chosen), "precision": self.precision}
 
     def notes(self, k: int) -> tuple[str, ...]:
         """Tell whether the CPU searches in place of a GPU."""
-        return cuda.fallen(cuda.chosen(self.devices, self.fallback))
+        return cuda.note_fallback(cuda.choose(self.devices, self.fallback))
 
     def open(
         self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
@@ -102,7 +102,7 @@ class GpuExact(Index):
         Raises:
             InputError: for NaN and for too many.
         """
-        chosen = cuda.chosen(self.devices, self.fallback)
+        chosen = cuda.choose(self.devices, self.fallback)
         if not chosen:
             return Exact().open(documents)
         if isinstance(documents, MultiVector):

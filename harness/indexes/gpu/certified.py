@@ -8,9 +8,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from harness.arrays import Float32, Int64
-from harness.indexes import Found, IndexInfo, scoring
-from harness.indexes.exact import DenseSearcher, checked, rounding
-from harness.indexes.gpu import devices
+from harness.indexes import Found, IndexInfo, devices, scoring
+from harness.indexes.exact import DenseSearcher, check_dense, rounding
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, ranking
 
@@ -47,7 +46,7 @@ class CertifiedSearcher:
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where k > n."""
         n, d = self.documents.shape
-        values, norms = checked(queries, d)
+        values, norms = check_dense(queries, d)
         q, error = len(values), rounding_error(norms, d, self.longest, self.precision)
         keys = np.zeros((q, k), np.uint64)
         for low in range(0, q, devices.QUERIES):

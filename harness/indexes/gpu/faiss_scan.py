@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.errors import InputError
-from harness.indexes import IndexInfo, Searcher
+from harness.indexes import IndexInfo, Searcher, devices
 from harness.indexes.approximate import Answer, Approximate
 from harness.indexes.exact import longest
 from harness.indexes.factory import Factory
@@ -23,7 +23,6 @@ from harness.indexes.faiss_library import (
     matrix_products,
     metric_number,
 )
-from harness.indexes.gpu import devices
 from harness.indexes.gpu.certified import Precision, scale
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
@@ -87,7 +86,7 @@ class GpuFactory(FaissIndex):
 
     def require(self, representation: Representation) -> None:
         """Check that a GPU answers and this faiss can use it."""
-        chosen, faiss = devices.chosen(self.devices, self.fallback), load_faiss()
+        chosen, faiss = devices.choose(self.devices, self.fallback), load_faiss()
         if chosen and not faiss.get_num_gpus():
             raise InputError(f"gpu:{self.inner.target} needs faiss-gpu: pip install faiss-gpu")
         if self._cagra and not hasattr(faiss, "GpuIndexCagra"):
@@ -97,12 +96,12 @@ class GpuFactory(FaissIndex):
 
     def describe(self) -> Mapping[str, object]:
         """Tell what is built, and on how many devices it is searched."""
-        chosen = devices.chosen(self.devices, self.fallback)
+        chosen = devices.choose(self.devices, self.fallback)
         return {**self.build_key(), "devices": len(chosen), "precision": self.precision}
 
     def build_key(self) -> Mapping[str, object]:
         """Tell what is built, the library and where."""
-        where = "gpu" if devices.chosen(self.devices, self.fallback) else "cpu"
+        where = "gpu" if devices.choose(self.devices, self.fallback) else "cpu"
         return {**self.inner.build_key(), "built": where}
 
     def notes(self, k: int) -> tuple[str, ...]:
@@ -111,7 +110,7 @@ class GpuFactory(FaissIndex):
 
     def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Build on the first GPU. Raises InputError as the index faiss does."""
-        chosen = devices.chosen(self.devices, self.fallback)[:1]
+        chosen = devices.choose(self.devices, self.fallback)[:1]
         if not chosen:
             return self.inner.make(documents, progress)
         if not self._cagra:
@@ -128,11 +127,12 @@ class GpuFactory(FaissIndex):
 
     def searcher(self, built: Any, documents: Embeddings) -> Searcher:
         """Put the index on the GPUs, searched with nprobe or ef_search."""
-        chosen = devices.chosen(self.devices, self.fallback)
+        chosen = devices.choose(self.devices, self.fallback)
         if not chosen:
             found = self.inner.searcher(built, documents)
             return replace(
-                found, info=replace(found.info, notes=found.info.notes + devices.fallen(chosen))
+                found,
+                info=replace(found.info, notes=found.info.notes + devices.note_fallback(chosen)),
             )
         faiss, full = load_faiss(), self._cagra or holds_vectors(built)
         half = self.precision == "float16"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
-from harness.indexes import maxsim
-from harness.indexes.gpu import devices
+from harness.indexes import devices, maxsim
 from harness.indexes.gpu.certified import Precision, rounding_error, scale
 from harness.vectors import MultiVector
 

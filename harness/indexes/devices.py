@@ -9,7 +9,7 @@ QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
 
 
-def chosen(devices: str, fallback: str) -> tuple[str, ...]:
+def choose(devices: str, fallback: str) -> tuple[str, ...]:
     """Name devices as torch does.
 
     Args:
@@ -48,7 +48,7 @@ def require_torch() -> None:
         )
 
 
-def fallen(names: tuple[str, ...]) -> tuple[str, ...]:
+def note_fallback(names: tuple[str, ...]) -> tuple[str, ...]:
     """Note that the CPU stands in for a GPU."""
     return () if names else ("no CUDA device answers: the CPU searched in its place",)
 

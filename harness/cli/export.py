@@ -1,0 +1,73 @@
+"""The commands that write records in the formats of other tools: export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli.common import group
+from harness.errors import InputError
+
+app = group(
+    "Records in the formats of other tools.\n\n"
+    "Example: harness export mteb results/local --out exported"
+)
+
+
+@app.command()
+def mlflow(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    uri: Annotated[str, typer.Option(help="Of the tracking store.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+) -> None:
+    """Write records as MLflow runs; what was exported before is left out.
+
+    Example: harness export mlflow results/local --uri sqlite:///mlflow.db
+    """
+    from harness import records
+    from harness.exchange import trackers
+
+    _runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
+
+
+@app.command()
+def wandb(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    project: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the offline runs.")] = Path(
+        "results/local"
+    ),
+) -> None:
+    """Write records as offline runs of Weights & Biases, for `wandb sync`.
+
+    Example: harness export wandb results/local --project embedders
+    """
+    from harness import records
+    from harness.exchange import trackers
+
+    if not project:
+        raise InputError("--project: expected a name")
+    found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
+    _runs(found, str(out))
+
+
+def _runs(new: list[bool], where: str) -> None:
+    print(f"{sum(new)} runs written to {where}, {len(new) - sum(new)} were there already")
+
+
+@app.command()
+def mteb(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+) -> None:
+    """Write records as MTEB's TaskResult files.
+
+    Example: harness export mteb results/local --out exported
+    """
+    from harness import records
+    from harness.exchange import mteb as exchange
+
+    kept = [exchange.save(record, out) for _, record in records.load_all(paths)]
+    print(f"{len(kept)} results written under {out}")
