@@ -14,8 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from harness.studies.capacity.critical import Trials
-from harness.studies.capacity.free import PAPER
 
 from harness import catalog, cli, records
 from harness.cli import common
@@ -26,6 +24,8 @@ from harness.errors import InputError
 from harness.report.findings import load_findings
 from harness.studies import STUDIES, capacity
 from harness.studies.capacity import critical
+from harness.studies.capacity.critical import Trials
+from harness.studies.capacity.free import PAPER
 from tests.fakes import beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"

@@ -7,14 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from harness.report.capacity import figure, page
+from harness.report.tables import write
+from harness.studies.capacity import Capacity
 from harness.studies.capacity.critical import Critical
 from harness.studies.capacity.exact import Exact
 from harness.studies.capacity.free import PAPER, Trial
 from harness.studies.capacity.theory import TABLE_6, fit
-
-from harness.report.tables import write
-from harness.studies.capacity import Capacity
 
 
 def trial(dim: int, documents: int, accuracy: float, margin: float) -> Trial:
