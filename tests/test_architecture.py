@@ -165,7 +165,6 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
     "api.evaluate": "what one evaluation may be told, as keywords",
     "cli.study._run": "the command of every study",
     "measures.measure": "what may be known of a measure, as keywords",
-    "report.page.write": "what a page may show, as keywords",
     "retrieve.retrieve": "one search with all that changes it",
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
