@@ -12,48 +12,36 @@ from __future__ import annotations
 
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.arrays import Int64
 from harness.data import Corpus, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.sources import SOURCES
-
-T = TypeVar("T")
-Below = Callable[[int], int]  # a random whole number from 0 to n - 1
-Bools = NDArray[np.bool_]
-Form = Literal["and", "or", "not", "count", "range", "mixed"]
+from harness.sources.entity_questions import (
+    Attribute,
+    Below,
+    Bools,
+    EntityKind,
+    Expression,
+    Form,
+    Holdings,
+    Wanted,
+    ask,
+    choice,
+    draw_expression,
+    enumerate_parts,
+    sample,
+)
 
 MOST_DOCS = 300_000  # names are drawn until one is new: 100,000 of 444,270 for researchers
 TRIES = 2_000  # expressions drawn for one query
 UNBOUNDED = 2**31
-NUMERALS = ("zero", "one", "two", "three", "four", "five")
-BOUNDS = {  # in the order of the intervals in _bound
-    "count": (
-        "at least {}",
-        "more than {}",
-        "at most {}",
-        "fewer than {}",
-        "{} to {}",
-        "exactly {}",
-    ),
-    "amount": ("at least {}", "more than {}", "at most {}", "less than {}", "{} to {}"),
-    "year": ("in {} or later", "after {}", "in {} or earlier", "before {}", "between {} and {}"),
-}
-OPENINGS = (  # with what is repeated before each further condition
-    ("Which {plural} {conditions}?", ""),
-    ("{plural} {who} {conditions}", "{who} "),
-    ("Find all {plural} {who} {conditions}.", "{who} "),
-    ("I am looking for {plural} {who} {conditions}.", "{who} "),
-)
-EXCEPTIONS = ("except those", "leaving out any", "not counting those")
 HINTS = {
     "too few relevant documents": "raise docs or lower least",
     "too many relevant documents": "raise most",
@@ -63,115 +51,12 @@ HINTS = {
 
 
 @dataclass(frozen=True)
-class Attribute:
-    """What is stated of every entity of a kind: see words/entities.toml for the fields.
-
-    values: what there is to have; none where the attribute is a number.
-    """
-
-    name: str
-    values: Sequence[str] = ()
-    span: Sequence[int] = (1, 1)
-    asked: Sequence[Sequence[str]] = ()
-    bounded: Sequence[str] = ()
-    wording: str = "count"
-    step: int = 1
-    empty: str = ""
-
-    def suits(self, form: Form) -> bool:
-        """Whether a query of that form can ask about it."""
-        if form == "count":
-            return bool(self.values and self.bounded)
-        return form == "mixed" or bool(self.values) == (form != "range")
-
-
-@dataclass(frozen=True)
-class EntityKind:
-    """A kind of entity: how it is named, described and asked for."""
-
-    plural: str
-    who: str
-    title: str
-    sentences: Sequence[Sequence[str]]
-    attributes: Sequence[Attribute]
-
-
-@dataclass(frozen=True)
-class Holdings:
-    """An attribute of all n entities of a kind.
-
-    amounts: [n], the number, or how many values; holds: [values, n], whether an entity has each.
-    """
-
-    attribute: Attribute
-    amounts: Int64
-    holds: Bools
-
-
-@dataclass(frozen=True)
 class Population:
     """The entities of a kind: docs holds their n document numbers."""
 
     kind: EntityKind
     docs: range
     columns: Sequence[Holdings]
-
-
-@dataclass(frozen=True)
-class Atom:
-    """One constraint, as a verb phrase; denied: its negation, "" where it has no short one.
-
-    meaning: the attribute with a value, or with a lowest and a highest number; rows: [n], who
-    meets it.
-    """
-
-    meaning: tuple[str | int, ...]
-    text: str
-    denied: str
-    rows: Bools
-
-
-@dataclass(frozen=True)
-class Expression:
-    """Some atom of each clause of `every`, and no atom of `none`."""
-
-    every: Sequence[Sequence[Atom]]
-    none: Sequence[Atom]
-
-    def relevant(self, n: int) -> Bools:
-        """[n]: which entities meet it."""
-        found = np.ones(n, np.bool_)
-        for clause in self.every:
-            found &= np.logical_or.reduce([atom.rows for atom in clause])
-        for atom in self.none:
-            found &= ~atom.rows
-        return found
-
-    def lesser(self) -> Iterator[Expression]:
-        """The expression without each of its atoms in turn."""
-        for i, clause in enumerate(self.every):
-            for rest in _less_one(clause):
-                kept = [*self.every[:i], rest, *self.every[i + 1 :]]
-                yield Expression([clause for clause in kept if clause], self.none)
-        for rest in _less_one(self.none):
-            yield Expression(self.every, rest)
-
-    @property
-    def meaning(self) -> tuple[frozenset[Any], frozenset[Any]]:
-        """What it asks for, whatever the order and the wording."""
-        clauses = (frozenset(atom.meaning for atom in clause) for clause in self.every)
-        return frozenset(clauses), frozenset(atom.meaning for atom in self.none)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """Which queries are asked for: the parameters of `entities`."""
-
-    form: Form
-    constraints: int
-    negated: int | None
-    least: int
-    most: int
 
 
 @SOURCES.register("entities")
@@ -281,19 +166,6 @@ def _below(draws: np.random.PCG64) -> Below:
     return lambda n: next(numbers) % n
 
 
-def _choice(options: Sequence[T], below: Below) -> T:
-    return options[below(len(options))]
-
-
-def _sample(options: Sequence[T], k: int, below: Below) -> list[T]:
-    """The first k of a random permutation, by Fisher and Yates."""
-    pool = list(options)
-    for i in range(k):
-        j = i + below(len(pool) - i)
-        pool[i], pool[j] = pool[j], pool[i]
-    return pool[:k]
-
-
 def _population(kind: EntityKind, docs: range) -> Population:
     """Entities of whom nothing is known yet."""
     n = len(docs)
@@ -312,15 +184,15 @@ def _documents(docs: int, populations: Sequence[Population], below: Below) -> li
         row, which = divmod(doc, len(populations))
         population = populations[which]
         while True:
-            words = {part: _choice(options, below) for part, options in _name_words().items()}
+            words = {part: choice(options, below) for part, options in _name_words().items()}
             name = population.kind.title.format(**words)
             if name not in names:
                 break
         names.add(name)
         facts = {c.attribute.name: _fact(c, row, below) for c in population.columns}
         first, *others = population.kind.sentences
-        sentences = [first, *_sample(others, len(others), below)]
-        text = " ".join(_choice(templates, below) for templates in sentences)
+        sentences = [first, *sample(others, len(others), below)]
+        text = " ".join(choice(templates, below) for templates in sentences)
         texts.append(text.format(name=name, last=words["last"], **facts))
     return texts
 
@@ -333,9 +205,9 @@ def _fact(column: Holdings, row: int, below: Below) -> str:
     column.amounts[row] = amount
     if not attribute.values:
         return str(amount)
-    chosen = _sample(range(len(attribute.values)), amount, below)
+    chosen = sample(range(len(attribute.values)), amount, below)
     column.holds[chosen, row] = True
-    return _listed([attribute.values[i] for i in chosen]) or attribute.empty
+    return enumerate_parts([attribute.values[i] for i in chosen]) or attribute.empty
 
 
 def _metadata(docs: int, populations: Sequence[Population]) -> dict[str, list[object]]:
@@ -357,11 +229,6 @@ def _metadata(docs: int, populations: Sequence[Population]) -> dict[str, list[ob
     return found
 
 
-def _listed(parts: Sequence[str], comma: str = ", ", last: str = " and ") -> str:
-    """Parts as one enumeration, "" where there are none."""
-    return last.join(part for part in (comma.join(parts[:-1]), *parts[-1:]) if part)
-
-
 def _found(
     populations: Sequence[Population], wanted: Wanted, queries: int, below: Below
 ) -> list[tuple[str, list[int]]]:
@@ -374,8 +241,8 @@ def _found(
     while len(found) < queries:
         failures: Counter[str] = Counter()
         while failures.total() < TRIES:
-            population = _choice(populations, below)
-            expression = _expression(population.columns, wanted, below)
+            population = choice(populations, below)
+            expression = draw_expression(population.columns, wanted, below)
             rows = expression.relevant(len(population.docs))
             key = (population.kind.plural, expression.meaning)
             failure = (
@@ -393,7 +260,7 @@ def _found(
             )
         asked.add(key)
         relevant = [population.docs[row] for row in np.flatnonzero(rows).tolist()]
-        found.append((_question(population.kind, expression, below), relevant))
+        found.append((ask(population.kind, expression, below), relevant))
     return found
 
 
@@ -406,96 +273,3 @@ def _failure(expression: Expression, rows: Bools, wanted: Wanted) -> str:
         return "too many relevant documents"
     idle = any((one.relevant(len(rows)) == rows).all() for one in expression.lesser())
     return "a constraint that changes nothing" if idle else ""
-
-
-def _expression(columns: Sequence[Holdings], wanted: Wanted, below: Below) -> Expression:
-    """Draw what is asked for: constraints on different attributes, and how they are joined."""
-    form, k = wanted.form, wanted.constraints
-    negated = wanted.negated
-    if negated is None:
-        negated = {"not": (k + 1) // 2, "mixed": below(2) if k > 1 else 0}.get(form, 0)
-    able = [column for column in columns if column.attribute.suits(form)]
-    atoms = [_atom(column, form, below) for column in _sample(able, k, below)]
-    none, rest = atoms[:negated], atoms[negated:]
-    if form == "or":
-        return Expression([rest] if rest else [], none)
-    every = []
-    while rest:
-        size = 2 if form == "mixed" and below(3) == 0 else 1
-        every.append(rest[:size])
-        rest = rest[size:]
-    return Expression(every, none)
-
-
-def _atom(column: Holdings, form: Form, below: Below) -> Atom:
-    attribute = column.attribute
-    counts = form == "count" or (form == "mixed" and attribute.suits("count") and below(2) == 0)
-    if counts or not attribute.values:
-        return _bound(column, below)
-    value = below(len(attribute.values))
-    text, denied = (
-        text.format(attribute.values[value]) for text in _choice(attribute.asked, below)
-    )
-    return Atom((attribute.name, value), text, denied, column.holds[value])
-
-
-def _bound(column: Holdings, below: Below) -> Atom:
-    """A constraint on a number, or on how many values there are."""
-    attribute = column.attribute
-    lowest, highest = attribute.span
-    marks = [i for i in range(max(2, lowest), highest + 1) if i % attribute.step == 0]
-    one, other = _sample(marks, 2, below)
-    wordings = BOUNDS[attribute.wording]
-    way = below(len(wordings))
-    two_sided = wordings[way].count("{}") == 2
-    if two_sided:
-        one, other = sorted((one, other))
-    low, high = [
-        (one, highest),
-        (one + 1, highest),
-        (lowest, one),
-        (lowest, one - 1),
-        (one, other),
-        (one, one),
-    ][way]
-    said = [NUMERALS[mark] if attribute.values else str(mark) for mark in (one, other)]
-    text = _choice(attribute.bounded, below).format(wordings[way].format(*said))
-    if two_sided:
-        text += " (inclusive)"
-    if low == 0:
-        text += " (or none)"
-    rows = (column.amounts >= low) & (column.amounts <= high)
-    return Atom((attribute.name, low, high), text, "", rows)
-
-
-def _less_one(atoms: Sequence[Atom]) -> Iterator[list[Atom]]:
-    for i in range(len(atoms)):
-        yield [*atoms[:i], *atoms[i + 1 :]]
-
-
-def _question(kind: EntityKind, expression: Expression, below: Below) -> str:
-    """A query's text.
-
-    What may be misread is kept apart: single constraints stand before choices, a choice is opened
-    by "either" and closed by "or both", and an exception to all that is before it comes last.
-    """
-    conditions = [clause[0].text for clause in expression.every if len(clause) == 1]
-    exceptions = list(expression.none)
-    if below(2) == 0:
-        conditions += [atom.denied for atom in exceptions if atom.denied]
-        exceptions = [atom for atom in exceptions if not atom.denied]
-    for clause in expression.every:
-        if len(clause) > 1:
-            remark = "both" if len(clause) == 2 else "several of these"
-            parts = [atom.text for atom in clause]
-            conditions.append(f"either {_listed(parts, ', ', ' or ')}, or {remark}")
-    opening, again = _choice(OPENINGS, below)
-    if not conditions:
-        opening = "All {plural}{conditions}"
-    again = again.format(who=kind.who)
-    said = _listed(conditions, f", {again}", f" and {again}")
-    if exceptions:
-        atoms = f" or {kind.who} ".join(atom.text for atom in exceptions)
-        said += f", {_choice(EXCEPTIONS, below)} {kind.who} {atoms}"
-    text = opening.format(plural=kind.plural, who=kind.who, conditions=said)
-    return text[0].upper() + text[1:]

@@ -14,21 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+import harness.store.shards as shards
 from harness import disk
 from harness.arrays import Int32, Int64, spans
 from harness.encoders import Encoded
 from harness.errors import StoreError, reason
-from harness.store.shards import (
-    KEY,
-    TERM,
-    is_whole,
-    read_items,
-    read_keys,
-    read_maker,
-    read_rows,
-    set_aside,
-)
-from harness.store.shards import paths as shard_paths
 from harness.vectors import MultiVector, Sparse
 
 T = TypeVar("T")
@@ -104,7 +94,7 @@ class Held:
         vectors = disk.matrix(n, layout[1], folder) if layout[0] == "vector" else None
         lengths = np.zeros(n, np.int64)
         for path, texts in self._visits(at):
-            rows = _taken(_read(path, read_rows), self.row[at[texts]], wanted[texts], path)
+            rows = _taken(_read(path, shards.read_rows), self.row[at[texts]], wanted[texts], path)
             tokens[texts], truncated[texts] = rows["tokens"], rows["truncated"]
             if vectors is None:
                 lengths[texts] = rows["length"]
@@ -134,10 +124,10 @@ class Held:
         """Terms or token vectors, from the second arrays of the shards."""
         total, sparse = int(offsets[-1]), layout[0] == "vocabulary"
         out: NDArray[Any] = (
-            np.empty(total, TERM) if sparse else disk.matrix(total, layout[1], folder)
+            np.empty(total, shards.TERM) if sparse else disk.matrix(total, layout[1], folder)
         )
         for path, texts in self._visits(at):
-            rows, items = _read(path, read_items)
+            rows, items = _read(path, shards.read_items)
             place = self.row[at[texts]]
             lengths = _taken(rows, place, wanted[texts], path)["length"]
             starts = _offsets(rows["length"])[place]
@@ -145,7 +135,7 @@ class Held:
         return _csr(out, offsets, layout[1]) if sparse else MultiVector(out, offsets)
 
 
-NOTHING = Held((), np.empty(0, KEY), np.empty(0, np.int32), np.empty(0, np.int32))
+NOTHING = Held((), np.empty(0, shards.KEY), np.empty(0, np.int32), np.empty(0, np.int32))
 
 
 def look(space: Path, before: Held | None = None) -> Held:
@@ -160,15 +150,15 @@ def look(space: Path, before: Held | None = None) -> Held:
     paths, known, damaged = list[Path](), set(before.paths), 0
     fresh: dict[Path, NDArray[np.bytes_]] = {}
     layouts, makers = set[tuple[str, int]](), dict(before.makers)
-    for path in shard_paths(space):
+    for path in shards.paths(space):
         if path not in known:
             try:
                 fresh[path], layout = _keys(path)
-                makers[path] = read_maker(path)
+                makers[path] = shards.read_maker(path)
             except FileNotFoundError:  # it went since the folder was listed
                 continue
             except ValueError:
-                set_aside(path)
+                shards.set_aside(path)
                 damaged += 1
                 continue
             except OSError as error:
@@ -186,9 +176,9 @@ def look(space: Path, before: Held | None = None) -> Held:
 
 def _keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
     """Keys and layout of a shard. Raises OSError, and ValueError for one that is damaged."""
-    if not is_whole(path):
+    if not shards.is_whole(path):
         raise ValueError(f"{path}: its checksum does not hold")
-    return read_keys(path)
+    return shards.read_keys(path)
 
 
 def _merged(before: Held, paths: Sequence[Path], fresh: Mapping[Path, NDArray[np.bytes_]]) -> Held:

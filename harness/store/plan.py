@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import harness.store.shards as shards
 from harness import disk
 from harness.data import Role
 from harness.encoders import Encoded, TextEncoder
@@ -26,8 +27,6 @@ from harness.errors import EncodingError, StoreError, reason
 from harness.lease import Lease, hold
 from harness.progress import Progress, silent
 from harness.store.held import Held, LostError, look
-from harness.store.shards import pack, width_of
-from harness.store.shards import write as write_shard
 from harness.usage import sum_usage
 
 EMPTY = np.empty((0, 0), np.float32)
@@ -133,10 +132,10 @@ class Plan:
             maker = self.encoder.made_with()
             with _writing(self.space):
                 try:
-                    write_shard(self.space, arrays, maker)
+                    shards.write(self.space, arrays, maker)
                 except FileNotFoundError:  # somebody removed the folder
                     leases.enter_context(_prepare(self.space, self.description))
-                    write_shard(self.space, arrays, maker)
+                    shards.write(self.space, arrays, maker)
             _touch(self.space)
             made += parts
         return made
@@ -151,14 +150,14 @@ class Plan:
         progress(stage, 0, total, "texts")
         parts, made = list[list[NDArray[Any]]](), list[Encoded]()
         for texts, encoded, whole in self._encoded(wanted):
-            rows, *items = pack(encoded, wanted[texts])
-            if width not in (None, width_of(rows)):
+            rows, *items = shards.pack(encoded, wanted[texts])
+            if width not in (None, shards.width_of(rows)):
                 remedy = f"; if the model changed, delete {self.space}" if stored else ""
                 raise EncodingError(
-                    f"the encoder returned {width_of(rows)}-d vectors after {width}-d "
+                    f"the encoder returned {shards.width_of(rows)}-d vectors after {width}-d "
                     f"ones: expected one width{remedy}"
                 )
-            width = width_of(rows)
+            width = shards.width_of(rows)
             rows["key"] = keys[texts]
             parts.append([rows, *items])
             made.append(replace(encoded, values=EMPTY))

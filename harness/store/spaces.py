@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import harness.store.shards as shards
 from harness import disk
 from harness.errors import StoreError, reason
 from harness.lease import alone
-from harness.store.shards import count as count_texts
-from harness.store.shards import paths as shard_paths
 
 DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
 SAID = {"label", "role", "prompt"}  # of a space, to people
@@ -110,7 +109,7 @@ def _read_space(folder: Path, used: float, *, strict: bool) -> Space:
         description = json.loads((folder / "space.json").read_text("utf-8"))
         if not isinstance(description, dict) or not description.keys() >= SAID:
             raise ValueError(f"space.json: expected {', '.join(sorted(SAID))}")
-        texts = sum(map(count_texts, shard_paths(folder)))
+        texts = sum(map(shards.count, shards.paths(folder)))
     except FileNotFoundError:
         raise
     except (OSError, ValueError, RecursionError) as error:

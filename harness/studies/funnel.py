@@ -27,7 +27,7 @@ from harness.retrieve import drop_self
 from harness.session import Session
 from harness.spec import bare
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.served import check_index, index_notes
+from harness.studies.served import check_index, noticed
 from harness.task_vectors import TaskVectors
 from harness.tasks import Task
 from harness.vectors import Dense, Run, ranking
@@ -92,7 +92,7 @@ class Funnel(Study):
         drawn = f"{asked.main}; in grey what is lost of it, with its 95 % interval"
         chart = Bars(stages, "score", "stage", label="lost", title=drawn)
         deepest = max(NEAR, asked.main.depth) + asked.exclude_self
-        notes = (*own.notes, *index_notes(index, deepest), *served.info.notes)
+        notes = (*own.notes, *noticed(index, deepest), *served.info.notes)
         found = headline(stages, system, task, judged, str(asked.main))
         return Findings(found, [stages, about], [chart], notes)
 

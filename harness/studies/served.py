@@ -141,7 +141,7 @@ def attempt(session: Session, exact: Beside, index: str) -> TriedSetting:
         build_s=build_s,
         reused=bool(made.info.reused),
         bytes=made.info.bytes,
-        notes=(*made.info.notes, *index_notes(index, min(deepest, len(vectors.documents)))),
+        notes=(*made.info.notes, *noticed(index, min(deepest, len(vectors.documents)))),
     )
 
 
@@ -163,7 +163,7 @@ def _search(session: Session, exact: Beside, made: Searcher, run: Run, k: int) -
     )
 
 
-def index_notes(spec: str, k: int) -> tuple[str, ...]:
+def noticed(spec: str, k: int) -> tuple[str, ...]:
     """What a search for k will not do as the parameters of an index say."""
     return INDEXES.create(spec).notes(k)
 

@@ -79,8 +79,9 @@ def test_only_costs_that_are_known_are_offered(tmp_path):
     assert [system["costs"] for system in data["systems"]] == [[384, 2e8], [5, None], [5, None]]
 
 
-def test_text_from_the_data_is_never_markup(tmp_path):
-    text, data = written(tmp_path, title="<i>$style")
+def test_text_from_the_data_is_never_markup(tmp_path, monkeypatch):
+    monkeypatch.setattr(page, "TITLE", "<i>$style")
+    text, data = written(tmp_path)
     assert HOSTILE in [task["name"] for task in data["tasks"]]
     assert text.count("<script") == 2
     assert text.count("</script>") == 2

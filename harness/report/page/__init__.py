@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from harness.board import Board
     from harness.standings import Standings
 
+TITLE = "Leaderboard"
 LIMIT = 3_000_000  # bytes of a page
 LARGE = 400_000  # of a figure
 
@@ -37,7 +38,6 @@ def write(
     standings: Standings,
     path: Path,
     *,
-    title: str = "Leaderboard",
     texts: Callable[[str], Mapping[str, str]] | None = None,
     figures: Sequence[Path] = (),
     progress: Progress = silent,
@@ -53,9 +53,9 @@ def write(
     HarnessError where the page cannot be written.
     """
     fixed = {"figures": [_figure(figure) for figure in figures]}
-    room = LIMIT - len(render(title, fixed))
+    room = LIMIT - len(render(TITLE, fixed))
     whole = content(board, standings, room=room, folder=path.parent, texts=texts, progress=progress)
-    data = render(title, {**whole, **fixed})
+    data = render(TITLE, {**whole, **fixed})
     if len(data) > LIMIT:
         raise InputError(
             f"{path}: {len(board.systems):,} models x {len(board.tasks):,} tasks and "
