@@ -68,7 +68,7 @@ def test_the_study_of_the_page_runs_and_is_read_back(tmp_path, monkeypatch):
     save(tmp_path, findings, About("first-words", ("bm25", "hashing"), "limit-small", 0, "", {}))
     kept = named["scores"](tmp_path)
     assert list(kept["words"]) == [1, 3, 1, 3]
-    assert findings["scores"].where("words", 1)["system"] == ["bm25", "hashing"]
+    assert findings["scores"].where("words", 1)["system"] == ("bm25", "hashing")
 
 
 def test_the_page_lists_every_study():
