@@ -92,15 +92,16 @@ class Capacity(Study):
 
     dims: Annotated[
         tuple[int, ...],
-        "dimensions: for each, search the most documents of which free vectors can return every k",
+        "dimensions for which the most documents are sought whose every subset of k free vectors "
+        "return",
     ] = (4, 5, 6)
-    k: Annotated[int, "documents that a query should return"] = 2
+    k: Annotated[int, "documents to return for a query: recall at k, subsets of k"] = 2
     gamma: Annotated[
-        float, "margin of the theoretical bound: half the gap between cosines, above 0, at most 1"
+        float, "margin of the bound: half the gap of cosines, above 0 and at most 1"
     ] = 0.1
-    device: Annotated[
-        str, "where free vectors are optimised: cpu, cuda, or auto (a GPU if there is one)"
-    ] = "auto"
+    device: Annotated[str, "optimises free vectors: cpu, cuda, or auto, a GPU where one is"] = (
+        "auto"
+    )
 
     def __post_init__(self) -> None:
         if self.k < 1 or min(self.dims, default=1) < 1:
