@@ -72,7 +72,7 @@ class Robustness(Study):
     }  # fmt: skip
 
     perturbations: Annotated[
-        tuple[str, ...], f"changes to texts; empty: all of {', '.join(KNOWN)}"
+        tuple[str, ...], f"all, or some of {', '.join(KNOWN)}"
     ] = ()
     severities: Annotated[
         tuple[float, ...],
