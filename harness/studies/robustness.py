@@ -71,9 +71,7 @@ class Robustness(Study):
         "--perturbation": "perturbations", "-p": "perturbations", "--severity": "severities"
     }  # fmt: skip
 
-    perturbations: Annotated[
-        tuple[str, ...], f"all, or some of {', '.join(KNOWN)}"
-    ] = ()
+    perturbations: Annotated[tuple[str, ...], f"all, or some of {', '.join(KNOWN)}"] = ()
     severities: Annotated[
         tuple[float, ...],
         "shares of words with a typing error",
