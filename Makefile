@@ -11,7 +11,7 @@ RANKED  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),-
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval ann leaderboard check test lint bench clean
+.PHONY: help setup eval ann leaderboard gate check test lint bench clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -27,7 +27,10 @@ ann: setup  ## set HNSW beside exact search: MODEL on TASKS, other settings in A
 leaderboard: setup  ## rank the systems of all records under results/; given a MODEL, measure it first
 	@$(VENV)/bin/harness leaderboard results $(RANKED) --html results/leaderboard.html $(ARGS)
 
-check: setup  ## hold MODEL to BASELINE, a folder of harness baseline freeze: 0 passes, 1 regressed
+gate: setup  ## test MODEL against BASELINE, a folder of harness baseline freeze; fails if it is worse
+check: setup  ## the old name of gate
+gate check:
+	@$(if $(filter check,$@),echo "make check is now called make gate" >&2)
 	@$(VENV)/bin/harness gate --model '$(MODEL)' --baseline '$(BASELINE)' $(ARGS)
 
 test: $(VENV)/ready-dev  ## run the tests

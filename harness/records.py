@@ -336,13 +336,46 @@ def read(data: object, where: str) -> Record:
     if not isinstance(data, dict) or found not in (1, SCHEMA):
         raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
     try:
-        return Record.model_validate(schema1.converted(data) if found == 1 else data)
+        if found == 1:
+            return _modern(Record.model_validate(schema1.converted(data)))
+        return Record.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
             f"{where}: {field}: {first['msg']}: not a record of this version"
         ) from None
+
+
+def _modern(record: Record) -> Record:
+    """A record whose full specs have today's names of parameters, and the id that goes with it."""
+    from harness.encoders import ENCODERS
+    from harness.indexes import INDEXES
+
+    def index_of(part: PartRecord | Record) -> IndexRecord | None:
+        index = part.index
+        return index and index.model_copy(update={"full": INDEXES.modern(index.full)})
+
+    system, full = record.system, ENCODERS.modern(record.system.full)
+    parts = [
+        {**part, "index": INDEXES.modern(part["index"])} if part.get("index") else part
+        for part in system.fingerprint.get("parts", [])
+    ]
+    fingerprint = {**system.fingerprint, "parts": parts} if parts else system.fingerprint
+    system = system.model_copy(update={"full": full, "fingerprint": fingerprint})
+    new = {
+        "system": system,
+        "index": index_of(record),
+        "parts": [part.model_copy(update={"index": index_of(part)}) for part in record.parts],
+    }
+    found = record.model_copy(update=new)
+    if found == record:
+        return record
+    searched = None
+    if found.depth is not None:
+        searched = (found.index.full if found.index else "given", found.depth)
+    id = identity(system, found.task, searched, found.rewriting, list(found.scores))
+    return found.model_copy(update={"id": id})
 
 
 def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:

@@ -141,6 +141,15 @@ class Registry(Generic[T]):
         }
         return Spec(spec.name, spec.target, tuple(written.items()))
 
+    def modern(self, full: str) -> str:
+        """A full spec with its parameters under today's names; as it is where it is not known."""
+        spec = parse(full)
+        names = self._entries[spec.name].renamed if spec.name in self else {}
+        params, target = [(names.get(key, key), value) for key, value in spec.params], spec.target
+        if target is not None and "target" in names:
+            params, target = [*params, (names["target"], target)], None
+        return str(Spec(spec.name, target, tuple(sorted(params)))) if names else full
+
     def create(self, text: str | Spec) -> T:
         """Call the factory that a spec names.
 

@@ -154,8 +154,10 @@ LONGEST, WIDEST, LARGEST = 40, 6, 400  # lines of a function, its parameters, li
 LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "analysis.free_vectors.optimise": "a formula with the thirteen facts that it returns",
     "api.evaluate": "the first page that people read: half of it is documentation",
+    "cli.board.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
     "cli.evaluate.evaluate": "a command: 15 options",
+    "cli.study._run": "the command of every study: 10 options",
     "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
@@ -170,6 +172,7 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
 LARGE = {  # larger modules
+    "records": "the schema, field by field, with how it is read and written",
     "sources.mteb": "what is told of every kind of task of another library",
 }
 PROBES = {  # modules that look at objects of others, and whose

@@ -456,5 +456,5 @@ def test_the_workflow_and_the_hook_of_the_manual_parse():
     ours = next(step["run"] for step in steps if "name" in step and "Hold" in step["name"])
     assert ours.startswith("harness gate --model ./model --baseline baselines/minilm --policy")
     assert "\n" not in ours
-    assert line[0]["run"].startswith("make check MODEL=")
+    assert line[0]["run"].startswith("make gate MODEL=")
     assert hook["repos"][0]["hooks"][0]["entry"].startswith("harness gate --model ./model")

@@ -1,35 +1,53 @@
-"""docs/python.md: every block runs, in order, and the JSON is what the harness sends and reads."""
+"""docs/python.md and studies.md: every block runs, the JSON is what is sent and read."""
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
+from harness.disk import cache_root
+from harness.encoders import ENCODERS
+from harness.measures import MEASURES
+from harness.report.findings import About, save
+from harness.session import Session
+from harness.store import Store
+from harness.studies import STUDIES
 from harness.systems import RETRIEVERS, hits
 
-PAGE = (Path(__file__).parents[1] / "docs" / "python.md").read_text("utf-8")
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "python.md").read_text("utf-8")
+STUDIES_PAGE = (DOCS / "studies.md").read_text("utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", PAGE, re.M | re.S)
+def blocks(language: str, page: str = PAGE) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.M | re.S)
+
+
+def executed(page: str, name: str) -> dict[str, object]:
+    """What the Python blocks of a page leave behind."""
+    named: dict[str, object] = {"__name__": "page"}
+    for number, block in enumerate(blocks("python", page), 1):
+        exec(compile(block, f"block {number} of docs/{name}", "exec"), named)
+    return named
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page registers is gone after it."""
-    RETRIEVERS.entries()
-    monkeypatch.setattr(RETRIEVERS, "_entries", dict(RETRIEVERS._entries))
+    for registry in (RETRIEVERS, ENCODERS, MEASURES, STUDIES):
+        registry.entries()
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
 
 def test_every_block_runs(packaged, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    named: dict[str, object] = {"__name__": "page"}
-    for number, block in enumerate(blocks("python"), 1):
-        exec(compile(block, f"block {number} of docs/python.md", "exec"), named)
+    named = executed(PAGE, "python.md")
     assert PAGE.count("```") == 2 * len(blocks("python") + blocks("json"))
     results, served = named["results"], named["served"]
     assert (len(results), results.failed) == (6, ())
@@ -38,6 +56,24 @@ def test_every_block_runs(packaged, tmp_path, monkeypatch):
     assert len(named["again"]) == 6
     assert named["found"]["document"].tolist()[0] == "d1"
     assert (named["vectors"].shape, named["vectors"].dtype) == ((2, 384), np.float32)
+    assert named["grid"].values.shape == (2, 2, 50)
+    assert named["ranked"].run.docs.shape == (50, 10)
+
+
+def test_the_study_of_the_page_runs_and_is_read_back(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "page", ModuleType("page"))  # dataclasses look it up
+    named = executed(STUDIES_PAGE, "studies.md")
+    session = Session(Store(cache_root()))
+    findings = named["FirstWords"]((1, 3)).run(session, ["bm25", "hashing"], "limit-small")
+    save(tmp_path, findings, About("first-words", ("bm25", "hashing"), "limit-small", 0, "", {}))
+    kept = named["scores"](tmp_path)
+    assert list(kept["words"]) == [1, 3, 1, 3]
+    assert findings["scores"].where("words", 1)["system"] == ("bm25", "hashing")
+
+
+def test_the_page_lists_every_study():
+    listed = re.findall(r"^\| `(\w+)` \|", STUDIES_PAGE.partition("## What is written")[0], re.M)
+    assert listed == [entry.name for entry in STUDIES.entries()]
 
 
 def test_the_json_is_what_is_sent_and_read():

@@ -41,45 +41,55 @@ RECORDS = Path("results")
 
 app = typer.Typer()
 baseline_app = group(
-    "Records that a candidate is held to.\n\n"
+    "Freeze records as a baseline for the gate.\n\n"
     "Example: harness baseline freeze results/minilm --out baselines/minilm"
 )
 
 Records = Annotated[
-    list[Path] | None, typer.Argument(help="Record files, folders of them, MTEB's results.")
+    list[Path] | None,
+    typer.Argument(help="Records and MTEB's result files: .json or folders. [default: results]"),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
 
 
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="Measure it first, as MODEL@INDEX; repeat for more."),
+    typer.Option("--model", "-m", help="Measure this first, as minilm@int8; repeat for more."),
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", "-t", help="On this task or suite; repeat.")
+    list[str] | None,
+    typer.Option("--task", "-t", help="Task or suite for --model; repeat. [default: core]"),
 ]
 Latency = Annotated[
-    int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
+    int, typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none.")
 ]
-Made = Annotated[Path, typer.Option("--out", "-o", help="Folder for records made now.")]
-Order = Annotated[Literal["borda", "mean"], typer.Option(help="What systems are ranked by.")]
-Common = Annotated[
-    bool, typer.Option("--common", help="Only over the tasks that every system has.")
+Made = Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")]
+Order = Annotated[
+    Literal["borda", "mean"], typer.Option(help="Rank by Borda points or mean score.")
 ]
+Common = Annotated[bool, typer.Option("--common", help="Rank by the tasks that every system has.")]
 FixedTasks = Annotated[
-    bool, typer.Option("--fixed-tasks", help="These tasks are no sample of others.")
+    bool, typer.Option("--fixed-tasks", help="Treat tasks as fixed: draw only queries.")
 ]
-Alpha = Annotated[float, typer.Option(help="Of the groups that cannot be told apart.")]
-Subsets = Annotated[list[str] | None, typer.Option(help="Of MTEB's tasks, as en; repeat for more.")]
+Alpha = Annotated[float, typer.Option(help="Significance level of groups, 0 to 1.")]
+Subsets = Annotated[
+    list[str] | None, typer.Option(help="Subset of MTEB's tasks that counts, as en; repeat.")
+]
 Families = Annotated[
-    Path | None, typer.Option(help='JSON with the family of MTEB\'s tasks: {"STS12": "STS"}.')
+    Path | None, typer.Option(help='JSON file of families of MTEB tasks: {"STS12": "STS"}.')
 ]
-Loose = Annotated[bool, typer.Option("--loose", help="MTEB's data revisions share a column.")]
-Refused = Annotated[bool, typer.Option("--refused", help="Name the files that were left out.")]
-Most = Annotated[int | None, typer.Option("--rows", "-n", min=1, help="Systems shown, at most.")]
-Page = Annotated[Path | None, typer.Option("--html", help="Also write a page for the browser.")]
+Loose = Annotated[
+    bool, typer.Option("--loose", help="Merge dataset revisions, as MTEB's board does.")
+]
+Refused = Annotated[bool, typer.Option("--refused", help="List the files left out, with reasons.")]
+Most = Annotated[
+    int | None, typer.Option("--rows", "-n", min=1, help="Show at most so many systems.")
+]
+Page = Annotated[
+    Path | None, typer.Option("--html", help="Also write a page for browsers, as board.html.")
+]
 Figures = Annotated[
-    list[Path] | None, typer.Option(help="SVG of a study, for the page; repeat for more.")
+    list[Path] | None, typer.Option(help="SVG figure to put on the --html page; repeat.")
 ]
 
 
@@ -108,7 +118,9 @@ def leaderboard(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank systems by their records: means, Borda, Kemeny, groups, quality against cost.
+    """Rank systems by their records.
+
+    By mean, Borda and Kemeny, with intervals, groups of equals, and quality against cost.
 
     Example: harness leaderboard results/local --html leaderboard.html
 
@@ -204,14 +216,16 @@ def _json(path: Path | None) -> dict[str, str] | None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Records of one system: a file or a folder.")],
-    b: Annotated[Path, typer.Argument(help="Records of the other.")],
+    a: Annotated[Path, typer.Argument(help="Records of one system: a file or folder.")],
+    b: Annotated[Path, typer.Argument(help="Records of the other system.")],
     seed: Seed = 0,
     style: FormatOption = "terminal",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Two systems query by query: differences, tests, effect sizes, wins and losses.
+    """Compare two systems query by query.
+
+    Shows the difference, first less second, with intervals, p values, wins and losses.
 
     Example: harness compare results/local/minilm results/local/bm25
     """
@@ -227,13 +241,13 @@ def compare(
 
 @baseline_app.command()
 def freeze(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the baseline.")],
+    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the baseline to.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Take the place of the baseline there.")
+        bool, typer.Option("--replace", help="Overwrite a baseline that is there.")
     ] = False,
 ) -> None:
-    """Copy one system's newest records, with checksums, to be committed.
+    """Copy one system's newest records, with checksums, to commit.
 
     Example: harness baseline freeze results/minilm --out baselines/minilm
     """
@@ -244,20 +258,27 @@ def freeze(
 
 
 Baseline = Annotated[
-    Path | None, typer.Option("--baseline", "-b", help="A folder of `harness baseline freeze`.")
+    Path | None, typer.Option("--baseline", "-b", help="Folder that harness baseline freeze wrote.")
 ]
 Candidates = Annotated[
-    list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
+    list[Path] | None, typer.Argument(help="Records of the candidate: files or folders.")
 ]
 Candidate = Annotated[
-    str | None, typer.Option("--model", "-m", help="Evaluate this first, on its tasks.")
+    str | None,
+    typer.Option(
+        "--model", "-m", help="Measure this candidate first, on the tasks of the baseline."
+    ),
 ]
 Policy = Annotated[
-    Path | None, typer.Option("--policy", help="TOML: tolerances, tests, limits of cost.")
+    Path | None,
+    typer.Option("--policy", help="TOML file of tolerances and limits: see docs/ci.md."),
 ]
-Junit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")]
-Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")]
-Github = Annotated[bool, typer.Option("--github", help="Annotations, and the step's summary.")]
+Junit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")]
+Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write Markdown here.")]
+Github = Annotated[
+    bool,
+    typer.Option("--github", help="Annotate in GitHub Actions, and add to the step's summary."),
+]
 
 
 @app.command()
@@ -269,7 +290,7 @@ def gate(
     junit: Junit = None,
     markdown: Markdown = None,
     github: Github = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for new records.")] = OUT,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")] = OUT,
     seed: Seed = 0,
     cache: Cache = None,
     plugin: Plugins = None,
@@ -277,7 +298,9 @@ def gate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Hold a candidate to a baseline. Exit status: 0 passes, 1 regressed, 2 cannot judge.
+    """Test whether a candidate is worse than a baseline.
+
+    Exit status: 0 passes, 1 regressed, 2 cannot judge.
 
     Example: harness gate --model path/to/model --baseline baselines/minilm --policy gate.toml
     """

@@ -22,21 +22,35 @@ OUT = Path("results/local")
 
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", help="A .py file that registers more, or a .toml file of tasks."),
+    typer.Option(
+        "--plugin",
+        help="Load this first: a .py file that registers models, measures, studies, ..., or a "
+        ".toml file of tasks; repeat for more.",
+    ),
 ]
 Cache = Annotated[
     Path | None,
-    typer.Option("--cache", help="Folder of the store.", envvar="HARNESS_CACHE", show_envvar=True),
+    typer.Option(
+        "--cache",
+        help="Folder of the store of embeddings. [default: ~/.cache/retrieval-harness]",
+        envvar="HARNESS_CACHE",
+        show_envvar=True,
+    ),
 ]
 Fresh = Annotated[
     bool,
     typer.Option("--fresh", help="Encode every text again; what the store held is replaced."),
 ]
 FormatOption = Annotated[
-    str, typer.Option("--format", "-f", help="terminal, markdown, csv, latex or json.")
+    str,
+    typer.Option(
+        "--format", "-f", help="How results are printed: terminal, markdown, csv, latex or json."
+    ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes.")]
-Json = Annotated[bool, typer.Option("--json", help="As --format json.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print results only: no progress, no notes.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: short for --format json.")]
 
 
 def group(help: str) -> typer.Typer:

@@ -45,38 +45,78 @@ Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
 Failed = tuple[str, Exception]  # what of, and why
 
 
+SystemSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="What to measure: a name, a hub id, a folder or a spec, as bm25,k1=0.9 or "
+        "minilm@hnsw; repeat for more. [default: minilm and bm25]",
+    ),
+]
+TaskSpecs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="What to measure on: a task, a suite or your own data, as limit-small, core or "
+        "folder:my/collection; repeat for more. [default: core]",
+    ),
+]
+IndexSpec = Annotated[
+    str,
+    typer.Option(
+        "--index", "-i", help="Index that is searched, as hnsw,M=32: see harness indexes."
+    ),
+]
+RewriteSpec = Annotated[
+    str,
+    typer.Option(
+        "--rewrite",
+        "-r",
+        help="How queries are rewritten before the search, as rm3: see harness rewritings.",
+    ),
+]
+MeasureNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        help="Measure, as nDCG@10, in place of the task's own; the first is the main one; "
+        "repeat for more. See harness measures.",
+    ),
+]
+RunFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run",
+        help="Score a ranking that another program wrote, a TREC run file; repeat for more. "
+        "Without --model no model is measured.",
+    ),
+]
+TrecFolder = Annotated[
+    Path | None,
+    typer.Option("--trec", help="Folder to also write rankings and judgments to, as TREC's files."),
+]
+LatencyQueries = Annotated[
+    int,
+    typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none."),
+]
+
 app = typer.Typer()
 
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", "-m", help="Model spec, hub id or folder; repeat for more."),
-    ] = None,
-    task: Annotated[
-        list[str] | None, typer.Option("--task", "-t", help="Task spec or suite; repeat for more.")
-    ] = None,
-    index: Annotated[str, typer.Option("--index", "-i", help="Index spec.")] = "exact",
-    rewrite: Annotated[
-        str, typer.Option("--rewrite", "-r", help="How queries are rewritten, as rm3 or average.")
-    ] = "none",
-    measure: Annotated[
-        list[str] | None,
-        typer.Option("--measure", help="In place of the task's own, as nDCG@10; repeat for more."),
-    ] = None,
-    run: Annotated[
-        list[Path] | None,
-        typer.Option("--run", help="Score a TREC run file instead of a model; repeat for more."),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the records.")] = OUT,
-    trec: Annotated[
-        Path | None, typer.Option("--trec", help="Folder for run and qrels files as TREC's.")
-    ] = None,
-    latency: Annotated[
-        int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap intervals.")] = 0,
+    model: SystemSpecs = None,
+    task: TaskSpecs = None,
+    index: IndexSpec = "exact",
+    rewrite: RewriteSpec = "none",
+    measure: MeasureNames = None,
+    run: RunFiles = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write records to.")] = OUT,
+    trec: TrecFolder = None,
+    latency: LatencyQueries = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap intervals.")] = 0,
     cache: Cache = None,
     fresh: Fresh = False,
     plugin: Plugins = None,
@@ -84,7 +124,9 @@ def evaluate(
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure models on tasks, write the records and print the scores.
+    """Measure models on tasks.
+
+    Writes one record per model and task, and prints the scores with 95 % intervals.
 
     Example: harness eval -m minilm -m bm25,k1=0.9 -t limit-small -t folder:my/collection
     """
@@ -253,11 +295,11 @@ def _next(last: Path, count: int) -> None:
 
 @app.command()
 def show(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
     style: FormatOption = "terminal",
     json: Json = False,
 ) -> None:
-    """Print a record whole, or the scores of several.
+    """Show one record in full, or the scores of several as a table.
 
     Example: harness show results/local
     """

@@ -11,18 +11,18 @@ from harness.cli.common import group
 from harness.errors import InputError
 
 app = group(
-    "Records in the formats of other tools.\n\n"
+    "Write records for MTEB, MLflow or Weights & Biases.\n\n"
     "Example: harness export mteb results/local --out exported"
 )
 
 
 @app.command()
 def mlflow(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    uri: Annotated[str, typer.Option(help="Of the tracking store.")] = "sqlite:///mlflow.db",
-    experiment: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    uri: Annotated[str, typer.Option(help="Tracking store to write to.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option(help="Name of the experiment.")] = "retrieval-harness",
 ) -> None:
-    """Write records as MLflow runs; what was exported before is left out.
+    """Write records as MLflow runs; those written before are skipped.
 
     Example: harness export mlflow results/local --uri sqlite:///mlflow.db
     """
@@ -34,13 +34,13 @@ def mlflow(
 
 @app.command()
 def wandb(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    project: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the offline runs.")] = Path(
+    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    project: Annotated[str, typer.Option(help="Name of the project.")] = "retrieval-harness",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for offline runs.")] = Path(
         "results/local"
     ),
 ) -> None:
-    """Write records as offline runs of Weights & Biases, for `wandb sync`.
+    """Write records as offline Weights & Biases runs, for `wandb sync`.
 
     Example: harness export wandb results/local --project embedders
     """
@@ -59,10 +59,10 @@ def _runs(new: list[bool], where: str) -> None:
 
 @app.command()
 def mteb(
-    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
+    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write results to.")],
 ) -> None:
-    """Write records as MTEB's TaskResult files.
+    """Write records as MTEB's result files (TaskResult).
 
     Example: harness export mteb results/local --out exported
     """

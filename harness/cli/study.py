@@ -68,8 +68,8 @@ CELLS = "cells"  # in the folder of studies: evaluations of grids, so that a kil
 
 app = typer.Typer(
     cls=Studies,
-    help="Experiments on systems: a page of numbers and a figure. A study's options follow its "
-    "name, as in harness study robustness,draws=5.\n\n"
+    help="Run an experiment on systems. It writes a page, a figure and its numbers; its options "
+    "follow its name, as in harness study robustness,draws=5. Without a name: lists them.\n\n"
     "Example: harness study robustness --model bm25 --task limit-small",
     rich_markup_mode=None,
     subcommand_metavar="NAME[,OPTION=VALUE...] [ARGS]...",
@@ -98,7 +98,7 @@ old = typer.Typer()
 
 @old.command(context_settings=PASSED)
 def ann(ctx: typer.Context) -> None:
-    """What users lose when a model is served from an approximate index: harness study ann."""
+    """Compare approximate indexes with exact search: short for harness study ann."""
     typer.main.get_command(app).main(
         ["ann", *ctx.args], prog_name="harness study", help_option_names=["-h", "--help"]
     )
@@ -175,6 +175,8 @@ def _help(name: str, study: Study) -> str:
     parts = [inspect.getdoc(study) or ""]
     if lines:
         parts.append("\b\nOptions after the name, with their defaults:\n" + "\n".join(lines))
+    usual = f"{systems} -t {study.default_task} --seed {study.default_seed}"
+    parts.append(f"Where nothing is said: {usual}")
     parts.append(f"Example: harness study {name}{example} {systems} -t {study.default_task}")
     return "\n\n".join(parts)
 
@@ -182,11 +184,26 @@ def _help(name: str, study: Study) -> str:
 def _run(
     spec: Spec,
     model: Annotated[
-        list[str] | None, typer.Option("--model", "-m", help="System spec; repeat for more.")
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="System to study, as bm25 or minilm; repeat for more where it takes several. "
+            "[default: see above]",
+        ),
     ] = None,
-    task: Annotated[list[str] | None, typer.Option("--task", "-t", help="Task spec.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Random seed.")] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for what is written.")] = OUT,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--task", "-t", help="Task or your own data, as folder:my/data. [default: see above]"
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Random seed. [default: see above]")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write to, a folder a study.")
+    ] = OUT,
     cache: Cache = None,
     fresh: Fresh = False,
     plugin: Plugins = None,

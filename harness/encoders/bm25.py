@@ -17,7 +17,7 @@ from harness.vectors import Representation, Sparse
 @ENCODERS.register("bm25")
 @dataclass(frozen=True)
 class BM25(CollectionEncoder):
-    """BM25 by bm25s: English stop words, Snowball stems; k1, b and the variant in the spec."""
+    """BM25 of the bm25s package, with English stop words and Snowball stems: bm25,k1=0.9,b=0.4."""
 
     representation: ClassVar[Representation] = "sparse"
     similarity: ClassVar[Similarity] = "dot"

@@ -89,7 +89,7 @@ class Compressed(Index):
 @INDEXES.register("truncate", renamed=PROJECTED)
 @dataclass(frozen=True)
 class Truncate(Compressed):
-    """The first dimensions, as Matryoshka models are made for (Kusupati et al. 2022).
+    """Keep the first dim dimensions, for Matryoshka models (Kusupati et al. 2022).
 
     A vector keeps its length, so that cosine stays cosine. oversample: score the oversample * k
     best by whole vectors; 0 for none.
@@ -113,7 +113,7 @@ class Truncate(Compressed):
 @INDEXES.register("pca", renamed=PROJECTED)
 @dataclass(frozen=True)
 class Pca(Compressed):
-    """The principal axes of the documents, not centred: as many as there are change no score.
+    """Keep dim principal components of the documents, not centred: pca,dim=64.
 
     No other projection to so few dimensions keeps the documents as well (Eckart and Young 1936). A
     vector keeps its length. oversample: as for truncate; seed: of the documents fitted on, if many.
@@ -141,7 +141,7 @@ class Pca(Compressed):
 @INDEXES.register("int8", renamed=RENAMED)
 @dataclass(frozen=True)
 class Int8(Compressed):
-    """A byte a number: 256 steps from the least to the greatest of the documents' numbers.
+    """One byte a number: 256 steps between the smallest and the largest of each dimension.
 
     Each dimension has its own steps, seen on at most 131,072 documents; queries are not rounded.
     oversample: as for truncate. The same as faiss:SQ8, with ties by the one rule.
@@ -158,7 +158,7 @@ class Int8(Compressed):
 @INDEXES.register("binary", renamed=RENAMED)
 @dataclass(frozen=True)
 class Binary(Compressed):
-    """A bit a number, its sign, compared by Hamming distance, then rescored.
+    """One bit a number, its sign: Hamming distance, then oversample * k rescored by whole vectors.
 
     oversample: score the oversample * k best by the inner product of the query, which is not
     rounded, with what is kept of documents: their bits as 1 and -1 (Yamada et al. 2021), int8 as

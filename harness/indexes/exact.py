@@ -51,7 +51,7 @@ ROUNDING = 2.0**-24
 @INDEXES.register("exact")
 @dataclass(frozen=True)
 class Exact(Index):
-    """Exact search by inner product or, over several vectors a text, MaxSim; in bounded memory.
+    """Exact search by inner product, or by MaxSim over token vectors, in bounded memory.
 
     block: documents compared at a time; results do not depend on it.
     """

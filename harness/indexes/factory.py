@@ -49,7 +49,7 @@ EF_SEARCH = 16  # what faiss does by default
 @INDEXES.register("faiss", renamed={"refine": "oversample"})
 @dataclass(frozen=True)
 class Factory(FaissIndex):
-    """Any index of faiss's factory: faiss:IVF1024_Flat,nprobe=16; "_" for ",", "__" for "_".
+    """Any index of faiss.index_factory: faiss:IVF1024_Flat,nprobe=16; _ is a comma, __ is _.
 
     target: the string; with a leading B (BFlat, BIVF256) an index of bits, the signs of numbers.
     metric: ip for inner product, l2 for Euclidean distance, whose scores are negated squares; bits

@@ -18,7 +18,7 @@ from harness.indexes.graph import Graph, reach
 @INDEXES.register("hnswlib")
 @dataclass(frozen=True)
 class Hnswlib(Graph):
-    """HNSW graph of hnswlib, built by one thread in the order of the documents (optional).
+    """HNSW graph of hnswlib, built by one thread in document order (needs the package hnswlib).
 
     metric: ip for inner product, l2 for Euclidean distance, whose scores are negated squares. seed:
     of the levels that nodes are drawn. Never fewer candidates are kept than results are wanted.

@@ -195,7 +195,7 @@ def muvera(
     rerank_depth: int = 100,
     seed: int = 0,
 ) -> Muvera:
-    """MaxSim by one vector a text (MUVERA), served by an index of dense vectors: muvera:hnsw.
+    """MUVERA: MaxSim by one vector a text, served by a dense index, as muvera:hnsw, and reranked.
 
     repetitions, bits, projection_dim, final_dim, seed: of the encodings (R_reps, k_sim, d_proj,
     d_final), 2^bits x projection_dim x repetitions dimensions or `final_dim`. rerank_depth: the

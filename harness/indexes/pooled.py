@@ -25,7 +25,7 @@ from harness.vectors import Embeddings, MultiVector, Representation, of_kind
 @INDEXES.register("pooled")
 @dataclass(frozen=True)
 class Pooled(Index):
-    """MaxSim over documents whose token vectors are clustered and averaged: 1/factor of them stay.
+    """MaxSim over fewer token vectors: those of a document are clustered to 1/factor and averaged.
 
     Raises InputError for a factor below 1.
     """

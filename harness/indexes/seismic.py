@@ -44,7 +44,7 @@ SUFFIX = ".index.seismic"  # that the library puts behind a path
 @INDEXES.register("seismic", renamed={"rescore": "exact_scores"})
 @dataclass(frozen=True)
 class Seismic(FileIndex):
-    """Seismic, over sparse vectors (optional): summaries of blocks of posting lists.
+    """Seismic: approximate search of sparse vectors (needs the package pyseismic-lsr).
 
     n_postings: documents a list keeps, on average, and max_fraction times as many at most;
     centroid_fraction: blocks of a list, as a share of its documents; min_cluster_size: documents of

@@ -48,7 +48,7 @@ def chat(
     max_tokens: int = 512,
     offline: bool = False,
 ) -> Chat:
-    """A chat model's text after a query, or in its place, as chat:MODEL,url=http://host:port/v1.
+    """Text of a chat model, added to a query or instead: chat:MODEL,url=http://host:port/v1.
 
     Args:
         target: What the endpoint calls the model.

@@ -34,7 +34,7 @@ QUERIES = 512  # whose terms are ranked at a time
 @REWRITERS.register("rm3")
 @dataclass(frozen=True)
 class RM3(Feedback):
-    """Adds terms of the first results to a query (RM3, for bm25); weight: of the original.
+    """RM3, for bm25: add terms of the first depth results; weight is that of the original query.
 
     The defaults are Anserini's.
     """

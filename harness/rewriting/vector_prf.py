@@ -21,7 +21,7 @@ from harness.vectors import Dense, Embeddings, Representation, Run, of_kind
 @REWRITERS.register("average")
 @dataclass(frozen=True)
 class Average(Feedback):
-    """Mean of a query's vector and those of its first `depth` results (Vector-PRF)."""
+    """Search again with the mean of the query's vector and its first depth results (Vector-PRF)."""
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     depth: int = 3
@@ -42,7 +42,7 @@ class Average(Feedback):
 @REWRITERS.register("rocchio")
 @dataclass(frozen=True)
 class Rocchio(Feedback):
-    """A query's vector and the mean of its first `depth` results, weighted (Vector-PRF)."""
+    """Search again with alpha * query + beta * mean of the first depth results (Vector-PRF)."""
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     depth: int = 5

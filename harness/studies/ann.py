@@ -127,19 +127,30 @@ Rows = dict[str, list[tuple[Any, ...]]]
 @STUDIES.register("ann")
 @dataclass(frozen=True)
 class Ann(Study):
-    """What users lose when a model is served from an approximate index."""
+    """What users lose when a model is served from an approximate index.
+
+    Each setting is set beside exact search of the same vectors: recall of neighbours, change of the
+    task's measure, queries that lost their relevant document, latency and bytes.
+    """
 
     tasks: ClassVar = "many"
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"--index": "indexes", "-i": "indexes"}
 
     indexes: Annotated[
-        tuple[str, ...], "settings to try, as [hnsw,M=8]+int8; none: hnsw, swept"
+        tuple[str, ...], "indexes to try, as [hnsw,M=8]+int8; empty: hnsw, swept"
     ] = ()
-    sweep: Annotated[str, f"values of one parameter, for each index; of hnsw alone {SWEEP}"] = ""
-    k: Annotated[int, "nearest documents of exact search that recall is of"] = 10
-    recall: Annotated[float, "share of them that is enough, from 0 to 1"] = 0.95
-    margin: Annotated[float, "share of the exact score that may be lost, from 0 to 1"] = 0.005
+    sweep: Annotated[
+        str,
+        f"values to try of one parameter of each index; of hnsw alone {SWEEP}",
+    ] = ""
+    k: Annotated[int, "nearest documents by exact search, of which recall is counted"] = 10
+    recall: Annotated[
+        float, "recall that is enough, from 0 to 1: the cheapest setting that keeps it is named"
+    ] = 0.95
+    margin: Annotated[float, "share of the exact score that may be lost, from 0 to 1: likewise"] = (
+        0.005
+    )
 
     def __post_init__(self) -> None:
         if self.k < 1:

@@ -92,8 +92,13 @@ FRAMES = {
 class Cutoff(Study):
     """What one threshold on scores returns, and whether a model knows when to return nothing."""
 
-    depth: Annotated[int | None, "documents of a query scored; all, or 1,000 of many"] = None
-    measure: Annotated[str, "what abstention is to improve, with a value a query"] = "nDCG@10"
+    depth: Annotated[
+        int | None,
+        "documents scored for each query; by default all, at most 1,000 of a large corpus",
+    ] = None
+    measure: Annotated[
+        str, "measure, with a value for each query, that returning nothing should improve"
+    ] = "nDCG@10"
 
     def __post_init__(self) -> None:
         if self.depth is not None and self.depth < 1:

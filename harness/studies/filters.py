@@ -90,11 +90,11 @@ class Filters(Study):
     default_task: ClassVar[str] = "complex-and"
     old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    index: Annotated[str, "index of dense vectors that is filtered, beside exact search"] = "hnsw"
-    k: Annotated[int, "results of a query"] = 10
+    index: Annotated[str, "index of dense vectors to filter, set beside exact search"] = "hnsw"
+    k: Annotated[int, "results for each query"] = 10
     attribute: Annotated[
         str | None,
-        "metadata that predicates are about, all if none is named; random: drawn numbers",
+        "metadata field to filter by; by default all fields; random: drawn numbers instead",
     ] = None
 
     def __post_init__(self) -> None:

@@ -65,7 +65,7 @@ class Funnel(Study):
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    index: Annotated[str, "that serves the vectors, as hnsw or [hnsw:chroma,M=8]"] = "hnsw"
+    index: Annotated[str, "index that serves the vectors, as hnsw or [hnsw,like=chroma]"] = "hnsw"
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
         """Score every stage by the task's main measure.

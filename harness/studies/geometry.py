@@ -89,12 +89,12 @@ class Geometry(Study):
     takes: ClassVar[Literal["one", "many"]] = "one"
 
     sample: Annotated[
-        int, "vectors of a set, and positive pairs, looked at; of more as many drawn"
+        int, "vectors of each set, and pairs of query and relevant document, to look at, at most"
     ] = SAMPLE
-    cuts: Annotated[tuple[How, ...], "ways to cut vectors; empty: they are not cut"] = (
+    cuts: Annotated[tuple[How, ...], "ways to cut vectors; empty: do not cut"] = (
         "truncate", "pca",
     )  # fmt: skip
-    dims: Annotated[tuple[int, ...], "dimensions that are kept; else 2, 4, 8 ... and all"] = ()
+    dims: Annotated[tuple[int, ...], "dimensions to keep; empty: 2, 4, 8, ... and all"] = ()
 
     def __post_init__(self) -> None:
         if self.sample < 4:

@@ -98,13 +98,20 @@ class Insertion(Study):
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    index: Annotated[str, "graph that keeps the order of insertion"] = "hnswlib"
-    M: Annotated[int, "links of a node of the graph"] = 16
-    ef_construction: Annotated[int, "candidates looked at to insert a document"] = 128
-    ef_search: Annotated[tuple[int, ...], "candidates that searches keep"] = (10, 40)
-    draws: Annotated[int, "random orders, and graphs of each other order"] = 3
-    separator: Annotated[str, "groups documents by what ids hold before it; else k-means"] = ""
-    labels: Annotated[str, "JSON file of a group by document id, in place of a separator"] = ""
+    index: Annotated[str, "index that builds its graph in the order of insertion, as hnswlib"] = (
+        "hnswlib"
+    )
+    M: Annotated[int, "links of each node of the graph"] = 16
+    ef_construction: Annotated[int, "candidates considered when a document is inserted"] = 128
+    ef_search: Annotated[tuple[int, ...], "candidates kept by a search; each value is tried"] = (
+        10,
+        40,
+    )
+    draws: Annotated[int, "random orders, and graphs built for each other order"] = 3
+    separator: Annotated[
+        str, "group documents by the part of their ids before this text; empty: by k-means"
+    ] = ""
+    labels: Annotated[str, "path of a JSON file, {document id: group}, instead of a separator"] = ""
     ranks: Annotated[
         tuple[int, ...], "dimensions of synthetic vectors; those above the model's are left out"
     ] = (8, 16, 32, 64, 128)

@@ -89,13 +89,14 @@ class Judgments(Study):
     default_task: ClassVar[str] = "complex-and"
     old_options: ClassVar[Mapping[str, str]] = {"--share": "shares", "--pool": "pools"}
 
-    measure: Annotated[str, "what systems are ordered by; else the task's main measure"] = ""
+    measure: Annotated[str, "measure that orders systems; empty: the task's main one"] = ""
     shares: Annotated[
-        tuple[float, ...], "of each query's relevant documents that stay judged, between 0 and 1"
+        tuple[float, ...],
+        "share of each query's relevant documents to keep judged, between 0 and 1",
     ] = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
-    draws: Annotated[int, "how often documents that stay judged are drawn at random"] = 200
+    draws: Annotated[int, "random draws of the documents that stay judged, for each share"] = 200
     pools: Annotated[
-        tuple[int, ...], "results of each system that are judged together, as a pool"
+        tuple[int, ...], "depth of pools: first results of each system that are judged"
     ] = (5, 10, 20, 50, 100)
 
     def __post_init__(self) -> None:

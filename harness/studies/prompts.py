@@ -59,15 +59,16 @@ class Prompts(Study):
     }  # fmt: skip
 
     query_prompts: Annotated[
-        tuple[str, ...], "texts put before queries; a few that models were trained with, by default"
+        tuple[str, ...], "texts to put before queries; empty: some that models were trained with"
     ] = ()
     document_prompts: Annotated[
-        tuple[str, ...], "texts put before documents, each with each of queries; else a model's own"
+        tuple[str, ...],
+        "texts to put before documents, each with each query prompt; empty: the model's own",
     ] = ()
     file: Annotated[
-        str, "path of a file of prompts instead: one a line, or TOML: prompts, document_prompts"
+        str, "path of a file of prompts instead: one a line, or TOML (prompts, document_prompts)"
     ] = ""
-    measure: Annotated[str, "what is compared, a measure with a value a query"] = "nDCG@10"
+    measure: Annotated[str, "measure to compare by, with a value for each query"] = "nDCG@10"
 
     def __post_init__(self) -> None:
         if self.file and (self.query_prompts or self.document_prompts):

@@ -86,7 +86,8 @@ class Proxy(Study):
     old_options: ClassVar[Mapping[str, str]] = {"--index": "indexes", "-i": "indexes"}
 
     indexes: Annotated[
-        tuple[str, ...], "MUVERA's settings, each as [muvera,bits=4]; rerank_depth plays no part"
+        tuple[str, ...],
+        "settings of MUVERA to try, each as [muvera,bits=4]; their rerank_depth is ignored",
     ] = SETTINGS
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:

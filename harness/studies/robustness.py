@@ -72,8 +72,11 @@ class Robustness(Study):
     }  # fmt: skip
 
     perturbations: Annotated[tuple[str, ...], f"all, or some of {', '.join(KNOWN)}"] = ()
-    severities: Annotated[tuple[float, ...], "shares of words with a typing error"] = (0.3,)
-    draws: Annotated[int, "of what is random in queries; documents are drawn once"] = 3
+    severities: Annotated[
+        tuple[float, ...],
+        "shares of words with a typing error",
+    ] = (0.3,)
+    draws: Annotated[int, "random draws of each change to queries; documents are changed once"] = 3
 
     def __post_init__(self) -> None:
         for name in self.perturbations:

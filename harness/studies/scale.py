@@ -87,10 +87,13 @@ class Scale(Study):
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"--size": "sizes", "--dim": "dims"}
 
-    sizes: Annotated[tuple[int, ...], "documents of each corpus; none: 1,000 to all, doubling"] = ()
-    dims: Annotated[tuple[int, ...], "cut dense vectors to these too, besides whole ones"] = ()
+    sizes: Annotated[
+        tuple[int, ...], "documents of each corpus, as 1000+10000; empty: 1,000 doubling up to all"
+    ] = ()
+    dims: Annotated[tuple[int, ...], "dimensions to cut dense vectors to, besides whole ones"] = ()
     distractors: Annotated[
-        str, "documents that are added: corpus (the task's own), random (strings), or a task's spec"
+        str,
+        "documents to add: corpus (the task's own), random (strings), or another task, as limit-1k",
     ] = "corpus"
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:

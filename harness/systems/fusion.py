@@ -41,7 +41,7 @@ STEPS = {2: 20, 3: 10}  # of a weight from 0 to 1 that are tried, by the number 
 def reciprocal_rank(
     target: str, *, k: int = 60, depth: int = 1000, interpolate: Interpolate = "after"
 ) -> Fusion:
-    """Reciprocal rank fusion: the sum of 1 / (k + rank) over retrievers, as rrf:bm25+minilm.
+    """Reciprocal rank fusion, the sum of 1 / (k + rank) over systems: rrf:bm25+minilm.
 
     depth: results of each. interpolate: around pseudo-relevance feedback (--rewrite), see convex.
     Cormack, Clarke and Buettcher 2009.
@@ -61,7 +61,7 @@ def convex(
     depth: int = 1000,
     interpolate: Interpolate = "after",
 ) -> Fusion:
-    """A convex combination of normalised scores, as convex:bm25+minilm,weights=0.4+0.6
+    """Weighted sum of normalised scores: convex:bm25+minilm,weights=0.4+0.6 or tune=dev.
 
     weights: one a retriever, equal without any; scaled to sum 1. tune: the split whose judgments
     choose them, never the one measured. norm: min-max and z-score of each query's results;

@@ -38,7 +38,7 @@ from harness.vectors import Run, ranking
 @RETRIEVERS.register("rerank")
 @dataclass(frozen=True)
 class Rerank(Retriever):
-    """A first stage's best, ordered by a cross-encoder, an endpoint, or any encoder's vectors.
+    """Rerank the first depth results of another system (first) by a cross-encoder or an encoder.
 
     target: a reranker (cross:MODEL, or a bare hub id or folder) or an encoder (colbert:MODEL).
     first: any retriever; depth: how many of its results are scored again, the others follow in

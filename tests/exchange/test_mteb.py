@@ -185,7 +185,7 @@ def test_an_object_is_not_exported_as_a_model_of_the_hub(tmp_path):
     record = evaluate(Mine(), task, measures=["R@2"]).record
     assert (record.system.source, record.system.full) == ("object", "own:intfloat/e5-small-v2")
     path = mteb.save(record, tmp_path)
-    assert path.parent.parent.name == "retrieval-harness__intfloat_e5-small-v2"
+    assert path.parent.parent.name == "retrieval-harness__own_intfloat_e5-small-v2"
 
 
 def test_nothing_to_export(tmp_path):
