@@ -40,65 +40,63 @@ if TYPE_CHECKING:
 RECORDS = Path("results")
 
 baseline_app = group(
-    "Freeze records as a baseline for the gate.\n\n"
+    "Records that a candidate is held to.\n\n"
     "Example: harness baseline freeze results/minilm --out baselines/minilm"
 )
 export_app = group(
-    "Write records for MTEB, MLflow or Weights & Biases.\n\n"
+    "Records in the formats of other tools.\n\n"
     "Example: harness export mteb results/local --out exported"
 )
 
 Records = Annotated[
-    list[Path] | None,
-    typer.Argument(help="Records and MTEB's result files: .json or folders. [default: results]"),
+    list[Path] | None, typer.Argument(help="Record files, folders of them, MTEB's results.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of what is drawn.")]
 
 
 def leaderboard(
     paths: Records = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", help="Measure this first, as minilm@int8; repeat for more."),
+        typer.Option("--model", "-m", help="Measure it first, as MODEL@INDEX; repeat for more."),
     ] = None,
     task: Annotated[
-        list[str] | None,
-        typer.Option("--task", "-t", help="Task or suite for --model; repeat. [default: core]"),
+        list[str] | None, typer.Option("--task", "-t", help="On this task or suite; repeat.")
     ] = None,
     latency: Annotated[
-        int, typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none.")
+        int, typer.Option(min=0, help="Ask so many queries one by one too, to time them.")
     ] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")] = OUT,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for records made now.")] = OUT,
     order: Annotated[
-        Literal["borda", "mean"], typer.Option(help="Rank by Borda points or mean score.")
+        Literal["borda", "mean"], typer.Option(help="What systems are ranked by.")
     ] = "borda",
     common: Annotated[
-        bool, typer.Option("--common", help="Rank by the tasks that every system has.")
+        bool, typer.Option("--common", help="Only over the tasks that every system has.")
     ] = False,
     fixed_tasks: Annotated[
-        bool, typer.Option("--fixed-tasks", help="Treat tasks as fixed: draw only queries.")
+        bool, typer.Option("--fixed-tasks", help="These tasks are no sample of others.")
     ] = False,
-    alpha: Annotated[float, typer.Option(help="Significance level of groups, 0 to 1.")] = 0.05,
+    alpha: Annotated[float, typer.Option(help="Of the groups that cannot be told apart.")] = 0.05,
     subset: Annotated[
-        list[str] | None, typer.Option(help="Subset of MTEB's tasks that counts, as en; repeat.")
+        list[str] | None, typer.Option(help="Of MTEB's tasks, as en; repeat for more.")
     ] = None,
     families: Annotated[
-        Path | None, typer.Option(help='JSON file of families of MTEB tasks: {"STS12": "STS"}.')
+        Path | None, typer.Option(help='JSON with the family of MTEB\'s tasks: {"STS12": "STS"}.')
     ] = None,
     loose: Annotated[
-        bool, typer.Option("--loose", help="Merge dataset revisions, as MTEB's board does.")
+        bool, typer.Option("--loose", help="MTEB's data revisions share a column.")
     ] = False,
     refused: Annotated[
-        bool, typer.Option("--refused", help="List the files left out, with reasons.")
+        bool, typer.Option("--refused", help="Name the files that were left out.")
     ] = False,
     rows: Annotated[
-        int | None, typer.Option("--rows", "-n", min=1, help="Show at most so many systems.")
+        int | None, typer.Option("--rows", "-n", min=1, help="Systems shown, at most.")
     ] = None,
     html: Annotated[
-        Path | None, typer.Option("--html", help="Also write a page for browsers, as board.html.")
+        Path | None, typer.Option("--html", help="Also write a page for the browser.")
     ] = None,
     figure: Annotated[
-        list[Path] | None, typer.Option(help="SVG figure to put on the --html page; repeat.")
+        list[Path] | None, typer.Option(help="SVG of a study, for the page; repeat for more.")
     ] = None,
     seed: Seed = 0,
     cache: Cache = None,
@@ -107,9 +105,7 @@ def leaderboard(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Rank systems by their records.
-
-    By mean, Borda and Kemeny, with intervals, groups of equals, and quality against cost.
+    """Rank systems by their records: means, Borda, Kemeny, groups, quality against cost.
 
     Example: harness leaderboard results/local --html leaderboard.html
 
@@ -191,16 +187,14 @@ def _json(path: Path | None) -> dict[str, str] | None:
 
 
 def compare(
-    a: Annotated[Path, typer.Argument(help="Records of one system: a file or folder.")],
-    b: Annotated[Path, typer.Argument(help="Records of the other system.")],
+    a: Annotated[Path, typer.Argument(help="Records of one system: a file or a folder.")],
+    b: Annotated[Path, typer.Argument(help="Records of the other.")],
     seed: Seed = 0,
     style: FormatOption = "terminal",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare two systems query by query.
-
-    Shows the difference, first less second, with intervals, p values, wins and losses.
+    """Two systems query by query: differences, tests, effect sizes, wins and losses.
 
     Example: harness compare results/local/minilm results/local/bm25
     """
@@ -216,13 +210,13 @@ def compare(
 
 @baseline_app.command()
 def freeze(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the baseline to.")],
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the baseline.")],
     replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite a baseline that is there.")
+        bool, typer.Option("--replace", help="Take the place of the baseline there.")
     ] = False,
 ) -> None:
-    """Copy one system's newest records, with checksums, to commit.
+    """Copy one system's newest records, with checksums, to be committed.
 
     Example: harness baseline freeze results/minilm --out baselines/minilm
     """
@@ -234,26 +228,23 @@ def freeze(
 
 def gate(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Records of the candidate: files or folders.")
+        list[Path] | None, typer.Argument(help="The candidate's records, if there are any.")
     ] = None,
     baseline: Annotated[
-        Path | None, typer.Option("--baseline", "-b", help="Folder written by baseline freeze.")
+        Path | None, typer.Option("--baseline", "-b", help="A folder of `harness baseline freeze`.")
     ] = None,
     model: Annotated[
-        str | None,
-        typer.Option("--model", "-m", help="Measure this candidate first, on its tasks."),
+        str | None, typer.Option("--model", "-m", help="Evaluate this first, on its tasks.")
     ] = None,
     policy: Annotated[
-        Path | None, typer.Option("--policy", help="TOML file of tolerances: see docs/ci.md.")
+        Path | None, typer.Option("--policy", help="TOML: tolerances, tests, limits of cost.")
     ] = None,
-    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")] = None,
-    markdown: Annotated[
-        Path | None, typer.Option("--markdown", help="Write Markdown here.")
-    ] = None,
+    junit: Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML.")] = None,
+    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write Markdown.")] = None,
     github: Annotated[
-        bool, typer.Option("--github", help="Annotate in GitHub Actions, and its summary.")
+        bool, typer.Option("--github", help="Annotations, and the step's summary.")
     ] = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for records.")] = Path(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for new records.")] = Path(
         "results/local"
     ),
     seed: Seed = 0,
@@ -263,9 +254,7 @@ def gate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Test whether a candidate is worse than a baseline.
-
-    Exit status: 0 passes, 1 regressed, 2 cannot judge.
+    """Hold a candidate to a baseline. Exit status: 0 passes, 1 regressed, 2 cannot judge.
 
     Example: harness gate --model path/to/model --baseline baselines/minilm --policy gate.toml
     """
@@ -345,11 +334,11 @@ def _written(judged: Gate, junit: Path | None, markdown: Path | None, *, github:
 
 @export_app.command()
 def mlflow(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    uri: Annotated[str, typer.Option(help="Tracking store to write to.")] = "sqlite:///mlflow.db",
-    experiment: Annotated[str, typer.Option(help="Name of the experiment.")] = "retrieval-harness",
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    uri: Annotated[str, typer.Option(help="Of the tracking store.")] = "sqlite:///mlflow.db",
+    experiment: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
 ) -> None:
-    """Write records as MLflow runs; those written before are skipped.
+    """Write records as MLflow runs; what was exported before is left out.
 
     Example: harness export mlflow results/local --uri sqlite:///mlflow.db
     """
@@ -361,13 +350,13 @@ def mlflow(
 
 @export_app.command()
 def wandb(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    project: Annotated[str, typer.Option(help="Name of the project.")] = "retrieval-harness",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for offline runs.")] = Path(
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    project: Annotated[str, typer.Option(help="Its name.")] = "retrieval-harness",
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the offline runs.")] = Path(
         "results/local"
     ),
 ) -> None:
-    """Write records as offline Weights & Biases runs, for `wandb sync`.
+    """Write records as offline runs of Weights & Biases, for `wandb sync`.
 
     Example: harness export wandb results/local --project embedders
     """
@@ -386,10 +375,10 @@ def _runs(new: list[bool], where: str) -> None:
 
 @export_app.command()
 def mteb(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write results to.")],
+    paths: Annotated[list[Path], typer.Argument(help="Record files, or folders of them.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the results.")],
 ) -> None:
-    """Write records as MTEB's result files (TaskResult).
+    """Write records as MTEB's TaskResult files.
 
     Example: harness export mteb results/local --out exported
     """
