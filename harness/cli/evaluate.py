@@ -43,67 +43,77 @@ Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
 Failed = tuple[str, Exception]  # what of, and why
 
 
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="What to measure: a name, a hub id, a folder or a spec, as bm25,k1=0.9 or "
+        "minilm@hnsw; repeat for more. [default: minilm and bm25]",
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        "-t",
+        help="What to measure on: a task, a suite or your own data, as limit-small, core or "
+        "folder:my/collection; repeat for more. [default: core]",
+    ),
+]
+IndexSpec = Annotated[
+    str,
+    typer.Option(
+        "--index", "-i", help="Index that is searched, as hnsw,M=32: see harness indexes."
+    ),
+]
+Rewrite = Annotated[
+    str,
+    typer.Option(
+        "--rewrite",
+        "-r",
+        help="How queries are rewritten before the search, as rm3: see harness rewritings.",
+    ),
+]
+Measures = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--measure",
+        help="Measure, as nDCG@10, in place of the task's own; the first is the main one; "
+        "repeat for more. See harness measures.",
+    ),
+]
+Runs = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--run",
+        help="Score a ranking that another program wrote, a TREC run file; repeat for more. "
+        "Without --model no model is measured.",
+    ),
+]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder to write records to.")]
+Trec = Annotated[
+    Path | None,
+    typer.Option("--trec", help="Folder to also write rankings and judgments to, as TREC's files."),
+]
+Latency = Annotated[
+    int,
+    typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none."),
+]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap intervals.")]
+
+
 def evaluate(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="What to measure: a name, a hub id, a folder or a spec, as bm25,k1=0.9 or "
-            "minilm@hnsw; repeat for more. [default: minilm and bm25]",
-        ),
-    ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            "-t",
-            help="What to measure on: a task, a suite or your own data, as limit-small, core or "
-            "folder:my/collection; repeat for more. [default: core]",
-        ),
-    ] = None,
-    index: Annotated[
-        str,
-        typer.Option(
-            "--index", "-i", help="Index that is searched, as hnsw,M=32: see harness indexes."
-        ),
-    ] = "exact",
-    rewrite: Annotated[
-        str,
-        typer.Option(
-            "--rewrite",
-            "-r",
-            help="How queries are rewritten before the search, as rm3: see harness rewritings.",
-        ),
-    ] = "none",
-    measure: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--measure",
-            help="Measure, as nDCG@10, in place of the task's own; the first is the main one; "
-            "repeat for more. See harness measures.",
-        ),
-    ] = None,
-    run: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--run",
-            help="Score a ranking that another program wrote, a TREC run file; repeat for more. "
-            "Without --model no model is measured.",
-        ),
-    ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write records to.")] = OUT,
-    trec: Annotated[
-        Path | None,
-        typer.Option(
-            "--trec", help="Folder to also write rankings and judgments to, as TREC's files."
-        ),
-    ] = None,
-    latency: Annotated[
-        int,
-        typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none."),
-    ] = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap intervals.")] = 0,
+    model: Models = None,
+    task: Tasks = None,
+    index: IndexSpec = "exact",
+    rewrite: Rewrite = "none",
+    measure: Measures = None,
+    run: Runs = None,
+    out: Folder = OUT,
+    trec: Trec = None,
+    latency: Latency = 0,
+    seed: Seed = 0,
     cache: Cache = None,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
