@@ -36,13 +36,6 @@ if TYPE_CHECKING:
     from harness.session import Session
     from harness.store import Store
 
-DEFAULT_MODELS = ["minilm", "bm25"]
-DEFAULT_TASKS = ["core"]
-
-Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
-Failed = tuple[str, Exception]  # what of, and why
-
-
 Models = Annotated[
     list[str] | None,
     typer.Option(
@@ -101,6 +94,12 @@ Latency = Annotated[
     typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none."),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap intervals.")]
+
+DEFAULT_MODELS = ["minilm", "bm25"]
+DEFAULT_TASKS = ["core"]
+
+Done = tuple[Path, "Record"]  # not the evaluation: it holds the collection
+Failed = tuple[str, Exception]  # what of, and why
 
 
 def evaluate(
