@@ -157,7 +157,6 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "cli.board.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
     "cli.evaluate.evaluate": "a command: 15 options",
-    "cli.study._run": "the command of every study: 10 options",
     "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
@@ -166,7 +165,6 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
 }
 WIDE = {  # functions of more parameters, beside commands and factories that are registered
     "api.evaluate": "what one evaluation may be told, as keywords",
-    "cli.study._run": "the command of every study",
     "measures.measure": "what may be known of a measure, as keywords",
     "retrieve.retrieve": "one search with all that changes it",
     "session.Session.evaluate": "what one evaluation may be told, as keywords",

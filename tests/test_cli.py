@@ -378,7 +378,7 @@ def test_measures(run):
 def test_rewritings(run):
     rows = {row["name"]: row for row in run("rewritings", "--json").json}
     assert rows["rm3"]["parameters"] == "depth=10, terms=10, weight=0.5"
-    assert rows["average"]["what"].startswith("Search again with the mean of the query's vector")
+    assert rows["average"]["what"].startswith("Mean of a query's vector")
     assert "rocchio" in run("rewritings").out
     assert run("rewritings", "-f", "nothing").status == 2
 

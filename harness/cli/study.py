@@ -181,29 +181,31 @@ def _help(name: str, study: Study) -> str:
     return "\n\n".join(parts)
 
 
+Systems = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="System to study, as bm25 or minilm; repeat for more where it takes several. "
+        "[default: see above]",
+    ),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task", "-t", help="Task or your own data, as folder:my/data. [default: see above]"
+    ),
+]
+Seed = Annotated[int | None, typer.Option(min=0, help="Random seed. [default: see above]")]
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to, a folder a study.")]
+
+
 def _run(
     spec: Spec,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            "-m",
-            help="System to study, as bm25 or minilm; repeat for more where it takes several. "
-            "[default: see above]",
-        ),
-    ] = None,
-    task: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task", "-t", help="Task or your own data, as folder:my/data. [default: see above]"
-        ),
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Random seed. [default: see above]")
-    ] = None,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder to write to, a folder a study.")
-    ] = OUT,
+    model: Systems = None,
+    task: Tasks = None,
+    seed: Seed = None,
+    out: Folder = OUT,
     cache: Cache = None,
     fresh: Fresh = False,
     plugin: Plugins = None,

@@ -21,7 +21,7 @@ from harness.vectors import Dense, Embeddings, Representation, Run, of_kind
 @REWRITERS.register("average")
 @dataclass(frozen=True)
 class Average(Feedback):
-    """Search again with the mean of the query's vector and its first depth results (Vector-PRF)."""
+    """Mean of a query's vector and those of its first depth results (Vector-PRF)."""
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
     depth: int = 3

@@ -20,7 +20,7 @@ from harness.frames import Frame
 from harness.session import Session
 from harness.stats import Estimate
 from harness.store import Store
-from harness.studies import perturb, subject
+from harness.studies import perturb
 from harness.studies.perturb import KNOWN
 from harness.studies.robustness import EFFECTS, Robustness, drops, headline, spread
 from tests.fakes import Counting, beir, with_data
@@ -316,7 +316,7 @@ def test_tasks_of_another_kind_and_measures_of_groups_are_refused(tmp_path):
     with pytest.raises(InputError, match="is a task of pairs: expected retrieval"):
         study(["bm25"], f"pairs:{pairs}")
     with pytest.raises(InputError, match="measured by Robustness@10, of groups: expected one of"):
-        subject.collection(TASK, "Robustness@10")
+        Session(Store(cache_root())).collection(TASK, "Robustness@10")
 
 
 def test_bm25_on_real_queries():

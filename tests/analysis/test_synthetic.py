@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from harness.studies.synthetic import clustered, subspace
 
 from harness.analysis.geometry import lid, neighbours
+from harness.analysis.synthetic import draw_clusters, subspace
 from harness.errors import InputError
 
 
@@ -14,7 +14,7 @@ def mean_lid(values: np.ndarray) -> float:
     return float(lid(neighbours(values, 50).distances).mean())
 
 
-@pytest.mark.parametrize("values", [subspace(90, 24, 5), clustered(90, 24, 5, clusters=3)])
+@pytest.mark.parametrize("values", [subspace(90, 24, 5), draw_clusters(90, 24, 5, clusters=3)])
 def test_vectors_are_float32_of_length_one(values):
     assert values.shape == (90, 24)
     assert values.dtype == np.float32
@@ -23,8 +23,8 @@ def test_vectors_are_float32_of_length_one(values):
 
 def test_a_subspace_has_its_rank_and_a_cluster_one_more_for_its_centre():
     assert np.linalg.matrix_rank(subspace(90, 24, 5), tol=1e-4) == 5
-    assert np.linalg.matrix_rank(clustered(90, 24, 5, clusters=1), tol=1e-4) == 6
-    assert np.linalg.matrix_rank(clustered(90, 24, 5, clusters=2), tol=1e-4) == 12
+    assert np.linalg.matrix_rank(draw_clusters(90, 24, 5, clusters=1), tol=1e-4) == 6
+    assert np.linalg.matrix_rank(draw_clusters(90, 24, 5, clusters=2), tol=1e-4) == 12
 
 
 def test_local_dimension_follows_the_rank():
@@ -32,7 +32,7 @@ def test_local_dimension_follows_the_rank():
     assert mean_lid(subspace(2000, 64, 4)) == pytest.approx(3, rel=0.1)
     assert mean_lid(subspace(2000, 64, 8)) == pytest.approx(7, rel=0.1)
     assert mean_lid(subspace(2000, 64, 16)) == pytest.approx(15, rel=0.25)
-    of_clusters = [mean_lid(clustered(2000, 64, rank, clusters=4)) for rank in (4, 8, 16)]
+    of_clusters = [mean_lid(draw_clusters(2000, 64, rank, clusters=4)) for rank in (4, 8, 16)]
     assert of_clusters[0] == pytest.approx(4, rel=0.1)  # around a centre nothing is lost
     assert of_clusters == sorted(of_clusters)
 
@@ -42,7 +42,7 @@ def test_local_dimension_does_not_depend_on_the_width():
 
 
 def test_without_spread_there_are_as_many_vectors_as_clusters():
-    values = clustered(200, 16, 3, clusters=7, spread=0)
+    values = draw_clusters(200, 16, 3, clusters=7, spread=0)
     assert len(np.unique(values, axis=0)) == 7
 
 
@@ -52,7 +52,7 @@ def test_neighbours_stand_out_more_in_clusters():
         np.fill_diagonal(cosines, -1)
         return float(cosines.max(axis=1).mean())
 
-    assert nearest(clustered(500, 64, 32, clusters=10)) > nearest(subspace(500, 64, 32)) + 0.2
+    assert nearest(draw_clusters(500, 64, 32, clusters=10)) > nearest(subspace(500, 64, 32)) + 0.2
 
 
 def test_a_seed_decides():
@@ -75,4 +75,4 @@ def test_what_is_refused(given, message):
 
 def test_no_clusters_are_refused():
     with pytest.raises(InputError, match="10 vectors in 0 clusters"):
-        clustered(10, 8, 2, clusters=0)
+        draw_clusters(10, 8, 2, clusters=0)
