@@ -165,6 +165,7 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
 }
 WIDE = {  # functions of more parameters, beside commands and factories that are registered
     "api.evaluate": "what one evaluation may be told, as keywords",
+    "cli.study._run": "the command of every study",
     "measures.measure": "what may be known of a measure, as keywords",
     "retrieve.retrieve": "one search with all that changes it",
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
