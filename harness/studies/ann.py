@@ -100,10 +100,7 @@ FRAMES = {
     "answers": ("The cheapest setting that loses little", ANSWERS),
     "fastest": ("The fastest setting, median latency, by accuracy and memory", FASTEST),
     "settings": ("What is found, beside exact search on the same vectors", SETTINGS),
-    "searches": (
-        "Searches: latency one query at a time on 1 thread, {at}",
-        SEARCHES,
-    ),
+    "searches": ("Searches: latency one query at a time on 1 thread, {at}", SEARCHES),
     "rankings": ("Does the ranking of models change?", RANKINGS),
     "swaps": ("Models that change places", SWAPS),
     "places": ("Places of models", PLACES),
@@ -140,17 +137,12 @@ class Ann(Study):
     indexes: Annotated[
         tuple[str, ...], "indexes to try, as [hnsw,M=8]+int8; empty: hnsw, swept"
     ] = ()
-    sweep: Annotated[
-        str,
-        f"values to try of one parameter of each index; of hnsw alone {SWEEP}",
-    ] = ""
+    sweep: Annotated[str, f"values to try of one parameter; of hnsw alone {SWEEP}"] = ""
     k: Annotated[int, "nearest documents by exact search, of which recall is counted"] = 10
     recall: Annotated[
         float, "recall that is enough, from 0 to 1: the cheapest setting that keeps it is named"
     ] = 0.95
-    margin: Annotated[float, "share of the exact score that may be lost, from 0 to 1: likewise"] = (
-        0.005
-    )
+    margin: Annotated[float, "share of the exact score that may be lost: likewise"] = 0.005
 
     def __post_init__(self) -> None:
         if self.k < 1:

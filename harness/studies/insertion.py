@@ -73,9 +73,7 @@ VECTORS = [
     Column("rank", "count", about="dimensions that synthetic vectors were drawn in"),
     Column("LID", "number", "low", f"mean of the queries, from up to {FAR} documents", digits=1),
     *(Column(f"cosine of {n}", "number", about="nth nearest document", digits=3) for n in NTH),
-    Column(
-        "of any", "number", about="cosine of all documents; the less apart, the harder", digits=3
-    ),
+    Column("of any", "number", about="cosine of all documents: less apart is harder", digits=3),
 ]
 DIMENSION = [
     Column("vectors"),
@@ -98,15 +96,10 @@ class Insertion(Study):
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    index: Annotated[str, "index that builds its graph in the order of insertion, as hnswlib"] = (
-        "hnswlib"
-    )
+    index: Annotated[str, "index that builds its graph in the order of insertion"] = "hnswlib"
     M: Annotated[int, "links of each node of the graph"] = 16
     ef_construction: Annotated[int, "candidates considered when a document is inserted"] = 128
-    ef_search: Annotated[tuple[int, ...], "candidates kept by a search; each value is tried"] = (
-        10,
-        40,
-    )
+    ef_search: Annotated[tuple[int, ...], "candidates of a search; each is tried"] = (10, 40)
     draws: Annotated[int, "random orders, and graphs built for each other order"] = 3
     separator: Annotated[
         str, "group documents by the part of their ids before this text; empty: by k-means"
