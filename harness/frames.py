@@ -202,10 +202,6 @@ class Frame:
         rows = [(*row, value) for row, value in zip(self.rows, values, strict=True)]
         return self._with([*self.columns, column], rows)
 
-    def titled(self, title: str, name: str) -> Frame:
-        """The same rows under another title and name."""
-        return replace(self, title=title, name=name)
-
     def pivot(self, rows: str, columns: str, values: str, *, title: str, name: str) -> Frame:
         """Spread one column over several: a row each of `rows`, a column each of `columns`.
 

@@ -152,7 +152,6 @@ def test_verbs():
     assert FRAME.sorted_by("queries", descending=True)["queries"] == (1200, 30, None)
     assert FRAME.select("seconds", "system").rows[0] == (1.25, "bm25")
     assert FRAME.with_column(Column("k", "count"), [1, 2, 3]).records()[2]["k"] == 3
-    assert FRAME.titled("Other", "other").name == "other"
     assert FRAME.where("system", "bm25").shown
     assert len(FRAME) == 3
 
