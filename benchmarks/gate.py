@@ -20,8 +20,9 @@ PERMUTATIONS = 2000
 
 
 def scores(queries: int, drop: float, random: np.random.Generator) -> tuple[Float64, Float64]:
-    """Scores in [0, 1] of candidate and baseline: a shared difficulty of each query, a part of each
-    system's own, and many at the floor and the ceiling, as nDCG has. `drop` is before these.
+    """Scores in [0, 1] of candidate and baseline, many at the floor and the ceiling, as nDCG has.
+
+    Each is a shared difficulty of its query and a part of the system's own; `drop` is before these.
     """
     shared = 0.5 + 0.35 * random.standard_normal(queries)
     own = 0.2 * random.standard_normal((2, queries))

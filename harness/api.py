@@ -78,7 +78,7 @@ def evaluate(
     latency: int = 0,
     progress: bool | Progress = True,
 ) -> Evaluation | Results:
-    """Measure systems on tasks: harness.evaluate(["bm25", "minilm"], ["limit-small", mine])
+    """Measure systems on tasks: harness.evaluate(["bm25", "minilm"], ["limit-small", mine]).
 
     Args:
         systems: A spec (`minilm@hnsw`), a model or a search of your own; or a list of them.
@@ -150,7 +150,7 @@ def search(
     store: Store | None = None,
     progress: bool | Progress = True,
 ) -> pd.DataFrame:
-    """The best documents of each query: harness.search("minilm@hnsw", collection, k=10)
+    """The best documents of each query: harness.search("minilm@hnsw", collection, k=10).
 
     Args:
         system: A spec, or a model or a search of your own.
@@ -197,7 +197,7 @@ def embed(
     store: Store | None = None,
     progress: bool | Progress = True,
 ) -> Float32:
-    """Vectors of texts: harness.embed("minilm", ["one text", "another"])
+    """Vectors of texts: harness.embed("minilm", ["one text", "another"]).
 
     Args:
         model: Spec of an encoder of dense vectors, or a model of your own.
@@ -325,7 +325,7 @@ def load(paths: str | Path) -> Results | Findings: ...  # type: ignore[overload-
 @overload
 def load(paths: Sequence[str | Path]) -> Results: ...
 def load(paths: str | Path | Sequence[str | Path]) -> Results | Findings:
-    """Read what was saved: harness.load("results/*"), harness.load("results/studies/scale-...")
+    """Read what was saved: harness.load("results/*"), harness.load("results/studies/scale-...").
 
     Args:
         paths: Record files, folders of them, and patterns; of folders and patterns what is no

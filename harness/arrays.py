@@ -14,7 +14,7 @@ TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is infinite as float32
 
 
 def spans(starts: Int64, lengths: Int64) -> Int64:
-    """Row numbers of spans of rows, one span after the other. starts, lengths: [n]"""
+    """Row numbers of spans of rows, one span after the other; starts, lengths: [n]."""
     ends = np.cumsum(lengths)
     shift: Int64 = np.repeat(starts - (ends - lengths), lengths)
     return shift + np.arange(len(shift))

@@ -95,10 +95,11 @@ class Board:
         return float(max(found) if costs.BY_KEY[name].over == "max" else np.median(found))
 
     def beside_exact(self, system: str) -> tuple[float, float | None] | None:
-        """What an index other than the exact one does: the mean change of the score over the tasks
-        that the same system has with both, and its bytes as a multiple of the exact index's.
+        """What an index other than the exact one does to the score and to the bytes.
 
-        None for a system that is searched exactly, or is not here so.
+        The mean change of the score over the tasks that the same system has with both, and its
+        bytes as a multiple of the exact index's. None for a system that is searched exactly, or is
+        not here so.
         """
         own = [e for task in self.tasks if (e := self.entries.get((system, task))) and not e.exact]
         pairs = [(e, exact) for e in own if (exact := self._exact.get((e.task, e.subject)))]

@@ -36,8 +36,10 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Definition:
-    """One TOML table, as written. parameters: of the source, beside those in its spec.
-    instruction: what the task asks for, for models whose prompt has a place for it.
+    """One TOML table, as written.
+
+    parameters: of the source, beside those in its spec. instruction: what the task asks for, for
+    models whose prompt has a place for it.
     """
 
     name: str
@@ -83,9 +85,10 @@ class TaskEntry:
         return {"query": own, "text": own} if own else data.origin.instructions
 
     def measures(self, data: Data, asked: Sequence[str] = ()) -> tuple[Measure, ...]:
-        """The measures asked for, else the task's own, its source's, or those of its kind; the
-        first is the main one. Raises InputError for one of another kind, and for a main one whose
-        low values are good: leaderboards and gates take a high one for good.
+        """The measures asked for, else the task's own, its source's, or those of its kind.
+
+        The first is the main one. Raises InputError for one of another kind, and for a main one
+        whose low values are good: leaderboards and gates take a high one for good.
         """
         own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
         chosen = tuple(Measure.parse(text, data.kind) for text in asked or own)

@@ -62,8 +62,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Other:
-    """Another measure of the same task. against: queries on which the main measure is better for A
-    and this one for B; reverse: the other way round.
+    """Another measure of the same task.
+
+    against: queries better for A by the main measure, for B by this one; reverse: the other way.
     """
 
     measure: str

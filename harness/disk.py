@@ -127,8 +127,9 @@ def recover(folder: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder so that its name never stands for part of it; killed meanwhile, it leaves
-    what `sweep` removes. Raises OSError where it stays.
+    """Remove a folder so that its name never stands for part of it.
+
+    Killed meanwhile, it leaves what `sweep` removes. Raises OSError where it stays.
     """
     hidden = tempfile.mkdtemp(dir=folder.parent, prefix=HIDDEN, suffix=".removed")
     try:
@@ -231,9 +232,7 @@ def _before(folder: Path) -> Path:
 
 
 def matrix(rows: int, columns: int, folder: Path) -> Float32:
-    """An unset float32 array [rows, columns]: in memory, or in a nameless file where it would
-    take more than half of what is free.
-    """
+    """Unset float32 [rows, columns] in memory; in a nameless file if over half of what is free."""
     if rows * columns * 4 <= available_memory() // 2:
         return np.empty((rows, columns), np.float32)
     with tempfile.TemporaryFile(dir=folder) as file:

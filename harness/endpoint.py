@@ -59,8 +59,10 @@ class RefusedError(InputError):
 
 @dataclass(frozen=True)
 class Service:
-    """What is asked for. noun: how errors call the asker; path: below the url; answer: what a
-    reply holds, for people; largest: bytes of a reply.
+    """What is asked for.
+
+    noun: how errors call the asker; path: below the url; answer: what a reply holds, for people;
+    largest: bytes of a reply.
     """
 
     noun: str

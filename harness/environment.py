@@ -96,9 +96,7 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the harness runs from, and whether it was changed since; None
-    when it is installed.
-    """
+    """Commit of the checkout that runs, and whether it was changed since; None when installed."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return None, None

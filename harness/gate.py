@@ -30,8 +30,9 @@ FAILED: tuple[Status, ...] = ("regressed", "missing")
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """What became of one task. p: corrected, in the direction of the change. blind: the data could
-    hide too large a drop to be let through.
+    """What became of one task.
+
+    p: corrected, in the direction of the change. blind: data could hide too large a drop to pass.
     """
 
     task: str

@@ -188,9 +188,7 @@ class Record(_Frozen):
 
     @property
     def subject(self) -> str:
-        """A digest of what was asked of what, whatever indexes served it: an exact record and its
-        approximate siblings share it.
-        """
+        """A digest of what was asked of what, the same for exact and approximate siblings."""
         rewriting = self.rewriting
         return digest(
             _apart_from_indexes(self.system.fingerprint),

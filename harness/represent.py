@@ -344,7 +344,7 @@ def _differing(makers: Sequence[Maker]) -> list[str]:
 
 
 def unit(values: Float32) -> Float32:
-    """Scale rows to length 1 in place, so that inner product is cosine; zero rows stay. [n, d]
+    """Scale rows [n, d] to length 1 in place, so that inner product is cosine; zero rows stay.
 
     A row's norm is summed in float64, in an order that does not depend on other rows.
     """

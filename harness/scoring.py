@@ -226,8 +226,9 @@ def _of_mapping(given: Mapping[Any, Any], noun: str) -> _Columns:
 
 
 def _of_file(path: Path, noun: str, known: Collection[str]) -> _Columns:
-    """Columns of a TREC file. Ids with white space stand there percent-encoded: one is decoded
-    where that makes it a known one.
+    """Columns of a TREC file.
+
+    Ids with white space are percent-encoded there: one is decoded where that makes it a known one.
     """
     rows, places = list[list[str]](), list[str]()
     for where, line in files.lines(path):

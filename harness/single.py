@@ -200,8 +200,9 @@ def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
 
 
 def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
-    """The spec and the index for an encoder's vectors. Raises InputError where the one asked for
-    does not take them.
+    """The spec and the index for an encoder's vectors.
+
+    Raises InputError where the one asked for does not take them.
     """
     named, index = request.index, INDEXES.create(request.index)
     if encoder.representation not in index.accepts:
@@ -218,8 +219,9 @@ def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
 def _built(
     spec: str, index: Index, documents: Embeddings, request: Request
 ) -> tuple[Searcher, IndexRecord, tuple[str, ...]]:
-    """Documents made searchable, by a structure of the store where there is one; what it is, and
-    what was noticed.
+    """Documents made searchable, what that is, and what was noticed.
+
+    A structure of the store serves where there is one.
     """
     searcher = index.open(documents, request.store.root / "indexes", request.clock.progress)
     record = index_record(spec, index, searcher.info, documents.bytes)

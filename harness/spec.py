@@ -95,8 +95,9 @@ def bare(text: str) -> str:
 
 
 def parse(text: str | Spec) -> Spec:
-    """Read a spec, with brackets around it or without. Raises InputError that quotes the text and
-    names the part that is wrong.
+    """Read a spec, with brackets around it or without.
+
+    Raises InputError that quotes the text and names the part that is wrong.
     """
     if isinstance(text, Spec):
         return text

@@ -144,17 +144,17 @@ def _rows(
 
 
 def _moved(board: Board, tasks: Sequence[str], seed: int) -> dict[int, Float64]:
-    """How scores move with other queries, [s, resamples], by the place of the task; without tasks
-    of which that is not known.
-    """
+    """How scores move with other queries, [s, resamples], by the task's place, where known."""
     each = {at: _deviations(board, task, [seed, at]) for at, task in enumerate(tasks)}
     return {at: moved for at, moved in each.items() if moved is not None}
 
 
 @dataclass(frozen=True)
 class _Means:
-    """Of each system: Borda points [s, t], how many scores it has, its mean, that of the scores it
-    has, means by family and over families, all [s]; means of draws [s, b] and their interval.
+    """Of each system: Borda points [s, t], how many scores it has, and its means.
+
+    Its mean, that of the scores it has, means by family and over families, all [s]; means of draws
+    [s, b] and their interval.
     """
 
     points: Float64
@@ -189,8 +189,10 @@ def _means(scores: Float64, families: Sequence[str], drawn: Float64) -> _Means:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """Systems with all tasks, the best first, [f]; what they are ranked by, [f, t], its sums and
-    the places; and all systems in order, those that lack tasks last.
+    """Systems with all tasks, the best first, [f].
+
+    What they are ranked by, [f, t], its sums and the places; and all systems in order, those that
+    lack tasks last.
     """
 
     full: Int64

@@ -1,5 +1,6 @@
-"""How far a score would move with another draw of the same number of queries, and whether two
-systems differ: intervals, paired tests, corrections for many tests.
+"""How far a score would move with other queries, and whether two systems differ.
+
+Another draw of as many queries, that is: intervals, paired tests, corrections for many tests.
 """
 
 from __future__ import annotations
@@ -144,12 +145,11 @@ class PValues:
 
 
 def randomisation(differences: Float64, seed: int, *, permutations: int = PERMUTATIONS) -> PValues:
-    """Paired randomisation test of a mean of zero: signs are flipped (Fisher 1935; Smucker, Allan
-    and Carterette 2007).
+    """Paired randomisation test of a mean of zero: signs are flipped.
 
-    differences: [q]. All 2^q sign patterns where there are no more of them than permutations, zeros
-    left out; else that many are drawn, and the observed pattern counts as one of them (Phipson and
-    Smyth 2010).
+    Fisher 1935; Smucker, Allan and Carterette 2007. differences: [q]. All 2^q sign patterns where
+    there are no more of them than permutations, zeros left out; else that many are drawn, and the
+    observed pattern counts as one of them (Phipson and Smyth 2010).
     """
     moved = differences[differences != 0]
     total, slack = moved.sum(), 1e-9 * np.abs(moved).sum()  # equal sums differ by their rounding
@@ -193,8 +193,9 @@ def holm(p: Sequence[float] | Float64) -> list[float]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """Adjusted p-values: at most alpha of all alarms are expected to be false (Benjamini and
-    Hochberg 1995).
+    """Adjusted p-values: at most alpha of all alarms are expected to be false.
+
+    By Benjamini and Hochberg 1995.
     """
     values = np.asarray(p, np.float64)
     order = np.argsort(values, kind="stable")
@@ -228,19 +229,20 @@ def standard_error(values: Float64) -> float | None:
 def detectable(
     error: float, *, alpha: float = 0.05, power: float = 0.8, two_sided: bool = True
 ) -> float:
-    """The least true difference that a test finds with this power, from the difference's standard
-    error: (z[1 - alpha / 2] + z[power]) error, with alpha in full for a one-sided test (Cohen 1988,
-    normal approximation).
+    """The least true difference that a test finds with this power, from its standard error.
+
+    (z[1 - alpha / 2] + z[power]) error, with alpha in full for a one-sided test (Cohen 1988, normal
+    approximation).
     """
     z = NormalDist().inv_cdf
     return float((z(1 - alpha / (1 + two_sided)) + z(power)) * error)
 
 
 def influence(kind: str, x: Float64, gold: Float64) -> Float64:
-    """What each pair adds to a correlation: values [n] whose mean is the correlation and whose
-    spread is, for many pairs, that of its sampling error (the infinitesimal jackknife, Efron 1982).
+    """What each pair adds to a correlation: values [n] whose mean is the correlation.
 
-    x, gold: [n], neither constant. With them, two correlations with the same gold scores are
+    Their spread is, for many pairs, that of its sampling error (the infinitesimal jackknife, Efron
+    1982). x, gold: [n], neither constant. With them, two correlations with the same gold scores are
     compared pair by pair as means are.
     """
     columns = [x, gold]

@@ -87,8 +87,9 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
 
 
 def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) -> None:
-    """Write a run [q, k] in ranked order, whole or not at all; scores read back to the same
-    float32. Raises OSError.
+    """Write a run [q, k] in ranked order, whole or not at all.
+
+    Scores read back to the same float32. Raises OSError.
     """
     with disk.create(path) as out:
         for query, docs, scores in zip(queries.ids, run.docs, run.scores, strict=True):

@@ -133,9 +133,7 @@ def optimise(
 def _descend(
     free: _Free, protocol: Protocol, stage: str, progress: Progress
 ) -> tuple[float, float, int]:
-    """Move the vectors until all is returned or nothing improves: the best accuracy, the last loss
-    and the iterations it took.
-    """
+    """Move vectors until all is found or nothing improves: best accuracy, last loss, iterations."""
     import torch
 
     adam = torch.optim.Adam([free.vectors], lr=protocol.rate, fused=True)
@@ -181,8 +179,9 @@ class _Free:
         return cls(vectors, vectors[:m], vectors[m:], logits, relevant, sizes, at)
 
     def descend(self, adam: torch.optim.Optimizer, temperature: float) -> float:
-        """One step; returns the loss before it. The gradient is written out: it takes a third of
-        the time that recording and replaying these few small operations would.
+        """One step; returns the loss before it.
+
+        The gradient is written out: it takes a third of the time of recording and replaying it.
         """
         import torch
 
@@ -201,8 +200,9 @@ class _Free:
         return float(loss)
 
     def accuracy(self) -> float:
-        """Share of relevant documents among the best of their query, as many as it has; among
-        equal cosines the irrelevant one is counted as better.
+        """Share of relevant documents among the best of their query, as many as it has.
+
+        Among equal cosines the irrelevant one is counted as better.
         """
         import torch
 

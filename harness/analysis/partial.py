@@ -110,7 +110,7 @@ class Rankings:
         return np.concatenate(blocks, axis=1)
 
     def _block(self, kept: Bool, q: int) -> Float64:
-        """The same of a few versions. kept: [v, nnz]"""
+        """The same of a few versions; kept: [v, nnz]."""
         qrels = self.relevant.qrels
         gains, rows = qrels.gains.astype(np.float64), qrels.query_rows
         version, judgment = np.nonzero(kept)

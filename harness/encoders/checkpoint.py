@@ -127,8 +127,9 @@ class Checkpoint:
         return self.settings("config.json").get("architectures") or []
 
     def is_a(self, kind: str, *endings: str) -> bool:
-        """Whether sentence-transformers saved it as the class of that name or, where others did, an
-        architecture's name ends so.
+        """Whether sentence-transformers saved it as the class of that name.
+
+        Where others saved it, whether an architecture's name ends so.
         """
         if (self.folder / "modules.json").is_file():
             return bool(self.config.get("model_type") == kind)

@@ -23,9 +23,10 @@ def fits(found: Checkpoint) -> bool:
 
 
 def load(found: Checkpoint) -> SentenceTransformer:
-    """The model as model2vec reads it: unknown tokens count for nothing, a quantised vocabulary is
-    spread, vectors are of unit length where config.json says so. Long texts are read to their end.
-    Raises InputError where the folder does not hold a usable one.
+    """The model as model2vec reads it, long texts to their end.
+
+    Unknown tokens count for nothing, a quantised vocabulary is spread, vectors are of unit length
+    where config.json says so. Raises InputError where the folder does not hold a usable one.
     """
     import torch
     from safetensors.torch import load_file

@@ -239,8 +239,9 @@ def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) 
 def _heaped(
     queries: Float32, block: Float32, k: int, error: Float32
 ) -> tuple[ranking.Keys, NDArray[np.bool_]]:
-    """Ranked keys [q, k] by faiss's flat scan, the fastest for few results, scored again; and
-    whether nothing that the scan left out, [q], can be among the k best.
+    """Ranked keys [q, k] by faiss's flat scan, the fastest for few results, scored again.
+
+    Also whether nothing that the scan left out, [q], can be among the k best.
     """
     faiss = load_faiss()
     queries = np.ascontiguousarray(queries)

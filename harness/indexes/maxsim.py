@@ -46,15 +46,18 @@ class TokenScan(Protocol):
         """Rough scores of queries, which all have tokens, and a tile: [q, high - low]."""
 
     def slack(self, norms: Float32) -> Float64:
-        """[t]: how far the rough product of a query's token of this norm, with a token of any
-        document, may seem from that with another, scores rounded to float32 included.
+        """How far apart the rough products of a query's token may seem by error alone, [t].
+
+        With tokens of any two documents; norms: of the queries' tokens. Scores rounded to float32
+        are included.
         """
 
 
 @dataclass(frozen=True)
 class ArrayScan:
-    """Products by the processor. longest: the largest norm of a token's vector; block: documents
-    in a tile, at most.
+    """Products by the processor.
+
+    longest: the largest norm of a token's vector; block: documents in a tile, at most.
     """
 
     documents: MultiVector
@@ -132,9 +135,7 @@ class MaxSimSearcher:
         return IndexInfo(self.documents.bytes, exact=self.exact)
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Find the k best documents of each query [q, k]; a text without tokens is no result, nor
-        finds one.
-        """
+        """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""
         q, n = len(queries), len(self.documents)
         queries, norms = check_tokens(queries, self.documents.dim)
         asked, queries = drop_empty(queries)

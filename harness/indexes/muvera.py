@@ -133,8 +133,9 @@ def _encoded(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Floa
 
 
 def _whole(values: Any, starts: Int64) -> tuple[Float64, Int64]:
-    """Rows [t, d] as whole numbers below 2^GRID, and for each run of rows, beginning at `starts`,
-    the exponent of 2 that takes them back.
+    """Rows [t, d] as whole numbers below 2^GRID.
+
+    Also the exponent of 2 that takes them back, for each run of rows, beginning at `starts`.
     """
     largest = np.maximum.reduceat(np.abs(values).max(axis=1), starts)
     exponents = np.frexp(largest)[1].astype(np.int64) - GRID
@@ -149,8 +150,10 @@ def _signs(random: np.random.Generator, rows: int, columns: int) -> Float64:
 
 
 def _blocks(tokens: Float64, cells: Int64, n: int, bits: int, *, mean: bool) -> Float64:
-    """Sums of the tokens [t, b] of every text's bucket [n << bits, b]; or means, and where a bucket
-    is empty the token with the fewest other bits. cells: [t], text << bits plus bucket.
+    """Sums, or means, of the tokens [t, b] of every text's bucket [n << bits, b].
+
+    Of means, an empty bucket takes the token with the fewest other bits. cells: [t], text << bits
+    plus bucket.
     """
     from scipy.sparse import csc_matrix
 
@@ -274,8 +277,9 @@ class MuveraSearcher:
     info: IndexInfo
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Find the k best documents of each query [q, k]: by MaxSim, then by its estimate, which
-        is scored below it; all by their estimates where nothing is reranked.
+        """Find the k best documents of each query [q, k]: by MaxSim, then by its estimate.
+
+        The estimate is scored below it; all are by their estimates where nothing is reranked.
         """
         q = len(queries)
         queries, _ = maxsim.check_tokens(queries, self.documents.dim)

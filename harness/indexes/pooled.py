@@ -65,8 +65,9 @@ def pool_tokens(documents: MultiVector, factor: int) -> MultiVector:
 
 
 def _pooled(vectors: Float32, factor: int) -> Float32:
-    """Means of clusters of vectors [n, d] after the first, each as long as its members on average;
-    a function of these vectors alone.
+    """Means of clusters of vectors [n, d] after the first, each as long as its members on average.
+
+    A function of these vectors alone.
     """
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import pdist

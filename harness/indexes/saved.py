@@ -42,12 +42,12 @@ DAMAGED = "a damaged index in the store was set aside and built anew"
 
 @dataclass(frozen=True)
 class FileIndex(Index):
-    """An index whose structure is costly to build and fits a file: built once, kept, and searched
-    with whatever parameters only matter then (ef_search, nprobe).
+    """An index whose structure is costly to build and fits a file: built once and kept.
 
-    A library's index is a frozen dataclass that says what is its own: `make`, `searcher`, `save`,
-    `load` and `size`. Its fields, but those of `search_only`, and the version of `library` are what
-    the structure is kept by.
+    It is searched with whatever parameters only matter then (ef_search, nprobe). A library's index
+    is a frozen dataclass that says what is its own: `make`, `searcher`, `save`, `load` and `size`.
+    Its fields, but those of `search_only`, and the version of `library` are what the structure is
+    kept by.
     """
 
     kind: ClassVar[str]  # what the structure is called in the store
@@ -132,11 +132,10 @@ class _Kept:
 def _kept(
     index: FileIndex, documents: Embeddings, folder: Path, progress: Progress
 ) -> tuple[Any, bool, tuple[str, ...]]:
-    """An index's structure, whether it was read from `folder`, and what was noticed; else it is
-    built and kept there.
+    """An index's structure, whether it was read from `folder`, and what was noticed.
 
-    Raises InputError for vectors that cannot be searched and StoreError where the folder cannot be
-    used.
+    Where it was not, it is built and kept there. Raises InputError for vectors that cannot be
+    searched and StoreError where the folder cannot be used.
     """
     vectors = {"sha256": digest(documents), "shape": [len(documents), documents.dim]}
     about = {"vectors": vectors, "structure": dict(index.build_key())}

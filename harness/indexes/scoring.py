@@ -1,5 +1,6 @@
-"""Scores of given (query, document) pairs: what a reranking task asks for, and how what an index
-finds is scored, so that equal vectors score equal whatever found them.
+"""Scores of given (query, document) pairs, equal for equal vectors whatever found them.
+
+A reranking task asks for them, and what an index finds is scored so.
 """
 
 from __future__ import annotations

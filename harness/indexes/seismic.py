@@ -1,5 +1,6 @@
-"""Seismic: approximate search over sparse vectors (Bruch, Nardini, Rulli and Venturini, SIGIR 2024;
-with Venuta, ECIR 2025).
+"""Seismic: approximate search over sparse vectors.
+
+Bruch, Nardini, Rulli and Venturini, SIGIR 2024; with Venuta, ECIR 2025.
 
 A term's list holds the documents in which it weighs most, in blocks of similar documents. A query
 looks into the lists of its heaviest terms, and there only into the blocks whose summary promises a

@@ -47,9 +47,9 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
         seed: int = 0,
         progress: Progress = silent,
     ) -> Verdict:
-        """Means over experiments. The interval of the accuracy is over test texts, those of other
-        measures over experiments.
+        """Means over experiments.
 
+        The interval of the accuracy is over test texts, those of other measures over experiments.
         Raises InputError where a measure does not fit the labels.
         """
         rows = _drawn(data)

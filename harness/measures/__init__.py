@@ -272,8 +272,9 @@ class Measure:
 
 
 def _spelt(name: str, kind: str, cut: bool) -> MeasureDefinition | None:
-    """The definition that a name stands for: of this kind first, then one that takes a cut-off
-    where there is one, then one that is spelt in this case.
+    """The definition that a name stands for, of this kind first.
+
+    Then one that takes a cut-off where there is one, then one that is spelt in this case.
     """
     found = [one for one in definitions() if name.lower() in map(str.lower, one.spellings)]
     found.sort(

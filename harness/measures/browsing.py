@@ -15,8 +15,7 @@ from harness.measures.judged import Judged, place
     citation="Chapelle et al. 2009; gdeval is ERR(top=4)",
 )  # fmt: skip
 def expected_reciprocal_rank(judged: Judged, cutoff: int, top: float | None = None) -> Float64:
-    """Expected 1 / rank at which a reader is satisfied, who is by a document of gain g with
-    probability (2^g - 1) / 2^top.
+    """Expected 1 / rank that satisfies a reader: gain g does with probability (2^g - 1) / 2^top.
 
     top: the highest grade there is; None for the highest among the judgments.
     """
@@ -40,9 +39,7 @@ def expected_reciprocal_rank(judged: Judged, cutoff: int, top: float | None = No
 
 @measure("RBP", cutoff="optional", citation="Moffat and Zobel 2008")
 def rank_biased_precision(judged: Judged, cutoff: int | None, p: float = 0.8) -> Float64:
-    """Share of relevant documents among those that a reader sees who goes on from each with
-    probability p.
-    """
+    """Relevant share of the documents seen by a reader who goes on from each with probability p."""
     if not 0 < p < 1:
         raise InputError(f"RBP(p={p:g}): expected a probability between 0 and 1")
     return judged.total((1 - p) * p**judged.rank, judged.within(cutoff))

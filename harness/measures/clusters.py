@@ -134,9 +134,7 @@ def _clustered(
 
 @measure("v_measure", kind="clustering", citation="Rosenberg and Hirschberg 2007; MTEB")
 def v_measure(clusterings: Sequence[Clustered]) -> Float64:
-    """Harmonic mean of homogeneity and completeness of the clusters, one value a clustering; 1
-    where there is a single label.
-    """
+    """Harmonic mean of homogeneity and completeness, one value a clustering; 1 for one label."""
     from sklearn.metrics import v_measure_score
 
     return np.array([v_measure_score(one.labels, one.clusters) for one in clusterings])

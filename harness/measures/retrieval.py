@@ -75,9 +75,7 @@ def r_precision(judged: Judged) -> Float64:
 
 @measure("bpref", citation="Buckley and Voorhees 2004; trec_eval")
 def bpref(judged: Judged) -> Float64:
-    """How few documents judged not relevant stand above the relevant ones; what nobody judged
-    plays no part.
-    """
+    """How few judged not relevant rank above relevant documents; the unjudged do not count."""
     wrong = judged.gain == 0  # a gain below 0 is a pool's document that nobody judged
     before = np.cumsum(wrong)  # no relevant row adds to it, so the row itself does not count
     first = np.searchsorted(judged.query, np.arange(judged.size))

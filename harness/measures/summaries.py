@@ -23,10 +23,10 @@ SUMMARY_MEASURES = tuple("_".join(pair) for pair in product(KINDS, ("spearman", 
 
 @dataclass(frozen=True)
 class Rated:
-    """What measures of summaries are functions of; each returns float64 [t], NaN for a text that
-    it is not defined for.
+    """What measures of summaries are functions of, for each of t texts.
 
-    For each of t texts: machine [m, d], human [h, d], ratings [m].
+    machine [m, d], human [h, d], ratings [m]. Each measure returns float64 [t], NaN for a text that
+    it is not defined for.
     """
 
     machine: Sequence[Float32]

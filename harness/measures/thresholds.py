@@ -313,10 +313,10 @@ def _area(curve: Float64) -> float:
 
 
 def auroc(answerable: Float64, without: Float64) -> Float64:
-    """[q]: values whose mean is the probability that an answerable query looks surer than another
-    one that is not (AUROC, ties half), and whose spread is that of its sampling error.
+    """Values [q] whose mean is AUROC, and whose spread is that of its sampling error.
 
-    answerable, without: [q], confidences of the same queries with and without their relevant
+    AUROC is the probability that an answerable query looks surer than another one that is not, ties
+    half. answerable, without: [q], confidences of the same queries with and without their relevant
     documents; all pairs of two different queries count. The values are the estimate's influence,
     so that AUROCs are compared query by query as means are (DeLong et al. 1988). Raises InputError
     for fewer than two queries.

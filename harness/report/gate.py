@@ -1,5 +1,6 @@
-"""A gate's verdicts for people and for the programs that run it: tables, Markdown, JUnit XML,
-GitHub annotations, JSON. Text from data is escaped for each.
+"""A gate's verdicts: tables, Markdown, JUnit XML, GitHub annotations, JSON.
+
+For people and for the programs that run it. Text from data is escaped for each.
 """
 
 from __future__ import annotations
@@ -88,9 +89,7 @@ def _printable(text: str) -> str:
 
 
 def junit(gate: Gate) -> bytes:
-    """JUnit XML: a test case a task and a cost; what regressed fails, what cannot be judged is an
-    error.
-    """
+    """JUnit XML, a case a task and a cost: what regressed fails, what cannot be judged errs."""
     suite = ElementTree.Element("testsuite", name=_printable(f"gate: {gate.candidate}"))
     for verdict in gate.verdicts:
         family = verdict.difference.family if verdict.difference else "tasks"

@@ -130,12 +130,11 @@ def wins(standings: Standings) -> Table:
 
 
 def costs(board: Board, standings: Standings, most: int | None = None) -> Iterator[Table]:
-    """For each cost that two systems have: the Pareto front, and how far others are. Quality is the
-    mean over all tasks, of the systems that lack none; or over the tasks that all systems have,
-    where these are more scores.
+    """For each cost that two systems have: the Pareto front, and how far others are.
 
-    behind: how much more the best system of no higher cost scores; times the cost: over the
-    cheapest system that scores no less.
+    Quality is the mean over all tasks, of the systems that lack none; or over the tasks that all
+    systems have, where these are more scores. behind: how much more the best system of no higher
+    cost scores; times the cost: over the cheapest system that scores no less.
     """
     ranked, quality, mean = _quality(board, standings)
     for cost in RANKED:

@@ -67,11 +67,11 @@ def _place(value: float | None) -> float:
 
 
 def families(records: Sequence[Record]) -> list[Table]:
-    """A joint table: each model's mean over the tasks of each family, its rank there, and the mean
-    over families; and how far two families agree about the models (Kendall's tau-b).
+    """A joint table: each model's mean over the tasks of each family, and the mean over families.
 
-    A model that lacks a task of a family that others have has no mean there. Nothing to say, and
-    no table, for a single family.
+    Also its rank in each, and how far two families agree about the models (Kendall's tau-b). A
+    model that lacks a task of a family that others have has no mean there. Nothing to say, and no
+    table, for a single family.
     """
     tasks = dict.fromkeys(record.task.spec for record in records)
     family = {record.task.spec: record.task.family for record in records}

@@ -308,8 +308,9 @@ def _question(text: str | list[Any], instruction: str | None) -> str:
 
 
 def _groups(queries: Queries, main: str) -> Int64 | None:
-    """Equal for the queries whose ids are equal up to the first underscore (InstructIR), or up to
-    the last (MIND); None for tasks that have no use for it.
+    """Equal for queries whose ids are equal up to an underscore; None where tasks do not use it.
+
+    Up to the first one (InstructIR), or the last (MIND).
     """
     if main.startswith("robustness"):
         prefixes = [id.partition("_")[0] for id in queries.ids]
@@ -408,8 +409,9 @@ def _clustering(part: _Part) -> Clustering:
 
 
 def _level(labels: list[Any]) -> list[str | None]:
-    """Labels of one level as mteb reads them: missing beside text is a label of its own, "-1";
-    beside numbers, missing and -1 are left out.
+    """Labels of one level as mteb reads them.
+
+    Missing beside text is a label of its own, "-1"; beside numbers, missing and -1 are left out.
     """
     if any(isinstance(label, str) for label in labels):
         return ["-1" if label is None else str(label) for label in labels]

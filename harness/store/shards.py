@@ -118,8 +118,9 @@ def paths(space: Path) -> list[Path]:
 
 
 def read_rows(path: Path) -> NDArray[np.void]:
-    """Rows of a shard [n], in memory: the file is closed. Raises OSError, and ValueError for a file
-    that is no shard.
+    """Rows of a shard [n], in memory: the file is closed.
+
+    Raises OSError, and ValueError for a file that is no shard.
     """
     return _checked(_read(path, 1)[0], path)
 
@@ -133,8 +134,9 @@ def read_items(path: Path) -> tuple[NDArray[np.void], NDArray[Any]]:
 
 
 def read_keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
-    """Keys of a shard [n]; the name of its last column and the width of its vectors, which all
-    shards of a space must share. Raises as read_rows does.
+    """Keys of a shard [n]; the name of its last column and the width of its vectors.
+
+    All shards of a space must share these two. Raises as read_rows does.
     """
     rows = _checked(_mapped(path), path)
     *_, last = rows.dtype.names or ("",)

@@ -145,8 +145,9 @@ class Filters(Study):
     def _open(
         self, session: Session, index: Index, documents: Dense
     ) -> tuple[dict[str, Searcher], Native | None, list[str]]:
-        """Documents in an exact and in the given index, by spec; a search of it that looks at
-        predicates, where it is an HNSW graph of faiss; and what was noticed.
+        """Documents in an exact and in the given index, by spec; and what was noticed.
+
+        Between them a search of it that looks at predicates, where it is an HNSW graph of faiss.
         """
         native, searchers = None, {"exact": session.index("exact", documents)}
         if isinstance(index, Hnsw):

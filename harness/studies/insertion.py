@@ -239,8 +239,9 @@ def relations(swept: Swept, lids: Float64, session: Session) -> tuple[Frame, Fra
 def vector_frames(
     sets: Sequence[VectorSet], quarters: Frame, session: Session
 ) -> tuple[Frame, Frame]:
-    """How far neighbours stand out, of synthetic vectors and, last, of the model's; what is drawn:
-    recall by dimension, with the smallest ef_search, where most is missed.
+    """How far neighbours stand out, of synthetic vectors and, last, of the model's.
+
+    Also what is drawn: recall by dimension, with the smallest ef_search, where most is missed.
     """
     efs, rows, drawn = list(sets[-1].recall), list[tuple[Any, ...]](), list[tuple[Any, ...]]()
     for one in sets:

@@ -58,8 +58,9 @@ def served(model: str) -> tuple[str, str | None]:
 
 
 def resolve(model: str) -> Spec:
-    """The full spec of an encoder or a retriever, without its index. Raises InputError with the
-    real choices, also for what a retriever is made of.
+    """The full spec of an encoder or a retriever, without its index.
+
+    Raises InputError with the real choices, also for what a retriever is made of.
     """
     named, index = served(model)
     if index is not None:
@@ -94,8 +95,7 @@ def _created(spec: Spec) -> Retriever:
 
 
 def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[str, object]:
-    """All that decides a system's rankings, known before anything is encoded: full specs, and
-    fingerprints of every model in it.
+    """All that decides a system's rankings, before encoding: full specs, fingerprints of models.
 
     Raises:
         InputError: A name is unknown, or a model cannot be had.
@@ -120,10 +120,10 @@ def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[st
 
 
 def rank(model: str, data: Retrieval, request: Request) -> Ranked:
-    """A model's ranking of a collection. model: the spec of an encoder or of a retriever, with its
-    index or without.
+    """A model's ranking of a collection.
 
-    Raises what encoders, indexes, rerankers and the store raise.
+    model: the spec of an encoder or of a retriever, with its index or without. Raises what
+    encoders, indexes, rerankers and the store raise.
     """
     handed_over = request.own.get(model)
     if isinstance(handed_over, Retriever):
@@ -166,8 +166,9 @@ def joint_index(spec: str, parts: Iterable[Ranked], more: int = 0) -> IndexRecor
 def composite_system(
     spec: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
 ) -> SystemRecord:
-    """What a record says of a system made of others. parts: each with `own_index`; decided: what
-    else decides its rankings.
+    """What a record says of a system made of others.
+
+    parts: each with `own_index`; decided: what else decides its rankings.
     """
     full = str(RETRIEVERS.resolve(spec))
     return SystemRecord(

@@ -207,8 +207,9 @@ def by_score(
     weights: Sequence[float],
     k: int,
 ) -> Run:
-    """The k best by the weighted sum of scores [q, any]. floors: [q] of each run, the score of a
-    document that it does not hold. Sums are of float64, in the order of the runs.
+    """The k best by the weighted sum of scores [q, any], in float64, in the order of the runs.
+
+    floors: [q] of each run, the score of a document that it does not hold.
     """
     cells, parts = list[Int64](), list[Float64]()
     width = 1 + max(int(run.docs.max(initial=0)) for run in runs)

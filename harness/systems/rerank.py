@@ -116,8 +116,10 @@ class Rerank(Retriever):
 
 @dataclass(frozen=True)
 class _Second:
-    """What a second stage made of pairs: scores [p]. alone: those of one query's documents, asked
-    anew; None where they would be paid for or were kept. bytes: of the vectors of all documents.
+    """What a second stage made of pairs: scores [p].
+
+    alone: those of one query's documents, asked anew; None where they would be paid for or were
+    kept. bytes: of the vectors of all documents.
     """
 
     scores: Float32
@@ -175,8 +177,9 @@ def _by_reading(
 
 
 def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Request) -> _Second:
-    """Scores of an encoder's vectors. Only documents that are scored are encoded, unless terms are
-    weighed by the whole corpus.
+    """Scores of an encoder's vectors.
+
+    Only documents that are scored are encoded, unless terms are weighed by the whole corpus.
     """
     encoder = single.encoder_of(spec, request)
     rows, docs = cells

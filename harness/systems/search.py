@@ -33,7 +33,7 @@ def search(
     retries: int = 5,
     version: str = "",
 ) -> SearchService:
-    """A search behind a URL, as search:http://localhost:8000/search,timeout=5,version=2.1
+    """A search behind a URL, as search:http://localhost:8000/search,version=2.1,timeout=5.
 
     Args:
         target: The URL that is asked; docs/python.md has the JSON body.

@@ -51,8 +51,10 @@ def content(
     texts: Texts | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    """All but the figures. room: bytes that single queries and records may fill together with
-    the scores; folder: of the page, that links to records start from.
+    """All but the figures.
+
+    room: bytes that single queries and records may fill together with the scores; folder: of the
+    page, that links to records start from.
     """
     order = [row.system for row in standings.rows]
     families = dict(zip(board.tasks, board.families, strict=True))
@@ -201,8 +203,9 @@ def _packed(values: Float64, unit: float) -> str:
 def _queries(
     board: Board, order: Sequence[str], texts: Texts | None, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """For each task with scores of single queries of two systems or more: ids, values, and the
-    texts of the queries on which two of them are most apart.
+    """Ids and values for each task with scores of single queries of two systems or more.
+
+    Also the texts of the queries on which two of them are most apart.
     """
     for column, task in enumerate(board.tasks):
         progress("queries", column, len(board.tasks), "tasks")
