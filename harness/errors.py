@@ -1,9 +1,11 @@
-"""The errors a user can cause or act on, each one clear line.
+"""The errors and warnings that a user can cause or act on, each one clear line.
 
 HarnessError
 ├── InputError       what was asked for or given is wrong: exit status 2
 ├── EncodingError    a model returned something that is not an embedding
 └── StoreError       the embedding store cannot be read or written
+
+RenamedWarning       what was asked for by an old name was understood, and has a new one
 """
 
 from __future__ import annotations
@@ -23,6 +25,10 @@ class EncodingError(HarnessError):
 
 class StoreError(HarnessError):
     """The embedding store cannot be read or written."""
+
+
+class RenamedWarning(FutureWarning):
+    """A spec names a parameter by an old name; the message says the new one."""
 
 
 def reason(error: BaseException) -> str:

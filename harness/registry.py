@@ -8,29 +8,18 @@ import importlib.util
 import inspect
 import pkgutil
 import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from harness.errors import InputError, reason
+from harness.errors import InputError, RenamedWarning, reason
 from harness.parameters import Entry, kind_of, read_value, write_value
 from harness.spec import Spec, parse
 
 T = TypeVar("T")
 LISTED = 20  # choices that an error names, at most
-_renamings: dict[str, None] = {}
-
-
-def renamings() -> list[str]:
-    """Take what is to be said of parameters that were given by old names.
-
-    Returns:
-        A line each, as "st: truncate_dim is now called dim"; each is given once.
-    """
-    lines = list(_renamings)
-    _renamings.clear()
-    return lines
 
 
 class Registry(Generic[T]):
@@ -184,22 +173,20 @@ class Registry(Generic[T]):
 
 def _renamed(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
     """A spec with the parameters that were renamed under their names of today. called: as asked."""
-    target, params = spec.target, dict[str, str]()
+    target, params, told = spec.target, dict[str, str](), list[str]()
     if target is not None and "target" in names:
-        _note_renaming(f"{called}:{target} is now called {called},{names['target']}={target}")
+        told.append(f"{called}:{target} is now called {called},{names['target']}={target}")
         params[names["target"]], target = target, None
     for key, value in spec.params:
         new = names.get(key, key)
         if new in params:
             raise InputError(f"{spec!s} gives {new} twice: {key} is another name for it")
         if new != key:
-            _note_renaming(f"{called}: {key} is now called {new}")
+            told.append(f"{called}: {key} is now called {new}")
         params[new] = value
+    for line in told:
+        warnings.warn(line, RenamedWarning, stacklevel=2)
     return Spec(spec.name, target, tuple(params.items()))
-
-
-def _note_renaming(line: str) -> None:
-    _renamings[line] = None
 
 
 def _optional(parameter: inspect.Parameter) -> bool:

@@ -226,6 +226,7 @@ def test_every_registered_retriever_ranks_the_same(spec, tmp_path):
 # --- what decides vectors, and what made them ---------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore::harness.errors.RenamedWarning")
 def test_new_names_of_parameters_leave_the_store_where_it_is(packaged, tmp_path):
     """Addresses as they were when parameters had their old names."""
     for specs_, address in ADDRESSES:

@@ -12,9 +12,8 @@ import sys
 import typer
 
 from harness.cli import board, evaluate, export, listing, models, store, study
-from harness.cli.common import one_line, say
+from harness.cli.common import one_line, renamings_said_last, say
 from harness.errors import InputError
-from harness.registry import renamings
 
 app = typer.Typer(
     help="Measure text-embedding and retrieval models.\n\n"
@@ -40,10 +39,9 @@ def main() -> None:
     """Run a command; errors are one line on standard error."""
     try:
         try:
-            app()
+            with renamings_said_last():
+                app()
         finally:
-            for line in renamings():
-                say(line)
             sys.stdout.flush()  # here, where a reader that has gone away can be answered
     except (KeyboardInterrupt, SystemExit) as error:
         if isinstance(error, SystemExit) and error.code != 130:  # which typer makes of Ctrl-C

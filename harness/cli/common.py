@@ -6,13 +6,16 @@ import os
 import shutil
 import sys
 import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from harness import terminal
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, RenamedWarning, reason
 
 if TYPE_CHECKING:
     from harness.frames import Table
@@ -120,6 +123,27 @@ def size(text: str) -> int:
 def say(line: str) -> None:
     """Print a line beside the results."""
     print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def renamings_said_last() -> Iterator[None]:
+    """Say what was given by an old name when all else is said, a line each."""
+    shown, lines = warnings.showwarning, dict[str, None]()
+
+    def keep(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            lines[str(message)] = None
+        else:
+            shown(message, category, *where, **more)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedWarning)
+        warnings.showwarning = keep
+        try:
+            yield
+        finally:
+            for line in lines:
+                say(line)
 
 
 def one_line(error: BaseException) -> str:

@@ -135,7 +135,7 @@ def test_whatever_decides_a_score_is_asked_anew(serve, server, tmp_path):
     (pair,) = [("q", "one")]
     different = [{}, {"dialect": "tei"}, {"dialect": "tei", "truncate": "true"},
                  {"url": server.url + "/2"}]  # fmt: skip
-    for params in [*different, {"batch": 1}, {"price": 3}, {"timeout": 1}]:
+    for params in [*different, {"batch_size": 1}, {"price": 3}, {"timeout": 1}]:
         serve(**params).score([pair], silent, root=tmp_path)
     assert len(server.seen) == 4
 
