@@ -22,7 +22,7 @@ from harness.indexes import INDEXES
 from harness.measures import Measure
 from harness.phases import Clock
 from harness.progress import Progress, silent
-from harness.report.findings import NUMBERS, load_findings
+from harness.report.findings import load_findings, study_folder
 from harness.represent import Workplace, represent
 from harness.results import Failure, Results
 from harness.rewriting import REWRITERS
@@ -341,9 +341,8 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results | Findings:
         InputError: There is nothing to read, or it cannot be read.
     """
     if isinstance(paths, str | Path):
-        path = Path(paths).expanduser()
-        folder = path.parent if path.name == NUMBERS else path
-        if (folder / NUMBERS).is_file():
+        folder = study_folder(Path(paths).expanduser())
+        if folder is not None:
             return load_findings(folder).findings
     return results.load(paths)
 

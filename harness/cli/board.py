@@ -89,7 +89,7 @@ Page = Annotated[
     Path | None, typer.Option("--html", help="Also write a page for browsers, as board.html.")
 ]
 Figures = Annotated[
-    list[Path] | None, typer.Option(help="SVG figure to put on the --html page; repeat.")
+    list[Path] | None, typer.Option(help="Study's folder, or SVG, to put on the --html page.")
 ]
 
 
@@ -216,27 +216,33 @@ def _json(path: Path | None) -> dict[str, str] | None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Records of one system: a file or folder.")],
-    b: Annotated[Path, typer.Argument(help="Records of the other system.")],
+    a: Annotated[Path, typer.Argument(help="Records of one system, or a study: a file or folder.")],
+    b: Annotated[Path, typer.Argument(help="Records of the other system, or the other study.")],
     seed: Seed = 0,
     style: FormatOption = "terminal",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare two systems query by query.
+    """Compare two systems query by query, or two runs of a study.
 
-    Shows the difference, first less second, with intervals, p values, wins and losses.
+    Shows the difference, first less second, with intervals, p values, wins and losses; of folders
+    of studies, each value that differs.
 
     Example: harness compare results/local/minilm results/local/bm25
     """
     check_format(style)
     from harness import compare as comparing
-    from harness.report import differences
+    from harness.report import differences, study_differences
 
+    style = "json" if as_json else style
+    studies = study_differences.read_both(a, b)
+    if studies:
+        show_tables(study_differences.page(*studies), style)
+        return
     with terminal.showing("compare", quiet) as progress:
         one, other = comparing.side([a]), comparing.side([b])
         found = comparing.compare(one, other, seed=seed, progress=progress)
-    show_tables(differences.page(found), "json" if as_json else style)
+    show_tables(differences.page(found), style)
 
 
 @baseline_app.command()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.compare import Difference, Item, PairComparison
+from harness.formats import number, probability
 from harness.frames import Table
-from harness.report.tables import number
 
 
 def page(found: PairComparison) -> list[Table]:
@@ -47,11 +47,6 @@ def _tasks(found: PairComparison) -> Table:
     ]
     title = f"{found.a} against {found.b}"
     return Table(title, header, rows, frozenset(range(2, len(header))))
-
-
-def probability(value: float) -> str:
-    """A p-value as text."""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _disagreements(found: PairComparison) -> list[Table]:

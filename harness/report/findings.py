@@ -113,6 +113,12 @@ def save(folder: Path, findings: Findings, about: About) -> list[Path]:
     return [folder / name for name in files]
 
 
+def study_folder(path: Path) -> Path | None:
+    """The folder of a study that a path names, or its numbers in it; None for any other path."""
+    folder = path.parent if path.name == NUMBERS else path
+    return folder if (folder / NUMBERS).is_file() else None
+
+
 @dataclass(frozen=True)
 class Saved:
     """A study that was read back: its findings without charts, and what it is about."""

@@ -10,10 +10,10 @@ import re
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
+from harness.formats import number, probability
 from harness.frames import Table
 from harness.gate import FAILED, CostVerdict, Gate, TaskVerdict
-from harness.report.differences import probability
-from harness.report.tables import number, write
+from harness.report.tables import write
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment

@@ -11,8 +11,9 @@ from harness.aggregate import pareto
 from harness.arrays import Float64
 from harness.board import Board
 from harness.costs import RANKED
+from harness.formats import number
 from harness.frames import Table
-from harness.report.tables import number, spans
+from harness.report.tables import spans
 from harness.standings import Standing, Standings
 
 MOST = 12  # systems whose wins over each other are shown

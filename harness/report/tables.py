@@ -14,6 +14,7 @@ import numpy as np
 
 from harness import aggregate
 from harness.arrays import Float64
+from harness.formats import number
 from harness.frames import Table
 from harness.kinds import title
 from harness.records import PartRecord, Record, SystemRecord
@@ -272,11 +273,6 @@ def spans(numbers: Sequence[int]) -> str:
     breaks = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
     parts = [numbers[start:end] for start, end in pairwise(breaks)]
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """A score as text; a dash where it is not defined."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def interval(score: Estimate) -> str:

@@ -8,7 +8,8 @@ import pytest
 
 from harness import compare
 from harness.compare import side
-from harness.report.differences import page, probability
+from harness.formats import probability
+from harness.report.differences import page
 from harness.report.tables import FORMATS, write
 from tests.comparable import saved
 

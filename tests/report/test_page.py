@@ -14,11 +14,15 @@ from hypothesis import strategies as st
 
 from harness.api import evaluate
 from harness.board import of_entries
+from harness.charts import Lines
 from harness.errors import HarnessError, InputError
+from harness.frames import Column, Frame
 from harness.records import save
-from harness.report import page
+from harness.report import findings, page
+from harness.report.findings import About
 from harness.report.page.content import _most_apart, pack
 from harness.standings import standings
+from harness.studies import Findings
 from tests.report.boards import HOSTILE, entry, small
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
@@ -180,6 +184,15 @@ def test_a_figure_is_an_image_whose_scripts_cannot_run(tmp_path):
     _, data = written(tmp_path, figures=[figure])
     (shown,) = data["figures"]
     assert shown == {"title": "capacity-minilm", "svg": base64.b64encode(SVG.encode()).decode()}
+
+
+def test_a_study_is_shown_under_what_it_found(tmp_path):
+    folder = tmp_path / "capacity-minilm"
+    chart = Frame("Points", [Column("x", "number"), Column("y", "number")], [(1, 2)], name="p")
+    found = Findings("x < y & y", [chart], [Lines(chart, "x", "y")])
+    findings.save(folder, found, About("capacity", ("minilm",), "t", 0, "2026-01-01T00:00:00Z", {}))
+    _, data = written(tmp_path, figures=[folder])
+    assert [shown["title"] for shown in data["figures"]] == ["x < y & y"]
 
 
 def test_bad_figures_are_refused(tmp_path):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness import disk
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
+from harness.report.findings import load_findings, study_folder
 from harness.report.page.content import content
 
 if TYPE_CHECKING:
@@ -45,7 +46,8 @@ def write(
     """Write the page; returns its size in bytes.
 
     texts: query text by query id for the name of a task; figures: SVG files, each with the name
-    of its file, or of its folder where that is figure.svg, as its title.
+    of its file, or of its folder where that is figure.svg, as its title; or folders of studies,
+    with what they found.
 
     A page is at most 3 MB: scores and figures always, then scores of single queries and records
     as far as there is room, and a note says what was left out. Raises InputError for a figure
@@ -92,6 +94,9 @@ def _part(name: str) -> str:
 
 
 def _figure(path: Path) -> dict[str, str]:
+    folder = study_folder(path)
+    if folder is not None:
+        path = folder / "figure.svg"
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -101,4 +106,6 @@ def _figure(path: Path) -> dict[str, str]:
     if len(data) > LARGE:
         raise InputError(f"{path}: {len(data):,} bytes: a figure has at most {LARGE:,}")
     title = path.parent.name if path.stem == "figure" else path.stem
+    if folder is not None:
+        title = load_findings(folder).findings.headline
     return {"title": title, "svg": base64.b64encode(data).decode()}
