@@ -8,7 +8,7 @@ import subprocess
 import sys
 import textwrap
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
@@ -315,7 +315,7 @@ def test_every_module_says_what_it_is_for(name):
     assert ast.get_docstring(ast.parse(MODULES[name].read_text("utf-8")))
 
 
-def loaded(*words: str) -> list[str]:
+def loaded(*words: str, heavy: Sequence[str] = HEAVY) -> list[str]:
     """Heavy libraries that a Python program has loaded when it ends."""
     child = f"""
         import sys
@@ -327,7 +327,7 @@ def loaded(*words: str) -> list[str]:
                 main()
         except SystemExit as ended:
             assert not ended.code, ended.code
-        print("LOADED", *[name for name in {HEAVY!r} if name in sys.modules])
+        print("LOADED", *[name for name in {tuple(heavy)!r} if name in sys.modules])
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(child)], capture_output=True, text=True, check=True
@@ -340,6 +340,11 @@ def loaded(*words: str) -> list[str]:
 )
 def test_light_commands_load_no_heavy_library(words):
     assert loaded(*words) == []
+
+
+@pytest.mark.parametrize("words", [[], ["--help"], ["eval", "--help"], ["gate", "--help"]])
+def test_help_does_not_wait_for_numpy(words):
+    assert loaded(*words, heavy=["numpy"]) == []
 
 
 def test_what_is_heavy_is_seen_where_it_is_loaded(tmp_path):

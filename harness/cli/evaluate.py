@@ -29,7 +29,6 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.data import Retrieval
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
@@ -244,6 +243,7 @@ def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evalu
 def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     """Write an evaluation's files; returns the record's path."""
     from harness import records, trec
+    from harness.data import Retrieval
 
     path = records.save(found.record, found.per_query, out)
     data = found.data
