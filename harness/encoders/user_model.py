@@ -112,6 +112,12 @@ def _adapted(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder
         identity |= _traces(model)
     else:
         identity["fingerprint"] = given() if callable(given) else given
+    check_identity(label, identity)
+    return UserModel(_inner(model, label), label, identity, given is not None)
+
+
+def check_identity(label: str, identity: Mapping[str, object]) -> None:
+    """Refuse what a record cannot hold of somebody's own model or search. Raises InputError."""
     try:
         json.dumps(identity)
     except (TypeError, ValueError) as error:
@@ -119,7 +125,6 @@ def _adapted(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder
             f"{label}: its fingerprint cannot be written as JSON ({reason(error)}): expected text "
             "or a dict of text and numbers"
         ) from None
-    return UserModel(_inner(model, label), label, identity, given is not None)
 
 
 def own_spec(model: object, encoder: Encoder) -> str:

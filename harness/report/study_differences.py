@@ -8,7 +8,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from harness.errors import InputError
-from harness.frames import Cell, Column, Table
+from harness.frames import Cell, Column, Frame, Table
 from harness.report.findings import Saved, load_findings, study_folder
 from harness.spec import parse
 from harness.stats import Estimate
@@ -47,8 +47,9 @@ def page(one: Saved, other: Saved) -> list[Table]:
     another unit than texts and counts.
     """
     moved, equal, alone = list[list[str]](), 0, [0, 0]
-    for name in dict.fromkeys(f.name for s in (one, other) for f in s.findings.frames if f.shown):
-        here, there = _rows(one, name), _rows(other, name)
+    frames = [{f.name: f for f in s.findings.frames if f.shown} for s in (one, other)]
+    for name in dict.fromkeys([*frames[0], *frames[1]]):
+        here, there = (_rows(of.get(name)) for of in frames)
         alone = [alone[0] + len(here.keys() - there), alone[1] + len(there.keys() - here)]
         for key in [key for key in here if key in there]:
             for column, (a, b) in _both(here[key], there[key]):
@@ -78,18 +79,17 @@ def _facts(one: Saved, other: Saved) -> list[list[str]]:
     return [list(fact) for fact in zip(names, *sides, strict=True)]
 
 
-def _rows(saved: Saved, name: str) -> dict[tuple[str, ...], Measured]:
+def _rows(frame: Frame | None) -> dict[tuple[str, ...], Measured]:
     """Measured cells by what names their row: its texts, then how often they stood above it."""
     found, seen = dict[tuple[str, ...], Measured](), Counter[tuple[str, ...]]()
-    for frame in saved.findings.frames:
-        if frame.name != name:
-            continue
-        n = len(list(takewhile(_names, frame.columns)))
-        for row in frame.rows:
-            key = tuple(c.write(cell) for c, cell in zip(frame.columns[:n], row[:n], strict=True))
-            measured = zip(frame.columns[n:], row[n:], strict=True)
-            found[*key, str(seen[key])] = {column.name: (column, cell) for column, cell in measured}
-            seen[key] += 1
+    if frame is None:
+        return found
+    n = len(list(takewhile(_names, frame.columns)))
+    for row in frame.rows:
+        key = tuple(c.write(cell) for c, cell in zip(frame.columns[:n], row[:n], strict=True))
+        measured = zip(frame.columns[n:], row[n:], strict=True)
+        found[*key, str(seen[key])] = {column.name: (column, cell) for column, cell in measured}
+        seen[key] += 1
     return found
 
 

@@ -52,7 +52,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
             label(record),
             *([record.index.spec if record.index else ""] if show_index else []),
             number(record.main.mean),
-            interval(record.main),
+            bounds(record.main),
             *(number(record.scores[n].mean) if n in record.scores else "" for n in others),
             f"{sum(phase.wall_s for phase in record.phases):.1f}",
         ]
@@ -275,8 +275,8 @@ def spans(numbers: Sequence[int]) -> str:
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
 
 
-def interval(score: Estimate) -> str:
-    """An interval as text."""
+def bounds(score: Estimate) -> str:
+    """The ends of an estimate's interval as text."""
     return f"[{number(score.low)}, {number(score.high)}]"
 
 

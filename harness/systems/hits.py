@@ -154,8 +154,7 @@ def _read_hit(each: object, score: float, where: str) -> tuple[str, float]:
         if len(each) != 2:
             raise HarnessError(f"{where}: {reprlib.repr(each)}: expected an id and its score")
         id, value = each
-    real = not isinstance(value, bool) and isinstance(value, Real)
-    number = float(value) if real else math.nan  # type: ignore[arg-type]
+    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
     if not abs(number) < TOO_LARGE:
         raise HarnessError(f"{where}: the score of {id!r} is {value!r}: expected a finite float32")
     try:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -142,13 +141,7 @@ def adapt(
     if given is None:
         about |= _hash_source(code)
     about["fingerprint"] = UNKNOWN if given is None else given
-    try:
-        json.dumps(about)
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{label}: its fingerprint cannot be written as JSON ({reason(error)}): expected text "
-            "or a dict of text and numbers"
-        ) from None
+    user_model.check_identity(label, about)
     return OwnSearch(label, about, given is not None, model, timeout, batch_size)
 
 

@@ -13,9 +13,9 @@ from harness.api import evaluate
 from harness.records import IndexRecord, LatencyRecord, Record, RewritingRecord
 from harness.report.tables import (
     Table,
+    bounds,
     details,
     families,
-    interval,
     label,
     number,
     scores,
@@ -304,7 +304,7 @@ def test_numbers():
     assert number(0.12345678) == "0.1235"
     assert number(0.12345678, 6) == "0.123457"
     assert number(None) == "–"
-    assert interval(Estimate(mean=0.5, low=0.4, high=None)) == "[0.4000, –]"
+    assert bounds(Estimate(mean=0.5, low=0.4, high=None)) == "[0.4000, –]"
 
 
 def test_markdown():
