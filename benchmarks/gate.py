@@ -12,7 +12,7 @@ import numpy as np
 from harness import gate, stats
 from harness.arrays import Float64
 from harness.compare import Difference
-from harness.policy import Policy
+from harness.gate.policy import Policy
 
 SIZES = (10, 30, 100, 300, 1000)
 DROPS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.08)

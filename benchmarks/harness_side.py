@@ -25,7 +25,7 @@ from harness.data import Corpus, Qrels, Queries
 from harness.indexes import INDEXES
 from harness.measures import Measure
 from harness.measures.judged import find
-from harness.phases import Clock, peak_mb
+from harness.pipeline.phases import Clock, peak_mb
 from harness.sources import files
 from harness.store import Store
 from harness.vectors import Dense

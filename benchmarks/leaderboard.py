@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import board, costs
+from harness import board
+from harness.board.standings import standings as rank
+from harness.records import costs
 from harness.report import leaderboard
 from harness.report.tables import write
-from harness.standings import standings as rank
 
 
 def synthetic(systems: int, tasks: int) -> np.ndarray:

@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.kinds.retrieval import RetrievalKind
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Workplace, represent, unit
 from harness.progress import silent
-from harness.represent import Workplace, represent, unit
 from harness.store import Store
+from harness.tasks import catalog
 from harness.vectors import MultiVector
 
 Ways = dict[str, Callable[[], torch.Tensor]]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from harness.api import embed, evaluate, evaluate_run, load, search
-    from harness.collection import Collection
     from harness.encoders.user_model import register as encoder
     from harness.encoders.user_model import register as model
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from harness.session import Session
     from harness.studies import study
     from harness.systems.own import register as system
+    from harness.tasks.collection import Collection
 
     __version__: str
 
@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 _HOME = {
-    "Collection": "collection.Collection",
+    "Collection": "tasks.collection.Collection",
     "Evaluation": "evaluation.Evaluation",
     "Results": "results.Results",
     "Scores": "scoring.Scores",

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args, overload
 
 import numpy as np
 
-from harness import catalog, results, terminal
+from harness import results, terminal
 from harness.arrays import Float32
-from harness.collection import Collection
 from harness.data import Retrieval, Role
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
@@ -20,18 +19,19 @@ from harness.errors import InputError
 from harness.evaluation import Evaluation
 from harness.indexes import INDEXES
 from harness.measures import Measure
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Workplace, represent
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
-from harness.represent import Workplace, represent
 from harness.results import Failure, Results
 from harness.rewriting import REWRITERS
 from harness.session import Session
 from harness.store import Store
 from harness.studies import Findings
-from harness.systems import Retriever, resolve, served
+from harness.systems import Retriever, resolve, split_index
 from harness.systems.own import adopt
-from harness.tasks import Task
+from harness.tasks import Task, catalog
+from harness.tasks.collection import Collection
 from harness.vectors import Dense, Run
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ def _create_encoder(model: object) -> tuple[str, Encoder]:
             raise InputError(f"{name} only ranks: expected a model that makes vectors")
         return name, found
     resolve(model)
-    named, index = served(model)
+    named, index = split_index(model)
     spec = encoder_spec(named)
     if index is not None or spec.name not in ENCODERS:
         raise InputError(f"{model}: expected a model that makes vectors, alone, as minilm")
@@ -263,7 +263,7 @@ def _name_systems(asked: Sequence[object]) -> list[tuple[str, object]]:
     for system in asked:
         if isinstance(system, str):
             resolve(system)
-            named, index = served(system)
+            named, index = split_index(system)
             found.append((named if index in (None, "exact") else f"{named}@{index}", system))
         else:
             found.append(adopt(system))

@@ -14,9 +14,9 @@ import numpy as np
 from harness import records, stats
 from harness.arrays import Float64, Int64
 from harness.errors import InputError
-from harness.item_values import IncomparableError, ItemValues, read_items
 from harness.progress import Progress, silent
 from harness.records import Record
+from harness.records.item_values import IncomparableError, ItemValues, read_items
 from harness.stats import PValues
 
 if TYPE_CHECKING:
@@ -240,11 +240,11 @@ def refuse_incomparable(a: Record, b: Record) -> None:
         raise IncomparableError(
             "one leaves a query's own document out of the results, one does not"
         )
-    _defined(a, "the first")
-    _defined(b, "the second")
+    _mean(a, "the first")
+    _mean(b, "the second")
 
 
-def _defined(record: Record, which: str) -> float:
+def _mean(record: Record, which: str) -> float:
     """The mean of a record. Raises IncomparableError where it has none."""
     mean = record.main.mean
     if mean is None:
@@ -269,7 +269,7 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
     values_a, values_b = read_items(held_a, one), read_items(held_b, two)
     main = one.main_measure
     if main not in values_a.columns or main not in values_b.columns:
-        return _unpaired(one, two, margin)
+        return _compare_means(one, two, margin)
     if values_a.ids != values_b.ids:
         raise IncomparableError(
             f"what was scored differs: {len(values_a.ids)} and {len(values_b.ids)}"
@@ -325,10 +325,10 @@ def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:
     return Other(name, float(a.mean()), float(b.mean()), int(against), int(reverse))
 
 
-def _unpaired(one: Record, two: Record, margin: float) -> Difference:
+def _compare_means(one: Record, two: Record, margin: float) -> Difference:
     """From the means and their intervals alone."""
     a, b = one.main, two.main
-    mean_a, mean_b = _defined(one, "the first"), _defined(two, "the second")
+    mean_a, mean_b = _mean(one, "the first"), _mean(two, "the second")
     if a.low is None or a.high is None or b.low is None or b.high is None:
         raise IncomparableError(
             f"{one.main_measure} has neither values of each query nor an interval"

@@ -10,22 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from harness import environment, records, stats, trec
+from harness import environment, records, stats
 from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.encoders.models import MODELS
+from harness.endpoints.usage import known_usage
 from harness.errors import InputError
 from harness.kinds import KINDS, Verdict
 from harness.kinds.retrieval import RetrievalKind
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Maker, Workplace, represent
+from harness.pipeline.retrieve import drop_self
+from harness.pipeline.single import Ranked, Request, Tuning, describe, encoder_of
 from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
-from harness.represent import Maker, Workplace, represent
-from harness.retrieve import drop_self
-from harness.single import Ranked, Request, Tuning, described, encoder_of
+from harness.sources import trec
 from harness.spec import parse
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
-from harness.usage import known_usage
 from harness.vectors import Dense, Run
 
 WARM = 3  # queries before those whose latency counts
@@ -91,7 +92,7 @@ def of_system(
     task = setting.task
     request = replace(request, tuning=lambda split: _tuning(setting, split))
     if not isinstance(task.data, Retrieval):
-        return _recorded(_vectors(model, setting, request), setting)
+        return _make_record(_vectors(model, setting, request), setting)
     with MODELS.scope():  # a system of several models needs them in turn
         ranked = rank(model, task.data, request)
         if rewritten and not ranked.rewritten:
@@ -99,8 +100,8 @@ def of_system(
                 f"{model} has no part that {rewritten.spec} fits: choose another rewriting"
             )
         if latency:
-            ranked = _timed(ranked, len(task.data.queries), latency, setting.clock)
-    return _recorded(_judged(ranked, request.index, setting, rewritten), setting)
+            ranked = _measure_latency(ranked, len(task.data.queries), latency, setting.clock)
+    return _make_record(_judge(ranked, request.index, setting, rewritten), setting)
 
 
 def of_run(path: Path, setting: Setting) -> Evaluation:
@@ -115,10 +116,10 @@ def of_run(path: Path, setting: Setting) -> Evaluation:
             run = drop_self(run, data)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
     system = SystemRecord(spec=name, full=name, source="run", fingerprint=digest)
-    return _recorded(_judged(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
+    return _make_record(_judge(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
 
 
-def _judged(
+def _judge(
     ranked: Ranked,
     index: str | None,
     setting: Setting,
@@ -159,7 +160,7 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     }
     with clock.phase("score"):
         verdict = kind.judge(parts, data, setting.task.measures, setting.seed, clock.progress)
-    system = described(model, encoder, next(iter(vectors.parts.values())))
+    system = describe(model, encoder, next(iter(vectors.parts.values())))
     return _Outcome(
         system,
         verdict,
@@ -195,7 +196,7 @@ def _tuning(setting: Setting, split: str) -> Tuning:
     return Tuning(other, score)
 
 
-def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
+def _measure_latency(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     """Ask some queries one by one, encoding and all, and note what they took."""
     if ranked.answer is None:
         note = "latency is not measured of passages, candidates, rewritten queries, paid scores"
@@ -215,7 +216,7 @@ def _timed(ranked: Ranked, queries: int, asked: int, clock: Clock) -> Ranked:
     return replace(ranked, latency=LatencyRecord(p50_ms=p50, p95_ms=p95, queries=len(rows)))
 
 
-def _recorded(outcome: _Outcome, setting: Setting) -> Evaluation:
+def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     """Everything together as a record."""
     data, verdict, ranked = setting.task.data, outcome.verdict, outcome.ranked
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import InputError
-from harness.spec import join, listed, scalar
+from harness.spec import join, scalar, split_list
 
 T = TypeVar("T")
 
@@ -112,7 +112,7 @@ def read_value(text: str, kind: Any, where: str) -> Any:
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
     if get_origin(kind) is tuple:
-        return tuple(read_value(part, get_args(kind)[0], where) for part in listed(text))
+        return tuple(read_value(part, get_args(kind)[0], where) for part in split_list(text))
     if get_origin(kind) is Literal:
         choices = {write_value(choice): choice for choice in get_args(kind)}
         if text not in choices:

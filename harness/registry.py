@@ -105,7 +105,7 @@ class Registry(Generic[T]):
         """Every name that `create` takes."""
         return sorted([entry.name for entry in self.entries()] + list(self.aliases()))
 
-    def named(self, text: str | Spec, kind: str) -> Spec:
+    def infer(self, text: str | Spec, kind: str) -> Spec:
         """A spec as given, or kind:... for a bare hub id or folder."""
         spec = parse(text)
         unknown_here = spec.target is None and spec.name not in self
@@ -153,11 +153,11 @@ class Registry(Generic[T]):
         spec = parse(text)
         self._load()
         if spec.target is None and spec.name in self._aliases:
-            spec = self._aliases[spec.name].merged(spec.params)
+            spec = self._aliases[spec.name].with_parameters(spec.params)
         if spec.name not in self._entries:
             raise unknown(self.noun, spec.name, self.names())
         entry = self._entries[spec.name]
-        spec = _renamed(spec, entry.renamed, parse(text).name)
+        spec = _rename(spec, entry.renamed, parse(text).name)
         if entry.target is None and spec.target is not None:
             raise InputError(f"{self.noun} {spec.name!r} takes no target, yet {text!s} has one")
         if entry.target is not None and spec.target is None and not _optional(entry.target):
@@ -171,7 +171,7 @@ class Registry(Generic[T]):
         return spec, entry, values
 
 
-def _renamed(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
+def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
     """A spec with the parameters that were renamed under their names of today. called: as asked."""
     target, params, told = spec.target, dict[str, str](), list[str]()
     if target is not None and "target" in names:

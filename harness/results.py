@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from harness import compare, records
-from harness.collection import Collection
 from harness.compare import InMemory, PairComparison
 from harness.encoders import OWN
 from harness.errors import InputError
 from harness.evaluation import Evaluation
 from harness.spec import parse
 from harness.tasks import Task
+from harness.tasks.collection import Collection
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -115,7 +115,7 @@ def score(
         InputError: For what cannot be read, with its place; for an unknown measure, with the
             nearest; for a measure of groups of queries.
     """
-    chosen = _chosen(measures)
+    chosen = _choose(measures)
     judgments = _cells(qrels, "qrels", GAIN, frozenset())
     queries = Queries(list(dict.fromkeys(judgments.queries)), ())
     known = {*judgments.queries, *judgments.documents}
@@ -124,7 +124,7 @@ def score(
     corpus = Corpus(ids, ids)
     triples = zip(judgments.queries, judgments.documents, judgments.numbers.tolist(), strict=True)
     evidence = Evidence(
-        _ranked(results, queries, corpus, max(measure.depth for measure in chosen)),
+        _rank(results, queries, corpus, max(measure.depth for measure in chosen)),
         Qrels.of(triples, queries, corpus),
     )
     values = {str(measure): evidence.values(measure) for measure in chosen}
@@ -136,7 +136,7 @@ def score(
     return Scores(queries.ids, values, means)
 
 
-def _chosen(measures: Sequence[str]) -> list[Measure]:
+def _choose(measures: Sequence[str]) -> list[Measure]:
     """The measures, each once. Raises InputError for none, and for one of another kind of task."""
     given = [measures] if isinstance(measures, str) else measures
     chosen = list(dict.fromkeys(Measure.parse(text, "retrieval") for text in given))
@@ -148,7 +148,7 @@ def _chosen(measures: Sequence[str]) -> list[Measure]:
     return chosen
 
 
-def _ranked(results: _Cells, queries: Queries, corpus: Corpus, k: int) -> Run:
+def _rank(results: _Cells, queries: Queries, corpus: Corpus, k: int) -> Run:
     """The ranking [q, k] of judged queries; results of other queries are left out."""
     rows = np.array([queries.rows.get(query, -1) for query in results.queries], np.int64)
     documents = np.array([corpus.row(id) for id in results.documents], np.int32)
@@ -203,7 +203,7 @@ def _columns(given: Any, noun: str, value: Sequence[str], known: Collection[str]
     if isinstance(given, str | PathLike):
         return _of_file(Path(given), noun, known)
     if _is_frame(given):
-        names = [_named(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
+        names = [_find_name(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
         queries, documents, numbers = (given[name].tolist() for name in names)
         return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
     if isinstance(given, Iterable):
@@ -256,7 +256,7 @@ def _of_objects(given: Sequence[Any], noun: str, value: Sequence[str]) -> _Colum
     """Columns of objects with named fields, as those of ir_datasets and ir-measures."""
     fields = [name for name in dir(given[0]) if not name.startswith("_")] if given else []
     queries, documents, numbers = (
-        list(map(attrgetter(_named(fields, choices, noun)), given)) if given else []
+        list(map(attrgetter(_find_name(fields, choices, noun)), given)) if given else []
         for choices in (QUERY, DOCUMENT, value)
     )
     return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
@@ -268,7 +268,7 @@ def _is_frame(given: object) -> bool:
     return pandas is not None and isinstance(given, pandas.DataFrame)
 
 
-def _named(there: Iterable[Any], choices: Sequence[str], noun: str) -> str:
+def _find_name(there: Iterable[Any], choices: Sequence[str], noun: str) -> str:
     """The first of the names that is there."""
     names = [str(name) for name in there]
     for choice in choices:

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import catalog, environment, evaluation, grid, stats, systems, tasks
+from harness import environment, evaluation, grid, stats, systems, tasks
 from harness.arrays import Float64
-from harness.collection import Collection
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.models import MODELS
@@ -28,18 +27,19 @@ from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
 from harness.kinds.retrieval import RetrievalKind
 from harness.measures import Measure
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import VectorCache, Workplace, represent
+from harness.pipeline.retrieve import Searchable, retrieve
+from harness.pipeline.single import Ranked, Request, rewriting
 from harness.progress import Progress, silent
-from harness.represent import VectorCache, Workplace, represent
-from harness.retrieve import Searchable, retrieve
-from harness.single import Ranked, Request, rewriting
-from harness.spec import listed, parse
+from harness.spec import parse, split_list
 from harness.stats import Estimate
 from harness.store import Store
-from harness.systems import RETRIEVERS, Retriever, rank, resolve, served
+from harness.systems import RETRIEVERS, Retriever, rank, resolve, split_index
 from harness.systems.own import adopt
-from harness.task_vectors import TaskVectors, representation_of, texts_of
-from harness.tasks import Task
+from harness.tasks import Task, catalog
+from harness.tasks.collection import Collection
+from harness.tasks.vectors import TaskVectors, representation_of, texts_of
 from harness.vectors import Embeddings, Representation, Run
 
 
@@ -101,7 +101,7 @@ class Session:
         Raises:
             InputError: A suite is unknown.
         """
-        return catalog.expand(listed(joined))
+        return catalog.expand(split_list(joined))
 
     def check(self, systems: Sequence[str]) -> None:
         """Refuse a wrong name before anything is computed. Raises InputError."""
@@ -116,7 +116,7 @@ class Session:
         Raises:
             InputError: The model is unknown, only ranks, or names an index.
         """
-        named, index = served(model)
+        named, index = split_index(model)
         if index is not None or parse(named).name in RETRIEVERS:
             raise InputError(
                 f"{model}: this study looks at the vectors of an encoder: name it alone, as minilm"
@@ -217,7 +217,7 @@ class Session:
             InputError: What encoders, indexes, rerankers and the store raise.
         """
         searched, clock = self.task(task), Clock(self.progress)
-        named, own = self._named(system)
+        named, own = self._name(system)
         request = self._request(searched, clock, index=index, rewrite=rewrite)
         request = replace(request, own=own, depth=depth or searched.depth)
         return rank(named, searched.collection, request)
@@ -269,9 +269,9 @@ class Session:
         """
         if latency < 0:
             raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
-        named, own = self._named(system)
+        named, own = self._name(system)
         if named not in own:
-            named, its_own = served(named)
+            named, its_own = split_index(named)
             index = its_own or index
         INDEXES.resolve(index)
         rewritten = rewriting(rewrite)
@@ -366,7 +366,7 @@ class Session:
             task = self.task(asked, measures)
         return evaluation.of_run(path, Setting(task, self.seed, clock, max(depth, task.depth)))
 
-    def _named(self, system: object) -> tuple[str, dict[str, Encoder | Retriever]]:
+    def _name(self, system: object) -> tuple[str, dict[str, Encoder | Retriever]]:
         """A system's spec; or that of a model that was handed over, and the encoder it names."""
         if isinstance(system, str):
             return system, {}

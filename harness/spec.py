@@ -32,15 +32,15 @@ class Spec:
     def __str__(self) -> str:
         head = _percent(self.name).replace(":", "%3A")
         if self.target is not None:
-            head += ":" + _quoted(self.target)
-        return ",".join([head, *(f"{key}={_quoted(value)}" for key, value in self.params)])
+            head += ":" + _quote(self.target)
+        return ",".join([head, *(f"{key}={_quote(value)}" for key, value in self.params)])
 
-    def merged(self, params: Iterable[tuple[str, str]]) -> Spec:
+    def with_parameters(self, params: Iterable[tuple[str, str]]) -> Spec:
         """The same with parameters added or replaced."""
         return Spec(self.name, self.target, tuple({**dict(self.params), **dict(params)}.items()))
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """Percent-encoded, but for what stands in brackets: a spec, quoted already."""
     return "".join(part if inner else _percent(part) for part, inner in _brackets(text))
 
@@ -50,7 +50,7 @@ def _percent(text: str) -> str:
     return quote(text, safe=SAFE).replace("~", "%7E")
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     return "".join(part if inner else unquote(part) for part, inner in _brackets(text))
 
 
@@ -115,8 +115,8 @@ def parse(text: str | Spec) -> Spec:
             raise InputError(f"{text!r}: {part!r} is not key=value (write a comma as %2C)")
         if key.strip() in params:
             raise InputError(f"{text!r} gives {key.strip()} twice")
-        params[key.strip()] = _unquoted(value)
-    return Spec(unquote(name), _unquoted(target) if colon else None, tuple(params.items()))
+        params[key.strip()] = _unquote(value)
+    return Spec(unquote(name), _unquote(target) if colon else None, tuple(params.items()))
 
 
 def scalar(value: object) -> str:
@@ -135,12 +135,16 @@ def join(values: Iterable[object]) -> str:
 
 def _item(text: str) -> str:
     bracketed, plain = f"[{text}]", text.replace("%", "%25").replace("+", "%2B")
-    if set(text) & {",", "+"} and BRACKETED.fullmatch(bracketed) and listed(bracketed) == [text]:
+    if (
+        set(text) & {",", "+"}
+        and BRACKETED.fullmatch(bracketed)
+        and split_list(bracketed) == [text]
+    ):
         return bracketed
-    return plain if text and listed(plain) == [text] else plain.replace("[", "%5B")
+    return plain if text and split_list(plain) == [text] else plain.replace("[", "%5B")
 
 
-def listed(text: str) -> list[str]:
+def split_list(text: str) -> list[str]:
     """Read what `join` writes; a value in brackets comes without them, no text is an empty list.
 
     listed("0.1+0.3") -> ["0.1", "0.3"]; listed("[hnsw,M=8]+exact") -> ["hnsw,M=8", "exact"]
@@ -148,4 +152,4 @@ def listed(text: str) -> list[str]:
     if text == LONE:
         return [""]
     parts = split(text, "+") if text else []
-    return [bare(part) if bare(part) != part.strip() else _unquoted(part) for part in parts]
+    return [bare(part) if bare(part) != part.strip() else _unquote(part) for part in parts]

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness import records
 from harness.environment import Environment
-from harness.phases import Phase
+from harness.pipeline.phases import Phase
 from harness.records import IndexRecord, Record, SystemRecord, TaskRecord
 from harness.stats import Estimate
 

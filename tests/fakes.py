@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness import catalog
-from harness.catalog import TaskEntry
 from harness.data import Data, Role
 from harness.encoders import Encoded, Similarity, TextEncoder
+from harness.tasks import catalog
+from harness.tasks.catalog import TaskEntry
 from harness.vectors import Representation
 
 

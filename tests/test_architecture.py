@@ -24,27 +24,27 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 # A module imports from layers above its own line, and within it from those it is allowed here.
 LAYERS: list[list[str]] = [
     ["harness"],
-    ["errors", "progress", "arrays", "usage"],
-    ["spec", "endpoint_options", "rows"],
+    ["errors", "progress", "arrays"],
+    ["spec", "data.rows", "endpoints.options", "endpoints.usage"],
     ["parameters"],
     ["registry"],
-    ["data", "data.*", "vectors", "vectors.*"],
-    ["phases", "disk", "endpoint", "schema1", "environment"],
-    ["response_cache", "lease"],
+    ["data", "data.*", "vectors", "vectors.*", "endpoints"],
+    ["pipeline", "pipeline.phases", "disk", "endpoints.service", "records.schema1", "environment"],
+    ["endpoints.answers", "disk.lease"],
     ["zoo", "zoo.*"],
     ["measures", "measures.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
-     "store.*", "indexes", "indexes.*", "stats", "trec"],
-    ["formats", "records", "represent", "rewriting", "rewriting.*"],
-    ["item_values"],
-    ["frames", "retrieve", "kinds", "kinds.*", "aggregate", "costs", "compare", "policy",
-     "exchange", "exchange.*", "scoring"],
-    ["single", "charts", "catalog", "analysis", "analysis.*"],
+     "store.*", "indexes", "indexes.*", "stats", "stats.*"],
+    ["frames.formats", "records", "pipeline.represent", "rewriting", "rewriting.*"],
+    ["records.item_values", "records.costs"],
+    ["frames", "pipeline.retrieve", "kinds", "kinds.*", "compare", "gate.policy", "exchange",
+     "exchange.*", "scoring"],
+    ["pipeline.single", "frames.charts", "tasks.catalog", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
-    ["task_vectors"],
-    ["evaluation", "grid", "board", "gate", "collection"],
-    ["standings"],
+    ["tasks.vectors", "tasks.collection"],
+    ["evaluation", "grid", "board", "gate"],
+    ["board.standings"],
     ["session", "results"],
     ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
     ["terminal"],
@@ -56,9 +56,7 @@ LAYERS: list[list[str]] = [
 NEIGHBOURS = {
     ("store", "encoders"),
     ("rerankers", "encoders"),  # how weights are found and what is refused
-    ("trec", "sources"),
     ("report", "studies"),  # what is shown
-    ("sources", "trec"),  # a folder's qrels may be TREC's; the cycle test keeps files apart
 }
 
 
@@ -160,14 +158,14 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
-    "single.rank": "one search from texts to a run",
+    "pipeline.single.rank": "one search from texts to a run",
     "sources.limit.limit": "a factory: 8 parameters, each documented",
 }
 WIDE = {  # functions of more parameters, beside commands and factories that are registered
     "api.evaluate": "what one evaluation may be told, as keywords",
     "cli.study._run": "the command of every study",
     "measures.measure": "what may be known of a measure, as keywords",
-    "retrieve.retrieve": "one search with all that changes it",
+    "pipeline.retrieve.retrieve": "one search with all that changes it",
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
 LARGE = {  # larger modules
@@ -193,14 +191,15 @@ PROBES = {  # modules that look at objects of others, and whose
 
 @dataclass(frozen=True)
 class Function:
-    """A function: its dotted name inside harness, its lines, how many parameters it has, and
-    whether a decorator registers it.
+    """A function: its dotted name inside harness, its lines, how many parameters it has, whether a
+    decorator registers it, and whether it is read as a value.
     """
 
     name: str
     lines: int
     parameters: int
     registered: bool
+    property: bool
 
 
 @cache
@@ -220,7 +219,8 @@ def _functions(module: str, path: Path) -> Iterator[Function]:
             above.append((name, inner))
             if not isinstance(inner, ast.ClassDef):
                 lines = (inner.end_lineno or 0) - inner.lineno + 1
-                yield Function(name, lines, _parameters(inner), _is_registered(inner))
+                read = any(ast.unparse(d).endswith("property") for d in inner.decorator_list)
+                yield Function(name, lines, _parameters(inner), _is_registered(inner), read)
 
 
 def _parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
@@ -268,6 +268,26 @@ def test_no_two_classes_have_one_name():
         if isinstance(node, ast.ClassDef)
     )
     assert [name for name, times in found.items() if times > 1] == []
+
+
+# told, found, beside: what a name says of values, never of a function; Task.changed makes a variant
+BARE = re.compile(
+    r"_*(\w+ed|told|found|kept|held|made|given|taken|shown|drawn|known|chosen|written|left|lost|built|"
+    r"sent|beside|together|within|above|below|apart)"
+)
+VERBS = {"embed", "_embed", "need", "_need", "feed", "changed"}
+
+
+def test_functions_are_verbs():
+    found = {
+        f"{one.name} ({one.lines} lines)"
+        for one in functions()
+        if BARE.fullmatch(last := one.name.rsplit(".", 1)[1])
+        and "_" not in last.strip("_")
+        and last not in VERBS
+        and not (one.registered or one.property)
+    }
+    assert found == set(), "name what it does"
 
 
 def calls(node: ast.AST, *names: str) -> Iterator[ast.Call]:
@@ -450,7 +470,7 @@ def test_how_a_tree_is_read():
 
 
 def test_tasks_are_data_and_every_definition_loads():
-    from harness import catalog
+    from harness.tasks import catalog
 
     known = catalog.definitions()
     assert "limit-small" in known

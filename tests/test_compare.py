@@ -11,9 +11,9 @@ from harness import compare, records, stats
 from harness.api import evaluate
 from harness.compare import Item, difference, side
 from harness.errors import InputError
-from harness.item_values import IncomparableError
 from harness.measures.pairs import correlation
 from harness.records import IndexRecord, RewritingRecord
+from harness.records.item_values import IncomparableError
 from harness.stats import Estimate
 from tests.comparable import record, saved
 

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import lease
 from harness.api import evaluate
 from harness.data import Role
+from harness.disk import lease
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.indexes import INDEXES, saved

@@ -14,16 +14,17 @@ import numpy as np
 import pytest
 
 import harness
-from harness import catalog, records
+from harness import records
 from harness.api import evaluate, evaluate_run
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
-from harness.phases import Clock, peak_mb
+from harness.pipeline.phases import Clock, peak_mb
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.stats import Estimate
 from harness.store import Store
+from harness.tasks import catalog
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

@@ -13,7 +13,6 @@ import pytest
 
 import harness
 from harness import board, compare, terminal
-from harness.collection import Collection
 from harness.errors import EncodingError, InputError
 from harness.frames import Column, Frame
 from harness.report.findings import About, save
@@ -21,6 +20,7 @@ from harness.results import SCHEMA, Results
 from harness.session import Session
 from harness.store import Store
 from harness.studies import Findings
+from harness.tasks.collection import Collection
 
 CORPUS = {"a": "apple", "b": "banana", "c": "cherry"}
 QUERIES = {"q1": "apple pie", "q2": "banana split", "q3": "cake"}

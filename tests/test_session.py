@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import catalog, results
+from harness import results
 from harness.data import Queries
 from harness.errors import InputError
 from harness.session import Session
 from harness.store import Store
+from harness.tasks import catalog
 from tests.fakes import beir
 
 

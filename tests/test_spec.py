@@ -125,7 +125,7 @@ def test_parts_of_a_list_are_cut_outside_of_brackets():
 @QUICK
 @given(specs, specs)
 def test_a_spec_stands_whole_within_another(inner, outer):
-    whole = outer.merged([("first", f"[{inner}]")])
+    whole = outer.with_parameters([("first", f"[{inner}]")])
     found = dict(parse(str(whole)).params)["first"]
     assert parse(found) == inner
 
@@ -166,7 +166,10 @@ def test_what_a_spec_prints():
 
 def test_merged_adds_and_replaces_in_place():
     spec = parse("bm25,k1=1.2,b=0.5")
-    assert str(spec.merged([("k1", "2"), ("method", "atire")])) == "bm25,k1=2,b=0.5,method=atire"
+    assert (
+        str(spec.with_parameters([("k1", "2"), ("method", "atire")]))
+        == "bm25,k1=2,b=0.5,method=atire"
+    )
     assert str(spec) == "bm25,k1=1.2,b=0.5"
 
 

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from harness import catalog
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, TextEncoder, user_model
+from harness.pipeline.single import Request
 from harness.progress import silent
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS, TextRewriter
-from harness.single import Request
 from harness.store import Store
 from harness.systems import RETRIEVERS
+from harness.tasks import catalog
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse
 
 TEXTS = ["red apple", "", "several words of one text", "a red car", "zebra"]

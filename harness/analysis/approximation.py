@@ -23,12 +23,12 @@ def recall(run: Run, truth: Run, k: int, queries: Embeddings, documents: Embeddi
         queries: Vectors [q, d].
         documents: Vectors [n, d].
     """
-    again = _rescored(run, queries, documents)
+    again = _rescore(run, queries, documents)
     known = Run(np.hstack([truth.docs, again.docs]), np.hstack([truth.scores, again.scores]))
     return neighbour_recall(run, known, k, EPSILON)
 
 
-def _rescored(run: Run, queries: Embeddings, documents: Embeddings) -> Run:
+def _rescore(run: Run, queries: Embeddings, documents: Embeddings) -> Run:
     """A run's documents with their exact scores [q, k]."""
     found = run.docs >= 0
     indptr = np.concatenate([[0], np.cumsum(found.sum(axis=1))])
@@ -36,7 +36,7 @@ def _rescored(run: Run, queries: Embeddings, documents: Embeddings) -> Run:
     return scoring.rank(queries, documents, candidates, k=run.docs.shape[1], progress=silent)
 
 
-def lost(
+def find_lost(
     qrels: Qrels, n: int, exact: Int32, other: Int32
 ) -> tuple[Int64, Int64, NDArray[np.bool_]]:
     """Relevant documents that one ranking holds and the other does not.

@@ -20,7 +20,7 @@ from harness.vectors import MultiVector, Run
 NEVER = np.iinfo(np.int64).max  # candidates that a query needs whose document is not found
 
 
-def drawn(texts: MultiVector, n: int, seed: int) -> MultiVector:
+def draw(texts: MultiVector, n: int, seed: int) -> MultiVector:
     """Draw n texts without replacement, which stay in their order."""
     chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:n])
     lengths = texts.lengths[chosen]

@@ -111,7 +111,7 @@ def optimise(
     _require_room(relevance, dim, place)
     began, stage = time.perf_counter(), f"free vectors, {relevance.label}, d={dim}, seed {seed}"
     with _one_thread(), torch.no_grad():
-        free = _Free.drawn(relevance, dim, seed, place)
+        free = _Free.draw(relevance, dim, seed, place)
         accuracy, loss, step = _descend(free, protocol, stage, progress)
         return Trial(
             relevance=relevance.label,
@@ -163,7 +163,7 @@ class _Free:
     at: torch.Tensor  # [p], where `relevant` is true, counted over rows
 
     @classmethod
-    def drawn(cls, relevance: Relevance, dim: int, seed: int, place: torch.device) -> _Free:
+    def draw(cls, relevance: Relevance, dim: int, seed: int, place: torch.device) -> _Free:
         import torch
 
         m, n = relevance.queries, relevance.documents

@@ -68,7 +68,7 @@ def uniformity(x: Float32, t: float = 2, *, progress: Progress = silent) -> floa
         InputError: for fewer than two rows or numbers that are not finite.
     """
     _refuse(x, 2)
-    values = _centred(x)  # short vectors lose fewer digits in |x|^2 + |y|^2 - 2xy
+    values = _centre(x)  # short vectors lose fewer digits in |x|^2 + |y|^2 - 2xy
     squares, n, total = np.einsum("nd,nd->n", values, values), len(x), -math.inf
     step = max(1, CELLS // n)
     for low in range(0, n - 1, step):
@@ -117,7 +117,7 @@ def spectrum(x: Float32) -> Float64:
         InputError: where all rows are equal, and as `uniformity`.
     """
     _refuse(x, 2)
-    values = _centred(x)
+    values = _centre(x)
     n, d = values.shape
     gram = values.T @ values if n >= d else values @ values.T  # eigenvalues differ in zeros only
     found = np.maximum(np.linalg.eigvalsh(gram)[::-1], 0) / n
@@ -186,7 +186,7 @@ def neighbours(x: Float32, k: int = NEAR, *, progress: Progress = silent) -> Nei
         raise InputError(f"{len(x)} vectors, {n} of them distinct: expected at least 4")
     k = min(k, n - 1)
     # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
-    centred = _centred(values).astype(np.float32)
+    centred = _centre(values).astype(np.float32)
     half = np.einsum("nd,nd->n", centred, centred)[:, None] / 2
     documents, queries = np.hstack([centred, -half]), np.hstack([centred, np.ones_like(half)])
     near = _search(documents, queries, k + 1, progress)
@@ -292,7 +292,7 @@ def hubness(rows: Int32, n: int) -> Hubness:
     return Hubness(rows.shape[1], skewness, int(counts.max()), float((counts == 0).mean()))
 
 
-def _centred(x: Float32) -> Float64:
+def _centre(x: Float32) -> Float64:
     """Rows in float64 without their mean."""
     values = x.astype(np.float64)
     values -= values.mean(axis=0)

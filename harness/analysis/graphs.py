@@ -65,7 +65,9 @@ class GraphSettings:
             "ef_search": ef_search,
             "seed": seed,
         }
-        spec = parse(self.index).merged([(name, str(value)) for name, value in asked.items()])
+        spec = parse(self.index).with_parameters(
+            [(name, str(value)) for name, value in asked.items()]
+        )
         index = INDEXES.create(spec)
         index.require("dense")
         if not isinstance(index, FileIndex):

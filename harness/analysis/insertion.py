@@ -131,7 +131,7 @@ def sweep(
     return Swept(truth, *stacked)
 
 
-def apart(change: Estimate, seeds: Sequence[float], random: Sequence[float]) -> bool:
+def stands_out(change: Estimate, seeds: Sequence[float], random: Sequence[float]) -> bool:
     """Whether an order differs from the random one by more than queries and seeds explain.
 
     The interval of the change leaves out 0, and no seed of one is within the range of the other's.

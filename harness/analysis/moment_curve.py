@@ -66,10 +66,10 @@ def oracle(
     require_room(48 * cells, available_memory(), what)
     documents, queries = _vectors(relevance)
     if unit:
-        documents, queries = _lifted(documents, queries)
+        documents, queries = _lift(documents, queries)
     with np.errstate(over="ignore", invalid="ignore"):
-        stored = _rounded(queries, precision) @ _rounded(documents, precision).T
-        scores = _rounded(stored, precision)
+        stored = _round(queries, precision) @ _round(documents, precision).T
+        scores = _round(stored, precision)
     relevant = np.zeros(scores.shape, np.bool_)
     relevant[relevance.query, relevance.doc] = True
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
@@ -93,7 +93,7 @@ def _vectors(relevance: Relevance) -> tuple[Float64, Float64]:
     return t[:, None] ** np.arange(1, width + 1), queries
 
 
-def _lifted(documents: Float64, queries: Float64) -> tuple[Float64, Float64]:
+def _lift(documents: Float64, queries: Float64) -> tuple[Float64, Float64]:
     """The same inner products, scaled for each query, of vectors of length 1."""
     squares = (documents**2).sum(axis=1)
     height = np.sqrt(squares.max() - squares)
@@ -102,7 +102,7 @@ def _lifted(documents: Float64, queries: Float64) -> tuple[Float64, Float64]:
     return lifted, flat / np.linalg.norm(flat, axis=1, keepdims=True)
 
 
-def _rounded(values: Float64, precision: Precision) -> Float64:
+def _round(values: Float64, precision: Precision) -> Float64:
     """Values as a precision holds them (to nearest, ties to even)."""
     if precision != "bfloat16":
         return values.astype(precision).astype(np.float64)

@@ -16,8 +16,8 @@ from harness.arrays import Int64, spans
 from harness.data import Corpus, Qrels, Retrieval
 from harness.errors import InputError
 from harness.indexes import INDEXES
+from harness.pipeline.represent import unit
 from harness.progress import Progress, silent
-from harness.represent import unit
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
 
 SMALLEST = 1000
@@ -48,13 +48,13 @@ class Nested:
 
     def alone(self, size: int) -> Retrieval:
         """The collection with a corpus of that size and nothing else."""
-        rows, corpus, kept = self.rows(size), self.data.corpus, judged(self.data)
+        rows, corpus, kept = self.rows(size), self.data.corpus, find_judged(self.data)
         ids, texts = [corpus.ids[row] for row in rows], [corpus.texts[row] for row in rows]
         at = dict(zip(kept.tolist(), np.searchsorted(rows, kept).tolist(), strict=True))
         return _with(self.data, Corpus.of(ids, texts), at)
 
 
-def judged(data: Retrieval) -> Int64:
+def find_judged(data: Retrieval) -> Int64:
     """Rows of the documents that have a judgment, ascending."""
     return np.unique(data.qrels.docs[data.qrels.docs >= 0]).astype(np.int64)
 
@@ -67,26 +67,26 @@ def nest(data: Retrieval, others: Sequence[tuple[str, str]], sizes: Sequence[int
         others: Ids and texts of further documents, in the order in which they come in.
         sizes: Documents of each corpus, ascending, judged ones included.
     """
-    kept = judged(data)
+    kept = find_judged(data)
     documents = [(data.corpus.ids[row], data.corpus.texts[row]) for row in kept]
     documents += others[: sizes[-1] - len(kept)]
     order = {id: place for place, (id, _) in enumerate(documents)}
     whole = Corpus.of(list(order), [text for _, text in documents])
     enters = np.array([order[id] for id in whole.ids])
     enters[enters < len(kept)] = 0  # all at once
-    moved = _with(data, whole, {row: whole.row(data.corpus.ids[row]) for row in kept.tolist()})
-    return Nested(moved, tuple(sizes), enters)
+    move = _with(data, whole, {row: whole.row(data.corpus.ids[row]) for row in kept.tolist()})
+    return Nested(move, tuple(sizes), enters)
 
 
 def _with(data: Retrieval, corpus: Corpus, row: dict[int, int]) -> Retrieval:
     """A collection with another corpus. row: of documents there, by that which they had."""
 
-    def moved(qrels: Qrels) -> Qrels:
+    def move(qrels: Qrels) -> Qrels:
         docs = np.array([row.get(doc, -1) for doc in qrels.docs.tolist()], np.int32)
         return replace(qrels, docs=docs)
 
-    binary = data.binary and moved(data.binary)
-    return replace(data, corpus=corpus, qrels=moved(data.qrels), binary=binary)
+    binary = data.binary and move(data.binary)
+    return replace(data, corpus=corpus, qrels=move(data.qrels), binary=binary)
 
 
 def choose_sizes(asked: Sequence[int], least: int, most: int) -> list[int]:

@@ -9,9 +9,8 @@ from math import isnan
 
 import numpy as np
 
-from harness import aggregate
 from harness.arrays import Float64
-from harness.stats import Estimate
+from harness.stats import Estimate, aggregate
 
 
 @dataclass(frozen=True)

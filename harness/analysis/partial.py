@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import aggregate, stats
+from harness import stats
 from harness.arrays import Float64, Int64
 from harness.data import Corpus, Qrels, Retrieval
 from harness.errors import InputError
 from harness.measures import Measure
 from harness.measures.judged import Judged, find, place
+from harness.stats import aggregate
 from harness.vectors import Run
 
 Bool = NDArray[np.bool_]
@@ -151,7 +152,7 @@ class Ordered:
     pairs: Int64
     bucket: Int64
 
-    def kept(self, stay: Bool) -> Float64:
+    def keep_order(self, stay: Bool) -> Float64:
         """Whether pairs keep their order [n, v] by versions of the judgments."""
         return aggregate.kept_order(self.values.mean(axis=1), self.rankings.means(stay))[1]
 

@@ -60,7 +60,7 @@ def subsets(n: int, k: int) -> Relevance:
     return Relevance(f"n{n}-k{k}", np.repeat(np.arange(count), k), doc)
 
 
-def judged(qrels: Qrels) -> Relevance:
+def take_judged(qrels: Qrels) -> Relevance:
     """Take the queries and documents that some judgment (gain above 0) connects, renumbered.
 
     What is relevant to nothing is left out: one more dimension, in which all queries are positive

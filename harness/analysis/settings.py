@@ -13,7 +13,7 @@ def sweep(index: str, parameter: str, values: Sequence[object]) -> list[str]:
 
     sweep("hnsw", "ef_search", (16, 32)) -> ["hnsw,ef_search=16", "hnsw,ef_search=32"]
     """
-    return [str(parse(index).merged([(parameter, str(value))])) for value in values]
+    return [str(parse(index).with_parameters([(parameter, str(value))])) for value in values]
 
 
 def read_sweep(text: str) -> tuple[str, list[str]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.arrays import Float32, Float64
 from harness.errors import InputError
-from harness.represent import unit
+from harness.pipeline.represent import unit
 
 How = Literal["truncate", "truncate-raw", "pca"]
 BLOCK = 1 << 14  # rows widened to float64 at a time
@@ -72,18 +72,18 @@ def rotate(vectors: Mapping[str, Float32]) -> dict[str, Float32]:
     """
     fitted = vectors["documents"] if "documents" in vectors else vectors["sentences"]
     mean = fitted.mean(axis=0, dtype=np.float64)
-    covariance = sum(part.T @ part for part in _centred(fitted, mean))
+    covariance = sum(part.T @ part for part in _centre(fitted, mean))
     variances, axes = np.linalg.eigh(covariance)
     axes = axes[:, variances > variances[-1] * len(mean) * 2.0**-23][:, ::-1]
     if not axes.size:
         raise InputError("the vectors to fit principal components on are all equal")
     return {
-        name: np.concatenate([(part @ axes).astype(np.float32) for part in _centred(values, mean)])
+        name: np.concatenate([(part @ axes).astype(np.float32) for part in _centre(values, mean)])
         for name, values in vectors.items()
     }
 
 
-def _centred(values: Float32, mean: Float64) -> Iterator[Float64]:
+def _centre(values: Float32, mean: Float64) -> Iterator[Float64]:
     """Blocks of rows without a mean."""
     for low in range(0, len(values), BLOCK):
         yield values[low : low + BLOCK] - mean

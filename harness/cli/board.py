@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from harness.board import Board
+    from harness.board.standings import Standings
     from harness.compare import Side
     from harness.gate import Gate
     from harness.progress import Progress
-    from harness.standings import Standings
 
 RECORDS = Path("results")
 
@@ -133,8 +133,8 @@ def leaderboard(
     read = [*(paths or []), *(path for path, _ in done)]
     if model and not read:
         end(done, failed)
+    from harness.board.standings import Ordering, standings
     from harness.report import leaderboard as report
-    from harness.standings import Ordering, standings
 
     ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
     named, said = _json(families), None
@@ -186,8 +186,8 @@ def _html(
 
 def _texts(task: str) -> Mapping[str, str]:
     """Query texts by id of a task that can be loaded without a network; else none."""
-    from harness import catalog
     from harness.data import Retrieval
+    from harness.tasks import catalog
 
     try:
         asked = catalog.task(task)
@@ -314,7 +314,7 @@ def gate(
     load_plugins(plugin)
     from harness import compare as comparing
     from harness import gate as gates
-    from harness import policy as policies
+    from harness.gate import policy as policies
 
     if baseline is None:
         raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")

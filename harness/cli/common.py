@@ -86,8 +86,8 @@ def check_format(style: str) -> None:
 
 def load_plugins(paths: list[Path] | None) -> None:
     """Take what plugins register and define. Raises InputError."""
-    from harness import catalog
     from harness.registry import load_plugin
+    from harness.tasks import catalog
 
     for path in paths or []:
         catalog.add(path) if path.suffix == ".toml" else load_plugin(path)

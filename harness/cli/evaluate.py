@@ -184,7 +184,7 @@ def measure_all(
     """Measure every system on every task, and write the records; one that fails stops no other."""
     from harness.encoders.models import MODELS
 
-    tasks = _checked(systems, tasks, asked)
+    tasks = _check(systems, tasks, asked)
     from harness.session import Session
 
     session, done, failed = Session(batch.store, batch.seed), list[Done](), list[Failed]()
@@ -212,13 +212,13 @@ def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
         raise typer.Exit(2 if usage else 1)
 
 
-def _checked(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> list[str]:
+def _check(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
-    from harness import catalog
     from harness.indexes import INDEXES
     from harness.measures import Measure
     from harness.rewriting import REWRITERS
     from harness.systems import resolve
+    from harness.tasks import catalog
 
     for system in systems:
         if isinstance(system, str):
@@ -242,8 +242,9 @@ def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evalu
 
 def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     """Write an evaluation's files; returns the record's path."""
-    from harness import records, trec
+    from harness import records
     from harness.data import Retrieval
+    from harness.sources import trec
 
     path = records.save(found.record, found.per_query, out)
     data = found.data

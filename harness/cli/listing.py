@@ -24,8 +24,8 @@ def tasks(
     """
     check_format(style)
     load_plugins(plugin)
-    from harness import catalog
     from harness.report import listings
+    from harness.tasks import catalog
 
     found = listings.task(catalog.task(name)) if name else listings.tasks()
     show_tables(found, "json" if json else style)

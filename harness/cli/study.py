@@ -151,7 +151,7 @@ def _spec(text: str, old: Mapping[str, Sequence[str]]) -> Spec:
     given = parse(text)
     spec = Spec(STUDIES.resolve(text).name, given.target, given.params)
     many = {option.name for option in options(spec.name) if option.many}
-    spec = spec.merged((k, join(v) if k in many else v[-1]) for k, v in old.items())
+    spec = spec.with_parameters((k, join(v) if k in many else v[-1]) for k, v in old.items())
     if old or spec.name != given.name:
         say(f"say: harness study {spec}")
     return spec
@@ -221,8 +221,8 @@ def _run(
     from harness.studies import STUDIES
 
     study = STUDIES.create(spec)
-    systems = _named(model, study.default_systems, study.takes, f"{spec.name} studies one system")
-    tasks = _named(task, (study.default_task,), study.tasks, f"{spec.name} takes one task")
+    systems = _choose(model, study.default_systems, study.takes, f"{spec.name} studies one system")
+    tasks = _choose(task, (study.default_task,), study.tasks, f"{spec.name} takes one task")
     which = join(tasks) if task and study.tasks == "many" else tasks[0]
     seed = study.default_seed if seed is None else seed
     with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
@@ -238,7 +238,7 @@ def _run(
     say(f"written: {written[0].parent}: {', '.join(path.name for path in written)}")
 
 
-def _named(given: Sequence[str] | None, usual: Sequence[str], many: str, rule: str) -> list[str]:
+def _choose(given: Sequence[str] | None, usual: Sequence[str], many: str, rule: str) -> list[str]:
     """What was named, each once, else what stands in for it."""
     found = list(dict.fromkeys(given or usual))
     if many == "one" and len(found) > 1:

@@ -58,10 +58,10 @@ class Qrels:
                 )
             repeated += known is not None
             rows[row][document_id] = gain
-        return cls._packed(rows, corpus, unknown_queries, repeated)
+        return cls._pack(rows, corpus, unknown_queries, repeated)
 
     @classmethod
-    def _packed(
+    def _pack(
         cls, rows: list[dict[str, float]], corpus: Corpus, unknown_queries: int, repeated: int
     ) -> Qrels:
         indptr = np.zeros(len(rows) + 1, np.int64)

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Int32
 from harness.data import Role
+from harness.endpoints.usage import Usage
 from harness.registry import Registry
 from harness.spec import Spec
-from harness.usage import Usage
 from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
 Similarity = Literal["cosine", "dot", "maxsim"]
@@ -209,4 +209,4 @@ def encoder_spec(text: str | Spec) -> Spec:
     Returns:
         The spec of an encoder.
     """
-    return ENCODERS.named(text, "st")
+    return ENCODERS.infer(text, "st")

@@ -17,7 +17,8 @@ from harness.arrays import Float32
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, TextEncoder
 from harness.encoders.prompting import Prompts, fill, whole_prompt
-from harness.endpoint import (
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.service import (
     CUT,
     Endpoint,
     Line,
@@ -26,9 +27,8 @@ from harness.endpoint import (
     name_texts,
     read_count,
 )
-from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
+from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import EncodingError, InputError
-from harness.usage import Usage, sum_usage
 from harness.vectors import Representation
 
 Dialect = Literal["openai", "tei", "cohere"]
@@ -87,8 +87,8 @@ def api(
         InputError: A value is out of range, the dialect does not have a parameter, or a url or
             api_key_env may hold a secret.
     """
-    within("api", batch_size=(batch_size, 1, 2048), dim=(1 if dim is None else dim, 1, 65536))
-    _offered(
+    check_range("api", batch_size=(batch_size, 1, 2048), dim=(1 if dim is None else dim, 1, 65536))
+    _check_dialect(
         dialect, dim=dim, truncate=truncate, query_type=query_type, document_type=document_type
     )
     query, document = query_type or "", document_type or ""
@@ -108,7 +108,7 @@ def api(
     )
 
 
-def _offered(dialect: Dialect, **given: object) -> None:
+def _check_dialect(dialect: Dialect, **given: object) -> None:
     """Raise InputError for a parameter that is given and that a dialect does not have."""
     for name, value in given.items():
         if value and name not in OFFERED[dialect]:

@@ -124,7 +124,7 @@ class CallableEncoder(TextEncoder):
         turned = self._rows(some[::-1], role)[::-1]
         if not all(np.isfinite(each).all() for each in (values, alone, turned)):
             return ()  # refused elsewhere
-        worst = np.maximum(_apart(values[rows], alone), _apart(turned, alone))
+        worst = np.maximum(_distance(values[rows], alone), _distance(turned, alone))
         text = int(worst.argmax())
         start, far = some[text][:60], worst[text]
         if far <= NEAR:
@@ -134,7 +134,7 @@ class CallableEncoder(TextEncoder):
                 f"vectors of {self.name} change by {far:.1%} with the texts encoded beside them",
             )
         others = np.concatenate([np.delete(values, rows[text], 0), np.delete(turned, text, 0)])
-        if _apart(others, alone[text]).min() <= NEAR:
+        if _distance(others, alone[text]).min() <= NEAR:
             raise EncodingError(
                 f"{self.name} returns vectors in another order than texts: that of {start!r} has "
                 "the place of another; put them back after sorting"
@@ -222,7 +222,7 @@ def as_array(values: Any) -> NDArray[Any]:
     return np.asarray(values)
 
 
-def _apart(vectors: Float32, others: Float64) -> Float64:
+def _distance(vectors: Float32, others: Float64) -> Float64:
     """How far vectors [n, d] are from others, [n, d] or [d], relative to the longer of two: [n]."""
     lengths = np.maximum(np.linalg.norm(vectors, axis=-1), np.linalg.norm(others, axis=-1))
     apart: Float64 = np.linalg.norm(vectors - others, axis=-1) / np.where(lengths == 0, 1, lengths)

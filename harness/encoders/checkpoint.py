@@ -286,7 +286,7 @@ def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -
             )
     if not any(folder.rglob("*.safetensors")):
         raise InputError(f"{target}: no *.safetensors in {folder}: expected a model's folder")
-    brought = [] if allowed is None else _brought(folder, allowed)
+    brought = [] if allowed is None else _find_code(folder, allowed)
     if brought:
         raise InputError(
             f"{target} brings its own code ({', '.join(brought)}): refused; "
@@ -294,7 +294,7 @@ def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -
         )
 
 
-def _brought(folder: Path, allowed: Collection[str]) -> list[str]:
+def _find_code(folder: Path, allowed: Collection[str]) -> list[str]:
     """Code that a folder's settings name: modules, and classes of its own for any part."""
     types = [module["type"] for module in read_json(folder / "modules.json", [])]
     for path in sorted(folder.rglob("router_config.json")):

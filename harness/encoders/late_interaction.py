@@ -57,7 +57,7 @@ def late_interaction(
         checkpoint=found,
         prompts=role_prompts(_own_prompts(found), prompts),
         batch_size=options.batch_size,
-        seed=None if _trained(found) else seed,
+        seed=None if _has_projection(found) else seed,
     )
 
 
@@ -145,7 +145,7 @@ def _limit(model: MultiVectorEncoder, role: Role) -> int | None:
     return length if expansion["strategy"] == "fixed" else max(limit or 0, length)
 
 
-def _trained(found: Checkpoint) -> bool:
+def _has_projection(found: Checkpoint) -> bool:
     """Whether sentence-transformers finds a projection, by the rules it loads a folder by."""
     if any(name.endswith((STANFORD, "ForRetrieval")) for name in found.architectures):
         return True

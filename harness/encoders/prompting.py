@@ -54,15 +54,15 @@ def role_prompts(
         What is given, else the model's own, else nothing.
     """
 
-    def chosen(asked: str | None, *names: str) -> str:
+    def choose(asked: str | None, *names: str) -> str:
         if asked is not None:
             return asked
         return next((own[name] or "" for name in names if name in own), "")
 
     return {
-        "query": chosen(given.query_prompt, "query"),
-        "document": chosen(given.document_prompt, *DOCUMENT_PROMPTS),
-        "text": chosen(text, default),
+        "query": choose(given.query_prompt, "query"),
+        "document": choose(given.document_prompt, *DOCUMENT_PROMPTS),
+        "text": choose(text, default),
     }
 
 

@@ -65,10 +65,10 @@ def register(name: str) -> Callable[[Made], Made]:
 
         def factory(**parameters: Any) -> Encoder:
             if not is_class:
-                return _adapted(model, name, parameters)
+                return _adapt(model, name, parameters)
             # an object may hold weights: it is made once as long as it is among the models held
             key = (model, *sorted(parameters.items()))
-            return _adapted(MODELS.get(key, partial(model, **parameters)), name, parameters)
+            return _adapt(MODELS.get(key, partial(model, **parameters)), name, parameters)
 
         # what a registry reads of a factory
         signature = inspect.signature(model) if is_class else inspect.Signature()
@@ -95,10 +95,10 @@ def adapt(model: object, name: str = "") -> Encoder:
     Raises:
         InputError: It is anything else.
     """
-    return _adapted(model, name, {})
+    return _adapt(model, name, {})
 
 
-def _adapted(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder:
+def _adapt(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder:
     if isinstance(model, TextEncoder | CollectionEncoder):
         return model
     given = getattr(model, "fingerprint", None)

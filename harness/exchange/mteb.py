@@ -65,7 +65,7 @@ class Result:
     seconds: float | None
     date: float | None
 
-    def chosen(self, subsets: Collection[str] = ()) -> tuple[Part, ...]:
+    def select(self, subsets: Collection[str] = ()) -> tuple[Part, ...]:
         """The parts that count: of one split, and of these subsets (of all, without any).
 
         The split is test, else validation, else dev, else whatever there is. Raises InputError

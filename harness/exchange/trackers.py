@@ -99,14 +99,14 @@ def save_mlflow(record: Record, uri: str, experiment: str) -> bool:
         if re.match(r"sqlite|postgresql|mysql|mssql", uri):
             _library("sqlalchemy", "mlflow")  # without it MLflow denies that there are databases
         try:
-            return _logged(mlflow, record, uri, experiment)
+            return _log(mlflow, record, uri, experiment)
         except Exception as error:  # noqa: BLE001 - of MLflow, a database or the network
             said = reason(error).partition(". ")[0]
             line = f"{uri}: MLflow cannot write: {said}; expected sqlite:///FILE.db or a server"
             raise HarnessError(re.sub(r"//[^/\s]*@", "//", line)) from None  # no password
 
 
-def _logged(mlflow: Any, record: Record, uri: str, experiment: str) -> bool:
+def _log(mlflow: Any, record: Record, uri: str, experiment: str) -> bool:
     client, told = mlflow.MlflowClient(tracking_uri=uri), entry(record)
     known = client.get_experiment_by_name(experiment)
     id = known.experiment_id if known else client.create_experiment(experiment, _artifacts(uri))

@@ -107,7 +107,7 @@ class Truncate(Compressed):
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Cut the vectors."""
         _refuse_wider(self.kind, self.dim, values)
-        return _projected(values, lambda rows: rows[:, : self.dim])
+        return _search_projected(values, lambda rows: rows[:, : self.dim])
 
 
 @INDEXES.register("pca", renamed=PROJECTED)
@@ -134,7 +134,7 @@ class Pca(Compressed):
         """Project the vectors on their principal axes."""
         _refuse_wider(self.kind, self.dim, values)
         axes = principal(values, self.seed)[:, : self.dim]
-        nearest, size = _projected(values, lambda rows: rows @ axes)
+        nearest, size = _search_projected(values, lambda rows: rows @ axes)
         return nearest, size + 4 * axes.size
 
 
@@ -152,7 +152,7 @@ class Int8(Compressed):
 
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Round the vectors."""
-        return _coded(Factory("SQ8"), values)
+        return _search_codes(Factory("SQ8"), values)
 
 
 @INDEXES.register("binary", renamed=RENAMED)
@@ -173,7 +173,7 @@ class Binary(Compressed):
 
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Take the signs."""
-        return _coded(Factory("BFlat"), values)
+        return _search_codes(Factory("BFlat"), values)
 
     def larger(self, values: Float32) -> tuple[Float32, int]:
         """Make what candidates are scored by, and count the bytes of what it is made from."""
@@ -209,19 +209,21 @@ def _refuse_wider(name: str, dim: int, values: Float32) -> None:
         raise InputError(f"{name}: dim={dim}: the vectors have only {values.shape[1]}")
 
 
-def _projected(values: Float32, project: Callable[[Float64], Float64]) -> tuple[Nearest, int]:
+def _search_projected(
+    values: Float32, project: Callable[[Float64], Float64]
+) -> tuple[Nearest, int]:
     """Exact search in projected vectors, and their bytes."""
-    small = _resized(values, project)
+    small = _project(values, project)
     searcher = Exact().open(Dense(small))
 
     def nearest(queries: Float32, m: int) -> Answer:
-        run = searcher.search(Dense(_resized(queries, project)), m, silent).run
+        run = searcher.search(Dense(_project(queries, project)), m, silent).run
         return run.docs.astype(np.int64), run.scores, len(queries) * len(small)
 
     return nearest, small.nbytes
 
 
-def _resized(values: Float32, project: Callable[[Float64], Float64]) -> Float32:
+def _project(values: Float32, project: Callable[[Float64], Float64]) -> Float32:
     """Vectors projected in float64, so that a row depends on no other, each with its old length."""
     parts = []
     for low in range(0, len(values), BLOCK):
@@ -232,7 +234,7 @@ def _resized(values: Float32, project: Callable[[Float64], Float64]) -> Float32:
     return np.concatenate(parts)
 
 
-def _coded(factory: Factory, values: Float32) -> tuple[Nearest, int]:
+def _search_codes(factory: Factory, values: Float32) -> tuple[Nearest, int]:
     """Search in the codes of a faiss index, and their bytes."""
     codes = factory.make(Dense(values), silent)
     return _with_ties(partial(factory.ask, codes), len(values)), factory.size(codes)

@@ -228,15 +228,15 @@ def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
 def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
     if k <= HEAPED and k + SPARE <= len(block):
-        keys, sure = _heaped(queries, block, k, error)
+        keys, sure = _scan_flat(queries, block, k, error)
         keys[sure] = np.where(keys[sure] > 0, keys[sure] + np.uint64(start), keys[sure])
         if not sure.all():
-            keys[~sure] = _thresholded(queries[~sure], block, start, k, error[~sure])
+            keys[~sure] = _scan_by_threshold(queries[~sure], block, start, k, error[~sure])
         return keys
-    return _thresholded(queries, block, start, k, error)
+    return _scan_by_threshold(queries, block, start, k, error)
 
 
-def _heaped(
+def _scan_flat(
     queries: Float32, block: Float32, k: int, error: Float32
 ) -> tuple[ranking.Keys, NDArray[np.bool_]]:
     """Ranked keys [q, k] by faiss's flat scan, the fastest for few results, scored again.
@@ -255,7 +255,7 @@ def _heaped(
     return keys, ranking.unpack(keys[:, -1:]).scores[:, 0] > scanned[:, -1] + error
 
 
-def _thresholded(
+def _scan_by_threshold(
     queries: Float32, block: Float32, start: int, k: int, error: Float32
 ) -> ranking.Keys:
     """Ranked keys [q, k], from the products above a threshold that a sample suggests."""
@@ -272,7 +272,7 @@ def _thresholded(
             threshold = np.full(len(rows), -np.inf, np.float32)
             if not everything:
                 threshold = np.partition(queries[rows] @ sample.T, -rank, axis=1)[:, -rank]
-            found, threshold = _above(queries[rows], block, threshold, k, tighten)
+            found, threshold = _collect_above(queries[rows], block, threshold, k, tighten)
             last = found[:, wanted - 1 : wanted]
             sure = ranking.unpack(last).scores[:, 0] > threshold + error[rows]
             keys[rows] = np.where(found > 0, found + np.uint64(start), found)
@@ -288,7 +288,7 @@ def _safe(expected: float) -> int:
     return int(expected + 4 * expected**0.5 + 4)
 
 
-def _above(
+def _collect_above(
     queries: Float32, block: Float32, threshold: Float32, k: int, tighten: bool
 ) -> tuple[ranking.Keys, Float32]:
     """Ranked keys [q, k] of documents whose product passes a threshold [q], padded if too few.
@@ -317,15 +317,13 @@ def _above(
         keys.append(ranking.pack(scores, doc + low))
         if tighten and low == early[-1]:
             rank = _safe(k * min(DOCUMENTS * len(early), n) / n)
-            nth = _ranked(rows, keys, q, rank)[:, -1:]
+            nth = _rank(rows, keys, q, rank)[:, -1:]
             better = np.where(nth > 0, ranking.unpack(nth).scores, -np.inf)[:, 0]
             threshold = np.maximum(threshold, better.astype(np.float32))
-    return _ranked(rows, keys, q, k), threshold
+    return _rank(rows, keys, q, k), threshold
 
 
-def _ranked(
-    rows: list[NDArray[np.uint16]], keys: list[ranking.Keys], q: int, k: int
-) -> ranking.Keys:
+def _rank(rows: list[NDArray[np.uint16]], keys: list[ranking.Keys], q: int, k: int) -> ranking.Keys:
     """Ranked keys [q, k] from pieces of (query row, key)."""
     by_query = np.concatenate(rows)
     count = np.bincount(by_query, minlength=q)

@@ -186,7 +186,7 @@ class Factory(FaissIndex):
         return Approximate(
             values,
             partial(self.ask, built),
-            IndexInfo(size, notes=self._noticed(built, len(values))),
+            IndexInfo(size, notes=self._find_notes(built, len(values))),
             self.metric,
             rescore=full or self.oversample > 0,
             oversample=max(self.oversample, 1),
@@ -206,7 +206,7 @@ class Factory(FaissIndex):
             if value is not None:
                 raise InputError(f"{self._name} has no {name}: leave {name}={value} out")
 
-    def _noticed(self, built: Any, n: int) -> tuple[str, ...]:
+    def _find_notes(self, built: Any, n: int) -> tuple[str, ...]:
         centroids, notes = lists(built), []
         if centroids and n < ENOUGH * centroids:
             notes.append(

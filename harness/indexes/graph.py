@@ -56,13 +56,13 @@ class Graph(FileIndex):
         """Whether vectors are not rounded, and scores those of exact search."""
         return True
 
-    def imported(self) -> Any:
+    def load_library(self) -> Any:
         """Import the library."""
         return load(self.module, self.library)
 
     def require(self, representation: Representation) -> None:
         """Check that the library and faiss, which scores, are installed."""
-        self.imported()
+        self.load_library()
         load_faiss()
 
     def notes(self, k: int) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class Hnswlib(Graph):
 
     def empty(self, n: int, dim: int) -> Any:
         """Make a graph for n documents."""
-        graph = self.imported().Index(self.metric, dim)
+        graph = self.load_library().Index(self.metric, dim)
         graph.init_index(n, M=self.M, ef_construction=self.ef_construction, random_seed=self.seed)
         return graph
 
@@ -68,7 +68,7 @@ class Hnswlib(Graph):
     def read(self, path: Path) -> Any:
         """Read a file of hnswlib."""
         header = np.fromfile(path, "<u8", 6)  # where vectors begin and end is in the last two
-        graph = self.imported().Index(self.metric, int(header[4] - header[5]) // 4)
+        graph = self.load_library().Index(self.metric, int(header[4] - header[5]) // 4)
         graph.load_index(str(path))
         return graph
 

@@ -277,11 +277,11 @@ def scores(
         lengths = documents.lengths[chosen]
         tokens = documents.values.take(spans(documents.offsets[chosen], lengths), axis=0)
         slack = _slack(_norms(query), float(_norms(tokens).max()), queries.dim)
-        found[pairs] = _rescored(query, tokens, lengths, slack)
+        found[pairs] = _rescore(query, tokens, lengths, slack)
     return found
 
 
-def _rescored(query: Float32, tokens: Float32, lengths: Int64, slack: Float64) -> Float32:
+def _rescore(query: Float32, tokens: Float32, lengths: Int64, slack: Float64) -> Float32:
     """MaxSim of a query and documents [n], from those tokens whose product can be the highest.
 
     tokens: of the documents, in a row.

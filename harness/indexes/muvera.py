@@ -103,12 +103,12 @@ def _encodings(
     rows, kept = maxsim.drop_empty(texts)
     for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
         block = maxsim.take_texts(kept, low, high)
-        encodings[rows[low:high]] = _encoded(block, plan, documents=documents)
+        encodings[rows[low:high]] = _encode(block, plan, documents=documents)
         progress("encode", high, len(kept), "texts")
     return encodings
 
 
-def _encoded(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Float64:
+def _encode(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Float64:
     """Encodings [n, dim] of texts that all have tokens."""
     whole, exponents = _whole(texts.values, texts.offsets[:-1])
     text = np.repeat(np.arange(len(texts)), texts.lengths)
@@ -126,7 +126,7 @@ def _encoded(texts: MultiVector, plan: EncodingPlan, *, documents: bool) -> Floa
             / (plan.repetitions * (plan.projection_dim or 1)) ** 0.5
         )
         if plan.final_dim:
-            found += _projected(values, plan.final_dim, block, random)
+            found += _project(values, plan.final_dim, block, random)
         else:
             found[:, repetition * values.shape[1] :][:, : values.shape[1]] = values
     return found
@@ -174,7 +174,7 @@ def _blocks(tokens: Float64, cells: Int64, n: int, bits: int, *, mean: bool) -> 
     return sums
 
 
-def _projected(values: Float64, final: int, block: int, random: np.random.Generator) -> Float64:
+def _project(values: Float64, final: int, block: int, random: np.random.Generator) -> Float64:
     """Rows [n, blocks x block] times random signs, to `final` dimensions."""
     whole, exponents = _whole(values, np.arange(len(values)))
     found = np.zeros((len(values), final))
@@ -291,13 +291,13 @@ class MuveraSearcher:
             encodings = Dense(query_encodings(part, self.plan))
             found = self.searcher.search(encodings, max(k, self.rerank_depth), silent)
             counted.append(found.distances)
-            run = self._reranked(part, found.run, k)
+            run = self._rerank(part, found.run, k)
             docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
         run = maxsim.restore_rows(Run(docs, scores), asked, self.rows, q)
         return Found(run, total(counted))
 
-    def _reranked(self, queries: MultiVector, run: Run, k: int) -> Run:
+    def _rerank(self, queries: MultiVector, run: Run, k: int) -> Run:
         """The k best of candidates [q, m]."""
         depth = self.rerank_depth
         if not depth:
@@ -305,4 +305,4 @@ class MuveraSearcher:
         rows, ranks = np.nonzero(run.docs[:, :depth] >= 0)
         cells = rows, run.docs[rows, ranks]
         exact = maxsim.scores(queries, self.documents, *cells)
-        return ranking.reordered(run, cells, exact, depth=depth, k=k)
+        return ranking.reorder(run, cells, exact, depth=depth, k=k)

@@ -59,12 +59,12 @@ def pool_tokens(documents: MultiVector, factor: int) -> MultiVector:
         are equal; in the order of the first of each cluster.
     """
     texts = np.split(documents.values, documents.offsets[1:-1])
-    few = [_pooled(text, factor) for text in texts]
+    few = [_pool(text, factor) for text in texts]
     offsets = np.concatenate([[0], np.cumsum([len(text) for text in few])])
     return MultiVector(np.concatenate(few), offsets)
 
 
-def _pooled(vectors: Float32, factor: int) -> Float32:
+def _pool(vectors: Float32, factor: int) -> Float32:
     """Means of clusters of vectors [n, d] after the first, each as long as its members on average.
 
     A function of these vectors alone.

@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.disk.lease import hold
 from harness.errors import InputError, StoreError, reason
 from harness.indexes import Found, Index, IndexInfo, Searcher
-from harness.lease import hold
 from harness.progress import Progress, silent
 from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
@@ -108,7 +108,7 @@ class FileIndex(Index):
         """
         if place is None:
             return self.searcher(self.make(documents, progress), documents)
-        built, reused, notes = _kept(self, documents, place, progress)
+        built, reused, notes = _read_or_build(self, documents, place, progress)
         return _Kept(self.searcher(built, documents), reused, notes)
 
 
@@ -129,7 +129,7 @@ class _Kept:
         return self.searcher.search(queries, k, progress)
 
 
-def _kept(
+def _read_or_build(
     index: FileIndex, documents: Embeddings, folder: Path, progress: Progress
 ) -> tuple[Any, bool, tuple[str, ...]]:
     """An index's structure, whether it was read from `folder`, and what was noticed.

@@ -185,12 +185,12 @@ class SeismicSearcher:
         q, keys = len(queries), np.zeros((len(queries), k), np.uint64)
         for low in range(0, q, QUERIES):
             part = matrix[low : low + QUERIES]
-            run = self._found(part, min(k, len(self.documents)))
+            run = self._search_lists(part, min(k, len(self.documents)))
             keys[low : low + QUERIES] = ranking.best(ranking.pack(run.scores, run.docs), k)
             progress("search", min(low + QUERIES, q), q, "queries")
         return Found(ranking.unpack(keys))
 
-    def _found(self, queries: csr_matrix, k: int) -> Run:
+    def _search_lists(self, queries: csr_matrix, k: int) -> Run:
         """What the lists hold for each query, ranked."""
         q, text = queries.shape[0], load("seismic", self.index.library).get_seismic_string()
         asked = {"k": k, "query_cut": self.index.query_cut, "heap_factor": self.index.heap_factor}

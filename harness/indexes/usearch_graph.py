@@ -53,7 +53,7 @@ class Usearch(Graph):
         """Make a graph, which grows as it is filled."""
         metric = "l2sq" if self.metric == "l2" else "ip"
         links = {"connectivity": self.M, "expansion_add": self.ef_construction}
-        return self.imported().Index(ndim=dim, metric=metric, dtype=self.dtype, **links)
+        return self.load_library().Index(ndim=dim, metric=metric, dtype=self.dtype, **links)
 
     def insert(self, graph: Any, rows: Int64, block: Float32) -> None:
         """Insert documents by one thread."""
@@ -73,7 +73,7 @@ class Usearch(Graph):
 
     def read(self, path: Path) -> Any:
         """Read a file of usearch."""
-        return self.imported().Index.restore(str(path))
+        return self.load_library().Index.restore(str(path))
 
     def size(self, built: Any) -> int:
         """Count the bytes of vectors and links."""

@@ -33,7 +33,7 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
 
     def parts(self, data: Classification) -> Parts:
         """The training texts that some experiment draws, and all test texts."""
-        rows = _drawn(data)
+        rows = _draw(data)
         return {
             "training_texts": ("text", [data.train.texts[row] for row in rows]),
             "test_texts": ("text", data.test.texts),
@@ -52,7 +52,7 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
         The interval of the accuracy is over test texts, those of other measures over experiments.
         Raises InputError where a measure does not fit the labels.
         """
-        rows = _drawn(data)
+        rows = _draw(data)
         probed = probe(
             outcome["training_texts"], [data.train.labels[row] for row in rows],
             outcome["test_texts"], data.test.labels,
@@ -98,6 +98,6 @@ def _draws(data: Classification) -> list[Int64]:
     )
 
 
-def _drawn(data: Classification) -> list[int]:
+def _draw(data: Classification) -> list[int]:
     """Rows of the training split that any experiment fits, ascending."""
     return [int(row) for row in np.unique(np.concatenate(_draws(data)))]

@@ -24,7 +24,7 @@ class ClusteringKind(Kind[Clustering, Mapping[str, Float32]]):
 
     def parts(self, data: Clustering) -> Parts:
         """The texts that are clustered."""
-        rows, _ = _drawn(data)
+        rows, _ = _draw(data)
         return {"texts": ("text", [data.texts[row] for row in rows])}
 
     def judge(
@@ -43,7 +43,7 @@ class ClusteringKind(Kind[Clustering, Mapping[str, Float32]]):
         }
         counts = {
             "texts": len(data.texts),
-            "texts_drawn": len(_drawn(data)[0]),
+            "texts_drawn": len(_draw(data)[0]),
             "levels": len(data.levels),
         }
         return Verdict(intervals(values, seed), {"level": levels, **values}, counts, [])
@@ -64,7 +64,7 @@ def _clusterings(
     vectors: Float32, data: Clustering, progress: Progress
 ) -> tuple[list[int], list[Clustered]]:
     """All clusterings, and the level of each."""
-    rows, random = _drawn(data)
+    rows, random = _draw(data)
     if data.sets is not None:
         labels = [str(label) for label in data.levels[0]]
         of_sets = cluster_sets(vectors, labels, data.sets, progress=progress)
@@ -85,7 +85,7 @@ def _clusterings(
     return levels, clusterings
 
 
-def _drawn(data: Clustering) -> tuple[list[int], Random]:
+def _draw(data: Clustering) -> tuple[list[int], Random]:
     """Rows of the texts that are clustered, and the state that MTEB draws its samples from."""
     random = Random(SEED)
     everything = range(len(data.texts))

@@ -181,7 +181,7 @@ class Measure:
     def __str__(self) -> str:
         if self.parameters and not self.parameters[0][0]:  # of a family, as ir:NAME
             return f"{self.name}:{self.parameters[0][1]}"
-        inner = ",".join(f"{key}={_shown(value)}" for key, value in self.parameters)
+        inner = ",".join(f"{key}={_show(value)}" for key, value in self.parameters)
         brackets = f"({inner})" if inner else ""
         return f"{self.name}{brackets}" + ("" if self.cutoff is None else f"@{self.cutoff}")
 
@@ -336,7 +336,7 @@ def _number(text: str, where: str) -> float:
     return value
 
 
-def _shown(value: Value) -> str:
+def _show(value: Value) -> str:
     return repr(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 

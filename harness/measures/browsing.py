@@ -25,7 +25,7 @@ def expected_reciprocal_rank(judged: Judged, cutoff: int, top: float | None = No
         raise InputError(
             f"ERR(top={top:g}): the judgments hold a gain of {highest:g}, which is more"
         )
-    within = judged.within(cutoff)
+    within = judged.find_relevant(cutoff)
     query, rank = judged.query[within], judged.rank[within]
     satisfied = (2 ** judged.gain[within] - 1) / 2**grade
     staying, values = np.ones(judged.size), np.zeros(judged.size)
@@ -42,4 +42,4 @@ def rank_biased_precision(judged: Judged, cutoff: int | None, p: float = 0.8) ->
     """Relevant share of the documents seen by a reader who goes on from each with probability p."""
     if not 0 < p < 1:
         raise InputError(f"RBP(p={p:g}): expected a probability between 0 and 1")
-    return judged.total((1 - p) * p**judged.rank, judged.within(cutoff))
+    return judged.total((1 - p) * p**judged.rank, judged.find_relevant(cutoff))

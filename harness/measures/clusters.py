@@ -84,7 +84,7 @@ def cluster_levels(
         for repetition in range(repetitions):
             rows = random.choices(range(len(codes)), k=sample)
             found[level].append(
-                _clustered(vectors[rows], codes[rows], len(classes), batch=batch, seed=seed)
+                _cluster(vectors[rows], codes[rows], len(classes), batch=batch, seed=seed)
             )
             done = level * repetitions + repetition + 1
             progress("cluster", done, len(levels) * repetitions, "clusterings")
@@ -116,14 +116,12 @@ def cluster_sets(
     for done, name in enumerate(names):
         rows = np.flatnonzero(sets == name)
         classes, codes = np.unique(known[rows], return_inverse=True)
-        found.append(_clustered(vectors[rows], codes, len(classes), batch=batch, seed=seed))
+        found.append(_cluster(vectors[rows], codes, len(classes), batch=batch, seed=seed))
         progress("cluster", done + 1, len(names), "sets")
     return found
 
 
-def _clustered(
-    vectors: Float32, labels: Int64, clusters: int, *, batch: int, seed: int
-) -> Clustered:
+def _cluster(vectors: Float32, labels: Int64, clusters: int, *, batch: int, seed: int) -> Clustered:
     from sklearn.cluster import MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 

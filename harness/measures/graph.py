@@ -45,12 +45,12 @@ def qrel_graph(qrels: Qrels, *, progress: Progress = silent) -> QrelGraph:
     A document that the corpus does not hold has lost its id, so each of its judgments counts as a
     document of its own.
     """
-    held = _held(qrels)
+    held = _build_incidence(qrels)
     queries, documents = held.shape
     sizes = np.diff(held.indptr)
     strength = 0.0
     edges = 0
-    for start, shared in _shared(held, "query graph", progress):
+    for start, shared in _count_shared(held, "query graph", progress):
         rows = start + np.repeat(np.arange(shared.shape[0]), np.diff(shared.indptr))
         others = shared.indices != rows
         rows, columns, both = rows[others], shared.indices[others], shared.data[others]
@@ -58,7 +58,7 @@ def qrel_graph(qrels: Qrels, *, progress: Progress = silent) -> QrelGraph:
         edges += len(both)
     pairs = sum(
         shared.nnz - shared.shape[0]
-        for _, shared in _shared(held.T.tocsr(), "document graph", progress)
+        for _, shared in _count_shared(held.T.tocsr(), "document graph", progress)
     )
     return QrelGraph(
         queries,
@@ -69,7 +69,7 @@ def qrel_graph(qrels: Qrels, *, progress: Progress = silent) -> QrelGraph:
     )
 
 
-def _held(qrels: Qrels) -> Any:
+def _build_incidence(qrels: Qrels) -> Any:
     """Which query has which relevant document: CSR of ones [queries, documents], none empty."""
     from scipy.sparse import csr_matrix
 
@@ -84,7 +84,7 @@ def _held(qrels: Qrels) -> Any:
     return csr_matrix((np.ones(len(rows), np.int32), (rows, columns)), shape=shape)
 
 
-def _shared(held: Any, stage: str, progress: Progress) -> Iterator[tuple[int, Any]]:
+def _count_shared(held: Any, stage: str, progress: Progress) -> Iterator[tuple[int, Any]]:
     """How many columns each row has in common with each: a first row and a CSR block from it on."""
     columns = held.T.tocsr()
     cost = np.cumsum(held @ np.diff(columns.indptr).astype(np.int64))

@@ -37,14 +37,14 @@ class Judged:
         """[q]: the sum over each query's rows of `value` [h] where `where` [h] holds."""
         return sums(self.query[where], value[where], self.size)
 
-    def within(self, cutoff: int | None) -> Bools:
+    def find_relevant(self, cutoff: int | None) -> Bools:
         """[h]: relevant and ranked above the cut-off, if there is one."""
         relevant = self.gain > 0
         return relevant if cutoff is None else relevant & (self.rank < cutoff)
 
     def hits(self, cutoff: int) -> Float64:
         """[q]: relevant results above the cut-off."""
-        return self.total(np.ones(len(self.query)), self.within(cutoff))
+        return self.total(np.ones(len(self.query)), self.find_relevant(cutoff))
 
     @cached_property
     def relevant(self) -> Float64:

@@ -22,7 +22,7 @@ def _package() -> Any:
     return ir_measures
 
 
-def _parsed(name: str) -> Any:
+def _parse(name: str) -> Any:
     """A measure as ir-measures parses it. Raises InputError where it does not."""
     package = _package()
     try:
@@ -36,7 +36,7 @@ def _parsed(name: str) -> Any:
 
 def canonical(name: str) -> str:
     """The name under which ir-measures prints a measure, for the record."""
-    return str(_parsed(name)).replace(" ", "")
+    return str(_parse(name)).replace(" ", "")
 
 
 @measure(
@@ -62,7 +62,7 @@ def outside(judged: Judged, run: Run, qrels: Qrels, name: str) -> Float64:
     ]
     values = np.zeros(judged.size)
     try:
-        for one in package.iter_calc([_parsed(name)], judgments, results):
+        for one in package.iter_calc([_parse(name)], judgments, results):
             values[int(one.query_id)] = one.value
     except Exception as error:  # a provider may lack a package or a program
         raise InputError(f"ir:{name}: ir-measures cannot compute it: {reason(error)}") from error

@@ -132,7 +132,7 @@ def correlation(kind: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Fl
     return np.where(constant, np.nan, r)  # rounding may leave a constant row a norm above 0
 
 
-def _correlated(similarity: str, kind: str) -> Callable[[Compared], Float64]:
+def _correlate(similarity: str, kind: str) -> Callable[[Compared], Float64]:
     """A measure: the correlation of one similarity with the gold scores."""
 
     def values(compared: Compared) -> Float64:
@@ -141,7 +141,7 @@ def _correlated(similarity: str, kind: str) -> Callable[[Compared], Float64]:
     return values
 
 
-def _separated(similarity: str, quality: str) -> Callable[[Compared], Float64]:
+def _separate(similarity: str, quality: str) -> Callable[[Compared], Float64]:
     """A measure: how well one similarity, or the best of all, tells pairs apart."""
 
     def values(compared: Compared) -> Float64:
@@ -163,10 +163,10 @@ def _register() -> None:
     for name in (*PAIR_MEASURES, *BINARY_MEASURES, *TOKEN_MEASURES):
         similarity, _, rest = name.partition("_")
         if rest in qualities:
-            function = _separated(similarity, rest)
+            function = _separate(similarity, rest)
             about = f"{qualities[rest]} of a threshold on the {named[similarity]}."
         else:
-            function = _correlated(similarity, rest)
+            function = _correlate(similarity, rest)
             about = f"{rest.title()} correlation of the {named[similarity]} with the gold score."
         measure(name, kind="pairs", citation="MTEB", about=about)(function)
 

@@ -32,7 +32,7 @@ def ndcg(judged: Judged, cutoff: int) -> Float64:
     query, rank, gain = judged.ideal
     above = rank < cutoff
     best = sums(query[above], gain[above] * discount(rank[above]), judged.size)
-    got = judged.total(judged.gain * discount(judged.rank), judged.within(cutoff))
+    got = judged.total(judged.gain * discount(judged.rank), judged.find_relevant(cutoff))
     return ratio(got, best)
 
 
@@ -42,7 +42,7 @@ def ndcg(judged: Judged, cutoff: int) -> Float64:
 )  # fmt: skip
 def average_precision(judged: Judged, cutoff: int) -> Float64:
     """Mean over all relevant documents of the precision at their rank."""
-    within = judged.within(cutoff)
+    within = judged.find_relevant(cutoff)
     precision = np.zeros(len(judged.query))
     precision[within] = (place(judged.query[within]) + 1) / (judged.rank[within] + 1)
     return ratio(judged.total(precision, within), judged.relevant)
@@ -69,7 +69,7 @@ def capped_recall(judged: Judged, cutoff: int) -> Float64:
 @measure("Rprec", aliases=("R-precision", "R_prec"), citation=TREC)
 def r_precision(judged: Judged) -> Float64:
     """Precision among the first R results, where R documents are relevant."""
-    above = judged.within(None) & (judged.rank < judged.relevant[judged.query])
+    above = judged.find_relevant(None) & (judged.rank < judged.relevant[judged.query])
     return ratio(judged.total(np.ones(len(above)), above), judged.relevant)
 
 
@@ -95,7 +95,7 @@ def success(judged: Judged, cutoff: int) -> Float64:
 @measure("RR", cutoff=True, whole={"recip_rank": DEPTH}, mteb="mrr", citation=TREC)
 def reciprocal_rank(judged: Judged, cutoff: int) -> Float64:
     """1 / rank of the first relevant result above the cut-off, else 0."""
-    within = judged.within(cutoff)
+    within = judged.find_relevant(cutoff)
     first = within.copy()
     first[within] = place(judged.query[within]) == 0
     return judged.total(1 / (judged.rank + 1.0), first)

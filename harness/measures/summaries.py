@@ -76,14 +76,14 @@ def _unit(vectors: Float64) -> Float64:
 def _register() -> None:
     """Each correlation as a measure."""
 
-    def named(name: str) -> Callable[[Rated], Float64]:
+    def make(name: str) -> Callable[[Rated], Float64]:
         return lambda rated: rated.correlations[name]
 
     for name in SUMMARY_MEASURES:
         similarity, _, kind = name.partition("_")
         about = f"{kind.title()} correlation of the ratings with the nearest {similarity}."
         measure(name, kind="summarization", citation="Fabbri et al. 2021; MTEB", about=about)(
-            named(name)
+            make(name)
         )
 
 

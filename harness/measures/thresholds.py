@@ -57,7 +57,7 @@ class Pool:
         query = number[self.query[pairs]]
         return Pool(query, self.score[pairs], self.relevant[pairs], self.wanted[kept])
 
-    def compared(self, way: str) -> Pool:
+    def with_scores(self, way: str) -> Pool:
         """The same with the scores of one of WAYS."""
         return replace(self, score=WAYS[way](self))
 
@@ -162,18 +162,18 @@ def curve(pool: Pool) -> Curve:
     order = np.argsort(-score, kind="stable")
     last = np.flatnonzero(np.append(np.diff(score[order]) != 0, True)[: len(score)])
 
-    def above(steps: NDArray[np.generic]) -> Float64:
+    def sum_above(steps: NDArray[np.generic]) -> Float64:
         """[t]: the sum of steps [p] over the pairs that a threshold returns."""
         return np.asarray(steps[order].cumsum(dtype=np.float64)[last])
 
-    found, right = last + 1.0, above(relevant)
-    reached, correct = above(returned == 1), above(relevant & (hits == 1))
+    found, right = last + 1.0, sum_above(relevant)
+    reached, correct = sum_above(returned == 1), sum_above(relevant & (hits == 1))
     return Curve(
         threshold=score[order][last],
         precision=right / found,
         recall=right / max(wanted, 1),
         f1=2 * right / (found + wanted),
-        mean_f1=above(after - before) / q,
+        mean_f1=sum_above(after - before) / q,
         size=found / q,
         empty=1 - reached / q,
         wrong=(reached - correct) / q,

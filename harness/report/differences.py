@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.compare import Difference, Item, PairComparison
-from harness.formats import number, probability
 from harness.frames import Table
+from harness.frames.formats import number, probability
 
 
 def page(found: PairComparison) -> list[Table]:

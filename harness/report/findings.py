@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
-from harness.charts import draw, image
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame, Table, from_plain
+from harness.frames.charts import draw, image
 from harness.report.tables import write
 from harness.studies import Findings
 
@@ -50,7 +50,7 @@ def tables(findings: Findings) -> list[Table]:
 
 def page(findings: Findings, about: About) -> str:
     """The page as Markdown: headline, what was run, tables with what their columns mean."""
-    parts = [f"# {findings.headline}", f"`harness study {about.study}` {_asked(about)}"]
+    parts = [f"# {findings.headline}", f"`harness study {about.study}` {_describe(about)}"]
     for frame in findings.frames:
         if frame.shown:
             parts += [write([frame.table()], "markdown"), *_meanings(frame)]
@@ -61,7 +61,7 @@ def page(findings: Findings, about: About) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _asked(about: About) -> str:
+def _describe(about: About) -> str:
     systems = ", ".join(f"`{system}`" for system in about.systems)
     return f"on {systems}, `{about.task}`, seed {about.seed}; {about.created}"
 

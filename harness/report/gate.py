@@ -10,8 +10,8 @@ import re
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
-from harness.formats import number, probability
 from harness.frames import Table
+from harness.frames.formats import number, probability
 from harness.gate import FAILED, CostVerdict, Gate, TaskVerdict
 from harness.report.tables import write
 
@@ -56,7 +56,7 @@ def summary(gate: Gate) -> str:
 
 def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
     """For a pull request or the summary of a step: at most so many bytes, the worst kept."""
-    tables = [_escaped(table) for table in page(gate)]
+    tables = [_escape(table) for table in page(gate)]
     rows = max(len(table.rows) for table in tables)
     while True:
         cut = [replace(table, rows=table.rows[:rows]) for table in tables]
@@ -69,7 +69,7 @@ def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
         rows //= 2
 
 
-def _escaped(table: Table) -> Table:
+def _escape(table: Table) -> Table:
     """Without what Markdown or GitHub would take for markup, a link or a mention."""
     rows = [[_plain(cell) for cell in row] for row in table.rows]
     return replace(table, title=_plain(table.title).replace("<", "&lt;"), rows=rows)

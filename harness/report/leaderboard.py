@@ -7,14 +7,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from harness.aggregate import pareto
 from harness.arrays import Float64
 from harness.board import Board
-from harness.costs import RANKED
-from harness.formats import number
+from harness.board.standings import Standing, Standings
 from harness.frames import Table
+from harness.frames.formats import number
+from harness.records.costs import RANKED
 from harness.report.tables import spans
-from harness.standings import Standing, Standings
+from harness.stats.aggregate import pareto
 
 MOST = 12  # systems whose wins over each other are shown
 
@@ -63,7 +63,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
             *(number(row.families[name]) for name in several),
             *([number(row.mean_of_families)] if several else []),
             "–" if row.kemeny is None else str(row.kemeny),
-            *([_beside(beside[row.system])] if any(beside.values()) else []),
+            *([_compare_to_exact(beside[row.system])] if any(beside.values()) else []),
             *(_steadiness(row) if steady else []),
         ]
         for row in standings.rows[:most]
@@ -72,7 +72,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
     return Table("Leaderboard", header, rows, frozenset(range(len(header))) - texts)
 
 
-def _beside(found: tuple[float, float | None] | None) -> str:
+def _compare_to_exact(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return ""
     change, size = found

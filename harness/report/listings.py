@@ -7,7 +7,6 @@ import textwrap
 from datetime import datetime
 from typing import Any
 
-from harness import catalog
 from harness.frames import Table
 from harness.indexes import hnsw
 from harness.kinds import KINDS
@@ -15,6 +14,7 @@ from harness.measures import definitions
 from harness.registry import Registry
 from harness.sources import SOURCES
 from harness.store import Store
+from harness.tasks import catalog
 from harness.zoo import models
 
 EXCERPT = 160  # characters

@@ -12,13 +12,12 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from harness import aggregate
 from harness.arrays import Float64
-from harness.formats import number
 from harness.frames import Table
+from harness.frames.formats import number
 from harness.kinds import title
 from harness.records import PartRecord, Record, SystemRecord
-from harness.stats import Estimate
+from harness.stats import Estimate, aggregate
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -140,10 +139,10 @@ def details(record: Record) -> list[Table]:
         *([Table("Warnings", [""], [[w] for w in record.warnings])] if record.warnings else []),
         _estimates(record),
         _phases(record),
-        Table("Counts", ["", ""], _counted(record.counts), frozenset({1})),
-        Table("Search", ["", ""], _searched(record)),
+        Table("Counts", ["", ""], _list_counts(record.counts), frozenset({1})),
+        Table("Search", ["", ""], _list_search(record)),
         _parts(record),
-        Table("Used at endpoints", ["", ""], _used(record.usage), frozenset({1})),
+        Table("Used at endpoints", ["", ""], _list_usage(record.usage), frozenset({1})),
         Table("Provenance", ["", ""], _provenance(record)),
     ]
     optional = ("Search", "Parts", "Used at endpoints")
@@ -201,11 +200,11 @@ def _phases(record: Record) -> Table:
     return Table("Phases", header, rows, frozenset({1, 2, 3, 4}))
 
 
-def _counted(counts: Mapping[str, int | None]) -> list[list[str]]:
+def _list_counts(counts: Mapping[str, int | None]) -> list[list[str]]:
     return [[name.replace("_", " "), _count(value)] for name, value in counts.items()]
 
 
-def _searched(record: Record) -> list[list[str]]:
+def _list_search(record: Record) -> list[list[str]]:
     """How documents were found."""
     index, latency = record.index, record.latency
     rows = [["exact", str(index.exact)]] if index else []
@@ -246,7 +245,7 @@ def _more(part: PartRecord) -> str:
     return _flat(found)
 
 
-def _used(usage: Mapping[str, float]) -> list[list[str]]:
+def _list_usage(usage: Mapping[str, float]) -> list[list[str]]:
     return [[name.replace("_", " "), f"{value:,g}"] for name, value in usage.items()]
 
 
@@ -308,7 +307,7 @@ def write(tables: Sequence[Table], style: str) -> str:
         return json.dumps(whole[0] if len(whole) == 1 else whole, indent=2, ensure_ascii=False)
     if style == "csv":
         return "\n".join(map(_csv, tables)).rstrip("\n")
-    return "\n\n".join(_tabulated(table, style) for table in tables)
+    return "\n\n".join(_tabulate(table, style) for table in tables)
 
 
 def _plain(table: Table) -> object:
@@ -327,19 +326,19 @@ def _csv(table: Table) -> str:
     return out.getvalue()
 
 
-def _tabulated(table: Table, style: str) -> str:
+def _tabulate(table: Table, style: str) -> str:
     from tabulate import tabulate
 
     align = ["right" if column in table.numeric else "left" for column in range(len(table.header))]
     kind = {"markdown": "pipe", "latex": "latex_booktabs"}[style]
     escaped = {"|": "\\|", "<": "&lt;", "\n": " "} if style == "markdown" else {"\n": " "}
-    rows = [[_replaced(cell, escaped) for cell in row] for row in table.rows]
-    header = [_replaced(cell, escaped) for cell in table.header]
+    rows = [[_replace(cell, escaped) for cell in row] for row in table.rows]
+    header = [_replace(cell, escaped) for cell in table.header]
     text = tabulate(rows, header, tablefmt=kind, colalign=align, disable_numparse=True)
     return f"### {table.title}\n\n{text}" if style == "markdown" else text
 
 
-def _replaced(text: str, marks: dict[str, str]) -> str:
+def _replace(text: str, marks: dict[str, str]) -> str:
     for mark, instead in marks.items():
         text = text.replace(mark, instead)
     return text

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.arrays import Float32
+from harness.endpoints.usage import Usage
 from harness.progress import Progress
 from harness.registry import Registry
 from harness.spec import Spec
-from harness.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -86,4 +86,4 @@ def reranker_spec(text: str | Spec) -> Spec:
     Returns:
         The spec of a reranker.
     """
-    return RERANKERS.named(text, "cross")
+    return RERANKERS.infer(text, "cross")

@@ -19,7 +19,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from harness.disk import cache_root
-from harness.endpoint import (
+from harness.endpoints.answers import ResponseCache
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.service import (
     CUT,
     Endpoint,
     Line,
@@ -27,12 +29,10 @@ from harness.endpoint import (
     name_texts,
     read_count,
 )
-from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
+from harness.endpoints.usage import sum_usage
 from harness.errors import InputError
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
-from harness.response_cache import ResponseCache
-from harness.usage import sum_usage
 
 Dialect = Literal["cohere", "tei"]
 
@@ -65,7 +65,7 @@ def api(
         InputError: A value is out of range, or a url or api_key_env may hold a secret.
     """
     size = BATCH[dialect] if batch_size is None else batch_size
-    within("api", batch_size=(size, 1, 1000))
+    check_range("api", batch_size=(size, 1, 1000))
     if truncate and dialect != "tei":
         raise InputError(f"api: dialect={dialect} has no truncate: expected dialect=tei")
     return EndpointReranker(target, Endpoint(SERVICE, endpoint), dialect, truncate, size)
@@ -121,7 +121,8 @@ class EndpointReranker(Reranker):
             StoreError: Scores cannot be kept.
         """
         answers = ResponseCache((root or cache_root()) / "rerankings")
-        scores = {query: self._kept(answers, query) for query in dict.fromkeys(q for q, _ in pairs)}
+        asked = dict.fromkeys(query for query, _ in pairs)
+        scores = {query: self._read_kept(answers, query) for query in asked}
         todo, usages = self._missing(pairs, scores), [self.endpoint.no_usage]
 
         def ask(line: Line, item: tuple[str, list[str]]) -> Iterator[tuple[str, dict[str, float]]]:
@@ -135,7 +136,7 @@ class EndpointReranker(Reranker):
         for (query, found), usage in self.endpoint.each(todo, ask):
             usages.append(usage)
             scores[query] |= found
-            answers.keep(self._asked(query), json.dumps(scores[query]))
+            answers.keep(self._describe_request(query), json.dumps(scores[query]))
             done += len(found)
             progress("rerank", done, total, "pairs")
         values = [scores[query][_digest(document)] for query, document in pairs]
@@ -155,13 +156,13 @@ class EndpointReranker(Reranker):
             for low in range(0, len(texts), self.batch_size)
         ]
 
-    def _asked(self, query: str) -> dict[str, object]:
+    def _describe_request(self, query: str) -> dict[str, object]:
         """All that decides the scores of a query's documents."""
         return {**self.fingerprint(), "query": query}
 
-    def _kept(self, answers: ResponseCache, query: str) -> dict[str, float]:
+    def _read_kept(self, answers: ResponseCache, query: str) -> dict[str, float]:
         """Scores that are kept for a query, by the digest of the document."""
-        kept: dict[str, float] = json.loads(answers.find(self._asked(query)) or "{}")
+        kept: dict[str, float] = json.loads(answers.find(self._describe_request(query)) or "{}")
         return kept
 
     def _ask(self, line: Line, query: str, texts: list[str]) -> dict[str, float]:

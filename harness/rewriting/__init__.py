@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.endpoints.usage import Usage
 from harness.progress import Progress
 from harness.registry import Registry
-from harness.usage import Usage
 from harness.vectors import Embeddings, Representation, Run
 
 

@@ -15,19 +15,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.disk import cache_root
-from harness.endpoint import (
+from harness.endpoints.answers import ResponseCache
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.service import (
     Endpoint,
     Line,
     Service,
     UnansweredError,
     read_count,
 )
-from harness.endpoint_options import OPTIONS, RENAMED, EndpointOptions, within
+from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import InputError, reason
 from harness.progress import Progress
-from harness.response_cache import ResponseCache
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
-from harness.usage import Usage, sum_usage
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]
@@ -66,12 +66,12 @@ def chat(
     Raises:
         InputError: A value is out of range, may hold a secret, or is no prompt.
     """
-    within("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
+    check_range("chat", temperature=(temperature, 0, 2), max_tokens=(max_tokens, 1, 1_000_000))
     return Chat(
         model=target,
         endpoint=Endpoint(COMPLETIONS, endpoint),
         style="own" if prompt else style,
-        template=_own(Path(prompt)) if prompt else _packaged(style),
+        template=_own(Path(prompt)) if prompt else _read_prompt(style),
         join=join,
         temperature=temperature,
         max_tokens=max_tokens,
@@ -126,7 +126,7 @@ class Chat(TextRewriter):
         labels: dict[str, str] = {}
         for number, text in enumerate(texts, 1):
             labels.setdefault(text, f"query {number} of {len(texts)}")
-        kept = {text: answers.find(self._asked(text)) for text in labels}
+        kept = {text: answers.find(self._describe_request(text)) for text in labels}
         found = {text: answer for text, answer in kept.items() if answer is not None}
         missing = {text: label for text, label in labels.items() if text not in found}
         if missing and self.offline:
@@ -150,7 +150,7 @@ class Chat(TextRewriter):
         found, usages = dict[str, str](), list[Usage]()
 
         def ask(line: Line, text: str) -> Iterator[tuple[str, str]]:
-            asked = self._asked(text)
+            asked = self._describe_request(text)
 
             def read(reply: Any, headers: Mapping[str, str]) -> str:
                 line.tally.add(tokens=read_count((reply.get("usage") or {}).get("total_tokens")))
@@ -182,7 +182,7 @@ class Chat(TextRewriter):
             raise UnansweredError("sent an answer that is not Unicode") from None
         return text.strip()
 
-    def _asked(self, text: str) -> dict[str, Any]:
+    def _describe_request(self, text: str) -> dict[str, Any]:
         """All that decides an answer: where the question goes, and its body."""
         message = {"role": "user", "content": self.template.replace(QUERY, text)}
         body = {
@@ -194,7 +194,7 @@ class Chat(TextRewriter):
         return {"url": self.endpoint.url, "body": body}
 
 
-def _packaged(style: Style) -> str:
+def _read_prompt(style: Style) -> str:
     return (files("harness.rewriting") / "prompts" / f"{style}.txt").read_text("utf-8")
 
 

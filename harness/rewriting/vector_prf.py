@@ -35,8 +35,8 @@ class Average(Feedback):
     ) -> Dense:
         """Return mean(q, d1 .. dn) for each query, n <= depth of them found: float32 [q, d]."""
         docs = run.docs[:, : self.depth]
-        each = 1 / (1 + _found(docs))
-        return _moved(queries, documents, docs, progress, own=each, each=each)
+        each = 1 / (1 + _count_found(docs))
+        return _move(queries, documents, docs, progress, own=each, each=each)
 
 
 @REWRITERS.register("rocchio")
@@ -63,18 +63,18 @@ class Rocchio(Feedback):
     ) -> Dense:
         """Return alpha q + beta mean(d1 .. dn), n <= depth of them found: float32 [q, d]."""
         docs = run.docs[:, : self.depth]
-        found = _found(docs)
+        found = _count_found(docs)
         own, each = np.full_like(found, self.alpha), self.beta / np.maximum(found, 1)
-        return _moved(queries, documents, docs, progress, own=own, each=each)
+        return _move(queries, documents, docs, progress, own=own, each=each)
 
 
-def _found(docs: Int32) -> Float64:
+def _count_found(docs: Int32) -> Float64:
     """[q]: how many of a query's documents [q, k] are there."""
     found: Float64 = np.count_nonzero(docs >= 0, axis=1).astype(np.float64)
     return found
 
 
-def _moved(
+def _move(
     queries: Embeddings,
     documents: Embeddings,
     docs: Int32,

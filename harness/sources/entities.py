@@ -92,9 +92,9 @@ def entities(
     kinds = _kinds()
     populations = [_population(kind, range(i, docs, len(kinds))) for i, kind in enumerate(kinds)]
     ids = [f"entity_{i}" for i in range(docs)]
-    texts = _documents(docs, populations, _below(draws))
+    texts = _documents(docs, populations, _make_below(draws))
     corpus = Corpus.of(ids, texts, metadata=_metadata(docs, populations))
-    found = _found(populations, wanted, queries, _below(aside))
+    found = _find(populations, wanted, queries, _make_below(aside))
     asked = Queries([f"query_{i}" for i in range(queries)], [text for text, _ in found])
     judgments = (
         (f"query_{i}", ids[doc], 1.0) for i, (_, relevant) in enumerate(found) for doc in relevant
@@ -155,7 +155,7 @@ def _most_constraints(form: Form) -> int:
     return min(sum(a.suits(form) for a in kind.attributes) for kind in _kinds())
 
 
-def _below(draws: np.random.PCG64) -> Below:
+def _make_below(draws: np.random.PCG64) -> Below:
     """Whole numbers of a stream; the bias of a 64-bit draw is below n / 2^64."""
 
     def stream() -> Iterator[int]:
@@ -229,7 +229,7 @@ def _metadata(docs: int, populations: Sequence[Population]) -> dict[str, list[ob
     return found
 
 
-def _found(
+def _find(
     populations: Sequence[Population], wanted: Wanted, queries: int, below: Below
 ) -> list[tuple[str, list[int]]]:
     """Texts of different queries with the documents that are relevant to each.

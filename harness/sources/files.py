@@ -142,7 +142,7 @@ def text(row: Row, key: str, where: str, default: str | None = None) -> str:
     if value is None and default is not None:
         return default
     if not isinstance(value, str):
-        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected text")
+        raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected text")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -154,13 +154,13 @@ def number(row: Row, key: str, where: str) -> float:
     """A field that must be a finite number. Raises InputError as `text` does."""
     value = row.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected a number")
+        raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected a number")
     try:
         parsed = float(value)
     except (ValueError, OverflowError):
         parsed = float("nan")
     if not -1e300 < parsed < 1e300:
-        raise InputError(f"{where}: {key!r} {_found(row, key)}: expected a finite number")
+        raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected a finite number")
     return parsed
 
 
@@ -170,12 +170,12 @@ def label(row: Row, key: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str) or not value:
-        found = _found(row, key)
+        found = _excerpt(row, key)
         raise InputError(f"{where}: {key!r} {found}: expected a label, text or a whole number")
     return text(row, key, where)
 
 
-def _found(row: Row, key: str) -> str:
+def _excerpt(row: Row, key: str) -> str:
     """What stands in a field, cut to a readable length."""
     if key in row:
         return f"is {reprlib.repr(row[key])}"

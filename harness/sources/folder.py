@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness import trec
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.sources import SOURCES, assembly, files
+from harness.sources import SOURCES, assembly, files, trec
 
 TEXTS = (".jsonl", ".jsonl.gz", ".parquet")
 QRELS = (".tsv", ".tsv.gz", ".jsonl", ".jsonl.gz", ".parquet", ".qrels", ".qrels.gz")

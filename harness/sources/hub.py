@@ -195,7 +195,7 @@ class _RetrievalReader:
 
     def _nest(self, tables: Tables, column: str) -> Judgments:
         rows = tables.rows(self.queries, column, ids=(self.query_id,))
-        return assembly.judgments(_nested(rows, self.query_id, column))
+        return assembly.judgments(_unnest(rows, self.query_id, column))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +247,7 @@ READERS: dict[str, Callable[..., _Reader]] = {
 }
 
 
-def _nested(rows: Iterator[tuple[str, Row]], query: str, column: str) -> Iterator[tuple[str, Row]]:
+def _unnest(rows: Iterator[tuple[str, Row]], query: str, column: str) -> Iterator[tuple[str, Row]]:
     """The judgments that stand in a query's row, as rows of qrels; null is none."""
     for where, row in rows:
         listed = [] if row[column] is None else row[column]

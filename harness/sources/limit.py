@@ -57,7 +57,7 @@ def limit(
         expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
         raise InputError(f"limit: {given}: {expected}")
     draws = np.random.PCG64(seed)
-    order = _shuffled(len(likes), draws)
+    order = _shuffle(len(likes), draws)
     asked_as = _words("synonyms") if synonyms else likes
     if synonyms:
         _ask_only(asked_as, order, queries)
@@ -66,7 +66,7 @@ def limit(
     names = _names(docs, draws)
     people = _people(judged, docs, attributes, len(things), draws)
     pairs = zip(names, people, strict=True)
-    corpus = Corpus.of(names, [f"{name} likes {_listed(p, things)}." for name, p in pairs])
+    corpus = Corpus.of(names, [f"{name} likes {_list(p, things)}." for name, p in pairs])
     asked = Queries(
         [f"query_{i}" for i in range(queries)],
         [f"Who likes {asked_as[i]}?" for i in order[:queries]],
@@ -136,10 +136,10 @@ def _pattern(
         if n < queries * k:
             raise InputError(f"limit: relevant={n}: pattern=disjoint needs {queries * k}")
         return steps * k + np.arange(k)
-    return np.array([_shuffled(n, draws, k) for _ in range(queries)])
+    return np.array([_shuffle(n, draws, k) for _ in range(queries)])
 
 
-def _shuffled(n: int, draws: np.random.PCG64, k: int | None = None) -> list[int]:
+def _shuffle(n: int, draws: np.random.PCG64, k: int | None = None) -> list[int]:
     """The first k of a random permutation of range(n), by Fisher and Yates, kept sparse."""
     k = n if k is None else k
     moved: dict[int, int] = {}
@@ -159,7 +159,7 @@ def _names(docs: int, draws: np.random.PCG64) -> list[str]:
         )
     return [
         f"{first[i // len(last)]} {last[i % len(last)]}"
-        for i in _shuffled(len(first) * len(last), draws, docs)
+        for i in _shuffle(len(first) * len(last), draws, docs)
     ]
 
 
@@ -184,7 +184,7 @@ def _people(
         for doc, row in enumerate(filled.tolist(), start):
             wanted = asked.get(doc, [])
             liked = wanted + row[: max(0, attributes - len(wanted))]
-            people.append([liked[i] for i in _shuffled(len(liked), draws)] if wanted else liked)
+            people.append([liked[i] for i in _shuffle(len(liked), draws)] if wanted else liked)
     return people
 
 
@@ -198,6 +198,6 @@ def _samples(rows: int, n: int, k: int, draws: np.random.PCG64) -> NDArray[np.in
     return order[:, :k]
 
 
-def _listed(numbers: list[int], things: list[str]) -> str:
+def _list(numbers: list[int], things: list[str]) -> str:
     *most, last = [things[i] for i in numbers]
     return f"{', '.join(most)} and {last}" if most else last

@@ -98,7 +98,9 @@ def _class(name: str) -> Any:
         raise InputError(
             f"mteb cannot be imported ({reason(error)}): pip install 'retrieval-harness[mteb]'"
         ) from error
-    kinds = {kind.metadata.name: kind for kind in _below(AbsTask) if "metadata" in vars(kind)}
+    kinds = {
+        kind.metadata.name: kind for kind in _find_subclasses(AbsTask) if "metadata" in vars(kind)
+    }
     if name in kinds:
         return kinds[name]
     folded = {known.lower(): known for known in kinds}
@@ -108,11 +110,11 @@ def _class(name: str) -> Any:
     raise unknown("mteb task", name, [folded[one] for one in near])
 
 
-def _below(kind: Any) -> Iterator[Any]:
+def _find_subclasses(kind: Any) -> Iterator[Any]:
     """All subclasses of a class."""
     for below in kind.__subclasses__():
         yield below
-        yield from _below(below)
+        yield from _find_subclasses(below)
 
 
 def _one_of(noun: str, asked: str | None, choices: list[str], usual: str) -> str:
@@ -324,7 +326,7 @@ def _groups(queries: Queries, main: str) -> Int64 | None:
 def _changes(part: _Part, queries: Queries, corpus: Corpus) -> Changes:
     """FollowIR: pairs of queries ID-og and ID-changed, and the documents that lost relevance."""
     rows = []
-    for id, documents in _lost(part).items():
+    for id, documents in _find_lost(part).items():
         before, after = queries.rows.get(f"{id}-og"), queries.rows.get(f"{id}-changed")
         if before is not None and after is not None:
             rows += [(before, after, corpus.row(doc)) for doc in documents]
@@ -334,7 +336,7 @@ def _changes(part: _Part, queries: Queries, corpus: Corpus) -> Changes:
     return Changes(before, after, docs.astype(np.int32))
 
 
-def _lost(part: _Part) -> Mapping[str, Iterable[str]]:
+def _find_lost(part: _Part) -> Mapping[str, Iterable[str]]:
     """Ids of documents that lost relevance, by query id without its ending."""
     own: Any = getattr(part.task, "qrels_diff", None)
     if own is not None:
@@ -376,14 +378,14 @@ def _classification(part: _Part) -> Classification:
     if task.train_split not in part.splits:
         raise unknown(f"training split of {part.name}", task.train_split, part.splits)
 
-    def labelled(split: str) -> Labelled:
+    def take(split: str) -> Labelled:
         rows = part.splits[split]
         labels = _column(part, rows, task.label_column_name, int | str)
         return Labelled(_column(part, rows, task.input_column_name), [str(x) for x in labels])
 
     return Classification(
-        labelled(task.train_split),
-        labelled(part.split),
+        take(task.train_split),
+        take(part.split),
         samples_per_label=task.samples_per_label,
         experiments=task.n_experiments,
     )

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from harness.data import Role
+from harness.disk.lease import hold
 from harness.encoders import TextEncoder
-from harness.lease import hold
 from harness.progress import Progress, silent
 from harness.store import shards, spaces
 from harness.store.held import look

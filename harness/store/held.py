@@ -66,7 +66,7 @@ class Held:
 
     def without(self, *paths: Path | None) -> Held:
         """The same but for some shards, which are read anew when the space is next looked into."""
-        return _merged(self, [one for one in self.paths if one not in paths], {})
+        return _merge(self, [one for one in self.paths if one not in paths], {})
 
     def holding(self, unique: NDArray[np.bytes_]) -> list[Path]:
         """Shards that keys are read from."""
@@ -94,7 +94,7 @@ class Held:
         vectors = disk.matrix(n, layout[1], folder) if layout[0] == "vector" else None
         lengths = np.zeros(n, np.int64)
         for path, texts in self._visits(at):
-            rows = _taken(_read(path, shards.read_rows), self.row[at[texts]], wanted[texts], path)
+            rows = _take(_read(path, shards.read_rows), self.row[at[texts]], wanted[texts], path)
             tokens[texts], truncated[texts] = rows["tokens"], rows["truncated"]
             if vectors is None:
                 lengths[texts] = rows["length"]
@@ -102,7 +102,7 @@ class Held:
                 vectors[texts] = rows["vector"]
         if vectors is not None:
             return Encoded(vectors, tokens, truncated)
-        values = self._ragged(wanted, at, _offsets(lengths), layout, folder)
+        values = self._read_ragged(wanted, at, _offsets(lengths), layout, folder)
         return Encoded(values, tokens, truncated)
 
     def _visits(self, at: NDArray[np.intp]) -> Iterator[tuple[Path, NDArray[np.intp]]]:
@@ -113,7 +113,7 @@ class Held:
             if low < high:
                 yield path, order[low:high]
 
-    def _ragged(
+    def _read_ragged(
         self,
         wanted: NDArray[np.bytes_],
         at: NDArray[np.intp],
@@ -129,7 +129,7 @@ class Held:
         for path, texts in self._visits(at):
             rows, items = _read(path, shards.read_items)
             place = self.row[at[texts]]
-            lengths = _taken(rows, place, wanted[texts], path)["length"]
+            lengths = _take(rows, place, wanted[texts], path)["length"]
             starts = _offsets(rows["length"])[place]
             out[spans(offsets[texts], lengths)] = items[spans(starts, lengths)]
         return _csr(out, offsets, layout[1]) if sparse else MultiVector(out, offsets)
@@ -169,7 +169,7 @@ def look(space: Path, before: Held | None = None) -> Held:
         paths.append(path)
     if len(layouts) > 1:
         raise StoreError(f"{space}: holds vectors of several widths: delete that folder")
-    merged = _merged(before, paths, fresh)
+    merged = _merge(before, paths, fresh)
     kind = layouts.pop() if layouts else None
     return replace(merged, layout=kind, damaged=damaged, makers=makers)
 
@@ -181,7 +181,7 @@ def _keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
     return shards.read_keys(path)
 
 
-def _merged(before: Held, paths: Sequence[Path], fresh: Mapping[Path, NDArray[np.bytes_]]) -> Held:
+def _merge(before: Held, paths: Sequence[Path], fresh: Mapping[Path, NDArray[np.bytes_]]) -> Held:
     """Texts of those shards of `before` that are among `paths`, and of fresh ones.
 
     Where a text is in several, the first by name has it: what is found depends on what is there,
@@ -211,7 +211,7 @@ def _read(path: Path, how: Callable[[Path], T]) -> T:
         raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
 
 
-def _taken(
+def _take(
     rows: NDArray[np.void], place: Int32, wanted: NDArray[np.bytes_], path: Path
 ) -> NDArray[np.void]:
     """Rows of a shard; each must be that of the text that is wanted. Raises LostError."""

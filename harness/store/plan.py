@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 import harness.store.shards as shards
 from harness import disk
 from harness.data import Role
+from harness.disk.lease import Lease, hold
 from harness.encoders import Encoded, TextEncoder
+from harness.endpoints.usage import sum_usage
 from harness.errors import EncodingError, StoreError, reason
-from harness.lease import Lease, hold
 from harness.progress import Progress, silent
 from harness.store.held import Held, LostError, look
-from harness.usage import sum_usage
 
 EMPTY = np.empty((0, 0), np.float32)
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile
@@ -114,7 +114,7 @@ class Plan:
         encoded = replace(encoded, notes=tuple(notes), usage=usage)
         said = dict.fromkeys(held.makers.get(path, "") for path in held.holding(self.unique))
         makers = tuple(json.loads(one) if one else {} for one in said)
-        return Embedded(encoded, len(self.unique), made, _noted(damaged), makers)
+        return Embedded(encoded, len(self.unique), made, _describe_damage(damaged), makers)
 
     def _encode(
         self,
@@ -149,7 +149,7 @@ class Plan:
         total, done = len(wanted), 0
         progress(stage, 0, total, "texts")
         parts, made = list[list[NDArray[Any]]](), list[Encoded]()
-        for texts, encoded, whole in self._encoded(wanted):
+        for texts, encoded, whole in self._encode_missing(wanted):
             rows, *items = shards.pack(encoded, wanted[texts])
             if width not in (None, shards.width_of(rows)):
                 remedy = f"; if the model changed, delete {self.space}" if stored else ""
@@ -167,7 +167,7 @@ class Plan:
             done += len(rows)
             progress(stage, done, total, "texts")
 
-    def _encoded(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
+    def _encode_missing(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
         """Yield which texts are encoded, as what, and whether a shard ends with them.
 
         Of what is paid for each part is a shard, so that nothing of it is lost.
@@ -205,7 +205,7 @@ def _writing(space: Path) -> Iterator[None]:
         ) from error
 
 
-def _noted(damaged: int) -> tuple[str, ...]:
+def _describe_damage(damaged: int) -> tuple[str, ...]:
     note = f"{damaged} damaged shard(s) of the store were set aside and their texts encoded anew"
     return (note,) if damaged else ()
 

@@ -57,7 +57,7 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
             raise EncodingError(
                 f"the encoder returned vectors of {len(values)} texts for {n} texts"
             )
-        rows, items, finite = _ragged(values)
+        rows, items, finite = _split_ragged(values)
         arrays = [rows, items]
         broken = np.unique(np.repeat(np.arange(n), rows["length"])[~finite])
     else:
@@ -80,7 +80,9 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
     return arrays
 
 
-def _ragged(values: Sparse | MultiVector) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
+def _split_ragged(
+    values: Sparse | MultiVector,
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_]]:
     """Rows [n], the terms or token vectors that follow them, and which of these are finite."""
     n = len(values)
     if isinstance(values, Sparse):
@@ -122,13 +124,13 @@ def read_rows(path: Path) -> NDArray[np.void]:
 
     Raises OSError, and ValueError for a file that is no shard.
     """
-    return _checked(_read(path, 1)[0], path)
+    return _check(_read(path, 1)[0], path)
 
 
 def read_items(path: Path) -> tuple[NDArray[np.void], NDArray[Any]]:
     """Rows of a shard, and the terms or token vectors behind them. Raises as read_rows does."""
     rows, items = _read(path, 2)
-    if len(items) != _checked(rows, path)["length"].sum():
+    if len(items) != _check(rows, path)["length"].sum():
         raise ValueError(f"{path}: not a shard of vectors")
     return rows, items
 
@@ -138,7 +140,7 @@ def read_keys(path: Path) -> tuple[NDArray[np.bytes_], tuple[str, int]]:
 
     All shards of a space must share these two. Raises as read_rows does.
     """
-    rows = _checked(_mapped(path), path)
+    rows = _check(_map(path), path)
     *_, last = rows.dtype.names or ("",)
     return rows["key"].copy(), (last, width_of(rows))
 
@@ -165,7 +167,7 @@ _read_header_2_0 = np.lib.format.read_array_header_2_0
 def count(path: Path) -> int:
     """Texts in a shard; none in one that is broken, which is set aside when it is next wanted."""
     with suppress(OSError, *BROKEN):
-        return len(_mapped(path))
+        return len(_map(path))
     return 0
 
 
@@ -202,7 +204,7 @@ def _read(path: Path, parts: int) -> list[NDArray[Any]]:
         raise ValueError(f"{path}: not a shard of vectors") from error
 
 
-def _mapped(path: Path) -> NDArray[Any]:
+def _map(path: Path) -> NDArray[Any]:
     """A shard's rows as a map, which ends with the array: nothing but what is used is read."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
@@ -210,7 +212,7 @@ def _mapped(path: Path) -> NDArray[Any]:
         raise ValueError(f"{path}: not a shard of vectors") from error
 
 
-def _checked(rows: NDArray[Any], path: Path) -> NDArray[np.void]:
+def _check(rows: NDArray[Any], path: Path) -> NDArray[np.void]:
     """Rows whose columns are a shard's, at least one. Raises ValueError."""
     columns = rows.dtype.names or ("",)
     kinds = [np.dtype(SPARSE), np.dtype(MULTI)]

@@ -10,8 +10,8 @@ from typing import Any
 
 import harness.store.shards as shards
 from harness import disk
+from harness.disk.lease import alone
 from harness.errors import StoreError, reason
-from harness.lease import alone
 
 DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
 SAID = {"label", "role", "prompt"}  # of a space, to people

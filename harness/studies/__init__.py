@@ -24,11 +24,11 @@ help, page, figure, JSON and Parquet follow.
 Then `harness study letters,counts=5+10 -m bm25 -t limit-small`. The module, the name, the command
 and the folder of the page are called alike. Numbers go into frames as they are, never as text: a
 column's unit decides how they are written, `about` is printed below the table; what a headline says
-is written by harness.formats. Few rows of many unlike values are a frame that is `turned`. A figure
-is drawn from frames that are kept: rows for it alone are a frame with `shown=False`. Formulas that
-others may use stand in modules beside (perturb.py, measures/thresholds.py). Options are refused
-with InputError in `__post_init__` or first in `run`; none is called as an option of the command
-(model, task, seed, out, cache, plugin, style, quiet). Old names: `STUDIES.alias("robust",
+is written by harness.frames.formats. Few rows of many unlike values are a frame that is `turned`. A
+figure is drawn from frames that are kept: rows for it alone are a frame with `shown=False`.
+Formulas that others may use stand in modules beside (perturb.py, measures/thresholds.py). Options
+are refused with InputError in `__post_init__` or first in `run`; none is called as an option of the
+command (model, task, seed, out, cache, plugin, style, quiet). Old names: `STUDIES.alias("robust",
 "robustness")`; old options: `old_options`. Tests call `Letters(...).run(session, systems, task)`
 and read `findings["scores"].where("system", "bm25")["score"]`. A plugin does all this with
 `@harness.study("letters")`.
@@ -42,8 +42,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
-from harness.charts import Chart
 from harness.frames import Frame
+from harness.frames.charts import Chart
 from harness.registry import Registry
 from harness.session import Session
 

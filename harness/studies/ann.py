@@ -16,20 +16,20 @@ from harness.analysis import orders
 from harness.analysis.settings import families, read_sweep, sweep
 from harness.analysis.timing import threads
 from harness.arrays import Float64
-from harness.charts import Chart, Lines, Reference
 from harness.errors import InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Chart, Lines, Reference
 from harness.indexes import INDEXES
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.served import (
-    Beside,
+from harness.studies.setting import (
+    ExactReference,
     TriedSetting,
     attempt,
-    beside,
     cheapest,
     fastest,
     fitting_indexes,
+    search_exactly,
 )
 
 SWEEP = "ef_search=8,16,32,64,128,256"  # of hnsw, where nothing is asked for
@@ -168,7 +168,7 @@ class Ann(Study):
         for one in tasks:
             values: dict[str, dict[str, Float64]] = {spec: {} for spec in indexes}
             for model in models:
-                exact, tried = beside(session, model, one, self.k), list[TriedSetting]()
+                exact, tried = search_exactly(session, model, one, self.k), list[TriedSetting]()
                 notes += [f"{one.name}, {model}: {note}" for note in exact.vectors.notes]
                 for spec in fitting[model]:
                     session.progress("compare", done, total, "settings")
@@ -195,7 +195,7 @@ class Ann(Study):
         session: Session,
         rows: Rows,
         pair: tuple[str, str],
-        exact: Beside,
+        exact: ExactReference,
         tried: Sequence[TriedSetting],
     ) -> None:
         """Rows of a task and a model. tried: exact search first."""

@@ -18,11 +18,11 @@ from harness.analysis.critical_numbers import Critical, Trials, critical_n, opti
 from harness.analysis.dimension_bounds import TABLE_6, fit, margin_bound
 from harness.analysis.free_vectors import Trial
 from harness.analysis.moment_curve import PRECISIONS, oracle
-from harness.analysis.relevance import Relevance, judged
-from harness.charts import Lines, Reference
+from harness.analysis.relevance import Relevance, take_judged
 from harness.errors import InputError
-from harness.formats import Unit, percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines, Reference
+from harness.frames.formats import Unit, percent
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.truncation import curve
@@ -107,7 +107,7 @@ class Capacity(Study):
         """
         (model,), asked = systems, session.collection(task, f"R@{self.k}")
         n = len(asked.collection.corpus)
-        bound, relevance = margin_bound(n, self.k, self.gamma), judged(asked.collection.qrels)
+        bound, relevance = margin_bound(n, self.k, self.gamma), take_judged(asked.collection.qrels)
         recalls, notes = _recalls(session, model, asked)
         folder, device = session.store.root / "capacity", self.device
         trials = Trials(folder, session.seed, device=device, progress=session.progress)

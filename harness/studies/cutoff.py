@@ -20,11 +20,11 @@ from typing import Annotated, Any
 import numpy as np
 
 from harness.arrays import Float64
-from harness.charts import Dots, Lines, Reference
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.formats import percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Dots, Lines, Reference
+from harness.frames.formats import percent
 from harness.measures import thresholds
 from harness.measures.thresholds import Curve, Pool, confidences, pool, return_above, unanswerable
 from harness.session import Session
@@ -155,7 +155,9 @@ class _Cuts:
             raise InputError(f"{system} finds no relevant document: there is nothing to cut off")
         lacking, plain = pool(without, self.data), None
         for name in thresholds.WAYS:
-            cut = self._cut((system, name), pairs.compared(name), lacking.compared(name), plain)
+            cut = self._cut(
+                (system, name), pairs.with_scores(name), lacking.with_scores(name), plain
+            )
             plain = cut if plain is None else plain
         judged = np.flatnonzero(self.data.qrels.judged)
         sure, unsure = ({n: c[judged] for n, c in confidences(r).items()} for r in (run, without))

@@ -25,10 +25,10 @@ import numpy as np
 from harness.analysis.filtered import Filtered, Native, faiss_native
 from harness.analysis.predicates import Predicate, attributes, predicates
 from harness.arrays import Int64
-from harness.charts import Lines
 from harness.errors import InputError
-from harness.formats import percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines
+from harness.frames.formats import percent
 from harness.indexes import INDEXES, Index, Searcher
 from harness.indexes.hnsw import Hnsw
 from harness.indexes.saved import FileIndex
@@ -138,7 +138,7 @@ class Filters(Study):
             f"{len(documents):,} documents"
         )
         answers = Frame("Answers to filtered queries", ANSWERS, rows, name="answers", shown=False)
-        frames = [*_predicates(title, buckets), *self._shown(answers), answers]
+        frames = [*_predicates(title, buckets), *self._make_frames(answers), answers]
         said = f"{systems[0]} on {task}, {self._headline(answers)}"
         return Findings(said, frames, [self._chart(answers)], [*vectors.notes, *notes, *missing])
 
@@ -161,7 +161,7 @@ class Filters(Study):
         depths = [self.k * factor for factor in FACTORS]
         return searchers, native, [note for depth in depths for note in index.notes(depth)]
 
-    def _shown(self, answers: Frame) -> Iterator[Frame]:
+    def _make_frames(self, answers: Frame) -> Iterator[Frame]:
         """A frame a quantity: ways below each other, selectivities side by side."""
         for column, title in SHOWN.items():
             yield answers.pivot(

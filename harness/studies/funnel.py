@@ -18,18 +18,18 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from harness.arrays import Float32
-from harness.charts import Bars
 from harness.frames import Column, Frame
+from harness.frames.charts import Bars
 from harness.indexes import INDEXES, Searcher
 from harness.measures.neighbours import neighbour_overlap
-from harness.represent import unit
-from harness.retrieve import drop_self
+from harness.pipeline.represent import unit
+from harness.pipeline.retrieve import drop_self
 from harness.session import Session
 from harness.spec import bare
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.served import check_index, noticed
-from harness.task_vectors import TaskVectors
+from harness.studies.setting import check_index, find_notes
 from harness.tasks import Task
+from harness.tasks.vectors import TaskVectors
 from harness.vectors import Dense, Run, ranking
 
 NEAR = 10  # neighbours that exact and other searches are compared by
@@ -92,7 +92,7 @@ class Funnel(Study):
         drawn = f"{asked.main}; in grey what is lost of it, with its 95 % interval"
         chart = Bars(stages, "score", "stage", label="lost", title=drawn)
         deepest = max(NEAR, asked.main.depth) + asked.exclude_self
-        notes = (*own.notes, *noticed(index, deepest), *served.info.notes)
+        notes = (*own.notes, *find_notes(index, deepest), *served.info.notes)
         found = headline(stages, system, task, judged, str(asked.main))
         return Findings(found, [stages, about], [chart], notes)
 
@@ -102,7 +102,7 @@ def _searches(
 ) -> dict[str, tuple[TaskVectors, Searcher]]:
     """Exact searches by name, that of the model's own similarity first."""
     found = {f"exact, {NAMES[own.similarity]}": own}
-    for name, (documents, queries) in _misused(raw):
+    for name, (documents, queries) in _misuse(raw):
         parts = {"documents": Dense(documents), "queries": Dense(queries)}
         found[f"exact, {name}"] = replace(own, parts=parts)
     return {n: (one, session.index("exact", one.documents)) for n, one in found.items()}
@@ -141,7 +141,7 @@ def _ideal(task: Task) -> Run:
     return drop_self(run, data) if task.exclude_self else run
 
 
-def _misused(raw: TaskVectors) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
+def _misuse(raw: TaskVectors) -> Iterator[tuple[str, tuple[Float32, Float32]]]:
     """Vectors whose inner product ranks as a similarity that is not the model's."""
     documents, queries = raw.arrays["documents"], raw.arrays["queries"]
     if raw.similarity == "cosine":

@@ -16,15 +16,15 @@ import numpy as np
 from harness.analysis import geometry
 from harness.analysis.truncation import How, dimensions
 from harness.arrays import Float32, Float64, Int64
-from harness.charts import Chart, Lines
 from harness.data import Pairs
 from harness.errors import InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Chart, Lines
+from harness.pipeline.represent import unit
 from harness.progress import Progress
-from harness.represent import unit
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study, truncation
-from harness.task_vectors import TaskVectors
+from harness.tasks.vectors import TaskVectors
 
 SAMPLE = 10_000  # vectors of a set that are looked at, as many as Tsukagoshi and Sasano 2025 took
 HUB_NEAR = 10  # neighbours that count as an occurrence
@@ -160,14 +160,14 @@ def _sets(
         norms = [lengths.mean(), lengths.std(), lengths.min(), lengths.max()]
         row, shares = _space(name, unit(values.copy()) if scaled else values, progress)
         rows.append((name, len(values), of[name], row[0], *norms, *row[1:]))
-        variance += _held(name, shares)
+        variance += _list_variance(name, shares)
         notes += [f"{name}: {len(values):,} of {of[name]:,}, drawn"] * (len(values) < of[name])
     d = next(iter(raw.values())).shape[1]
     rows.append(_reference(d, max(row[-4] for row in rows), scaled=scaled))
-    return rows, [*variance, *_held(EVEN, np.full(d, 1 / d))], notes
+    return rows, [*variance, *_list_variance(EVEN, np.full(d, 1 / d))], notes
 
 
-def _held(name: str, shares: Float64) -> list[tuple[Any, ...]]:
+def _list_variance(name: str, shares: Float64) -> list[tuple[Any, ...]]:
     """Rows of VARIANCE."""
     held = np.cumsum(shares)
     return [(name, at + 1, share, held[at]) for at, share in enumerate(shares)]

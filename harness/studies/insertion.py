@@ -20,19 +20,19 @@ from harness.analysis.graphs import FAR, NEAR, GraphSettings
 from harness.analysis.insertion import (
     RANDOM,
     Swept,
-    apart,
     groups,
     insertion_orders,
     k_means,
+    stands_out,
     sweep,
 )
 from harness.analysis.nearness import NTH, lid_correlation, nearness, query_lid
 from harness.analysis.synthetic import VectorSet, synthetic
 from harness.arrays import Float32, Float64, Int64
-from harness.charts import Dots, Lines, Reference
 from harness.errors import InputError
-from harness.formats import number
 from harness.frames import Column, Frame
+from harness.frames.charts import Dots, Lines, Reference
+from harness.frames.formats import number
 from harness.indexes import Searcher
 from harness.progress import Progress, silent
 from harness.session import Session
@@ -191,7 +191,7 @@ def order_frame(title: str, swept: Swept, session: Session, exact: Float64 | Non
         change, differs, scores = None, "", list[Estimate | None]([None, None])
         if name != RANDOM:
             change = session.estimate(recall.mean(axis=0) - random.mean(axis=0))
-            differs = "yes" if apart(change, means, random.mean(axis=1)) else "within noise"
+            differs = "yes" if stands_out(change, means, random.mean(axis=1)) else "within noise"
         if exact is not None:
             values = swept.values[name, ef].mean(axis=0)
             scores = [session.estimate(values), session.estimate(values - exact)]

@@ -16,10 +16,10 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from harness.analysis.partial import Bool, Ordered, keys, least_share, order_systems, relevant
-from harness.charts import Lines, Reference
 from harness.errors import InputError
-from harness.formats import percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines, Reference
+from harness.frames.formats import percent
 from harness.measures import Measure
 from harness.session import Session
 from harness.stats import Estimate
@@ -129,7 +129,7 @@ class Judgments(Study):
             notes.append(f"{equal} pairs of systems score the same by all judgments: left out")
         counts = [(order.bucket == at).sum() for at in range(len(BUCKETS))]
         title = "Order of systems by part of the relevant documents, beside that by all"
-        reduced = Frame(title, REDUCED, self._reduced(session, order, asked), name="reduced")
+        reduced = Frame(title, REDUCED, self._reduce(session, order, asked), name="reduced")
         pools = [_pool(depth, runs, order) for depth in sorted(set(self.pools))]
         frames = [
             _systems(session, systems, runs, order, asked),
@@ -144,7 +144,7 @@ class Judgments(Study):
         chart = Lines(frames[-1], x, y, "stay judged", references=(alike,))
         return Findings(f"{task}: {headline(reduced, len(systems))}", frames, [chart], notes)
 
-    def _reduced(self, session: Session, order: Ordered, task: Task) -> list[tuple[Any, ...]]:
+    def _reduce(self, session: Session, order: Ordered, task: Task) -> list[tuple[Any, ...]]:
         """Rows of REDUCED."""
         shares, rows = (None, *sorted(set(self.shares))), list[tuple[Any, ...]]()
         wanted = order.rankings.relevant
@@ -195,7 +195,7 @@ def _search(
 
 def _row(order: Ordered, stay: Bool) -> tuple[Any, ...]:
     """Cells of REDUCED from `documents` on. stay: which relevant documents are judged [v, p]."""
-    same, kept = order.kept(stay), int(stay[0].sum())
+    same, kept = order.keep_order(stay), int(stay[0].sum())
     taus = same.mean(axis=0)
     ends = np.quantile(taus, [0.025, 0.975]).tolist() if len(taus) > 1 else (None, None)
     groups = (same[order.bucket == at] for at in range(len(BUCKETS)))
@@ -217,7 +217,7 @@ def _pool(depth: int, runs: Sequence[Run], order: Ordered) -> tuple[Any, ...]:
     scored = order.rankings.scored
     docs = np.concatenate([run.docs[scored, :depth] for run in runs], axis=1).astype(np.int64)
     cells = np.arange(len(docs))[:, None] * (docs.max() + 1) + docs
-    tau = float(order.kept(stay[None]).mean())
+    tau = float(order.keep_order(stay[None]).mean())
     results, found = len(np.unique(cells[docs >= 0])), int(stay.sum())
     return depth, results, found, found / len(stay), tau, (1 - tau) / 2
 

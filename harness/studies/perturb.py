@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from harness.data import Corpus
-from harness.retrieve import drop_self
+from harness.pipeline.retrieve import drop_self
 from harness.tasks import Task
 from harness.vectors import Run, ranking
 
@@ -69,14 +69,14 @@ def typos(texts: Sequence[str], share: float, seed: int) -> list[str]:
     """
     random = np.random.default_rng(seed)
 
-    def mistyped(found: re.Match[str]) -> str:
+    def mistype(found: re.Match[str]) -> str:
         hit, kind, place, key = random.random(4).tolist()
-        return _mistyped(found[0], int(kind * 4), place, key) if hit < share else found[0]
+        return _mistype(found[0], int(kind * 4), place, key) if hit < share else found[0]
 
-    return [WORD.sub(mistyped, text) for text in texts]
+    return [WORD.sub(mistype, text) for text in texts]
 
 
-def _mistyped(word: str, kind: int, place: float, key: float) -> str:
+def _mistype(word: str, kind: int, place: float, key: float) -> str:
     """A word with one error. kind: 0 to 3, as in `typos`; place, key: which, from 0 up to 1.
 
     Where the error cannot be made, as with a letter that the keyboard lacks, the letter is left
@@ -223,18 +223,18 @@ def _copies(task: Task, seed: int) -> Shift:
     more = Corpus([*corpus.ids, *ids], [*corpus.texts, *texts])
     source = np.concatenate([np.arange(n), originals]).astype(np.int32)
 
-    def removed(run: Run) -> Run:
+    def remove(run: Run) -> Run:
         kept = np.where(run.docs < n, run.docs, np.int32(-1))
         return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
 
-    def merged(run: Run) -> Run:
+    def merge(run: Run) -> Run:
         found = ranking.by_parent(run, source, depth + own)[0]
         return drop_self(found, data) if own else found
 
     readings: dict[str, Callable[[Run], Run]] = {
         "copies, not relevant": lambda run: Run(run.docs[:, :depth], run.scores[:, :depth]),
-        "copies, taken out": removed,
-        "copies, as their original": merged,
+        "copies, taken out": remove,
+        "copies, as their original": merge,
     }
     version = task.changed(COPIES, corpus=more, kept=DEEPER * depth)
     return Shift(COPIES, (version,), len(originals) / n, readings)

@@ -19,16 +19,16 @@ import numpy as np
 
 from harness.analysis.choice import SPLITS, choose_elsewhere
 from harness.arrays import Float64
-from harness.charts import Dots, Reference
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
 from harness.encoders.prompting import PLACE
 from harness.errors import InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Dots, Reference
 from harness.grid import Cell
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.prompting import OWN, PROMPTS, Prompt, Texts, labels, name_prompt, quote, read
-from harness.systems import served
+from harness.systems import split_index
 from harness.tasks import Task
 
 CHOICE = [
@@ -129,7 +129,7 @@ class Prompts(Study):
 
 def own_texts(session: Session, system: str, task: Task) -> Texts | None:
     """What a model that takes prompts puts itself before texts; None for what takes none."""
-    named, _ = served(system)
+    named, _ = split_index(system)
     spec = encoder_spec(named)
     if spec.name not in ENCODERS:
         return None
@@ -151,15 +151,17 @@ def _cells(
     if own is None:
         row = session.grid([system], [_before(task, both) for both in different]).cells[0]
         return dict(zip(different, row, strict=True))
-    specs = [system if both == own else _prompted(system, both) for both in different]
+    specs = [system if both == own else _prompt(system, both) for both in different]
     cells = session.grid(specs, [task]).cells
     return {both: row[0] for both, row in zip(different, cells, strict=True)}
 
 
-def _prompted(system: str, texts: Texts) -> str:
+def _prompt(system: str, texts: Texts) -> str:
     """The spec of a model with other prompts."""
-    named, index = served(system)
-    spec = encoder_spec(named).merged(zip(("query_prompt", "document_prompt"), texts, strict=True))
+    named, index = split_index(system)
+    spec = encoder_spec(named).with_parameters(
+        zip(("query_prompt", "document_prompt"), texts, strict=True)
+    )
     text = str(spec).replace("@", "%40")  # which else would stand before an index
     return f"{text}@{index}" if index else text
 

@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar
 
 from harness.analysis.candidates import (
-    drawn,
+    draw,
     enough_for,
     first_ranks,
     found_within,
     token_search,
 )
 from harness.arrays import Int64
-from harness.charts import Lines
 from harness.errors import InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines
 from harness.indexes import INDEXES, maxsim
 from harness.indexes.muvera import Muvera
 from harness.measures.neighbours import neighbour_recall
@@ -31,7 +31,7 @@ from harness.progress import silent
 from harness.session import Session
 from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
-from harness.task_vectors import TaskVectors
+from harness.tasks.vectors import TaskVectors
 from harness.vectors import MultiVector, Run
 
 SETTINGS = tuple(
@@ -107,7 +107,7 @@ class Proxy(Study):
         ways = []
         for done, (spec, index) in enumerate(indexes.items()):
             session.progress("encode", done, len(indexes), "indexes")
-            run, size, more = _searched(index, parts, deepest)
+            run, size, more = _search(index, parts, deepest)
             notes += more
             recall = session.estimate(neighbour_recall(run, truth, NEAR))
             dim = index.plan.dim(documents.dim)
@@ -142,12 +142,12 @@ def _vectors(session: Session, model: str, task: str) -> tuple[TaskVectors, list
         raise InputError(f"{task}: {tokens:,} vectors of documents: expected at most {LARGEST:,}")
     notes = list(made.notes)
     if of > QUERIES:
-        parts["queries"] = drawn(parts["queries"], QUERIES, session.seed)
+        parts["queries"] = draw(parts["queries"], QUERIES, session.seed)
         notes.append(f"queries: {QUERIES:,} of {of:,}, drawn")
     return replace(made, parts=parts), notes
 
 
-def _searched(
+def _search(
     index: Muvera, parts: Mapping[str, MultiVector], k: int
 ) -> tuple[Run, int, Sequence[str]]:
     """The order of encodings [q, k]; bytes that are searched; what was noticed."""

@@ -16,10 +16,10 @@ import numpy as np
 
 from harness import stats
 from harness.arrays import Float64
-from harness.charts import Dots, Reference
 from harness.errors import InputError
-from harness.formats import percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Dots, Reference
+from harness.frames.formats import percent
 from harness.grid import Grid
 from harness.measures.neighbours import neighbour_overlap
 from harness.registry import unknown
@@ -146,12 +146,17 @@ def _effects(
             changes[name] = (after - before.values).mean(axis=0)  # so that none is exactly 0
             judged = clean.collection.qrels.judged
             near = [neighbour_overlap(run, before.run, NEAR)[judged].mean() for run in runs]
-            row = [len(runs), shift.changed, *_left(before.values, after, session), np.mean(near)]
+            row = [
+                len(runs),
+                shift.changed,
+                *_compare(before.values, after, session),
+                np.mean(near),
+            ]
             rows.append((grid.systems[at], name, *row))
     return [session.estimate(before.values), *spread(before.values)], rows, changes
 
 
-def _left(before: Float64, after: Float64, session: Session) -> list[Any]:
+def _compare(before: Float64, after: Float64, session: Session) -> list[Any]:
     """What is left of the values of queries [q] in those of the versions [v, q]."""
     moved = after - before
     change = moved.mean(axis=0)

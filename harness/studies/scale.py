@@ -17,14 +17,22 @@ import numpy as np
 
 from harness.analysis.chance import wrong_by_chance
 from harness.analysis.crossing import crossing
-from harness.analysis.nested import Nested, choose_sizes, judged, nest, searches, select, strings
+from harness.analysis.nested import (
+    Nested,
+    choose_sizes,
+    find_judged,
+    nest,
+    searches,
+    select,
+    strings,
+)
 from harness.arrays import Float64, Int64
-from harness.charts import Lines, Reference
 from harness.encoders import CollectionEncoder
 from harness.errors import InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines, Reference
 from harness.measures import Measure
-from harness.retrieve import drop_self
+from harness.pipeline.retrieve import drop_self
 from harness.session import Session
 from harness.spec import bare
 from harness.studies import STUDIES, Findings, Study
@@ -113,9 +121,9 @@ class Scale(Study):
         baseline, curves = next(weighing, BASELINE), list[Growth]()
         for model in dict.fromkeys([*systems, baseline]):
             if _weighs(session, model, whole):
-                curves.append(_weighed(session, model, asked, corpora, notes))
+                curves.append(_grow_collections(session, model, asked, corpora, notes))
             else:
-                curves += self._encoded(session, model, whole, corpora, notes)
+                curves += self._grow_vectors(session, model, whole, corpora, notes)
         points = _points(session, curves, corpora.sizes)
         crossings = _crossings(session, curves, baseline, corpora.sizes)
         errors = _errors(points.where("model", curves[0].model))
@@ -128,9 +136,10 @@ class Scale(Study):
         """Scores by size, a column a curve."""
         name = bare(self.distractors)
         others = OTHERS.get(name, f"of {name}")
+        judged = len(find_judged(corpora.data))
         title = (
-            f"{task.main} on {task.name} by documents: {len(judged(corpora.data)):,} judged ones "
-            f"in every corpus, the others {others}"
+            f"{task.main} on {task.name} by documents: {judged:,} judged ones in every corpus, "
+            f"the others {others}"
         )
         return points.pivot("documents", "curve", "score", title=title, name="scores")
 
@@ -140,7 +149,7 @@ class Scale(Study):
         if data.corpus.parents is not None or data.candidates is not None:
             raise InputError(f"{task.name} has passages or candidates: this study needs neither")
         notes = [*data.warnings]
-        others, known = self._others(session, task, notes), len(judged(data))
+        others, known = self._others(session, task, notes), len(find_judged(data))
         try:
             sizes = choose_sizes(self.sizes, known, known + len(others))
         except InputError as error:
@@ -150,7 +159,7 @@ class Scale(Study):
     def _others(self, session: Session, task: Task, notes: list[str]) -> list[tuple[str, str]]:
         """Ids and texts of documents that are not judged, in the order in which they come in."""
         random, name = np.random.default_rng(session.seed), bare(self.distractors)
-        corpus, kept = task.collection.corpus, judged(task.collection)
+        corpus, kept = task.collection.corpus, find_judged(task.collection)
         if name == "corpus":
             others = random.permutation(np.setdiff1d(np.arange(len(corpus)), kept))
             return [(corpus.ids[row], corpus.texts[row]) for row in others]
@@ -167,7 +176,7 @@ class Scale(Study):
                 notes.append(f"{lost} documents of {name} are judged ones here: left out")
         return [(f"{name} {i}", text) for i, text in enumerate(texts)]
 
-    def _encoded(
+    def _grow_vectors(
         self, session: Session, model: str, task: Task, corpora: Nested, notes: list[str]
     ) -> Iterator[Growth]:
         """A model of texts at every size, with each number of dimensions; notes grow."""
@@ -199,7 +208,9 @@ def _weighs(session: Session, model: str, task: Task) -> bool:
     return isinstance(session.encoder(model, task), CollectionEncoder)
 
 
-def _weighed(session: Session, model: str, task: Task, corpora: Nested, notes: list[str]) -> Growth:
+def _grow_collections(
+    session: Session, model: str, task: Task, corpora: Nested, notes: list[str]
+) -> Growth:
     """A model whose weights depend on the corpus: each size is a collection by itself."""
     variants = [
         replace(task, data=corpora.alone(size), label=f"{size:,} documents")

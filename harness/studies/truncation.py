@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.truncation import How, cuts, dimensions
-from harness.charts import Lines, Reference
 from harness.data import Pairs
 from harness.errors import InputError
-from harness.formats import percent
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines, Reference
+from harness.frames.formats import percent
 from harness.kinds.pairs import PairsKind
 from harness.kinds.retrieval import RetrievalKind
 from harness.session import Session
-from harness.task_vectors import TaskVectors
 from harness.tasks import Task
+from harness.tasks.vectors import TaskVectors
 from harness.vectors import Dense
 
 NAMES: Mapping[How, str] = {

@@ -12,16 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from harness import single
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, OWN, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES
+from harness.pipeline import single
+from harness.pipeline.single import Ranked, Request
 from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
 from harness.registry import Registry, unknown
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
-from harness.single import Ranked, Request
 from harness.spec import Spec, bare, parse, split
 
 N = TypeVar("N", int | None, float)
@@ -48,7 +48,7 @@ class Retriever(ABC):
 RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems", reserved=(OWN,))
 
 
-def served(model: str) -> tuple[str, str | None]:
+def split_index(model: str) -> tuple[str, str | None]:
     """A model's spec and that of the index it names, if any: "minilm@int8" -> "minilm", "int8"."""
     model = bare(model)
     *head, last = split(model, "@")
@@ -62,12 +62,12 @@ def resolve(model: str) -> Spec:
 
     Raises InputError with the real choices, also for what a retriever is made of.
     """
-    named, index = served(model)
+    named, index = split_index(model)
     if index is not None:
         INDEXES.resolve(index)
     spec = parse(named)
     if spec.name in RETRIEVERS:
-        for part in _created(spec).parts:
+        for part in _create(spec).parts:
             resolve(part)
         return RETRIEVERS.resolve(spec)
     encoder = encoder_spec(spec)
@@ -83,7 +83,7 @@ def resolve(model: str) -> Spec:
     raise unknown("model", spec.name, [*ENCODERS.names(), *RETRIEVERS.names()])
 
 
-def _created(spec: Spec) -> Retriever:
+def _create(spec: Spec) -> Retriever:
     """The retriever that a spec names. Raises InputError, with a hint where brackets may lack."""
     try:
         return RETRIEVERS.create(spec)
@@ -100,10 +100,10 @@ def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[st
     Raises:
         InputError: A name is unknown, or a model cannot be had.
     """
-    named, its_own = served(model)
+    named, its_own = split_index(model)
     index, spec = its_own or index, parse(named)
     if spec.name in RETRIEVERS:
-        retriever = _created(spec)
+        retriever = _create(spec)
         parts = [identity(part, index, rewrite) for part in retriever.parts]
         return {
             "full": str(RETRIEVERS.resolve(spec)),
@@ -129,12 +129,12 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
     if isinstance(handed_over, Retriever):
         return handed_over.rank(model, data, request)
     if handed_over is None:
-        model, index = served(model)
+        model, index = split_index(model)
         if index is not None:
             request = replace(request, index=index, lenient=False)
         spec = parse(model)
         if spec.name in RETRIEVERS:
-            return _created(spec).rank(str(spec), data, request)
+            return _create(spec).rank(str(spec), data, request)
         model = str(spec)
     return single.rank(model, data, request)
 
@@ -149,7 +149,7 @@ def part_records(part: str, ranked: Ranked) -> list[PartRecord]:
         bytes=ranked.bytes,
         weights=list(ranked.weights),
     )
-    return [whole, *(inner.within(part) for inner in ranked.parts)]
+    return [whole, *(inner.nest(part) for inner in ranked.parts)]
 
 
 def joint_index(spec: str, parts: Iterable[Ranked], more: int = 0) -> IndexRecord:
@@ -181,7 +181,7 @@ def own_index(ranked: Ranked) -> str:
     return "" if ranked.parts or ranked.index is None else ranked.index.full
 
 
-def together(found: Sequence[Mapping[str, N]]) -> dict[str, N]:
+def sum_by_name(found: Sequence[Mapping[str, N]]) -> dict[str, N]:
     """Sums by name over the parts of a system; None where one is not known."""
     sums: dict[str, N] = {}
     for part in found:

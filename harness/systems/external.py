@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.data import Corpus, Retrieval
+from harness.endpoints.usage import Usage, known_usage, sum_usage
 from harness.errors import InputError
+from harness.pipeline.retrieve import drop_self
+from harness.pipeline.single import Ranked, Request
 from harness.progress import Progress, silent
 from harness.records import SystemRecord
-from harness.retrieve import drop_self
-from harness.single import Ranked, Request
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.hits import Answered, Hits
-from harness.usage import Usage, known_usage, sum_usage
 from harness.vectors import Run
 
 UNKNOWN = "not known again"

@@ -16,9 +16,9 @@ import numpy as np
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.represent import each_maker
+from harness.pipeline.represent import each_maker
+from harness.pipeline.single import Ranked, Request
 from harness.rewriting import REWRITERS, Feedback
-from harness.single import Ranked, Request
 from harness.spec import bare, split
 from harness.systems import (
     RETRIEVERS,
@@ -28,7 +28,7 @@ from harness.systems import (
     own_index,
     part_records,
     rank,
-    together,
+    sum_by_name,
 )
 from harness.vectors import Run, ranking
 
@@ -104,21 +104,21 @@ class Fusion(Retriever):
         """Rank by each, and combine; around feedback as `interpolate` says."""
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         k = min(request.depth, len(data.corpus.ranked))
-        chosen = self._tuned(asked)
+        chosen = self._tune(asked)
         feedback, names = isinstance(REWRITERS.create(request.rewrite), Feedback), self.parts
         if not feedback or self.interpolate == "after":
             found = self._each(data, asked)
         else:
             names, found, chosen = self._around(data, asked, chosen)
         with request.clock.phase("search", "fusion", items=len(data.queries), unit="queries"):
-            run = self._fused(found, chosen, k)
+            run = self._fuse(found, chosen, k)
         parts = zip(names, found, strict=True)
         index = joint_index(request.index, found)
         answers = [part.answer for part in found]
 
         def answer(row: int) -> Run:
             runs = [replace(p, run=ask(row)) for p, ask in zip(found, answers, strict=True) if ask]
-            return self._fused(runs, chosen, k)
+            return self._fuse(runs, chosen, k)
 
         return Ranked(
             run,
@@ -127,9 +127,9 @@ class Fusion(Retriever):
             tuple(record for name, part in parts for record in part_records(name, part)),
             weights=chosen,
             bytes=index.bytes or 0,
-            counts=together([part.counts for part in found]),
+            counts=sum_by_name([part.counts for part in found]),
             warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
-            usage=together([part.usage for part in found]),
+            usage=sum_by_name([part.usage for part in found]),
             makers=tuple(each_maker(maker for part in found for maker in part.makers)),
             rewritten=any(part.rewritten for part in found),
             answer=answer if all(answers) else None,
@@ -137,7 +137,7 @@ class Fusion(Retriever):
 
     def _each(self, data: Retrieval, request: Request) -> list[Ranked]:
         return [
-            rank(part, data, replace(request, clock=request.clock.within(part)))
+            rank(part, data, replace(request, clock=request.clock.nest(part)))
             for part in self.parts
         ]
 
@@ -151,7 +151,7 @@ class Fusion(Retriever):
                 "ranks documents: use interpolate=after"
             )
         before = self._each(data, replace(request, rewrite="none"))
-        first = self._fused(before, weights, request.depth)
+        first = self._fuse(before, weights, request.depth)
         moved = self._each(data, replace(request, feedback=first))
         if self.interpolate == "both":
             return self.parts, moved, weights
@@ -163,7 +163,7 @@ class Fusion(Retriever):
         names = tuple(self.parts[i] for i in kept)
         return names, [moved[i] for i in kept], scaled if weights else ()
 
-    def _tuned(self, request: Request) -> tuple[float, ...]:
+    def _tune(self, request: Request) -> tuple[float, ...]:
         """The weights; chosen by the judgments of another split, where that is asked for."""
         if not self.tune:
             return self.weights
@@ -177,16 +177,16 @@ class Fusion(Retriever):
         for counts in product(range(steps + 1), repeat=len(found)):
             if sum(counts) == steps:
                 weights = tuple(count / steps for count in counts)
-                score = tuning.score(self._fused(found, weights, request.depth))
+                score = tuning.score(self._fuse(found, weights, request.depth))
                 uneven = sum((weight - 1 / len(found)) ** 2 for weight in weights)
                 scored.append((score, -uneven, weights))
         return max(scored)[2]
 
-    def _fused(self, found: Sequence[Ranked], weights: tuple[float, ...], k: int) -> Run:
+    def _fuse(self, found: Sequence[Ranked], weights: tuple[float, ...], k: int) -> Run:
         runs = [part.run for part in found]
         if self.k is not None:
             return by_rank(runs, self.k, k)
-        scores, floors = zip(*(normalised(part, self.norm) for part in found), strict=True)
+        scores, floors = zip(*(normalise(part, self.norm) for part in found), strict=True)
         return by_score(runs, scores, floors, weights, k)
 
 
@@ -225,7 +225,7 @@ def by_score(
     return ranking.of_cells(rows, docs.astype(np.int32), total, q=len(runs[0].docs), k=k)
 
 
-def normalised(part: Ranked, norm: Norm) -> tuple[Float64, Float64]:
+def normalise(part: Ranked, norm: Norm) -> tuple[Float64, Float64]:
     """Scores [q, k] on a common scale, and [q] that of a document which is not among them.
 
     Equal scores are 1 (min-max) or 0 (z-score). Raises InputError for the theoretical bounds of

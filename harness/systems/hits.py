@@ -11,9 +11,8 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from harness import rows
 from harness.arrays import TOO_LARGE
-from harness.data import Corpus
+from harness.data import Corpus, rows
 from harness.errors import HarnessError, InputError
 from harness.vectors import Run, ranking
 

@@ -25,14 +25,14 @@ from typing import Any, TypeVar, get_type_hints, overload
 
 from harness.data import Retrieval
 from harness.encoders import OWN, Encoder, user_model
-from harness.endpoint_options import within
+from harness.endpoints.options import check_range
+from harness.endpoints.usage import Usage
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress
 from harness.spec import Spec
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
-from harness.usage import Usage
 
 Made = TypeVar("Made", bound=Callable[..., object])
 Parameter = inspect.Parameter
@@ -131,7 +131,7 @@ def adapt(
     """
     told = [name, getattr(model, "name", None), getattr(model, "__qualname__", None)]
     label = next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
-    within(label, timeout=(timeout, 0, 86_400), batch_size=(batch_size, 1, 1 << 20))
+    check_range(label, timeout=(timeout, 0, 86_400), batch_size=(batch_size, 1, 1 << 20))
     about = dict[str, object]({"system": label})
     if parameters:
         about["parameters"] = {key: str(value) for key, value in sorted(parameters.items())}

@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness import single
 from harness.arrays import Float32, Int32, Int64
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, CollectionEncoder
+from harness.endpoints.usage import known_usage
 from harness.errors import InputError
 from harness.indexes import scoring
 from harness.kinds import Parts
+from harness.pipeline import single
+from harness.pipeline.represent import Counts, Maker, Workplace, each_maker, represent
+from harness.pipeline.single import Ranked, Request
 from harness.progress import silent
 from harness.records import PartRecord, SystemRecord
 from harness.registry import unknown
-from harness.represent import Counts, Maker, Workplace, each_maker, represent
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
-from harness.single import Ranked, Request
 from harness.spec import bare
 from harness.systems import (
     RETRIEVERS,
@@ -29,9 +30,8 @@ from harness.systems import (
     own_index,
     part_records,
     rank,
-    together,
+    sum_by_name,
 )
-from harness.usage import known_usage
 from harness.vectors import Run, ranking
 
 
@@ -78,7 +78,7 @@ class Rerank(Retriever):
         reranker = None if encodes else _reranker(self.target, request)
         asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
         (part,), reads = self.parts, bare(self.target)
-        first = rank(part, data, replace(asked, clock=request.clock.within(part)))
+        first = rank(part, data, replace(asked, clock=request.clock.nest(part)))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
         if reranker is None:
@@ -94,24 +94,24 @@ class Rerank(Retriever):
             docs = found.docs[0, : self.depth]
             docs = docs[docs >= 0]
             own = np.zeros(len(docs), np.int64), docs
-            return self._reordered(found, own, alone(row, docs), request.depth)
+            return self._reorder(found, own, alone(row, docs), request.depth)
 
         return Ranked(
-            self._reordered(first.run, cells, second.scores, request.depth),
+            self._reorder(first.run, cells, second.scores, request.depth),
             composite_system(spec, [(first.system, own_index(first)), (second.system, "")]),
             joint_index(request.index, [first], more=second.bytes),
             (*part_records(part, first), second.record(reads)),
             bytes=first.bytes + second.bytes,
-            counts=together([first.counts, second.counts]),
+            counts=sum_by_name([first.counts, second.counts]),
             warnings=(*first.warnings, *second.warnings),
-            usage=together([first.usage, second.usage]),
+            usage=sum_by_name([first.usage, second.usage]),
             makers=tuple(each_maker([*first.makers, *second.makers])),
             rewritten=first.rewritten,
             answer=answer if first.answer and alone else None,
         )
 
-    def _reordered(self, run: Run, cells: ranking.Cells, scores: Float32, k: int) -> Run:
-        return ranking.reordered(run, cells, scores, depth=self.depth, k=k)
+    def _reorder(self, run: Run, cells: ranking.Cells, scores: Float32, k: int) -> Run:
+        return ranking.reorder(run, cells, scores, depth=self.depth, k=k)
 
 
 @dataclass(frozen=True)
@@ -188,12 +188,12 @@ def _by_vectors(spec: str, data: Retrieval, cells: ranking.Cells, request: Reque
         kept = np.unique(docs).astype(np.int64)
     texts = [data.corpus.texts[row] for row in kept]
     parts: Parts = {"documents": ("document", texts), "queries": ("query", data.queries.texts)}
-    clock = request.clock.within(spec)
+    clock = request.clock.nest(spec)
     cosine = encoder.similarity == "cosine"
     place = Workplace(request.store, clock)
     vectors = represent(spec, encoder, parts, place, scaled=cosine)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
-    system = single.described(spec, encoder, documents)
+    system = single.describe(spec, encoder, documents)
     with request.clock.phase("rerank", items=len(rows), unit="pairs"):
         places = np.searchsorted(kept, docs)
         scores = scoring.scores(queries, documents, rows, places, progress=clock.progress)

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data import Retrieval
-from harness.endpoint import Endpoint, Line, Service
-from harness.endpoint_options import EndpointOptions, within
+from harness.endpoints.options import EndpointOptions, check_range
+from harness.endpoints.service import Endpoint, Line, Service
+from harness.endpoints.usage import Usage
 from harness.progress import Progress
 from harness.systems import RETRIEVERS, hits
 from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
-from harness.usage import Usage
 
 SERVICE = Service("search", "", "results", largest=1 << 28)
 
@@ -47,7 +47,7 @@ def search(
     Raises:
         InputError: A value is out of range, or the URL may hold a secret.
     """
-    within("search", batch_size=(batch_size, 1, 10_000))
+    check_range("search", batch_size=(batch_size, 1, 10_000))
     options = EndpointOptions(target, api_key_env, concurrency, timeout, retries)
     about = {"search": target, "fingerprint": version or UNKNOWN}
     return SearchService(target, about, bool(version), Endpoint(SERVICE, options), batch_size)

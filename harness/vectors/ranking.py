@@ -89,7 +89,7 @@ def of_cells(rows: Int64, docs: Int32, scores: Float32, *, q: int, k: int) -> Ru
     return unpack(best(table, k))
 
 
-def reordered(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
+def reorder(run: Run, cells: Cells, scores: Float32, *, depth: int, k: int) -> Run:
     """The k best of a run [q, m] whose first `depth` results, the cells [p], have new scores.
 
     These come first, by the ranking rule; the others follow in their order, each scored 1 lower.

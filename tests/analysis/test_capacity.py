@@ -14,15 +14,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import catalog
 from harness.analysis import critical_numbers, free_vectors, moment_curve, relevance
 from harness.analysis.critical_numbers import Trials, critical_n, optimise_ascending
 from harness.analysis.dimension_bounds import TABLE_6, fit, margin_bound
 from harness.analysis.free_vectors import PAPER, Protocol, Trial, optimise
 from harness.analysis.moment_curve import oracle
-from harness.analysis.relevance import Relevance, judged, subsets
+from harness.analysis.relevance import Relevance, subsets, take_judged
 from harness.data import Corpus, Qrels, Queries
 from harness.errors import HarnessError, InputError
+from harness.tasks import catalog
 
 QUICK = settings(max_examples=40, deadline=None, derandomize=True)
 SHORT = Protocol(iterations=50)
@@ -142,7 +142,7 @@ def test_relevance_of_a_task_is_what_is_judged_relevant_and_known():
     qrels = collection(
         {"q1": {"f": 1, "a": 0}, "q2": {"b": -1}, "q3": {"c": 2, "f": 0.5, "missing": 1}, "q4": {}}
     )
-    found = judged(qrels)
+    found = take_judged(qrels)
     assert found.query.tolist() == [0, 1, 1]  # q1, q3
     assert found.doc.tolist() == [1, 0, 1]  # f; c, f
     assert (found.queries, found.documents) == (2, 2)
@@ -150,15 +150,15 @@ def test_relevance_of_a_task_is_what_is_judged_relevant_and_known():
 
 
 def test_a_label_names_the_matrix():
-    one = judged(collection({"q1": {"a": 1}, "q2": {"b": 1}}))
-    same = judged(collection({"x": {"c": 3, "d": 0}, "y": {"d": 1}}))
-    other = judged(collection({"q1": {"b": 1}, "q2": {"a": 1}}))
+    one = take_judged(collection({"q1": {"a": 1}, "q2": {"b": 1}}))
+    same = take_judged(collection({"x": {"c": 3, "d": 0}, "y": {"d": 1}}))
+    other = take_judged(collection({"q1": {"b": 1}, "q2": {"a": 1}}))
     assert one.label == same.label != other.label
 
 
 def test_a_task_without_anything_relevant_is_refused():
     with pytest.raises(InputError, match="no document of the task is relevant to any query"):
-        judged(collection({"q1": {"a": 0}}))
+        take_judged(collection({"q1": {"a": 0}}))
 
 
 def limit() -> Relevance:
@@ -221,7 +221,7 @@ def test_an_unknown_precision_is_refused():
 @QUICK
 def test_bfloat16_is_rounded_as_torch_rounds_it(value):
     expected = torch.tensor([value], dtype=torch.float32).bfloat16().double().numpy()
-    assert moment_curve._rounded(np.array([value]), "bfloat16").tolist() == expected.tolist()
+    assert moment_curve._round(np.array([value]), "bfloat16").tolist() == expected.tolist()
 
 
 def by_autograd(given: Relevance, dim: int, seed: int, steps: int) -> float:
@@ -242,7 +242,8 @@ def by_autograd(given: Relevance, dim: int, seed: int, steps: int) -> float:
 
 
 @pytest.mark.parametrize(
-    "given", [subsets(6, 2), judged(collection({"q": {"a": 1}, "r": {"a": 1, "b": 1, "c": 1}}))]
+    "given",
+    [subsets(6, 2), take_judged(collection({"q": {"a": 1}, "r": {"a": 1, "b": 1, "c": 1}}))],
 )
 def test_an_optimisation_takes_the_steps_of_the_protocol(given):
     made = optimise(given, 2, seed=3, protocol=Protocol(iterations=40, every=100))
@@ -271,7 +272,9 @@ def test_the_critical_number_is_within_one_of_the_paper(dim, published):
 
 def test_free_vectors_of_a_tasks_judgments():
     # a chain: each query shares a document with the next
-    chain = judged(collection({f"q{i}": {"abcdef"[i]: 1, "abcdef"[i + 1]: 1} for i in range(5)}))
+    chain = take_judged(
+        collection({f"q{i}": {"abcdef"[i]: 1, "abcdef"[i + 1]: 1} for i in range(5)})
+    )
     assert optimise(chain, 3).accuracy == 1
     line = optimise(chain, 1, protocol=Protocol(patience=50))
     assert line.accuracy < 1  # vectors of 1 dimension are -1 or 1, and ties do not count
@@ -455,6 +458,6 @@ def test_draws_end_where_all_is_returned_or_the_model_has_no_more_dimensions(tmp
 def test_limit_small_fits_into_twelve_dimensions():
     """The claim of the paper for its small set, and of papers that rerun it."""
     data = catalog.task("limit-small").load()
-    given = judged(data.qrels)
+    given = take_judged(data.qrels)
     assert (given.queries, given.documents) == (1000, 46)
     assert optimise(given, 12, device="cpu").accuracy == 1

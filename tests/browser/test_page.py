@@ -7,8 +7,8 @@ import shutil
 
 import pytest
 
+from harness.board.standings import standings
 from harness.report import page
-from harness.standings import standings
 from tests.report.boards import HOSTILE, small
 
 playwright = pytest.importorskip(

@@ -14,10 +14,10 @@ import pytest
 from harness.api import evaluate
 from harness.encoders import ENCODERS
 from harness.encoders.api import EndpointEncoder
+from harness.endpoints.usage import known_usage
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.spec import Spec
 from harness.store import Store
-from harness.usage import known_usage
 from tests.server import (
     ANSWER,
     CHUNKS,

@@ -12,9 +12,9 @@ import pytest
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.models import MODELS
 from harness.indexes.exact import Exact
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Workplace, represent
 from harness.progress import silent
-from harness.represent import Workplace, represent
 from harness.sources import SOURCES
 from harness.store import Store
 from harness.vectors import MultiVector

@@ -13,9 +13,9 @@ from harness.encoders import ENCODERS, Encoder, TextEncoder
 from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.indexes.exact import Exact
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Workplace, represent
 from harness.progress import silent
-from harness.represent import Workplace, represent
 from harness.store import Store
 from harness.vectors import Sparse
 from tests.encoders.refusals import refused

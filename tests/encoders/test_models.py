@@ -143,7 +143,7 @@ def none_held() -> Iterator[None]:
 def test_prompts_dimensions_and_batches_of_one_model_are_one_set_of_weights(tiny: Path):
     specs = [f"st:{tiny},query_prompt={prompt}" for prompt in ("a", "b", "c", "d")]
     specs += [f"st:{tiny},dim=8", f"st:{tiny},batch_size=2", f"{tiny}/"]
-    encoders = [ENCODERS.create(ENCODERS.named(spec, "st")) for spec in specs]
+    encoders = [ENCODERS.create(ENCODERS.infer(spec, "st")) for spec in specs]
     with MODELS.scope():
         for encoder in encoders:
             encoder.encode(["some text"], "query")

@@ -20,9 +20,9 @@ from harness.encoders.models import MODELS
 from harness.encoders.user_model import adapt, register
 from harness.errors import EncodingError, InputError
 from harness.exchange import mteb
-from harness.phases import Clock
+from harness.pipeline.phases import Clock
+from harness.pipeline.represent import Workplace, represent, unit
 from harness.registry import load_plugin
-from harness.represent import Workplace, represent, unit
 from harness.spec import parse
 from harness.store import Store
 from harness.systems import RETRIEVERS

@@ -58,14 +58,14 @@ def test_published_scores_of_minilm():
     folder = shared("mteb-json") / "sentence-transformers__all-MiniLM-L6-v2"
     (revision,) = folder.iterdir()
     for task, (measure, score) in expected.items():
-        parts = mteb.read(json.loads((revision / f"{task}.json").read_text())).chosen()
+        parts = mteb.read(json.loads((revision / f"{task}.json").read_text())).select()
         assert [part.split for part in parts] == ["test"]  # though it has train, too
         assert mteb.measure(parts) == measure
         assert parts[0].main == pytest.approx(score, abs=1e-6)
     languages = mteb.read(json.loads((revision / "XQuADRetrieval.json").read_text()))
-    (english,) = languages.chosen(["en"])
+    (english,) = languages.select(["en"])
     assert english.main == pytest.approx(0.94357, abs=1e-6)
-    assert len(languages.chosen()) == 12
+    assert len(languages.select()) == 12
     name, commit, meta = mteb.model(revision / "SciFact.json")
     assert (name, commit) == ("sentence-transformers/all-MiniLM-L6-v2", revision.name)
     assert meta["embed_dim"] == 384
@@ -116,18 +116,18 @@ def test_what_is_no_result_is_refused_with_the_reason(data, said):
 
 def test_a_subset_that_is_not_there():
     with pytest.raises(InputError, match="it has none of the subsets de, fr"):
-        mteb.read(GOOD).chosen(["fr", "de"])
+        mteb.read(GOOD).select(["fr", "de"])
 
 
 def test_the_split_that_counts():
     result = mteb.read({**GOOD, "scores": {"train": [PART], "dev": [PART]}})
-    assert [part.split for part in result.chosen()] == ["dev"]
+    assert [part.split for part in result.select()] == ["dev"]
     result = mteb.read({**GOOD, "scores": {"train": [PART], "x": [PART]}})
-    assert [part.split for part in result.chosen()] == ["train", "x"]
+    assert [part.split for part in result.select()] == ["train", "x"]
 
 
 def test_a_main_score_that_no_other_equals():
-    parts = mteb.read(with_part(main_score=0.25)).chosen()
+    parts = mteb.read(with_part(main_score=0.25)).select()
     assert mteb.measure(parts) == "main_score"
     assert mteb.kind_and_family("main_score") == ("other", "other")
     assert mteb.kind_and_family("ndcg_at_5") == ("retrieval", "retrieval")

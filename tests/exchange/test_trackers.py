@@ -18,7 +18,7 @@ from harness.api import evaluate
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
-from harness.phases import Phase
+from harness.pipeline.phases import Phase
 from harness.records import Record, RewritingRecord
 from harness.stats import Estimate
 

@@ -60,7 +60,9 @@ def test_parameters_are_read_by_their_names():
 
 def test_a_graded_measure_reads_grades_and_the_others_binary_judgments():
     for name, graded in (("Graded", True), ("Plain", False)):
-        measure(name, graded=graded)(lambda judged: judged.total(judged.gain, judged.within(None)))
+        measure(name, graded=graded)(
+            lambda judged: judged.total(judged.gain, judged.find_relevant(None))
+        )
     binary = Qrels.of([("q1", "a", 1), ("q2", "a", 1)], QUERIES, CORPUS)
     evidence = Evidence(RUN, QRELS, binary)
     assert evidence.values(Measure("Graded")).tolist() == [1, 3]

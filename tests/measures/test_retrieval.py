@@ -12,10 +12,10 @@ import pytrec_eval
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness import trec
 from harness.data import Corpus, Qrels, Queries
 from harness.measures import Measure
 from harness.measures.judged import find
+from harness.sources import trec
 from harness.vectors import Run, ranking
 from tests.shared import shared
 

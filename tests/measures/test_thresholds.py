@@ -142,7 +142,7 @@ def test_f1_of_queries_is_trec_eval_s_set_f(threshold):
 
 def test_ways_to_compare_scores():
     some = pairs(([5, 3], "+-", 1), ([2, 2], "--", 0), ([], "", 1), ([7], "+", 1))
-    ways = {way: some.compared(way).score.tolist() for way in WAYS}
+    ways = {way: some.with_scores(way).score.tolist() for way in WAYS}
     assert ways == {
         "score": [5, 3, 2, 2, 7],
         "z-score": [1, -1, 0, 0, 0],

@@ -8,7 +8,7 @@ import pytest
 
 from harness import compare
 from harness.compare import side
-from harness.formats import probability
+from harness.frames.formats import probability
 from harness.report.differences import page
 from harness.report.tables import FORMATS, write
 from tests.comparable import saved

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from harness import disk
-from harness.charts import Dots
 from harness.errors import HarnessError, InputError
 from harness.frames import Column, Frame, read_parquet
+from harness.frames.charts import Dots
 from harness.report.findings import About, load_findings, save, tables
 from harness.stats import Estimate
 from harness.studies import Findings

@@ -13,7 +13,7 @@ import pytest
 from harness import gate
 from harness.compare import side
 from harness.gate import CostVerdict, Gate, TaskVerdict
-from harness.policy import CostPolicy, Policy
+from harness.gate.policy import CostPolicy, Policy
 from harness.report import gate as report
 from harness.report.tables import FORMATS, write
 from tests.comparable import saved

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from harness.board import Board, BoardEntry, of_entries
+from harness.board.standings import standings
 from harness.report import leaderboard
 from harness.report.tables import FORMATS, write
-from harness.standings import standings
 
 SCORES = {"small": (0.5, 0.6), "large": (0.7, 0.8), "poor": (0.4, 0.5), "part": (0.9, None)}
 SIZES = {"small": 10.0, "large": 40.0, "poor": 20.0, "part": 1.0}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness import catalog
 from harness.api import evaluate
 from harness.data import (
     Classification,
@@ -25,6 +24,7 @@ from harness.frames import Table
 from harness.report import listings
 from harness.rewriting import REWRITERS
 from harness.store import Store
+from harness.tasks import catalog
 from tests.fakes import with_data
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"

@@ -14,14 +14,14 @@ from hypothesis import strategies as st
 
 from harness.api import evaluate
 from harness.board import of_entries
-from harness.charts import Lines
+from harness.board.standings import standings
 from harness.errors import HarnessError, InputError
 from harness.frames import Column, Frame
+from harness.frames.charts import Lines
 from harness.records import save
 from harness.report import findings, page
 from harness.report.findings import About
 from harness.report.page.content import _most_apart, pack
-from harness.standings import standings
 from harness.studies import Findings
 from tests.report.boards import HOSTILE, entry, small
 

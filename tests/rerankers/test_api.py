@@ -11,12 +11,12 @@ import time
 import numpy as np
 import pytest
 
+from harness.endpoints.usage import known_usage
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.progress import silent
 from harness.rerankers import RERANKERS
 from harness.rerankers.api import EndpointReranker
 from harness.spec import Spec
-from harness.usage import known_usage
 from tests.server import ANSWER, CLOSE, HALFWAY, HANG, overlap, reply, slow, where
 
 STYLES = ("cohere", "tei")

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 import Stemmer
 
-from harness import catalog
 from harness.data import Retrieval
 from harness.sources import SOURCES
 from harness.sources.entities import entities
+from harness.tasks import catalog
 from tests.sources.writing import complaint
 
 

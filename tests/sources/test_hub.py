@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from harness import catalog
 from harness.api import evaluate
 from harness.data import Classification, Clustering, Pairs, Retrieval
 from harness.sources import files
 from harness.sources.folder import folder
 from harness.sources.hub import hub
+from harness.tasks import catalog
 from tests.shared import shared
 from tests.sources.writing import (
     CORPUS,

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from harness import catalog
 from harness.analysis.orders import verdict
 from harness.analysis.settings import families, read_sweep, sweep
 from harness.api import evaluate
@@ -26,6 +25,7 @@ from harness.stats import Estimate
 from harness.store import Store
 from harness.studies import Findings
 from harness.studies.ann import Ann
+from harness.tasks import catalog
 from harness.vectors import Embeddings, MultiVector, Sparse, ranking
 from tests.fakes import Counting, beir
 

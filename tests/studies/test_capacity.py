@@ -12,10 +12,10 @@ from harness.analysis.critical_numbers import Critical, Trials
 from harness.analysis.dimension_bounds import TABLE_6, fit
 from harness.analysis.free_vectors import PAPER, Trial
 from harness.analysis.moment_curve import PRECISIONS
-from harness.charts import draw, image
 from harness.disk import cache_root
 from harness.errors import InputError
 from harness.frames import Frame
+from harness.frames.charts import draw, image
 from harness.session import Session
 from harness.store import Store
 from harness.studies import STUDIES, Findings, capacity

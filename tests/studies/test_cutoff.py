@@ -7,7 +7,6 @@ import json
 import numpy as np
 import pytest
 
-from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
@@ -17,6 +16,7 @@ from harness.session import Session
 from harness.store import Store
 from harness.studies import Findings, cutoff
 from harness.studies.cutoff import Cutoff
+from harness.tasks import catalog
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

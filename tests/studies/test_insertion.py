@@ -12,7 +12,7 @@ import pytest
 
 from harness.analysis import nearness
 from harness.analysis.graphs import GraphSettings
-from harness.analysis.insertion import Swept, apart, sweep
+from harness.analysis.insertion import Swept, stands_out, sweep
 from harness.analysis.nearness import query_lid
 from harness.analysis.synthetic import VectorSet, synthetic
 from harness.disk import cache_root
@@ -189,11 +189,11 @@ def test_the_dimension_at_a_query_does_not_depend_on_blocks(monkeypatch):
 
 def test_apart_is_what_neither_queries_nor_seeds_explain():
     random, change = (0.79, 0.81), Estimate(0.03, 0.01, 0.05)
-    assert apart(change, (0.82, 0.84), random)
-    assert not apart(change, (0.80, 0.84), random)
-    assert not apart(Estimate(0.03, -0.01, 0.07), (0.82, 0.84), random)
-    assert apart(Estimate(-0.06, -0.1, -0.01), (0.70, 0.78), random)
-    assert not apart(change, random, random)
+    assert stands_out(change, (0.82, 0.84), random)
+    assert not stands_out(change, (0.80, 0.84), random)
+    assert not stands_out(Estimate(0.03, -0.01, 0.07), (0.82, 0.84), random)
+    assert stands_out(Estimate(-0.06, -0.1, -0.01), (0.70, 0.78), random)
+    assert not stands_out(change, random, random)
 
 
 def test_a_study_with_hnswlib(monkeypatch):

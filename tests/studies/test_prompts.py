@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from harness import catalog
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
@@ -20,6 +19,7 @@ from harness.store import Store
 from harness.studies import STUDIES
 from harness.studies.prompting import PROMPTS, Prompt, labels, read
 from harness.studies.prompts import CHOICE, Prompts, headline
+from harness.tasks import catalog
 from tests.fakes import Counting, beir
 
 RIGHT = {  # queries that find their document first, by what stands before them

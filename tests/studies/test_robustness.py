@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness import catalog
 from harness.data import Candidates
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
@@ -23,6 +22,7 @@ from harness.store import Store
 from harness.studies import perturb
 from harness.studies.perturb import KNOWN
 from harness.studies.robustness import EFFECTS, Robustness, drops, headline, spread
+from harness.tasks import catalog
 from tests.fakes import Counting, beir, with_data
 from tests.shared import shared
 

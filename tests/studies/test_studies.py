@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import InputError
 from harness.report.findings import load_findings
-from harness.spec import join, listed
+from harness.spec import join, split_list
 from harness.studies import STUDIES, Findings, Option, Study, options
 from harness.studies.robustness import Robustness
 
@@ -21,7 +21,7 @@ PLUGIN = """
     from typing import Annotated, ClassVar, Literal
 
     import harness
-    from harness.charts import Bars
+    from harness.frames.charts import Bars
     from harness.frames import Column, Frame
     from harness.studies import Findings, Study
 
@@ -210,4 +210,4 @@ def test_what_is_no_study_is_seen():
 )
 def test_a_list_reads_back_as_it_is_written(values, text):
     assert join(values) == text
-    assert listed(text) == ([str(value) for value in values] if text else [])
+    assert split_list(text) == ([str(value) for value in values] if text else [])

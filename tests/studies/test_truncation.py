@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import catalog
 from harness.api import evaluate
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
@@ -18,6 +17,7 @@ from harness.session import Session
 from harness.store import Store
 from harness.studies import truncation
 from harness.studies.truncation import Cut
+from harness.tasks import catalog
 from tests.fakes import Counting, beir
 from tests.shared import shared
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from harness.api import evaluate
 from harness.errors import InputError
+from harness.pipeline.single import Ranked
 from harness.records import SystemRecord
-from harness.single import Ranked
 from harness.store import Store
-from harness.systems import RETRIEVERS, resolve, served
-from harness.systems.fusion import by_rank, by_score, normalised
+from harness.systems import RETRIEVERS, resolve, split_index
+from harness.systems.fusion import by_rank, by_score, normalise
 from harness.vectors import Run
 from tests.fakes import beir
 from tests.shared import shared
@@ -51,7 +51,7 @@ def test_reciprocal_ranks_by_hand():
 
 
 def test_scores_between_the_lowest_and_the_highest():
-    values, floor = normalised(ranked(run({4: 8.0, 1: 6.0, 0: 4.0}, {2: 3.0}, {})), "min-max")
+    values, floor = normalise(ranked(run({4: 8.0, 1: 6.0, 0: 4.0}, {2: 3.0}, {})), "min-max")
     assert values[0].tolist() == [1.0, 0.5, 0.0]
     assert values[1, 0] == 1.0
     assert floor.tolist() == [0, 0, 0]
@@ -59,17 +59,17 @@ def test_scores_between_the_lowest_and_the_highest():
 
 def test_z_scores_are_of_the_results_of_a_query():
     """8, 6, 4: mean 6, deviation sqrt(8/3); what is not found is as bad as the worst."""
-    values, floor = normalised(ranked(run({4: 8.0, 1: 6.0, 0: 4.0}, {2: 3.0})), "z-score")
+    values, floor = normalise(ranked(run({4: 8.0, 1: 6.0, 0: 4.0}, {2: 3.0})), "z-score")
     assert values[0] == pytest.approx([1.5**0.5, 0, -(1.5**0.5)])
     assert floor == pytest.approx([-(1.5**0.5), 0])
 
 
 def test_theoretical_bounds_start_at_the_lowest_possible_score():
-    values, floor = normalised(ranked(run({4: 0.6, 1: 0.2}), least=-1.0), "theoretical")
+    values, floor = normalise(ranked(run({4: 0.6, 1: 0.2}), least=-1.0), "theoretical")
     assert values[0] == pytest.approx([1, 0.75])
     assert floor.tolist() == [0]
     with pytest.raises(InputError, match="the scores of x have no lowest one"):
-        normalised(ranked(run({4: 0.6})), "theoretical")
+        normalise(ranked(run({4: 0.6})), "theoretical")
 
 
 def test_a_weighted_sum_by_hand():
@@ -306,4 +306,4 @@ def test_each_part_may_be_served_by_its_own_index(small, tmp_path):
     ],
 )
 def test_where_the_index_of_a_model_stands(text, expected):
-    assert served(text) == expected
+    assert split_index(text) == expected

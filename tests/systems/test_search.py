@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 import harness
-from harness.collection import Collection
 from harness.errors import HarnessError, InputError
+from harness.pipeline.single import Request
 from harness.session import Session
-from harness.single import Request
 from harness.store import Store
 from harness.systems import RETRIEVERS, identity
 from harness.systems.own import adapt, register
+from harness.tasks.collection import Collection
 from tests.server import HANG, reply, slow, where
 
 CORPUS = {"a": "apple", "b": "banana", "c": "cherry"}

@@ -160,7 +160,7 @@ def test_cells_become_a_run():
 def test_the_best_are_ordered_anew_and_the_others_follow():
     run = Run(np.int32([[3, 1, 0, 2], [2, 0, -1, -1]]), np.float32([[9, 8, 7, 6], [5, 4, 0, 0]]))
     cells = np.array([0, 0, 1, 1]), np.int32([3, 1, 2, 0])
-    found = ranking.reordered(run, cells, np.float32([0.1, 0.4, -3, -2]), depth=2, k=4)
+    found = ranking.reorder(run, cells, np.float32([0.1, 0.4, -3, -2]), depth=2, k=4)
     assert found.docs.tolist() == [[1, 3, 0, 2], [0, 2, -1, -1]]
     assert found.scores[0] == pytest.approx([0.4, 0.1, -0.9, -1.9])
     assert found.scores[1].tolist() == [-2, -3, 0, 0]
@@ -169,6 +169,6 @@ def test_the_best_are_ordered_anew_and_the_others_follow():
 def test_equal_scores_rank_by_document():
     run = Run(np.int32([[0, 1, 2]]), np.float32([[3, 2, 1]]))
     cells = np.zeros(3, np.int64), np.int32([0, 1, 2])
-    assert ranking.reordered(run, cells, np.float32([1, 1, 1]), depth=3, k=2).docs.tolist() == [
+    assert ranking.reorder(run, cells, np.float32([1, 1, 1]), depth=3, k=2).docs.tolist() == [
         [2, 1]
     ]

@@ -266,7 +266,7 @@ def test_no_connection_and_no_password_shown(tiny, monkeypatch):
     ],
 )
 def test_what_pip_says_is_told_in_one_line(tiny, log, kind, message):
-    error = module._explained(tiny, log)
+    error = module._explain(tiny, log)
     assert type(error) is kind
     assert str(error) == message.format(pulled=tiny.pulled)
 

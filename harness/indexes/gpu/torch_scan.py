@@ -61,9 +61,9 @@ class TorchScan:
                 for low in range(0, len(shard), devices.TILE):
                     products = (moved @ shard[low : low + devices.TILE].T).float()
                     top, at = torch.topk(products, min(m, products.shape[1]), dim=1)
-                    best = [_merged([*best, (top, at + (first + low))], m)]
+                    best = [_merge([*best, (top, at + (first + low))], m)]
                 found.extend((top.cpu(), at.cpu()) for top, at in best)
-        top, docs = _merged(found, m)
+        top, docs = _merge(found, m)
         return docs.numpy(), top.numpy()
 
 
@@ -139,7 +139,7 @@ class TorchMaxSim:
         return 2 * error.astype(np.float64)
 
 
-def _merged(pairs: list[Ranked], m: int) -> Ranked:
+def _merge(pairs: list[Ranked], m: int) -> Ranked:
     """The m highest of several (products, documents) [q, ...], the highest first."""
     import torch
 

@@ -27,7 +27,7 @@ from harness.report.page.content import content
 
 if TYPE_CHECKING:
     from harness.board import Board
-    from harness.standings import Standings
+    from harness.board.standings import Standings
 
 TITLE = "Leaderboard"
 LIMIT = 3_000_000  # bytes of a page

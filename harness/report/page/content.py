@@ -20,15 +20,15 @@ import numpy as np
 
 from harness import records
 from harness.arrays import Float64
-from harness.costs import RANKED, Cost
 from harness.errors import InputError
 from harness.progress import Progress
+from harness.records.costs import RANKED, Cost
 from harness.report import tables
 from harness.report.tables import spans
 
 if TYPE_CHECKING:
     from harness.board import Board, BoardEntry
-    from harness.standings import Standing, Standings
+    from harness.board.standings import Standing, Standings
 
 MISSING = -32768
 QUERIES = 10  # shown of two models, most apart first; as in script.js
@@ -71,8 +71,8 @@ def content(
     }
     notes = _notes(board, standings)
     room -= _bytes([whole, notes]) + SPARE
-    queries, told = _within(_queries(board, order, texts, progress), room // 2)
-    details, read = _within(_records(board, order, folder, progress), room - _bytes(queries))
+    queries, told = _fit(_queries(board, order, texts, progress), room // 2)
+    details, read = _fit(_records(board, order, folder, progress), room - _bytes(queries))
     if not told:
         notes.append(f"No room for all single queries: those of {len(queries):,} tasks are here.")
     if not read:
@@ -141,7 +141,7 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
     return cells
 
 
-def _within(parts: Iterator[dict[str, Any]], room: int) -> tuple[list[dict[str, Any]], bool]:
+def _fit(parts: Iterator[dict[str, Any]], room: int) -> tuple[list[dict[str, Any]], bool]:
     """Parts in order as long as they fit, no more being made; and whether all did."""
     kept: list[dict[str, Any]] = []
     for part in parts:
@@ -192,10 +192,10 @@ def pack(columns: Mapping[str, Sequence[float | None]]) -> tuple[float, dict[str
     unit = 1e-4
     while most / unit > 32767:
         unit *= 10
-    return unit, {key: _packed(array, unit) for key, array in arrays.items()}
+    return unit, {key: _pack(array, unit) for key, array in arrays.items()}
 
 
-def _packed(values: Float64, unit: float) -> str:
+def _pack(values: Float64, unit: float) -> str:
     whole = np.where(np.isnan(values), MISSING, np.rint(np.nan_to_num(values) / unit))
     return base64.b64encode(whole.astype("<i2").tobytes()).decode()
 

@@ -1,0 +1,328 @@
+"""A board: every system's newest score on every task, from any set of records and MTEB results."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness import records
+from harness.arrays import Float64
+from harness.errors import InputError, reason
+from harness.exchange import mteb
+from harness.measures.pairs import compared_as
+from harness.progress import Progress, silent
+from harness.records import Record, costs
+
+LARGEST = 64 * 2**20  # bytes of a file that is read
+
+
+@dataclass(frozen=True, slots=True)
+class BoardEntry:
+    """One system on one task: a record, or an import.
+
+    score, low, high: of the main measure, None where it is not defined or has no interval. path:
+    of the file. cost: by key, None where it is not known. conditions: equal where data, measure and
+    task version are, so that only what can be compared shares a column. exact: whether nothing that
+    was searched could be missed. subject: `Record.subject`, shared by what differs in its index
+    alone; "" of an import.
+    """
+
+    system: str
+    task: str
+    family: str
+    kind: str
+    measure: str
+    score: float | None
+    low: float | None
+    high: float | None
+    path: Path | None
+    cost: Mapping[str, float | None]
+    conditions: str
+    created: str = ""
+    exact: bool = True
+    subject: str = ""
+
+
+@dataclass(frozen=True)
+class Board:
+    """Systems and tasks, by name, and an entry for each (system, task) that is known.
+
+    A task that was measured under several conditions has a column for each. refused: files that
+    could not be used, with the reason; older: entries that a newer one of the same system, task
+    and conditions replaced; notes: what a reader has to know, a sentence each.
+    """
+
+    systems: tuple[str, ...]
+    tasks: tuple[str, ...]
+    entries: Mapping[tuple[str, str], BoardEntry]
+    refused: tuple[tuple[Path, str], ...] = ()
+    older: int = 0
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def scores(self) -> Float64:
+        """[systems, tasks], NaN for what is missing or not defined."""
+        found = np.full((len(self.systems), len(self.tasks)), np.nan)
+        row = {name: i for i, name in enumerate(self.systems)}
+        column = {name: i for i, name in enumerate(self.tasks)}
+        for (system, task), entry in self.entries.items():
+            if entry.score is not None:
+                found[row[system], column[task]] = entry.score
+        return found
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        """The family of each task."""
+        known = {entry.task: entry.family for entry in self.entries.values()}
+        return tuple(known[task] for task in self.tasks)
+
+    def cost(self, system: str, name: str) -> float | None:
+        """The median of one cost over the system's tasks; an index's bytes are the largest."""
+        entries = (self.entries.get((system, task)) for task in self.tasks)
+        found = [value for e in entries if e and (value := e.cost.get(name)) is not None]
+        if not found:
+            return None
+        return float(max(found) if costs.BY_KEY[name].over == "max" else np.median(found))
+
+    def beside_exact(self, system: str) -> tuple[float, float | None] | None:
+        """What an index other than the exact one does to the score and to the bytes.
+
+        The mean change of the score over the tasks that the same system has with both, and its
+        bytes as a multiple of the exact index's. None for a system that is searched exactly, or is
+        not here so.
+        """
+        own = [e for task in self.tasks if (e := self.entries.get((system, task))) and not e.exact]
+        pairs = [(e, exact) for e in own if (exact := self._exact.get((e.task, e.subject)))]
+        changes = [
+            entry.score - exact.score
+            for entry, exact in pairs
+            if entry.score is not None and exact.score is not None
+        ]
+        sizes = [
+            after / before
+            for entry, exact in pairs
+            if (before := exact.cost.get("index_bytes"))
+            and (after := entry.cost.get("index_bytes"))
+        ]
+        if not changes:
+            return None
+        return float(np.mean(changes)), float(np.median(sizes)) if sizes else None
+
+    @cached_property
+    def _exact(self) -> dict[tuple[str, str], BoardEntry]:
+        """What was searched exactly, by task and subject; of equals the first by name."""
+        entries = sorted(self.entries.values(), key=lambda entry: entry.system, reverse=True)
+        return {(e.task, e.subject): e for e in entries if e.exact and e.subject}
+
+
+def load(
+    paths: Sequence[Path | str],
+    *,
+    subsets: Collection[str] = (),
+    families: Mapping[str, str] | None = None,
+    strict: bool = True,
+    progress: Progress = silent,
+) -> Board:
+    """Read records of ours and results of mteb from files, folders and glob patterns.
+
+    A file that is broken, foreign or too large is refused and stops nothing.
+
+    Args:
+        paths: Files, folders, glob patterns.
+        subsets: Of mteb's tasks, those that count (en); all without any.
+        families: By mteb's task, in place of what its scores tell.
+        strict: Give data of another revision its own column; otherwise mteb's revisions share one,
+            as on its leaderboard.
+        progress: Hears of each file.
+
+    Raises:
+        InputError: Where a path names nothing, or no file is of use.
+    """
+    files, found = _files(paths), list[BoardEntry]()
+    refused, revisions = list[tuple[Path, str]](), dict[str, set[str]]()
+    for done, file in enumerate(files):
+        progress("read records", done, len(files), "files")
+        try:
+            data = _json(file)
+            if isinstance(data, dict) and "schema_version" in data:
+                found.append(of_record(records.read(data, ""), file))
+                continue
+            entry = _of_mteb(mteb.read(data), file, subsets, families or {}, strict=strict)
+            revisions.setdefault(entry.system, set()).add(file.parent.name)
+            found.append(entry)
+        except InputError as error:
+            refused.append((file, str(error).removeprefix(": ")))
+    if not found:
+        raise _no_records(paths, refused)
+    return of_entries(found, refused=refused, notes=_note_revisions(revisions))
+
+
+def _no_records(paths: Sequence[Path | str], refused: Sequence[tuple[Path, str]]) -> InputError:
+    first = f"; the first: {refused[0][0]}: {refused[0][1]}" if refused else ""
+    return InputError(
+        f"{', '.join(map(str, paths))}: no records: {len(refused)} files refused{first}"
+    )
+
+
+def _note_revisions(revisions: Mapping[str, set[str]]) -> list[str]:
+    """Tell which models of mteb have results of several revisions, by model."""
+    joined = sorted(name for name, known in revisions.items() if len(known) > 1)
+    return [f"{len(joined)} models join several revisions: {', '.join(joined)}"] if joined else []
+
+
+def of_entries(
+    entries: Iterable[BoardEntry],
+    *,
+    refused: Iterable[tuple[Path, str]] = (),
+    notes: Iterable[str] = (),
+) -> Board:
+    """Make a board of entries; the newest of each system, task and conditions counts.
+
+    Args:
+        entries: In any order.
+        refused: Files that were left out, with the reason.
+        notes: What a reader has to know, a sentence each.
+    """
+    entries = list(entries)
+    newest: dict[tuple[str, str, str], BoardEntry] = {}
+    for entry in sorted(entries, key=lambda e: (e.created, str(e.path or ""))):
+        newest[entry.system, entry.task, entry.conditions] = entry
+    columns, split = _columns(list(newest.values()))
+    named = [
+        e if e.task == (column := columns[e.task, e.conditions]) else replace(e, task=column)
+        for e in newest.values()
+    ]
+    return Board(
+        systems=tuple(sorted({entry.system for entry in named})),
+        tasks=tuple(sorted({entry.task for entry in named})),
+        entries={(entry.system, entry.task): entry for entry in named},
+        refused=tuple(refused),
+        older=len(entries) - len(newest),
+        notes=(*notes, *split),
+    )
+
+
+def _columns(entries: Sequence[BoardEntry]) -> tuple[dict[tuple[str, str], str], list[str]]:
+    """The column of each (task, conditions), and a note for each task that has several."""
+    several: dict[str, Counter[str]] = {}
+    measures = {(entry.task, entry.conditions): entry.measure for entry in entries}
+    for entry in entries:
+        several.setdefault(entry.task, Counter())[entry.conditions] += 1
+    names, notes = {}, []
+    for task, conditions in several.items():
+        for one in conditions:
+            alone = len(conditions) == 1
+            names[task, one] = task if alone else f"{task} [{measures[task, one]}, {one[:6]}]"
+        if len(conditions) > 1:
+            notes.append(
+                f"{task}: measured under {len(conditions)} conditions (data, measure or task "
+                "version): a column each, not compared"
+            )
+    return names, notes
+
+
+def _files(paths: Sequence[Path | str]) -> list[Path]:
+    """All files, each once. Raises InputError for a path that names nothing."""
+    found: dict[Path, None] = {}
+    for path in map(str, paths):
+        if os.path.isdir(path):
+            files = sorted(Path(path).rglob("*.json"))
+        elif os.path.exists(path):
+            files = [Path(path)]
+        else:
+            matched = sorted(glob.glob(path, recursive=True))
+            if not matched:
+                raise InputError(f"{path}: no such file, folder or pattern")
+            found.update(dict.fromkeys(_files(matched)))
+            continue
+        found.update(dict.fromkeys(file for file in files if file.name != mteb.META))
+    return list(found)
+
+
+def _json(file: Path) -> Any:
+    try:
+        if not file.is_file():
+            raise InputError("not a file")
+        if file.stat().st_size > LARGEST:
+            raise InputError(f"larger than {LARGEST // 2**20} MiB: no record is")
+        return json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"not readable: {reason(error)}") from None
+
+
+def of_record(record: Record, path: Path | None = None) -> BoardEntry:
+    """Return one of our records as an entry. path: of its file."""
+    main = record.main
+    return BoardEntry(
+        system=record.name,
+        task=record.task.spec,
+        family=record.task.family,
+        kind=record.task.kind,
+        measure=record.main_measure,
+        score=main.mean,
+        low=main.low,
+        high=main.high,
+        path=path,
+        cost=costs.of_record(record),
+        conditions=records.digest(
+            record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)
+        ),
+        created=record.created,
+        exact=record.exact,
+        subject=record.subject,
+    )
+
+
+def _of_mteb(
+    result: mteb.Result,
+    path: Path,
+    subsets: Collection[str],
+    families: Mapping[str, str],
+    *,
+    strict: bool,
+) -> BoardEntry:
+    parts = result.select(subsets)
+    measure = mteb.measure(parts)
+    kind, family = mteb.kind_and_family(measure)
+    system, _, meta = mteb.model(path)
+    data = (result.revision or "not known") if strict else ""
+    return BoardEntry(
+        system=system,
+        task=result.task,
+        family=families.get(result.task, family),
+        kind=kind,
+        measure=measure,
+        score=float(np.mean([part.main for part in parts])),
+        low=None,
+        high=None,
+        path=path,
+        cost={
+            **dict.fromkeys(costs.BY_KEY),
+            "dim": mteb.number(meta.get("embed_dim")),
+            "parameters": mteb.number(meta.get("n_parameters")),
+        },
+        # the file does not name its measure, which therefore cannot tell columns apart
+        conditions=records.digest(
+            "mteb", data, sorted((part.split, part.subset) for part in parts)
+        ),
+        created=_moment(result.date),
+    )
+
+
+def _moment(seconds: float | None) -> str:
+    """A time as our records write it; empty, so before all others, where it is not known."""
+    try:
+        moment = datetime.fromtimestamp(seconds or 0, UTC)
+    except (OverflowError, OSError, ValueError):
+        return ""
+    return moment.isoformat(timespec="microseconds") if seconds else ""

@@ -1,0 +1,360 @@
+"""How the systems of a board stand: ranks, means, intervals, groups and how firm they are."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from harness import records
+from harness.arrays import Float64, Int64
+from harness.board import Board, BoardEntry
+from harness.errors import InputError
+from harness.progress import Progress, silent
+from harness.stats import aggregate
+
+FEW = 10  # tasks below which resampling them is rough
+Order = Literal["borda", "mean"]
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How one system stands.
+
+    rank: by the order asked for, among systems with all tasks; None for one that lacks some, which
+    stands below them. mean, low, high: over all tasks, None where one is missing; part: over those
+    it has. families: means by family; borda: points; kemeny: its place in that order; groups: the
+    numbers of those it belongs to. kept, first: shares of resamples of the tasks in which it has
+    its own rank and the first; places: 95 % of resamples lie between.
+    """
+
+    system: str
+    rank: int | None
+    tasks: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    part: float | None
+    families: Mapping[str, float | None]
+    mean_of_families: float | None
+    borda: float
+    kemeny: int | None
+    groups: tuple[int, ...]
+    kept: float | None
+    first: float | None
+    places: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Standings:
+    """All systems, the best first, those that lack a task last.
+
+    tasks, families: [t]. wins: [s, s] of `aggregate.pairwise`, in the order of rows. kemeny_exact:
+    whether no order agrees more with the tasks. notes: how it was computed, a sentence each.
+    """
+
+    rows: tuple[Standing, ...]
+    order: Order
+    tasks: tuple[str, ...]
+    families: tuple[str, ...]
+    wins: Float64
+    kemeny_exact: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """How systems are ranked.
+
+    Attributes:
+        by: Borda points or the mean.
+        common: Only over the tasks that every system has.
+        fixed_tasks: Take these tasks as all that matter, not as a sample: intervals and groups
+            come from queries alone. So it is with a single task.
+        alpha: Of the groups, over all pairs.
+        seed: Of what is drawn.
+    """
+
+    by: Order = "borda"
+    common: bool = field(default=False, kw_only=True)
+    fixed_tasks: bool = field(default=False, kw_only=True)
+    alpha: float = field(default=0.05, kw_only=True)
+    seed: int = field(default=0, kw_only=True)
+
+
+BORDA = Ordering()
+
+
+def standings(board: Board, ordering: Ordering = BORDA, progress: Progress = silent) -> Standings:
+    """Rank the systems of a board.
+
+    Args:
+        board: Systems and tasks.
+        ordering: How.
+        progress: Hears of each system that is compared.
+
+    Raises:
+        InputError: Where no task is left.
+    """
+    order, alpha, seed = ordering.by, ordering.alpha, ordering.seed
+    tasks = _common(board) if ordering.common else board.tasks
+    columns = [board.tasks.index(task) for task in tasks]
+    scores = board.scores[:, columns]
+    fixed = ordering.fixed_tasks or len(tasks) == 1
+    counts = aggregate.task_draws(len(tasks), seed)
+    moved = _resample_queries(board, tasks, seed)
+    families = tuple(board.families[column] for column in columns)
+    means = _means(scores, families, _resample(scores, counts, moved, fixed=fixed))
+    pairs = aggregate.pairwise(scores, progress)
+    ranking = _ranking(scores, means.points if order == "borda" else scores, means)
+    full = np.ix_(ranking.full, ranking.full)
+    p = (aggregate.normal_p(means.drawn) if fixed else pairs.p)[full]
+    held = None if fixed else aggregate.stability(ranking.totals, ranking.each @ counts.T)
+    consensus = aggregate.kemeny(pairs.margin[full])
+    return Standings(
+        rows=_rows(board.systems, means, ranking, consensus.order, _groups(p, alpha), held=held),
+        order=order,
+        tasks=tasks,
+        families=families,
+        wins=pairs.wins[np.ix_(ranking.lines, ranking.lines)],
+        kemeny_exact=consensus.exact,
+        notes=tuple(_notes(scores, len(moved), fixed=fixed, alpha=alpha)),
+    )
+
+
+def _rows(
+    systems: Sequence[str],
+    means: _Means,
+    ranking: _Ranking,
+    consensus: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    *,
+    held: aggregate.Stability | None,
+) -> tuple[Standing, ...]:
+    """The systems in order. consensus, groups, held: of those that have all tasks."""
+    rows = [_describe(systems[i], i, means) for i in ranking.lines]
+    for at, place in enumerate(ranking.places):
+        kemeny = 1 + consensus.index(at)
+        rows[at] = replace(rows[at], rank=int(place), kemeny=kemeny, groups=tuple(groups[at]))
+        rows[at] = rows[at] if held is None else _steady(rows[at], held, at)
+    return tuple(rows)
+
+
+def _resample_queries(board: Board, tasks: Sequence[str], seed: int) -> dict[int, Float64]:
+    """How scores move with other queries, [s, resamples], by the task's place, where known."""
+    each = {at: _deviations(board, task, [seed, at]) for at, task in enumerate(tasks)}
+    return {at: moved for at, moved in each.items() if moved is not None}
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Of each system: Borda points [s, t], how many scores it has, and its means.
+
+    Its mean, that of the scores it has, means by family and over families, all [s]; means of draws
+    [s, b] and their interval.
+    """
+
+    points: Float64
+    had: Int64
+    mean: Float64
+    part: Float64
+    families: Mapping[str, Float64]
+    over_families: Float64
+    drawn: Float64
+    low: Float64
+    high: Float64
+
+
+def _means(scores: Float64, families: Sequence[str], drawn: Float64) -> _Means:
+    had = (~np.isnan(scores)).sum(axis=1)
+    low, high = aggregate.tails(drawn)
+    by_family = aggregate.family_means(scores, families)
+    return _Means(
+        points=aggregate.borda(scores),
+        had=had,
+        mean=scores.mean(axis=1),
+        part=np.array(
+            [np.nanmean(own) if n else np.nan for own, n in zip(scores, had, strict=True)]
+        ),
+        families=by_family,
+        over_families=np.asarray(np.mean(list(by_family.values()), axis=0)),
+        drawn=drawn,
+        low=low,
+        high=high,
+    )
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """Systems with all tasks, the best first, [f].
+
+    What they are ranked by, [f, t], its sums and the places; and all systems in order, those that
+    lack tasks last.
+    """
+
+    full: Int64
+    each: Float64
+    totals: Float64
+    places: Float64
+    lines: list[int]
+
+
+def _ranking(scores: Float64, each: Float64, means: _Means) -> _Ranking:
+    """Order systems by the sums of `each` [s, t]; equal ones by Borda points, then by means."""
+    full = np.flatnonzero(~np.isnan(means.mean))
+    keys = (-means.mean[full], -means.points[full].sum(axis=1), -each[full].sum(axis=1))
+    full = full[np.lexsort(keys)]
+    rest = sorted(set(range(len(scores))) - set(full.tolist()), key=lambda i: -int(means.had[i]))
+    totals = each[full].sum(axis=1)
+    return _Ranking(full, each[full], totals, aggregate.places(totals), [*full.tolist(), *rest])
+
+
+def _groups(p: Float64, alpha: float) -> list[list[int]]:
+    """The numbers, from 1, of the groups that each system belongs to."""
+    member: list[list[int]] = [[] for _ in p]
+    for number, members in enumerate(aggregate.groups(aggregate.separable(p, alpha)), 1):
+        for at in members:
+            member[at].append(number)
+    return member
+
+
+def _describe(system: str, row: int, means: _Means) -> Standing:
+    """How a system stands by itself."""
+    return Standing(
+        system=system,
+        rank=None,
+        tasks=int(means.had[row]),
+        mean=_none_if_nan(means.mean[row]),
+        low=_none_if_nan(means.low[row]),
+        high=_none_if_nan(means.high[row]),
+        part=_none_if_nan(means.part[row]),
+        families={name: _none_if_nan(values[row]) for name, values in means.families.items()},
+        mean_of_families=_none_if_nan(means.over_families[row]),
+        borda=float(means.points[row].sum()),
+        kemeny=None,
+        groups=(),
+        kept=None,
+        first=None,
+        places=None,
+    )
+
+
+def _steady(standing: Standing, held: aggregate.Stability, at: int) -> Standing:
+    """The same, with how its rank moves with the tasks."""
+    return replace(
+        standing,
+        kept=float(held.kept[at]),
+        first=float(held.first[at]),
+        places=(int(held.low[at]), int(held.high[at])),
+    )
+
+
+def _none_if_nan(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _common(board: Board) -> tuple[str, ...]:
+    """The tasks that every system has a score on."""
+    kept = np.flatnonzero(~np.isnan(board.scores).any(axis=0))
+    if not len(kept):
+        raise InputError("no task is common to all systems: compare fewer systems")
+    return tuple(board.tasks[column] for column in kept)
+
+
+def _resample(
+    scores: Float64, counts: Int64, moved: Mapping[int, Float64], *, fixed: bool
+) -> Float64:
+    """Means in resamples [s, b]: of tasks and queries, or, with fixed tasks, of queries alone.
+
+    With fixed tasks, NaN where it is not known how a score moves with its queries.
+    """
+    if not fixed:
+        known = {column: np.nan_to_num(each) for column, each in moved.items()}
+        return aggregate.two_level(scores, counts, known)
+    nothing = np.full((len(scores), len(counts)), np.nan)
+    each = {column: moved.get(column, nothing) for column in range(scores.shape[1])}
+    return aggregate.two_level(scores, np.ones_like(counts), each)
+
+
+def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
+    """How far each system's score moves with other queries, [s, resamples]; None: not known.
+
+    From per-query values, the same queries for all systems that share them; else, where an entry
+    has an interval, from the normal distribution of that width; else NaN.
+    """
+    each = [(row, board.entries.get((name, task))) for row, name in enumerate(board.systems)]
+    known = [(row, entry) for row, entry in each if entry and entry.low is not None]
+    if not known:
+        return None
+    moved = np.full((len(board.systems), aggregate.RESAMPLES), np.nan)
+    shared: dict[str, list[tuple[int, Float64]]] = {}
+    random = np.random.default_rng([*seed, 1])
+    for row, entry in known:
+        found = _per_query(entry)
+        if found is not None:
+            shared.setdefault(found[0], []).append((row, found[1]))
+        elif entry.low is not None and entry.high is not None:
+            deviation = (entry.high - entry.low) / (2 * aggregate.NORMAL)
+            moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
+    for group in shared.values():
+        values = np.stack([own for _, own in group])
+        drawn = aggregate.resample_means(values, seed)
+        moved[[row for row, _ in group]] = drawn - values.mean(axis=1, keepdims=True)
+    return moved
+
+
+def _per_query(entry: BoardEntry) -> tuple[str, Float64] | None:
+    """A digest of the query ids and the main measure's values [q], where their mean is the score.
+
+    None where the record has none: an import, a correlation, or a file that is gone.
+    """
+    if entry.path is None or entry.score is None:
+        return None
+    try:
+        table = records.per_query(entry.path)
+    except InputError:
+        return None
+    names = table.column_names
+    if entry.measure not in names[1:]:
+        return None
+    try:
+        values = table.column(entry.measure).to_numpy().astype(np.float64)
+    except (ValueError, TypeError):
+        return None
+    if not len(values) or not np.isclose(values.mean(), entry.score, rtol=0, atol=1e-9):
+        return None  # a mean over groups of queries, or a file of another record
+    ids = hashlib.sha256(json.dumps(table.column(0).to_pylist(), default=str).encode())
+    return ids.hexdigest(), values
+
+
+def _notes(scores: Float64, moved: int, *, fixed: bool, alpha: float) -> list[str]:
+    """How standings were computed."""
+    tasks, common = scores.shape[1], int((~np.isnan(scores)).all(axis=0).sum())
+    behind = int(np.isnan(scores).any(axis=1).sum())
+    test = "Student's paired t-test over tasks"
+    notes = []
+    if fixed:
+        test = "the normal test of paired differences over queries"
+        notes.append("intervals: bootstrap over queries; the tasks are taken as they are")
+    elif moved:
+        also = "" if moved == tasks else f" (known for {moved} of {tasks} tasks)"
+        notes.append(f"intervals: bootstrap over tasks and, in each, over queries{also}")
+    else:
+        notes.append("intervals: bootstrap over tasks; nothing is known of their queries")
+    if not fixed and tasks < FEW:
+        notes.append(f"{tasks} tasks are few to draw from: intervals and stability are rough")
+    notes.append(
+        f"groups: systems of one group cannot be told apart: {test}, Holm's correction over all "
+        f"pairs, alpha {alpha:g}"
+    )
+    if behind:
+        notes.append(
+            f"{behind} of {len(scores)} systems lack tasks: they stand below the others without "
+            f"a rank, a missing score has no Borda points; {common} of {tasks} tasks are common to "
+            "all"
+        )
+    return notes

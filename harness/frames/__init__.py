@@ -1,0 +1,369 @@
+"""Frames: typed columns of results, for the terminal, pandas, Parquet, JSON and charts.
+
+    frame = Frame("Scores", [Column("system"), Column("nDCG@10", "estimate", "high")], rows,
+                  name="scores")
+    frame["system"]      frame.where("system", "bm25")      frame.to_pandas()      frame.table()
+
+A column says what its values are; how they are written follows from that, in one place for all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from harness.errors import InputError, reason
+from harness.frames import formats
+from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
+from harness.stats import Estimate
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+SCHEMA = 1
+METADATA = b"harness.frame"  # in a Parquet file's schema
+
+Better = Literal["", "high", "low"]
+Cell = str | bool | int | float | Estimate | None
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header and rows of text; `numeric` columns are set flush right."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's name and what its values are.
+
+    Args:
+        name: Unique in its frame; the header and the label of an axis.
+        unit: What values are, one of UNITS.
+        better: Which values are better, where one can say so: high or low.
+        about: What it means, in a phrase.
+        digits: Decimals shown, in place of those of the unit.
+    """
+
+    name: str
+    unit: Unit = "text"
+    better: Better = ""
+    about: str = ""
+    digits: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise InputError(f"column {self.name}: unit {self.unit!r}: expected one of {UNITS}")
+
+    def write(self, cell: Cell) -> str:
+        """Write a value as a page shows it: a dash for a number that is not there."""
+        if cell is None:
+            return "" if self.unit in WORDS else "–"
+        if isinstance(cell, str):
+            return cell
+        return formats.write(cell, self.unit, self.digits)
+
+    def read(self, cell: Any) -> Cell:
+        """Take a value as what the column holds: a NumPy number as a number.
+
+        Raises:
+            TypeError: for a value of another type.
+            ValueError: for a number that is not finite.
+        """
+        if cell is None:
+            return None
+        if self.unit in INTERVALS:
+            if not isinstance(cell, Estimate):
+                raise TypeError(f"column {self.name}: {cell!r}: expected an Estimate")
+            bounds = (self._finite(x) for x in (cell.mean, cell.low, cell.high) if x is not None)
+            return Estimate(*bounds)
+        if self.unit == "flag":
+            return bool(cell)
+        if self.unit == "text":
+            if not isinstance(cell, str):
+                raise TypeError(f"column {self.name}: {cell!r}: expected a text")
+            return cell
+        return operator.index(cell) if self.unit in WHOLE else self._finite(cell)
+
+    def _finite(self, value: Any) -> float:
+        if not math.isfinite(value):
+            raise ValueError(f"column {self.name} holds {value}: expected a number or None")
+        return float(value)
+
+
+@dataclass(frozen=True, init=False)
+class Frame:
+    """Rows of cells under typed columns.
+
+    Args:
+        title: What the frame shows, a phrase.
+        columns: Their names are unique.
+        rows: Cells in the order of the columns; None where there is no value.
+        name: Short and unique in a study: the name of its Parquet file.
+        turned: Laid out with a row a column, for few rows of many unlike values; the first column
+            names the rows.
+        shown: Whether pages and terminals show it; else it is kept, and may be drawn.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    name: str
+    turned: bool
+    shown: bool
+
+    def __init__(
+        self,
+        title: str,
+        columns: Sequence[Column],
+        rows: Sequence[Sequence[Any]],
+        *,
+        name: str,
+        turned: bool = False,
+        shown: bool = True,
+    ) -> None:
+        names = [column.name for column in columns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"frame {name}: two columns have one name: {names}")
+        for row in rows:
+            if len(row) != len(columns):
+                raise ValueError(f"frame {name}: {len(row)} cells, {len(columns)} columns: {row}")
+        cells = tuple(
+            tuple(column.read(cell) for column, cell in zip(columns, row, strict=True))
+            for row in rows
+        )
+        for field, value in {
+            "title": title, "columns": tuple(columns), "rows": cells, "name": name,
+            "turned": turned, "shown": shown,
+        }.items():  # fmt: skip
+            object.__setattr__(self, field, value)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, name: str) -> tuple[Cell, ...]:
+        """The values of a column."""
+        at = self._place(name)
+        return tuple(row[at] for row in self.rows)
+
+    def column(self, name: str) -> Column:
+        """The column of a name."""
+        return self.columns[self._place(name)]
+
+    def numbers(self, name: str) -> list[float]:
+        """A column as numbers: means of estimates, NaN for what is not there."""
+        means = (cell.mean if isinstance(cell, Estimate) else cell for cell in self[name])
+        return [math.nan if value is None else float(value) for value in means]
+
+    def estimates(self, name: str) -> list[Estimate]:
+        """A column of estimates without what is not there."""
+        return [cell for cell in self[name] if isinstance(cell, Estimate)]
+
+    def records(self) -> list[dict[str, Any]]:
+        """Rows as cells by column name."""
+        names = [column.name for column in self.columns]
+        return [dict(zip(names, row, strict=True)) for row in self.rows]
+
+    def values(self, name: str) -> list[Cell]:
+        """The different values of a column, in the order of their first row."""
+        return list(dict.fromkeys(self[name]))
+
+    def where(self, name: str, *wanted: Cell) -> Frame:
+        """Keep the rows whose cell is one of the wanted values."""
+        at = self._place(name)
+        return self._with(rows=[row for row in self.rows if row[at] in wanted])
+
+    def sorted_by(self, name: str, *, descending: bool = False) -> Frame:
+        """Order rows by a column, estimates by their mean, None last; equals stay as they are."""
+        at = self._place(name)
+        there = [row for row in self.rows if row[at] is not None]
+        there.sort(key=lambda row: _order(row[at]), reverse=descending)
+        return self._with(rows=[*there, *(row for row in self.rows if row[at] is None)])
+
+    def select(self, *names: str) -> Frame:
+        """Keep these columns, in this order."""
+        at = [self._place(name) for name in names]
+        rows = [[row[i] for i in at] for row in self.rows]
+        return self._with([self.columns[i] for i in at], rows)
+
+    def with_column(self, column: Column, values: Sequence[Any]) -> Frame:
+        """Add a column behind the others."""
+        rows = [(*row, value) for row, value in zip(self.rows, values, strict=True)]
+        return self._with([*self.columns, column], rows)
+
+    def pivot(self, rows: str, columns: str, values: str, *, title: str, name: str) -> Frame:
+        """Spread one column over several: a row each of `rows`, a column each of `columns`.
+
+        Raises:
+            ValueError: where two rows fall into one cell.
+        """
+        shown, made = self.column(values), dict[Cell, dict[Cell, Cell]]()
+        for row, column, value in zip(self[rows], self[columns], self[values], strict=True):
+            if column in made.setdefault(row, {}):
+                raise ValueError(f"frame {self.name}: two values of {row}, {column}")
+            made[row][column] = value
+        heads = self.values(columns)
+        names = [replace(shown, name=self.column(columns).write(head), about="") for head in heads]
+        cells = [(row, *(found.get(head) for head in heads)) for row, found in made.items()]
+        return Frame(title, [self.column(rows), *names], cells, name=name)
+
+    def table(self, room: int | None = None) -> Table:
+        """Lay the frame out as text.
+
+        Args:
+            room: Columns shown at most, the first ones; None for all.
+        """
+        columns = self.columns[:room]
+        text = [[c.write(cell) for c, cell in zip(columns, row, strict=False)] for row in self.rows]
+        if not self.turned:
+            numeric = {i for i, column in enumerate(columns) if column.unit not in WORDS}
+            return Table(self.title, [c.name for c in columns], text, frozenset(numeric))
+        about = any(column.about for column in columns[1:])
+        rows = [
+            [column.name, *(row[i] for row in text), *([column.about] if about else [])]
+            for i, column in enumerate(columns)
+        ][1:]
+        header = [columns[0].name, *(row[0] for row in text), *(["meaning"] if about else [])]
+        return Table(self.title, header, rows, frozenset(range(1, len(text) + 1)))
+
+    def plain(self) -> dict[str, Any]:
+        """The frame as what JSON can hold; `from_plain` reads it."""
+        rows = [[_plain(cell) for cell in row] for row in self.rows]
+        return {**self._about(), "rows": rows}
+
+    def flat(self) -> dict[str, list[Any]]:
+        """Values by column; an estimate x as three columns: x, x_low, x_high."""
+        found: dict[str, list[Any]] = {}
+        for column in self.columns:
+            cells = self[column.name]
+            if column.unit not in INTERVALS:
+                found[column.name] = list(cells)
+                continue
+            for part, name in zip(_PARTS, _parts(column.name), strict=True):
+                found[name] = [_plain(cell).get(part) if cell else None for cell in cells]
+        return found
+
+    def to_pandas(self) -> pd.DataFrame:
+        """The frame for pandas; `attrs` holds the schema's number and the columns' metadata."""
+        import pandas as pd
+
+        made = pd.DataFrame(self.flat())
+        made.attrs = self._about()
+        return made
+
+    def parquet(self) -> bytes:
+        """The frame as a Parquet file, which `read_parquet` reads back exactly."""
+        from pyarrow import parquet
+
+        buffer = BytesIO()
+        parquet.write_table(self._arrow(), buffer)
+        return buffer.getvalue()
+
+    def _arrow(self) -> pa.Table:
+        import pyarrow as pa
+
+        kinds = {"text": pa.string(), "flag": pa.bool_(), "count": pa.int64(), "bytes": pa.int64()}
+        fields = [
+            pa.field(name, kinds.get(column.unit, pa.float64()))
+            for column in self.columns
+            for name in (_parts(column.name) if column.unit in INTERVALS else [column.name])
+        ]
+        schema = pa.schema(fields, {METADATA: json.dumps(self._about()).encode()})
+        return pa.table(self.flat(), schema=schema)
+
+    def _about(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            **{key: vars(self)[key] for key in ("name", "title", "turned", "shown")},
+            "columns": [asdict(column) for column in self.columns],
+        }
+
+    def _with(
+        self, columns: Sequence[Column] | None = None, rows: Sequence[Sequence[Any]] = ()
+    ) -> Frame:
+        made = self.columns if columns is None else tuple(columns)
+        return replace(self, columns=made, rows=tuple(map(tuple, rows)))
+
+    def _place(self, name: str) -> int:
+        names = [column.name for column in self.columns]
+        if name not in names:
+            raise KeyError(f"frame {self.name} has no column {name!r}: {', '.join(names)}")
+        return names.index(name)
+
+
+_PARTS = ("mean", "low", "high")
+
+
+def _parts(name: str) -> list[str]:
+    return [name, f"{name}_low", f"{name}_high"]
+
+
+def _plain(cell: Cell) -> Any:
+    return asdict(cell) if isinstance(cell, Estimate) else cell
+
+
+def _order(cell: Cell) -> Any:
+    return cell.mean if isinstance(cell, Estimate) else cell
+
+
+def from_plain(plain: Mapping[str, Any]) -> Frame:
+    """Read what `Frame.plain` makes.
+
+    Raises:
+        InputError: for what is no frame, or one of a later schema.
+    """
+    try:
+        if plain["schema"] > SCHEMA:
+            raise InputError(
+                f"a frame of schema {plain['schema']}: this version reads {SCHEMA}; upgrade harness"
+            )
+        columns = [Column(**column) for column in plain["columns"]]
+        rows = [
+            [Estimate(**cell) if isinstance(cell, dict) else cell for cell in row]
+            for row in plain["rows"]
+        ]
+        flags = {key: plain[key] for key in ("name", "turned", "shown")}
+        return Frame(plain["title"], columns, rows, **flags)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"not a frame: {reason(error)}") from error
+
+
+def read_parquet(source: bytes | Path) -> Frame:
+    """Read what `Frame.parquet` wrote, from its bytes or a file.
+
+    Raises:
+        InputError: for a file that cannot be read or holds no frame.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        found = parquet.read_table(BytesIO(source) if isinstance(source, bytes) else source)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{source!s:.100}: not a Parquet file: {reason(error)}") from error
+    about = json.loads((found.schema.metadata or {}).get(METADATA, b"{}"))
+    values = found.to_pydict()
+    columns = [
+        [_estimate(parts) for parts in zip(*(values[p] for p in _parts(name)), strict=True)]
+        if column["unit"] in INTERVALS
+        else values[name]
+        for column in about.get("columns", [])
+        for name in [column["name"]]
+    ]
+    return from_plain({**about, "rows": list(zip(*columns, strict=True))})
+
+
+def _estimate(parts: tuple[float | None, ...]) -> Estimate | None:
+    mean, low, high = parts
+    return None if mean is None else Estimate(mean, low, high)

@@ -1,0 +1,1 @@
+"""From texts to a run: represented as vectors, searched, and how long each phase takes."""

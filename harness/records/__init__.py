@@ -1,0 +1,409 @@
+"""One evaluation, with all that is needed to believe and repeat it: JSON and Parquet on disk.
+
+FOLDER/ENCODER/TASK-INDEX-STAMP-ID.json       the record
+                                 .parquet     one row a query (or pair), one column a measure
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from harness import disk
+from harness.environment import Environment
+from harness.errors import HarnessError, InputError, reason
+from harness.pipeline.phases import Phase
+from harness.records import schema1
+from harness.stats import Estimate
+from harness.vectors import Representation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMA = 2
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, revalidate_instances="always"
+    )
+
+
+class SystemRecord(_Frozen):
+    """What was measured.
+
+    Attributes:
+        spec: As asked.
+        full: Short names replaced, defaults filled in; "own:NAME" of an object.
+        source: A name of the registry, an object that was handed over, or a run file.
+        fingerprint: What decides its results, as JSON; only compared, never read.
+        representation: What an encoder makes of texts; None for what only ranks.
+        similarity: Of an encoder's vectors.
+        dim: Dimensions of its vectors.
+        prompts: By role.
+    """
+
+    spec: str
+    full: str
+    source: Literal["registry", "object", "run"] = "registry"
+    fingerprint: dict[str, Any]
+    representation: Representation | None = None
+    similarity: str | None = None
+    dim: int | None = None
+    prompts: dict[str, str] = {}
+
+
+class TaskRecord(_Frozen):
+    """The task. fingerprint: SHA-256 of the content of its parts."""
+
+    spec: str
+    source: str
+    kind: str
+    family: str
+    fingerprint: dict[str, str]
+    exclude_self: bool
+    license: str
+    reference: str
+
+
+class RewritingRecord(_Frozen):
+    """How queries were rewritten before they were searched with. details: what decides it."""
+
+    spec: str
+    full: str
+    details: dict[str, Any]
+
+
+class IndexRecord(_Frozen):
+    """The index that served a system, or all of its parts together.
+
+    Attributes:
+        spec: As asked.
+        full: Defaults filled in.
+        exact: Whether it finds what an exhaustive search would.
+        bytes: Memory of what is searched; None where that is not known.
+        reused: Whether its structure was read from the store; None where none is kept.
+        library: Libraries and versions, for people.
+    """
+
+    spec: str
+    full: str
+    exact: bool
+    bytes: int | None = None
+    reused: bool | None = None
+    library: dict[str, Any] = {}
+
+
+class PartRecord(_Frozen):
+    """One part of a system made of others.
+
+    Attributes:
+        system: Its spec, after those of the parts that it is within: "outer: inner", as in phases.
+        index: What served it; None where it is made of parts itself, or searches nothing.
+        counts: Of the part alone.
+        usage: What the part alone paid for at endpoints, by name.
+        bytes: Memory of what is searched.
+        weights: Of its own parts, where their scores are weighed.
+    """
+
+    system: str
+    index: IndexRecord | None = None
+    counts: dict[str, int | None] = {}
+    usage: dict[str, float] = {}
+    bytes: int | None = None
+    weights: list[float] = []
+
+    def nest(self, outer: str) -> PartRecord:
+        """Return the same part of a part."""
+        return self.model_copy(update={"system": f"{outer}: {self.system}"})
+
+
+class LatencyRecord(_Frozen):
+    """Milliseconds that single queries took, asked one by one: median, 95th percentile."""
+
+    p50_ms: float
+    p95_ms: float
+    queries: int
+
+
+class Record(_Frozen):
+    """One evaluation of one system on one task.
+
+    Attributes:
+        depth: Results kept for each query; None where nothing is searched.
+        index: What served the system; None where nothing is searched, or a run file was scored.
+        parts: Of a system made of others, inner ones after the one that holds them.
+        weights: Of its direct parts, where their scores are weighed.
+        candidates: Whether the task names what is ranked for each query.
+        usage: What was paid for at endpoints, by name (tokens, cost).
+        makers: What made the vectors, each once: device, threads, versions of libraries; empty
+            for what is not known.
+    """
+
+    schema_version: int = SCHEMA
+    id: str
+    created: str
+    system: SystemRecord
+    task: TaskRecord
+    depth: int | None = None
+    index: IndexRecord | None = None
+    rewriting: RewritingRecord | None = None
+    parts: list[PartRecord] = []
+    weights: list[float] = []
+    candidates: bool = False
+    latency: LatencyRecord | None = None
+    main_measure: str
+    scores: dict[str, Estimate]
+    counts: dict[str, int | None]
+    usage: dict[str, float] = {}
+    warnings: list[str]
+    phases: list[Phase]
+    makers: list[dict[str, str]] = []
+    bootstrap: dict[str, float]
+    environment: Environment
+
+    @property
+    def name(self) -> str:
+        """What was chosen: the model, how queries were rewritten, an index that is not exact."""
+        rewriting = f" + {self.rewriting.spec}" if self.rewriting else ""
+        index = self.index.spec if self.index else "exact"
+        return f"{self.system.spec}{rewriting}" + ("" if index == "exact" else f" @ {index}")
+
+    @property
+    def main(self) -> Estimate:
+        """The score that the task is ranked by."""
+        return self.scores[self.main_measure]
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing that was searched could be missed."""
+        return self.index is None or self.index.exact
+
+    @property
+    def subject(self) -> str:
+        """A digest of what was asked of what, the same for exact and approximate siblings."""
+        rewriting = self.rewriting
+        return digest(
+            _apart_from_indexes(self.system.fingerprint),
+            self.system.prompts,
+            rewriting and [rewriting.full, rewriting.details],
+            [self.task.fingerprint, self.task.exclude_self, self.main_measure],
+        )
+
+
+def identity(
+    system: SystemRecord,
+    task: TaskRecord,
+    searched: tuple[str, int] | None,
+    rewriting: RewritingRecord | None,
+    measures: Sequence[str],
+) -> str:
+    """Return an id that is equal for two evaluations that must give the same scores.
+
+    The id does not depend on the schema: its inputs are those of schema 1.
+
+    Args:
+        system: What was measured.
+        task: On what.
+        searched: The index's full spec ("given" for a run file) and the depth, if searched.
+        rewriting: How queries were rewritten, if they were.
+        measures: The main one first.
+    """
+    parts = [
+        {"fingerprint": system.fingerprint, "prompts": system.prompts},
+        {"fingerprint": task.fingerprint, "exclude_self": task.exclude_self},
+        searched and {"full": searched[0], "depth": searched[1]},
+        list(measures),
+        *([{"full": rewriting.full, "details": rewriting.details}] if rewriting else []),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def composite_fingerprint(
+    full: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
+) -> dict[str, Any]:
+    """Return what decides the rankings of a system made of others.
+
+    Args:
+        full: The retriever's full spec.
+        parts: Each with the full spec of its index, "" where it has none of its own.
+        decided: What else decides its rankings, as JSON.
+    """
+    made_of = [
+        {"fingerprint": part.fingerprint, "prompts": part.prompts, "index": index}
+        for part, index in parts
+    ]
+    return {"retriever": full, "parts": made_of, **decided}
+
+
+def _apart_from_indexes(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What `composite_fingerprint` made, without indexes and the weights tuned with them."""
+    if not {"retriever", "parts"} <= set(fingerprint):
+        return fingerprint
+    parts = [
+        {**part, "fingerprint": _apart_from_indexes(part["fingerprint"]), "index": ""}
+        for part in fingerprint["parts"]
+    ]
+    return {"retriever": fingerprint["retriever"], "parts": parts}
+
+
+def digest(*parts: object) -> str:
+    """Return twelve hexadecimal digits that tell JSON values apart."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def stamp() -> str:
+    """Return the time now, in UTC, to the microsecond."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
+    """Write a record and its per-query values; return the path of the JSON file.
+
+    The Parquet file is written first: a record that exists has its values.
+
+    Args:
+        record: What to write.
+        per_query: Columns [q]: the ids of what was scored, then a measure each.
+        folder: Of all records.
+
+    Raises:
+        HarnessError: Where the folder cannot be written.
+    """
+    parts = [
+        record.task.spec,
+        record.index.spec if record.index else "",
+        re.sub(r"\W", "", record.created),
+        record.id,
+    ]
+    name = "-".join(disk.slug(part) for part in parts if part)
+    path = folder / disk.slug(record.system.spec) / f"{name}.json"
+    write(record, per_query, path)
+    return path
+
+
+def write(record: Record, per_query: Mapping[str, Any], path: Path) -> None:
+    """Write a record to a file of that name, and its per-query values beside it, as `save`."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table, buffer = pa.table(dict(per_query)), BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        disk.write_whole(path.with_suffix(".parquet"), buffer.getbuffer())
+        disk.write_whole(path, (record.model_dump_json(indent=2) + "\n").encode())
+    except OSError as error:
+        raise HarnessError(
+            f"{path}: cannot be written: {error.strerror or reason(error)}; "
+            "choose another folder with --out DIR"
+        ) from error
+
+
+def load(path: Path) -> Record:
+    """Read a record of any schema, as one of the newest.
+
+    Raises:
+        InputError: For a file that is not one, saying what is wrong.
+    """
+    try:
+        data = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable record: {reason(error)}") from None
+    return read(data, str(path))
+
+
+def read(data: object, where: str) -> Record:
+    """Make a record of parsed JSON, of any schema.
+
+    Args:
+        data: What a file held.
+        where: What errors begin with.
+
+    Raises:
+        InputError: Saying what is wrong.
+    """
+    found = data.get("schema_version") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or found not in (1, SCHEMA):
+        raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
+    try:
+        if found == 1:
+            return _modern(Record.model_validate(schema1.upgrade(data)))
+        return Record.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{where}: {field}: {first['msg']}: not a record of this version"
+        ) from None
+
+
+def _modern(record: Record) -> Record:
+    """A record whose full specs have today's names of parameters, and the id that goes with it."""
+    from harness.encoders import ENCODERS
+    from harness.indexes import INDEXES
+
+    def index_of(part: PartRecord | Record) -> IndexRecord | None:
+        index = part.index
+        return index and index.model_copy(update={"full": INDEXES.modern(index.full)})
+
+    system, full = record.system, ENCODERS.modern(record.system.full)
+    parts = [
+        {**part, "index": INDEXES.modern(part["index"])} if part.get("index") else part
+        for part in system.fingerprint.get("parts", [])
+    ]
+    fingerprint = {**system.fingerprint, "parts": parts} if parts else system.fingerprint
+    system = system.model_copy(update={"full": full, "fingerprint": fingerprint})
+    new = {
+        "system": system,
+        "index": index_of(record),
+        "parts": [part.model_copy(update={"index": index_of(part)}) for part in record.parts],
+    }
+    found = record.model_copy(update=new)
+    if found == record:
+        return record
+    searched = None
+    if found.depth is not None:
+        searched = (found.index.full if found.index else "given", found.depth)
+    id = identity(system, found.task, searched, found.rewriting, list(found.scores))
+    return found.model_copy(update={"id": id})
+
+
+def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
+    """Read records from files and folders, in order of path.
+
+    Raises:
+        InputError: Where a path names nothing, or a file is no record.
+    """
+    found = []
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such record or folder")
+        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        found += [(file, load(file)) for file in files]
+    if not found:
+        raise InputError(f"{', '.join(map(str, paths))}: no records: expected *.json files")
+    return found
+
+
+def per_query(path: Path) -> pa.Table:
+    """Read the values of each query that belong to a record's file.
+
+    Raises:
+        InputError: Where they are lost or damaged.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return pq.read_table(path.with_suffix(".parquet"))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path.with_suffix('.parquet')}: not readable: {reason(error)}") from None

@@ -1,0 +1,136 @@
+"""A collection of one's own as a task: documents, queries and judgments that are in memory.
+
+    Collection({"d1": "an apple"}, {"q1": "apples"}, {"q1": {"d1": 1}}, name="fruit")
+
+It is a task like any other, called own:fruit, known again by the content of its parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness import tasks
+from harness.data import Data, Qrels, Retrieval, rows
+from harness.data.rows import Field, Row
+from harness.errors import InputError
+from harness.sources import assembly, files
+from harness.spec import Spec
+from harness.tasks import Task
+from harness.tasks.catalog import Definition, TaskEntry
+
+OWN = "own"
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Collection:
+    """Documents, queries and judgments of one's own, to be evaluated and searched.
+
+    Args:
+        corpus: Texts by id; or `{"title", "text"}` by id; or a DataFrame, an iterable of dicts,
+            tuples or named tuples, a datasets.Dataset or a file of rows; or the folder of a whole
+            collection in the BEIR layout, which then is all that is given.
+        queries: As the corpus, without titles.
+        qrels: Gains by document by query, or relevant documents by query; or rows of query,
+            document and score. Without any the collection is searched, not evaluated.
+        name: Of the task: own:NAME.
+        measures: In place of those of the kind; the first is the main one.
+        exclude_self: Whether a query's own document (with its id) is no result.
+        license: Who may use it, for the record.
+
+    Attributes:
+        task: The task, own:NAME, with its data.
+
+    Raises:
+        InputError: A needed column, an id or a text is missing or wrong; the error names the row.
+    """
+
+    corpus: Any
+    queries: Any = None
+    qrels: Any = None
+    name: str = "collection"
+    measures: Sequence[str] = ()
+    exclude_self: bool = False
+    license: str = ""
+    task: Task = field(init=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise InputError(f"a collection is called {self.name!r}: expected a name, as text")
+        if isinstance(self.measures, str):
+            raise InputError(f"measures={self.measures!r}: expected a list, [{self.measures!r}]")
+        data = _read_data(self.corpus, self.queries, self.qrels, f"{OWN}:{self.name}")
+        origin = replace(data.origin, exclude_self=self.exclude_self)
+        object.__setattr__(self, "task", _make_task(self, replace(data, origin=origin)))
+
+    @property
+    def data(self) -> Retrieval:
+        """Its documents, queries and judgments by row."""
+        return self.task.collection
+
+    def __repr__(self) -> str:
+        data = self.data
+        return (
+            f"Collection({self.task.name}: {len(data.corpus.ranked):,} documents, "
+            f"{len(data.queries):,} queries, {len(data.qrels.docs):,} judgments)"
+        )
+
+
+def _make_task(collection: Collection, data: Data) -> Task:
+    """The task that a collection is."""
+    spec, source = str(Spec(OWN, collection.name)), Spec(OWN)
+    definition = Definition(
+        spec,
+        OWN,
+        family=OWN,
+        measures=tuple(collection.measures),
+        exclude_self=collection.exclude_self,
+        licence=collection.license,
+    )
+    return tasks.of(TaskEntry(spec, source, definition, collection.exclude_self, source), data)
+
+
+def _read_data(corpus: object, queries: object, qrels: object, name: str) -> Retrieval:
+    """All parts, read and fitted together."""
+    if queries is None and qrels is None and isinstance(corpus, str | Path):
+        return tasks.load(str(Spec("folder", str(corpus)))).collection
+    if queries is None:
+        raise InputError(f"{name}: there are no queries: expected corpus and queries, or a folder")
+    documents = assembly.corpus(
+        _read_texts(corpus, rows.CORPUS, "corpus"), "corpus", assembly.FOLDER
+    )
+    asked = assembly.queries(
+        _read_texts(queries, rows.QUERIES, "queries"), "queries", assembly.FOLDER
+    )
+    if qrels is None:
+        return Retrieval(documents, asked, Qrels.of((), asked, documents))
+    return assembly.retrieval(documents, asked, _read_judgments(qrels), "qrels", name)
+
+
+def _read_texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
+    """Rows of documents or queries with their place, ids and texts checked."""
+    what = "document" if columns is rows.CORPUS else "query"
+    found = _read_file(given, columns) if isinstance(given, str | Path) else None
+    for where, row in found or rows.texts(given, columns, noun):
+        row["_id"] = rows.identifier(row["_id"], where, what)
+        row["text"] = rows.content(row["text"], where, "text")
+        yield where, {name: value for name, value in row.items() if not rows.absent(value)}
+
+
+def _read_judgments(given: object) -> Iterator[tuple[str, str, float]]:
+    """Query id, document id and gain of each judgment."""
+    found = _read_file(given, rows.JUDGMENTS) if isinstance(given, str | Path) else None
+    for where, row in found or rows.judgments(given):
+        yield (
+            rows.identifier(row["query-id"], where, "query"),
+            rows.identifier(row["corpus-id"], where, "document"),
+            rows.number(row["score"], where, "score"),
+        )
+
+
+def _read_file(path: str | Path, columns: Sequence[Field]) -> Iterator[tuple[str, Row]]:
+    """Rows of a file, each with its line."""
+    for where, row in files.rows(Path(path).expanduser()):
+        yield where, rows.row(row, columns, where)
