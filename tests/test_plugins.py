@@ -20,7 +20,7 @@ from harness.store import Store
 from harness.studies import STUDIES
 from harness.systems import RETRIEVERS
 from tests.fakes import beir
-from tests.test_plugin_measures import KIND, MEASURE
+from tests.measures.test_plugin_measures import KIND, MEASURE
 
 REGISTRIES: tuple[Registry, ...] = (
     ENCODERS, INDEXES, KINDS, MEASURES, RERANKERS, RETRIEVERS, REWRITERS, SOURCES, STUDIES,
