@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError, reason
 from harness.spec import join, scalar, split_list
 
 T = TypeVar("T")
@@ -24,11 +24,13 @@ class Entry(Generic[T]):
         name: What specs call it.
         factory: Makes what is registered.
         renamed: Parameters' old names and what they are called now.
+        place: Where it is defined.
     """
 
     name: str
     factory: Callable[..., T]
     renamed: Mapping[str, str] = field(default_factory=dict)
+    place: str | None = None
 
     @property
     def summary(self) -> str:
@@ -49,6 +51,16 @@ class Entry(Generic[T]):
         return found
 
     @property
+    def required(self) -> list[str]:
+        """Parameters that a spec must give."""
+        named = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return [
+            name
+            for name, one in self.parameters.items()
+            if one.default is inspect.Parameter.empty and one.kind in named
+        ]
+
+    @property
     def target(self) -> inspect.Parameter | None:
         """The parameter that takes the spec's target, if the factory has one."""
         return self._signature.get("target")
@@ -56,8 +68,7 @@ class Entry(Generic[T]):
     @property
     def hints(self) -> dict[str, Any]:
         """The declared type of each parameter that declares one."""
-        plain = inspect.isclass(self.factory) and not is_dataclass(self.factory)
-        found = get_type_hints(self.factory.__init__ if plain else self.factory)
+        found = read_hints(self.factory, self.name)
         for parameter in self._signature.values():
             if _members(parameter.default):
                 found |= get_type_hints(type(parameter.default))
@@ -71,11 +82,28 @@ class Entry(Generic[T]):
             own = {name: given.pop(name) for name in members if name in given}
             if own:
                 given[parameter.name] = replace(parameter.default, **own)
-        return self.factory(**given)
+        try:
+            return self.factory(**given)
+        except HarnessError:
+            raise
+        except Exception as error:  # whatever a third party raises
+            said = f"{type(error).__name__}: {reason(error)}"
+            raise InputError(f"{self.name} cannot be made: {said}") from error
 
     @property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
         return inspect.signature(self.factory).parameters
+
+
+def read_hints(factory: Callable[..., object], name: str) -> dict[str, Any]:
+    """The types that the parameters of a function or class declare. name: what errors call it."""
+    plain = inspect.isclass(factory) and not is_dataclass(factory)
+    try:
+        return get_type_hints(factory.__init__ if plain else factory)
+    except Exception as error:  # an annotation may be anything, and runs here
+        raise InputError(
+            f"{name}: the type of a parameter cannot be read: {reason(error)}"
+        ) from error
 
 
 def _members(default: object) -> dict[str, Any]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, overload
 
 from harness.errors import InputError, RenamedWarning, reason
 from harness.parameters import Entry, kind_of, read_value, write_value
@@ -20,6 +24,26 @@ from harness.spec import Spec, parse
 
 T = TypeVar("T")
 LISTED = 20  # choices that an error names, at most
+NAME = re.compile(r"\w[\w./-]*")  # what specs, lists of them, and @INDEX leave of a name
+
+_registries: dict[str, Registry[Any]] = {}
+_seen: set[str] = set()  # groups whose entry points are loaded
+
+GROUPS = (
+    "harness.kinds", "harness.measures", "harness.sources", "harness.encoders",
+    "harness.rerankers", "harness.systems", "harness.indexes", "harness.rewriting",
+    "harness.studies",
+)  # fmt: skip
+"""Groups of entry points. All are loaded together: one module may register whatever it likes."""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A short name. place: where it is defined. old: the spec's name has taken its place."""
+
+    spec: Spec
+    place: str | None
+    old: bool = False
 
 
 class Registry(Generic[T]):
@@ -28,68 +52,114 @@ class Registry(Generic[T]):
     A module of `package` registers what it holds when it is imported, so adding one is one file.
     """
 
-    def __init__(self, noun: str, package: str, *, reserved: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        noun: str,
+        package: str,
+        *,
+        reserved: Iterable[str] = (),
+        beside: str = "",
+        check: Callable[[str, object], None] | None = None,
+    ) -> None:
         """Begin without any.
 
         Args:
             noun: What errors call one.
             package: Whose modules register them; also the group of entry points.
             reserved: Names that none may have.
+            beside: The package of another registry whose names stand where these do.
+            check: Refuses what is no such thing, by its name; raises InputError.
         """
         self.noun = noun
         self.package = package
         self._reserved = frozenset(reserved)
+        self._beside = beside
+        self._check = check
         self._entries: dict[str, Entry[T]] = {}
-        self._aliases: dict[str, Spec] = {}
+        self._aliases: dict[str, Alias] = {}
         self._complete = False
+        _registries[package] = self
+        _seen.discard(package)
 
+    @overload
     def register(
-        self, name: str, *, renamed: Mapping[str, str] | None = None
-    ) -> Callable[[Callable[..., T]], Callable[..., T]]:
+        self, name: str, *, renamed: Mapping[str, str] | None = None, of: object = None
+    ) -> Callable[[Callable[..., T]], Callable[..., T]]: ...
+    @overload
+    def register(self, name: Callable[..., T]) -> Callable[..., T]: ...
+    def register(
+        self,
+        name: str | Callable[..., T],
+        *,
+        renamed: Mapping[str, str] | None = None,
+        of: object = None,
+    ) -> Any:
         """Decorate a factory with the name that specs call it by.
 
         Args:
-            name: Of what is registered.
+            name: Of what is registered; without one (the decorator alone), the factory's own.
             renamed: Parameters' old names, which specs may still use, and what they are called now.
+            of: What the factory was made of, where that is something else. A definition that is
+                run again, as a cell of a notebook, takes the place of its earlier one.
 
         Returns:
             The decorator.
         """
 
-        def add(factory: Callable[..., T]) -> Callable[..., T]:
-            self._claim(name)
-            self._entries[name] = Entry(name, factory, dict(renamed or {}))
+        def add(name: str, factory: Callable[..., T]) -> Callable[..., T]:
+            place = place_of(factory if of is None else of)
+            entry = Entry(name, factory, dict(renamed or {}), place)
+            if self._check:
+                self._check(name, factory)
+            self._claim(name, place)
+            self._entries[name] = entry
             return factory
 
-        return add
+        return decorate(name, add, self.noun)
 
-    def alias(self, name: str, spec: str) -> None:
-        """Let a short name stand for a spec."""
-        self._claim(name)
-        self._aliases[name] = parse(spec)
+    def alias(self, name: str, spec: str, *, old: bool = False) -> None:
+        """Let a short name stand for a spec. old: for what is called by another name now."""
+        place = f"{sys._getframe(1).f_globals['__name__']}.{name}"
+        self._claim(name, place)
+        self._aliases[name] = Alias(parse(spec), place, old)
 
-    def _claim(self, name: str) -> None:
+    def _claim(self, name: str, place: str | None) -> None:
+        """Refuse a name that none can have, or that another definition has. Raises InputError."""
+        if not NAME.fullmatch(name):
+            raise InputError(
+                f"{self.noun} {name!r}: expected a name of letters, digits, and . _ - / after them"
+            )
         if name in self._reserved:
             raise InputError(f"{self.noun} {name!r}: the name is reserved: choose another name")
-        if name in self._entries or name in self._aliases:
+        beside = list[str]()
+        if not self.owns(place):  # ours register themselves while they are loaded
+            self._load()
+            beside = names_of(self._beside) if self._beside else beside
+        known = self._entries.get(name) or self._aliases.get(name)
+        if known and (place is None or known.place != place):
             raise InputError(f"{self.noun} {name!r} is registered already: choose another name")
+        if name in beside:
+            raise InputError(
+                f"{self.noun} {name!r}: {self._beside} has one of that name, and specs could not "
+                "tell them apart: choose another name"
+            )
+
+    def owns(self, place: str | None) -> bool:
+        """Whether something is defined in the registry's own package."""
+        return place is not None and place.startswith(f"{self.package}.")
 
     def _load(self) -> None:
-        if self._complete:
-            return
-        self._complete = True
-        package = importlib.import_module(self.package)
-        for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self.package}.{module.name}")
-        for point in entry_points(group=self.package):
+        """Bring all that there is, or raise: never a part of it."""
+        if not self._complete:
+            self._complete = True  # what is imported may ask
             try:
-                point.load()
-            except Exception as error:  # whatever a third party raises
+                package = importlib.import_module(self.package)
+                for module in pkgutil.iter_modules(package.__path__):
+                    importlib.import_module(f"{self.package}.{module.name}")
+            except BaseException:
                 self._complete = False
-                raise InputError(
-                    f"the {self.noun} {point.name!r} of {point.value} does not load: "
-                    f"{reason(error)}; upgrade or uninstall that package"
-                ) from error
+                raise
+        load_entry_points()
 
     def entries(self) -> list[Entry[T]]:
         """All entries, by name."""
@@ -99,11 +169,18 @@ class Registry(Generic[T]):
     def aliases(self) -> dict[str, Spec]:
         """All short names and what they stand for."""
         self._load()
-        return dict(sorted(self._aliases.items()))
+        return {name: alias.spec for name, alias in sorted(self._aliases.items())}
 
     def names(self) -> list[str]:
         """Every name that `create` takes."""
         return sorted([entry.name for entry in self.entries()] + list(self.aliases()))
+
+    def choices(self) -> list[str]:
+        """The names that there are to choose from: all but old ones."""
+        return [name for name in self.names() if not self._is_old(name)]
+
+    def _is_old(self, name: str) -> bool:
+        return name in self._aliases and self._aliases[name].old
 
     def infer(self, text: str | Spec, kind: str) -> Spec:
         """A spec as given, or kind:... for a bare hub id or folder."""
@@ -139,6 +216,23 @@ class Registry(Generic[T]):
             params, target = [*params, (names["target"], target)], None
         return str(Spec(spec.name, target, tuple(sorted(params)))) if names else full
 
+    def rename(self, text: str, name: str = "") -> str:
+        """A spec as it was asked for, its parameters under today's names.
+
+        Args:
+            text: The spec.
+            name: Of the entry, where the spec has a short form of it.
+
+        Returns:
+            The same text where nothing is called otherwise now. Warns as `create` does.
+        """
+        self._load()
+        asked = parse(text)
+        alias = self._aliases.get(name or asked.name)
+        entry = self._entries.get(alias.spec.name if alias else name or asked.name)
+        spec = _rename(asked, entry.renamed, asked.name) if entry else asked
+        return text if spec == asked else str(spec)
+
     def create(self, text: str | Spec) -> T:
         """Call the factory that a spec names.
 
@@ -153,9 +247,9 @@ class Registry(Generic[T]):
         spec = parse(text)
         self._load()
         if spec.target is None and spec.name in self._aliases:
-            spec = self._aliases[spec.name].with_parameters(spec.params)
+            spec = self._aliases[spec.name].spec.with_parameters(spec.params)
         if spec.name not in self._entries:
-            raise unknown(self.noun, spec.name, self.names())
+            raise unknown(self.noun, spec.name, self.choices())
         entry = self._entries[spec.name]
         spec = _rename(spec, entry.renamed, parse(text).name)
         if entry.target is None and spec.target is not None:
@@ -168,19 +262,86 @@ class Registry(Generic[T]):
                 raise unknown(f"parameter of {spec.name}", key, entry.parameters)
             kind = hints.get(key, kind_of(entry.parameters[key].default))
             values[key] = read_value(value, kind, f"{spec.name}: {key}")
+        if missing := [key for key in entry.required if key not in values]:
+            wanted = ",".join(f"{key}=..." for key in missing)
+            raise InputError(f"{self.noun} {spec!s} needs {', '.join(missing)}: {spec!s},{wanted}")
         return spec, entry, values
+
+
+def names_of(package: str) -> list[str]:
+    """What the registry of a package knows, which may stand above the one that asks."""
+    importlib.import_module(package)
+    return _registries[package].names()
+
+
+def place_of(made: object) -> str | None:
+    """Where a function or class is defined, the same when it is run again; None for others."""
+    if not (inspect.isfunction(made) or inspect.isclass(made)) or made.__name__ == "<lambda>":
+        return None
+    return f"{made.__module__}.{made.__qualname__}"
+
+
+def decorate(name: object, add: Callable[[str, Any], Any], noun: str) -> Any:
+    """What a decorator gives back, with a name in brackets or alone.
+
+    Args:
+        name: The name, or what is decorated and has its own.
+        add: Registers something by a name, and gives it back.
+        noun: What errors call it.
+
+    Returns:
+        The decorator, or what was decorated.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if isinstance(name, str):
+        return partial(add, name)
+    if not (inspect.isfunction(name) or inspect.isclass(name)):
+        raise InputError(f"{noun} {name!r}: expected its name, or a function or class to decorate")
+    return add(name.__name__, name)
+
+
+def load_entry_points() -> None:
+    """Import what installed packages register, once. Raises InputError, again each time."""
+    groups = [group for group in dict.fromkeys([*GROUPS, *_registries]) if group not in _seen]
+    _seen.update(groups)  # what is imported may ask for names
+    try:
+        for group in groups:
+            load_group(group)
+    except InputError:
+        _seen.difference_update(groups)
+        raise
+
+
+def load_group(group: str) -> list[object]:
+    """What the entry points of a group name. Raises InputError that names the package at fault."""
+    return [_load_point(point) for point in entry_points(group=group)]
+
+
+def _load_point(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except Exception as error:  # whatever a third party raises
+        package = point.dist.name if point.dist else point.value.partition(":")[0]
+        raise InputError(
+            f"the entry point {point.name!r} of {package} ({point.group}: {point.value}) does not "
+            f"load: {reason(error)}; upgrade or uninstall {package}"
+        ) from error
 
 
 def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
     """A spec with the parameters that were renamed under their names of today. called: as asked."""
     target, params, told = spec.target, dict[str, str](), list[str]()
+    given = {names.get(key, key): key for key, _ in spec.params if key in names}
     if target is not None and "target" in names:
         told.append(f"{called}:{target} is now called {called},{names['target']}={target}")
         params[names["target"]], target = target, None
+        given[names["target"]] = "what follows the colon"
     for key, value in spec.params:
         new = names.get(key, key)
         if new in params:
-            raise InputError(f"{spec!s} gives {new} twice: {key} is another name for it")
+            raise InputError(f"{spec!s} gives {new} twice: {given[new]} is another name for it")
         if new != key:
             told.append(f"{called}: {key} is now called {new}")
         params[new] = value
@@ -201,7 +362,7 @@ def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:
     guess = f" Did you mean {folded[near[0]]!r}?" if near else ""
     listed, more = known or ["none"], ""
     if len(known) > LISTED:
-        close = difflib.get_close_matches(name.lower(), folded, n=LISTED, cutoff=0.3)
+        close = difflib.get_close_matches(name.lower(), folded, n=LISTED)
         listed = [folded[choice] for choice in close] or known[:LISTED]
         more = f" and {len(known) - len(listed):,} more"
     return InputError(f"unknown {noun} {name!r}.{guess} Choices: {', '.join(listed)}{more}")
@@ -211,7 +372,8 @@ def load_plugin(path: Path) -> None:
     """Run a user's Python file, which registers what it holds. Raises InputError."""
     if not path.is_file():
         raise InputError(f"{path}: no such plugin file")
-    found = importlib.util.spec_from_file_location(f"harness_plugin_{path.stem}", path)
+    whole = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]  # of a.py, not b/a.py
+    found = importlib.util.spec_from_file_location(f"harness_plugin_{path.stem}_{whole}", path)
     if found is None or found.loader is None:
         raise InputError(f"{path}: a plugin is a .py or .toml file")
     module = importlib.util.module_from_spec(found)

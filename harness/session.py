@@ -32,6 +32,7 @@ from harness.pipeline.represent import VectorCache, Workplace, represent
 from harness.pipeline.retrieve import Searchable, retrieve
 from harness.pipeline.single import Ranked, Request, rewriting
 from harness.progress import Progress, silent
+from harness.rewriting import REWRITERS
 from harness.spec import parse, split_list
 from harness.stats import Estimate
 from harness.store import Store
@@ -272,7 +273,8 @@ class Session:
         named, own = self._name(system)
         if named not in own:
             named, its_own = split_index(named)
-            index = its_own or index
+            named, index = systems.rename(named), its_own or index
+        index, rewrite = INDEXES.rename(index), REWRITERS.rename(rewrite)  # as records say it
         INDEXES.resolve(index)
         rewritten = rewriting(rewrite)
         clock = Clock(self.progress)

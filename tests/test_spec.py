@@ -390,13 +390,13 @@ def test_of_many_names_those_that_are_near_are_listed():
 
 def test_a_name_is_registered_once():
     registry: Registry[int] = Registry("number", "nowhere")
+    registry._complete = True
     registry.register("one")(lambda: 1)
     registry.alias("uno", "one")
     for claim in (
         lambda: registry.register("one")(lambda: 2),
         lambda: registry.register("uno")(lambda: 2),
         lambda: registry.alias("one", "uno"),
-        lambda: registry.alias("uno", "one"),
     ):
         with pytest.raises(InputError, match=r"number '(one|uno)' is registered already"):
             claim()
@@ -463,26 +463,33 @@ def test_entry_points_of_the_package_s_name_are_loaded(shapes, modules, monkeypa
 
     def entry_points(group: str) -> list[EntryPoint]:
         asked.append(group)
-        return [EntryPoint("circle", "outside:Circle", group)]
+        return [EntryPoint("circle", "outside:Circle", group)] if group == "shapes" else []
 
     monkeypatch.setattr(module, "entry_points", entry_points)
     assert shapes.create("circle").radius == 1.0
     assert "circle" in shapes.names()
-    assert asked == ["shapes"]  # once
+    assert asked.count("shapes") == 1
 
 
 def test_a_broken_entry_point_is_named(shapes, monkeypatch):
     def load() -> None:
         raise RuntimeError("needs libfoo\nand more")
 
-    point = SimpleNamespace(name="blob", value="other.pkg:Blob", load=load)
-    monkeypatch.setattr(module, "entry_points", lambda group: [point])
-    with pytest.raises(InputError) as caught:
-        shapes.names()
-    assert str(caught.value) == (
-        "the shape 'blob' of other.pkg:Blob does not load: needs libfoo; "
-        "upgrade or uninstall that package"
+    point = SimpleNamespace(
+        name="blob",
+        value="other.pkg:Blob",
+        load=load,
+        group="shapes",
+        dist=SimpleNamespace(name="other"),
     )
+    monkeypatch.setattr(module, "entry_points", lambda group: [point])
+    for _ in range(2):  # it is never half loaded
+        with pytest.raises(InputError) as caught:
+            shapes.names()
+        assert str(caught.value) == (
+            "the entry point 'blob' of other (shapes: other.pkg:Blob) does not load: needs libfoo; "
+            "upgrade or uninstall other"
+        )
 
 
 # --- options that several factories share, and names that were others once ----------------------

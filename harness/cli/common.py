@@ -89,7 +89,8 @@ def load_plugins(paths: list[Path] | None) -> None:
     from harness.registry import load_plugin
     from harness.tasks import catalog
 
-    for path in paths or []:
+    # tasks last: what they name may be what a .py file registers
+    for path in sorted(paths or [], key=lambda path: path.suffix == ".toml"):
         catalog.add(path) if path.suffix == ".toml" else load_plugin(path)
 
 
@@ -141,6 +142,9 @@ def renamings_said_last() -> Iterator[None]:
         warnings.showwarning = keep
         try:
             yield
+        except InputError:  # whoever mends what was asked for meets the new name then
+            lines.clear()
+            raise
         finally:
             for line in lines:
                 say(line)

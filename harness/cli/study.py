@@ -51,9 +51,8 @@ class Studies(TyperGroup):
         return super().get_command(ctx, cmd_name) or _command(cmd_name)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Load plugins first: they may bring the study that is named."""
-        if args and super().get_command(ctx, args[0]) is None:
-            load_plugins(_plugins(args))
+        """Load plugins first, given before the study's name or after: they may bring it."""
+        load_plugins([*(ctx.params["plugin"] or []), *_plugins(args)])
         return super().resolve_command(ctx, args)
 
 
@@ -79,9 +78,9 @@ app = typer.Typer(
 @app.callback(invoke_without_command=True)
 def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
     """List the studies where none is named."""
-    load_plugins(plugin)
     if ctx.invoked_subcommand is not None:
         return
+    load_plugins(plugin)
     from harness.frames import Column, Frame
 
     group: Any = ctx.command
@@ -218,7 +217,7 @@ def _run(
     from harness.disk import slug
     from harness.report.findings import About, save
     from harness.session import Session
-    from harness.studies import STUDIES
+    from harness.studies import STUDIES, conduct
 
     study = STUDIES.create(spec)
     systems = _choose(model, study.default_systems, study.takes, f"{spec.name} studies one system")
@@ -228,7 +227,8 @@ def _run(
     with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
         store = open_store(cache, fresh=fresh)
         cells = None if fresh else out / CELLS
-        findings = study.run(Session(store, seed, progress, cells=cells), systems, which)
+        session = Session(store, seed, progress, cells=cells)
+        findings = conduct(spec, session, systems, which)
     about = About(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
         environment.current().model_dump(),

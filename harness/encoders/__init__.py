@@ -197,7 +197,9 @@ class CollectionEncoder(_Described):
 
 Encoder = TextEncoder | CollectionEncoder
 
-ENCODERS: Registry[Encoder] = Registry("encoder", "harness.encoders", reserved=(OWN,))
+ENCODERS: Registry[Encoder] = Registry(
+    "encoder", "harness.encoders", reserved=(OWN,), beside="harness.systems"
+)
 
 
 def encoder_spec(text: str | Spec) -> Spec:

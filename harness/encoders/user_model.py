@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, overload
 
 from harness.data import Role
 from harness.encoders import (
@@ -40,6 +40,8 @@ from harness.encoders.models import MODELS
 from harness.encoders.prompting import role_prompts
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
 from harness.errors import InputError, reason
+from harness.parameters import read_hints
+from harness.registry import decorate
 from harness.spec import Spec
 from harness.vectors import Representation
 
@@ -49,36 +51,44 @@ LIBRARY = "sentence_transformers."
 BATCH = 32  # texts that a model of sentence-transformers is given at a time
 
 
-def register(name: str) -> Callable[[Made], Made]:
+@overload
+def register(name: str) -> Callable[[Made], Made]: ...
+@overload
+def register(name: Made) -> Made: ...
+def register(name: str | Made) -> Any:
     """Decorate a function of texts, or a class with encode(texts), with the name of a model.
 
     Args:
-        name: What specs call it.
+        name: What specs call it; without one (`@harness.encoder` alone), the function's own name.
 
     Returns:
         The decorator, which gives back what it is put on.
+
+    Raises:
+        InputError: The name is taken, or cannot be written in a spec.
     """
+    return decorate(name, _register, "encoder")
 
-    def add(made: Made) -> Made:
-        model: Any = made
-        is_class = inspect.isclass(made)
 
-        def factory(**parameters: Any) -> Encoder:
-            if not is_class:
-                return _adapt(model, name, parameters)
-            # an object may hold weights: it is made once as long as it is among the models held
-            key = (model, *sorted(parameters.items()))
-            return _adapt(MODELS.get(key, partial(model, **parameters)), name, parameters)
+def _register(name: str, made: Made) -> Made:
+    """Register what was decorated."""
+    model: Any = made
+    is_class = inspect.isclass(made)
 
-        # what a registry reads of a factory
-        signature = inspect.signature(model) if is_class else inspect.Signature()
-        vars(factory)["__signature__"] = signature
-        factory.__annotations__ = get_type_hints(model.__init__) if is_class else {}
-        factory.__doc__ = inspect.getdoc(model)
-        ENCODERS.register(name)(factory)
-        return made
+    def factory(**parameters: Any) -> Encoder:
+        if not is_class:
+            return _adapt(model, name, parameters)
+        # an object may hold weights: it is made once as long as it is among the models held
+        key = (model, *sorted(parameters.items()))
+        return _adapt(MODELS.get(key, partial(model, **parameters)), name, parameters)
 
-    return add
+    # what a registry reads of a factory
+    signature = inspect.signature(model) if is_class else inspect.Signature()
+    vars(factory)["__signature__"] = signature
+    factory.__annotations__ = read_hints(made, name) if is_class else {}
+    factory.__doc__ = inspect.getdoc(model)
+    ENCODERS.register(name, of=made)(factory)
+    return made
 
 
 def adapt(model: object, name: str = "") -> Encoder:

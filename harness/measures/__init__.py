@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.arrays import Float64
 from harness.errors import InputError
-from harness.registry import LISTED, Registry
+from harness.registry import LISTED, NAME, Registry, decorate, names_of, place_of
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Value = float | str
@@ -100,11 +100,11 @@ class MeasureDefinition:
 
 
 MEASURES: Registry[MeasureDefinition] = Registry("measure", "harness.measures")
-"""Definitions by "NAME of KIND"."""
+"""Definitions by KIND/NAME."""
 
 
 def measure(
-    name: str,
+    name: str | Callable[..., object],
     *,
     kind: str = "retrieval",
     cutoff: bool | Literal["optional"] = False,
@@ -122,7 +122,8 @@ def measure(
     """Register a function as a measure.
 
     Args:
-        name: What it is called in tables and records.
+        name: What it is called in tables and records; without one (the decorator alone), the
+            function's own name.
         kind: Of the tasks that it measures.
         cutoff: Whether a name says how many results count: True where it must, as in nDCG@10,
             "optional" where it may. The function then takes `cutoff`.
@@ -141,23 +142,50 @@ def measure(
         A decorator that leaves the function as it is.
 
     Raises:
-        InputError: For a name that is taken, or a need that nothing can meet.
+        InputError: For a spelling that is taken, or a fact that cannot be.
     """
 
-    def add(function: Function) -> Function:
+    def add(name: str, function: Function) -> Function:
         made = MeasureDefinition(
             name, kind, function, cutoff, dict(whole or {}), better, graded, tuple(needs),
             tuple(aliases), mteb, citation, about, depth, read,
         )  # fmt: skip
-        if strange := set(needs) - set(NEEDS):
-            raise InputError(
-                f"measure {name}: it needs {', '.join(sorted(strange))}: "
-                f"expected some of {', '.join(NEEDS)}"
-            )
-        MEASURES.register(f"{name} of {kind}")(lambda: made)
+        if not MEASURES.owns(place_of(function)):
+            _check(made)
+        MEASURES.register(f"{kind}/{name}", of=function)(lambda: made)
         return function
 
-    return add
+    decorator: Callable[[Function], Function] = decorate(name, add, "measure")
+    return decorator
+
+
+def _check(made: MeasureDefinition) -> None:
+    """Refuse what a measure cannot be. Raises InputError."""
+    facts: dict[str, tuple[Sequence[object], tuple[object, ...]]] = {
+        "better": ([made.better], ("high", "low")),
+        "cutoff": ([made.cutoff], (True, False, "optional")),
+        "needs": (made.needs, tuple(NEEDS)),
+    }
+    for fact, (given, known) in facts.items():
+        for one in given:
+            if one not in known:
+                expected = ", ".join(map(str, known))
+                raise InputError(f"measure {made.name}: {fact}={one!r}: expected one of {expected}")
+    kinds = names_of("harness.kinds")
+    if made.kind not in kinds and (near := difflib.get_close_matches(made.kind, kinds, 1, 0.8)):
+        raise InputError(
+            f"measure {made.name}: unknown kind of task {made.kind!r}. Did you mean {near[0]!r}? "
+            "A kind of your own is registered before its measures"
+        )
+    for spelling in made.spellings:
+        if not NAME.fullmatch(spelling):
+            raise InputError(f"measure {made.name}: no name can have the spelling {spelling!r}")
+        for one in definitions(made.kind):
+            if one.name != made.name and spelling.lower() in map(str.lower, one.spellings):
+                raise InputError(
+                    f"measure {made.name}: {spelling!r} is a spelling of {one.name} already: "
+                    "choose another"
+                )
 
 
 def definitions(kind: str = "") -> list[MeasureDefinition]:
@@ -319,6 +347,8 @@ def _parameters(known: MeasureDefinition, inner: str, text: str) -> tuple[tuple[
             raise InputError(
                 f"measure {text!r}: {known.name} has no {key or part}: its parameters: {known_here}"
             )
+        if key in given:
+            raise InputError(f"measure {text!r} gives {key} twice")
         given[key] = value
     read = {key: _number(value, f"measure {text!r}: {key}") for key, value in given.items()}
     defaults = {key: one.default for key, one in own.items() if one.default is not None}

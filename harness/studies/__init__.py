@@ -28,8 +28,8 @@ is written by harness.frames.formats. Few rows of many unlike values are a frame
 figure is drawn from frames that are kept: rows for it alone are a frame with `shown=False`.
 Formulas that others may use stand in modules beside (perturb.py, measures/thresholds.py). Options
 are refused with InputError in `__post_init__` or first in `run`; none is called as an option of the
-command (model, task, seed, out, cache, plugin, style, quiet). Old names: `STUDIES.alias("robust",
-"robustness")`; old options: `old_options`. Tests call `Letters(...).run(session, systems, task)`
+command (`COMMAND`). Old names: `STUDIES.alias("robust", "robustness", old=True)`; old options:
+`old_options`. Tests call `Letters(...).run(session, systems, task)`
 and read `findings["scores"].where("system", "bm25")["score"]`. A plugin does all this with
 `@harness.study("letters")`.
 """
@@ -38,14 +38,16 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
+from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame
 from harness.frames.charts import Chart
 from harness.registry import Registry
 from harness.session import Session
+from harness.spec import Spec
 
 
 @dataclass(frozen=True, init=False)
@@ -116,12 +118,63 @@ class Study(ABC):
         """
 
 
-STUDIES: Registry[Study] = Registry("study", "harness.studies")
+COMMAND = ("model", "task", "seed", "out", "cache", "fresh", "plugin", "format", "style", "quiet",
+           "help")  # fmt: skip
+"""Options of the command, and so names that no field of a study has."""
 
 
-def study(name: str) -> Callable[[Callable[..., Study]], Callable[..., Study]]:
-    """Decorate a frozen dataclass that is a Study with the name that commands call it by."""
-    return STUDIES.register(name)
+def check(name: str, made: Any) -> None:
+    """Refuse what is no study. Raises InputError."""
+    whole = inspect.isclass(made) and issubclass(made, Study) and is_dataclass(made)
+    if not whole or inspect.isabstract(made):
+        raise InputError(
+            f"study {name!r}: expected a frozen dataclass that is a harness.studies.Study and has "
+            f"run(session, systems, task): not {made!r}"
+        )
+    for field in inspect.signature(made).parameters.values():
+        if field.name in COMMAND:
+            raise InputError(
+                f"study {name!r}: its field {field.name} is called as an option of the command: "
+                "rename the field"
+            )
+        if field.default is field.empty:
+            raise InputError(f"study {name!r}: its field {field.name} has no default: give it one")
+
+
+STUDIES: Registry[Study] = Registry("study", "harness.studies", check=check)
+
+study = STUDIES.register
+"""Decorate a frozen dataclass that is a Study with the name that commands call it by."""
+
+
+def conduct(spec: Spec, session: Session, systems: Sequence[str], task: str) -> Findings:
+    """What a study finds.
+
+    Args:
+        spec: Of the study.
+        session: Where vectors are kept, the seed, and progress.
+        systems: Specs, each once.
+        task: A spec; several joined where the study takes many.
+
+    Raises:
+        InputError: For what the study cannot use.
+        HarnessError: It fails, or returns something else than findings.
+    """
+    try:
+        found: object = STUDIES.create(spec).run(session, systems, task)
+    except HarnessError:
+        raise
+    except Exception as error:  # anything may be wrong with somebody's study
+        said = f"{type(error).__name__}: {reason(error)}"
+        raise HarnessError(
+            f"study {spec.name} fails: {said} (HARNESS_DEBUG=1 shows where)"
+        ) from error
+    if not isinstance(found, Findings):
+        raise HarnessError(
+            f"study {spec.name}: run returned {type(found).__name__}: expected harness.studies."
+            "Findings(headline, frames)"
+        )
+    return found
 
 
 @dataclass(frozen=True)

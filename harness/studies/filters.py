@@ -251,4 +251,4 @@ def _ways(
             yield "native", index, None, partial(filtered.inside, native=native)
 
 
-STUDIES.alias("filter", "filters")
+STUDIES.alias("filter", "filters", old=True)

@@ -297,4 +297,4 @@ def headline(orders: Frame, quarters: Frame) -> str:
     )
 
 
-STUDIES.alias("order", "insertion")
+STUDIES.alias("order", "insertion", old=True)

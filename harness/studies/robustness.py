@@ -222,4 +222,4 @@ def headline(effects: Frame, measure: str) -> str:
     return f"{least['perturbation']} costs most of {measure}: {', '.join(lost)}"
 
 
-STUDIES.alias("robust", "robustness")
+STUDIES.alias("robust", "robustness", old=True)

@@ -45,7 +45,9 @@ class Retriever(ABC):
         """Rank the documents. spec: what it was asked by."""
 
 
-RETRIEVERS: Registry[Retriever] = Registry("retriever", "harness.systems", reserved=(OWN,))
+RETRIEVERS: Registry[Retriever] = Registry(
+    "retriever", "harness.systems", reserved=(OWN,), beside="harness.encoders"
+)
 
 
 def split_index(model: str) -> tuple[str, str | None]:
@@ -81,6 +83,14 @@ def resolve(model: str) -> Spec:
     if "@" in spec.name:
         raise unknown("index", spec.name.rpartition("@")[2], INDEXES.names())
     raise unknown("model", spec.name, [*ENCODERS.names(), *RETRIEVERS.names()])
+
+
+def rename(model: str) -> str:
+    """A model's spec without an index, its parameters under today's names. Warns of old ones."""
+    spec = parse(model)
+    if spec.name in RETRIEVERS:
+        return RETRIEVERS.rename(model)
+    return ENCODERS.rename(model, encoder_spec(spec).name)
 
 
 def _create(spec: Spec) -> Retriever:

@@ -21,14 +21,16 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from threading import Thread
-from typing import Any, TypeVar, get_type_hints, overload
+from typing import Any, TypeVar, overload
 
 from harness.data import Retrieval
 from harness.encoders import OWN, Encoder, user_model
 from harness.endpoints.options import check_range
 from harness.endpoints.usage import Usage
 from harness.errors import HarnessError, InputError, reason
+from harness.parameters import read_hints
 from harness.progress import Progress
+from harness.registry import decorate
 from harness.spec import Spec
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.external import UNKNOWN, External
@@ -44,7 +46,7 @@ TIMEOUT_S, BATCH = 60.0, 32
 def register(name: str) -> Callable[[Made], Made]: ...
 @overload
 def register(name: Made) -> Made: ...
-def register(name: str | Made) -> Callable[[Made], Made] | Made:
+def register(name: str | Made) -> Any:
     """Register a search of your own as a system that specs can name.
 
     Args:
@@ -54,19 +56,26 @@ def register(name: str | Made) -> Callable[[Made], Made] | Made:
         A decorator of a function search(texts, k), or of a class with search(texts, k).
 
     Raises:
-        InputError: The name is taken.
+        InputError: The name is taken, or cannot be written in a spec.
     """
-    if isinstance(name, str):
-        return partial(_register, name)
-    return _register(name.__name__, name)
+    return decorate(name, _register, "system")
 
 
 def _register(name: str, made: Made) -> Made:
     """Register what was decorated."""
-    is_class, target = inspect.isclass(made), getattr(made, "__init__", made)
-    own = list(inspect.signature(made).parameters.values())[0 if is_class else 2 :]
-    own = [each for each in own if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    hints = get_type_hints(target if is_class else made)
+    is_class, is_code = inspect.isclass(made), inspect.isclass(made) or inspect.isroutine(made)
+    if not is_code and not searches(made):
+        raise InputError(
+            f"system {name!r}: expected a function of texts and k, or a class or object with "
+            "search(texts, k)"
+        )
+    taken = list(inspect.signature(made).parameters.values()) if is_code else []
+    own = [
+        each
+        for each in (taken if is_class else taken[2:])
+        if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)
+    ]
+    hints = read_hints(made, name) if is_code else {}
 
     @lru_cache(maxsize=1)
     def model(**parameters: Any) -> object:
@@ -87,7 +96,7 @@ def _register(name: str, made: Made) -> Made:
     vars(factory)["__signature__"] = inspect.Signature(held)  # what a registry reads of a factory
     factory.__annotations__ = {**hints, **{each: kind for each, (kind, _) in ours.items()}}
     factory.__doc__ = inspect.getdoc(made)
-    RETRIEVERS.register(name)(factory)
+    RETRIEVERS.register(name, of=made)(factory)
     return made
 
 

@@ -11,7 +11,6 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from harness.data import Data
 from harness.errors import InputError, reason
 from harness.kinds import KINDS
 from harness.measures import Measure
-from harness.registry import unknown
+from harness.registry import load_entry_points, load_group, unknown
 from harness.sources import SOURCES
 from harness.spec import Spec, parse
 
@@ -132,11 +131,12 @@ def add(path: Path) -> None:
     if not path.is_file():
         raise InputError(f"{path}: no such task file")
     definitions.cache_clear()
-    _extra.append(path)
+    before = list(_extra)
+    _extra[:] = dict.fromkeys([*_extra, path])  # one that is given again is read again
     try:
         definitions()
     except InputError:
-        _extra.pop()
+        _extra[:] = before
         raise
 
 
@@ -153,8 +153,9 @@ def _folder() -> Path:
 @cache
 def definitions() -> dict[str, Definition]:
     """Every task, by name: ours, those of entry points (a path to a TOML file), plugins'."""
+    load_entry_points()  # here, so that what fails there is no fault of a table
     paths = sorted(path for path in _folder().glob("*.toml") if path.name != "suites.toml")
-    paths += [Path(str(point.load())) for point in entry_points(group=GROUP)] + _extra
+    paths += [Path(str(path)) for path in load_group(GROUP)] + _extra
     found: dict[str, Definition] = {}
     for path in paths:
         for name, table in _tables(path).items():
@@ -241,7 +242,8 @@ def task(text: str) -> TaskEntry:
         raise InputError(f"{full_name!r} is a suite of tasks: name one of {tasks}")
     else:
         sources = [f"{entry.name}:..." for entry in SOURCES.entries() if entry.target is not None]
-        raise unknown("task", full_name, {*known, *suites(), *sources})
+        error = unknown("task", full_name, {*known, *suites(), *sources})
+        raise InputError(f"{error} (harness tasks lists them)")
     source = SOURCES.resolve(asked)
     return TaskEntry(
         str(spec),

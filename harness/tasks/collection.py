@@ -61,6 +61,8 @@ class Collection:
             raise InputError(f"a collection is called {self.name!r}: expected a name, as text")
         if isinstance(self.measures, str):
             raise InputError(f"measures={self.measures!r}: expected a list, [{self.measures!r}]")
+        if not isinstance(self.exclude_self, bool):
+            raise InputError(f"exclude_self={self.exclude_self!r}: expected True or False")
         data = _read_data(self.corpus, self.queries, self.qrels, f"{OWN}:{self.name}")
         origin = replace(data.origin, exclude_self=self.exclude_self)
         object.__setattr__(self, "task", _make_task(self, replace(data, origin=origin)))

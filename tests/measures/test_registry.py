@@ -83,7 +83,7 @@ def test_a_measure_is_given_what_it_needs():
     assert Evidence(RUN, QRELS, groups=np.int64([0, 0])).values(Measure("Groups")).tolist() == [2]
     with pytest.raises(InputError, match=r"^Groups needs groups of queries, and this collection"):
         values("Groups")
-    with pytest.raises(InputError, match=r"^measure Odd: it needs corpus: expected some of run, "):
+    with pytest.raises(InputError, match=r"^measure Odd: needs='corpus': expected one of run, "):
         measure("Odd", needs=("corpus",))(lambda judged: judged)
 
 
@@ -109,7 +109,7 @@ def test_values_are_float64():
 
 
 def test_a_name_is_registered_once_for_a_kind():
-    with pytest.raises(InputError, match=r"^measure 'nDCG of retrieval' is registered already"):
+    with pytest.raises(InputError, match=r"^measure 'retrieval/nDCG' is registered already"):
         measure("nDCG", cutoff=True)(lambda judged, cutoff: judged)
     measure("nDCG", kind="clustering")(lambda clusterings: [0.0])
     assert Measure("nDCG").kinds == ("clustering", "retrieval")
