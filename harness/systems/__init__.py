@@ -51,10 +51,15 @@ RETRIEVERS: Registry[Retriever] = Registry(
 
 
 def split_index(model: str) -> tuple[str, str | None]:
-    """A model's spec and that of the index it names, if any: "minilm@int8" -> "minilm", "int8"."""
+    """A model's spec and that of the index it names, if any: "minilm@int8" -> "minilm", "int8".
+
+    Raises InputError for an index that there is not.
+    """
     model = bare(model)
     *head, last = split(model, "@")
     if not head or parse(last).name not in INDEXES:
+        if "@" in (name := encoder_spec(model).name):  # which no encoder has in its name
+            raise unknown("index", name.rpartition("@")[2], INDEXES.names())
         return model, None
     return bare("@".join(head)), last
 
@@ -80,9 +85,7 @@ def resolve(model: str) -> Spec:
         raise InputError(
             f"{named} scores what another model finds: expected rerank:{inner},first=bm25"
         )
-    if "@" in spec.name:
-        raise unknown("index", spec.name.rpartition("@")[2], INDEXES.names())
-    raise unknown("model", spec.name, [*ENCODERS.names(), *RETRIEVERS.names()])
+    raise unknown("model", spec.name, [*ENCODERS.choices(), *RETRIEVERS.choices()])
 
 
 def rename(model: str) -> str:

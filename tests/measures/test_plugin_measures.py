@@ -25,7 +25,8 @@ import harness
 @harness.measure("Second", cutoff=True, aliases=("runner_up",), mteb="second", citation="nobody")
 def second(judged, cutoff):
     """Whether the second result is relevant."""
-    return judged.total(np.ones(len(judged.query)), judged.find_relevant(cutoff) & (judged.rank == 1))
+    second = judged.find_relevant(cutoff) & (judged.rank == 1)
+    return judged.total(np.ones(len(judged.query)), second)
 
 @harness.measure("Miss", cutoff=True, better="low", citation="nobody")
 def miss(judged, cutoff):
