@@ -142,8 +142,9 @@ def renamings_said_last() -> Iterator[None]:
         warnings.showwarning = keep
         try:
             yield
-        except InputError:  # whoever mends what was asked for meets the new name then
-            lines.clear()
+        except BaseException as ended:
+            if not isinstance(ended, SystemExit) or ended.code:
+                lines.clear()  # beside an error they would be taken for the remedy
             raise
         finally:
             for line in lines:

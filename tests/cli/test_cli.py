@@ -587,55 +587,20 @@ def test_text_that_looks_like_markup_is_printed_as_it_is(run, tmp_path):
     assert "[red]apple[/red] :smile:" in out
 
 
-COMMANDS = [
-    ("eval",),
-    ("tasks",),
-    ("models", "pull"),
-    ("models", "remove"),
-    ("measures",),
-    ("indexes",),
-    ("rewritings",),
-    ("show",),
-    ("ann",),
-    ("compare",),
-    ("gate",),
-    ("leaderboard",),
-    ("baseline", "freeze"),
-    ("export", "mlflow"),
-    ("export", "mteb"),
-    ("export", "wandb"),
-    ("study", "ann"),
-    ("study", "geometry"),
-    ("study", "capacity"),
-    ("study", "insertion"),
-    ("study", "funnel"),
-    ("study", "scale"),
-    ("study", "filters"),
-    ("study", "proxy"),
-    ("study", "prompts"),
-    ("study", "cutoff"),
-    ("study", "robustness"),
-    ("study", "judgments"),
-    ("store", "list"),
-    ("store", "verify"),
-    ("store", "prune"),
-]
-
-
-@pytest.mark.parametrize("command", [(), ("store",), ("study",), *COMMANDS])
-def test_the_help_of_each_command_has_an_example(run, command):
-    done = run(*command, "--help")
-    assert done.status == 0
-    named = ("study", "ann") if command == ("ann",) else command  # which is short for it
-    assert f"Example: harness {' '.join(named)}".rstrip() in " ".join(done.out.split())
-
-
-def test_every_command_is_held_by_these_tests():
+def name_commands() -> list[tuple[str, ...]]:
+    """Every command and every study, as they are given."""
     groups = {(group.name,): group.typer_instance for group in cli.app.registered_groups}
     named = {
         (*group, command.name or command.callback.__name__)
         for group, app in {(): cli.app, **groups}.items()
         for command in app.registered_commands
     }
-    named |= {("study", entry.name) for entry in STUDIES.entries()}
-    assert named == set(COMMANDS)
+    return sorted(named | {("study", entry.name) for entry in STUDIES.entries()})
+
+
+@pytest.mark.parametrize("command", [(), ("store",), ("study",), *name_commands()])
+def test_the_help_of_each_command_has_an_example(run, command):
+    done = run(*command, "--help")
+    assert done.status == 0
+    named = ("study", "ann") if command == ("ann",) else command  # which is short for it
+    assert f"Example: harness {' '.join(named)}".rstrip() in " ".join(done.out.split())

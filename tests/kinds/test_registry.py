@@ -12,7 +12,7 @@ NAMES = [entry.name for entry in KINDS.entries()]
 
 
 def test_the_kinds_are_there():
-    assert NAMES == ["classification", "clustering", "pairs", "retrieval", "summarization"]
+    assert {"classification", "clustering", "pairs", "retrieval", "summarization"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
