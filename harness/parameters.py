@@ -84,9 +84,9 @@ class Entry(Generic[T]):
                 given[parameter.name] = replace(parameter.default, **own)
         try:
             return self.factory(**given)
-        except HarnessError:
-            raise
         except Exception as error:  # whatever a third party raises
+            if isinstance(error, HarnessError) or (self.place or "").startswith("harness."):
+                raise
             said = f"{type(error).__name__}: {reason(error)}"
             raise InputError(f"{self.name} cannot be made: {said}") from error
 

@@ -267,6 +267,18 @@ def test_modules_of_the_package_register_themselves(shapes):
     assert "circle" not in shapes
 
 
+def test_a_package_is_there_whole_or_not_at_all(shapes, modules):
+    late = modules / "shapes" / "late.py"
+    late.write_text("from shapes import SHAPES\nSHAPES.register('late')(dict)\n1 / 0\n")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            shapes.names()
+        del shapes._entries["late"]
+    late.unlink()
+    importlib.invalidate_caches()
+    assert len(shapes.names()) == 7
+
+
 def test_an_entry_describes_its_factory(shapes):
     drawn, loose, sketch, square, _ = shapes.entries()
     assert square.summary == "Four equal sides."
