@@ -25,7 +25,7 @@ from harness.store import Store
 from harness.studies import COMMAND, STUDIES, Findings, Study, conduct
 from harness.systems import RETRIEVERS, rename, split_index
 from harness.tasks import catalog
-from tests.test_plugin_measures import KIND
+from tests.measures.test_plugin_measures import KIND
 from tests.test_plugins import REGISTRIES
 
 
