@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from harness.errors import EncodingError, HarnessError, InputError, StoreError
     from harness.evaluation import Evaluation
     from harness.measures import measure
-    from harness.results import Results
+    from harness.results import Results, StoppedError
     from harness.scoring import Scores, score
     from harness.session import Session
     from harness.studies import study
@@ -35,6 +35,7 @@ __all__ = [
     "Results",
     "Scores",
     "Session",
+    "StoppedError",
     "StoreError",
     "embed",
     "encoder",
@@ -55,6 +56,7 @@ _HOME = {
     "Results": "results.Results",
     "Scores": "scoring.Scores",
     "Session": "session.Session",
+    "StoppedError": "results.StoppedError",
     "embed": "api.embed",
     "encoder": "encoders.user_model.register",
     "evaluate": "api.evaluate",
@@ -70,15 +72,18 @@ _HOME = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a public name when it is first used: `import harness` stays fast."""
+    """Import a public name or a module when it is first used: `import harness` stays fast."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("retrieval-harness")
-    if name not in __all__:
-        raise AttributeError(f"module 'harness' has no attribute {name!r}")
     from importlib import import_module
+    from importlib.util import find_spec
 
+    if name not in __all__:
+        if name.startswith("_") or find_spec(f"harness.{name}") is None:
+            raise AttributeError(f"module 'harness' has no attribute {name!r}")
+        return import_module(f"harness.{name}")
     module, _, own = _HOME.get(name, f"errors.{name}").rpartition(".")
     return getattr(import_module(f"harness.{module}"), own)
 

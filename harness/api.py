@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,11 +13,12 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, get_args, overload
 import numpy as np
 
 from harness import results, terminal
+from harness.arguments import read_arguments, read_path
 from harness.arrays import Float32
 from harness.data import Retrieval, Role
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
-from harness.errors import InputError
+from harness.errors import ENDINGS, InputError
 from harness.evaluation import Evaluation
 from harness.indexes import INDEXES
 from harness.measures import Measure
@@ -23,21 +26,22 @@ from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Workplace, represent
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
-from harness.results import Failure, Results
+from harness.results import Failure, Results, StoppedError
 from harness.rewriting import REWRITERS
 from harness.session import Session
 from harness.store import Store
 from harness.studies import Findings
 from harness.systems import Retriever, resolve, split_index
+from harness.systems.external import LEFT_OUT
 from harness.systems.own import adopt
 from harness.tasks import Task, catalog
-from harness.tasks.collection import Collection
+from harness.tasks.collection import Asked, Collection, read_task, read_texts
 from harness.vectors import Dense, Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Asked = str | Task | Collection
+Kept = Store | str | Path | None
 
 
 class Options(TypedDict, total=False):
@@ -45,7 +49,8 @@ class Options(TypedDict, total=False):
 
     rewrite: str
     measures: Sequence[str]
-    store: Store | None
+    store: Kept
+    fresh: bool
     seed: int
     latency: int
     progress: bool | Progress
@@ -66,6 +71,7 @@ def evaluate(
 def evaluate(
     systems: object, tasks: Asked, index: str = ..., **options: Unpack[Options]
 ) -> Evaluation: ...
+@read_arguments
 def evaluate(
     systems: object,
     tasks: Asked | Many,
@@ -73,7 +79,8 @@ def evaluate(
     *,
     rewrite: str = "none",
     measures: Sequence[str] = (),
-    store: Store | None = None,
+    store: Kept = None,
+    fresh: bool = False,
     seed: int = 0,
     latency: int = 0,
     progress: bool | Progress = True,
@@ -82,11 +89,13 @@ def evaluate(
 
     Args:
         systems: A spec (`minilm@hnsw`), a model or a search of your own; or a list of them.
-        tasks: A spec, a `Collection` or a task; or a list of them, suites among them.
+        tasks: A spec, a `Collection` (or a dict of its parts, or a folder's path) or a task; or a
+            list of them, suites among them.
         index: For systems that name none.
         rewrite: How queries are rewritten first.
         measures: In place of the tasks' own; the first is the main one.
-        store: Where embeddings are kept; the usual one for None.
+        store: Where embeddings are kept, or its folder; the usual one for None.
+        fresh: Encode every text again; what the store held is replaced.
         seed: Of bootstraps and tests.
         latency: Queries that are asked one by one besides, to time them.
         progress: True for a bar on a terminal and a line in a notebook; False for silence; or a
@@ -99,31 +108,33 @@ def evaluate(
     Raises:
         InputError: A name is unknown, or two systems or tasks have one name: said before anything
             is computed. For one system and one task also whatever its evaluation raises.
+        StoppedError: Ctrl-C, of lists: its `results` are what was finished.
     """
-    session = Session(store or Store(cache_root()), seed)
+    session = Session(_open_store(store, fresh=fresh), seed)
     asked: dict[str, Any] = {
         "index": index,
         "rewrite": rewrite,
         "measures": measures,
         "latency": latency,
     }
-    if not isinstance(systems, list | tuple) and isinstance(tasks, Asked):
+    if not isinstance(systems, list | tuple) and not isinstance(tasks, list | tuple):
         with _watch(progress, "evaluate") as report:
             return replace(session, progress=report).evaluate(systems, tasks, **asked)
     rows = _name_systems(systems if isinstance(systems, list | tuple) else [systems])
-    columns = _name_tasks([tasks] if isinstance(tasks, Asked) else tasks)
+    columns = _name_tasks(tasks if isinstance(tasks, list | tuple) else [tasks])
     _check_names(index, rewrite, measures)
     with _watch(progress, "evaluate") as report:
         return _evaluate_pairs(session, rows, columns, asked, report)
 
 
+@read_arguments
 def evaluate_run(
     path: str | Path,
     task: Asked,
     *,
     measures: Sequence[str] = (),
     seed: int = 0,
-    progress: Progress = silent,
+    progress: bool | Progress = False,
 ) -> Evaluation:
     """Measure a ranking that another program wrote as a TREC run file.
 
@@ -132,47 +143,60 @@ def evaluate_run(
         task: What it ranks the documents of.
         measures: In place of the task's own; the first is the main one.
         seed: Of bootstraps.
-        progress: Called as work goes on.
+        progress: As `evaluate`.
 
     Raises:
         InputError: The file or the task cannot be read, or the task ranks nothing.
     """
-    session = Session(Store(cache_root()), seed, progress)
-    return session.evaluate_run(Path(path), task, measures=measures)
+    with _watch(progress, "evaluate") as report:
+        session = Session(_open_store(None), seed, report)
+        return session.evaluate_run(Path(path), task, measures=measures)
 
 
+@read_arguments
 def search(
     system: object,
     collection: Asked,
     k: int = 10,
     *,
     index: str = "exact",
-    store: Store | None = None,
+    store: Kept = None,
     progress: bool | Progress = True,
 ) -> pd.DataFrame:
     """The best documents of each query: harness.search("minilm@hnsw", collection, k=10).
 
     Args:
         system: A spec, or a model or a search of your own.
-        collection: What is searched, with its queries; judgments are not needed.
+        collection: What is searched, with its queries, as `evaluate` takes a task; judgments are
+            not needed.
         k: Documents of each query.
         index: For a system that names none.
-        store: Where embeddings are kept; the usual one for None.
+        store: Where embeddings are kept, or its folder; the usual one for None.
         progress: As `evaluate`.
 
     Returns:
-        Columns query, document, rank (from 1) and score, in the order of queries and ranks.
+        Columns query, document, rank (from 1) and score, in the order of queries and ranks. Results
+        that the collection does not hold are left out, with a warning that counts them.
 
     Raises:
         InputError: The system is unknown, or the task is none that is searched.
     """
-    if k < 1:
-        raise InputError(f"k={k}: expected at least 1")
     with _watch(progress, "search") as report:
-        session = Session(store or Store(cache_root()), progress=report)
-        data = session.task(collection).collection
-        run = session.rank(system, collection, depth=k, index=index).run
-    return _tabulate(run, data)
+        session = Session(_open_store(store), progress=report)
+        task = session.task(collection)
+        data, ranked = task.collection, session.rank(system, task, depth=k, index=index)
+    for note in ranked.warnings:
+        if note.endswith(LEFT_OUT):
+            warnings.warn(note, stacklevel=3)
+    return _tabulate(ranked.run, data)
+
+
+def _open_store(given: Kept, *, fresh: bool = False) -> Store:
+    """The store that is meant. fresh: what it held before now plays no part."""
+    if given is None:
+        given = cache_root()
+    store = given if isinstance(given, Store) else Store(read_path("store", given))
+    return replace(store, since=time.time()) if fresh else store
 
 
 def _tabulate(run: Run, data: Retrieval) -> pd.DataFrame:
@@ -189,21 +213,23 @@ def _tabulate(run: Run, data: Retrieval) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
+@read_arguments
 def embed(
     model: object,
-    texts: Sequence[str],
+    texts: Any,
     role: Role = "document",
     *,
-    store: Store | None = None,
+    store: Kept = None,
     progress: bool | Progress = True,
 ) -> Float32:
     """Vectors of texts: harness.embed("minilm", ["one text", "another"]).
 
     Args:
         model: Spec of an encoder of dense vectors, or a model of your own.
-        texts: Any number of them.
+        texts: Any number of them: a list, or all that a `Collection` takes as its corpus, in the
+            order in which they stand there.
         role: document, query or text: what the model is told that they are.
-        store: Where embeddings are kept; the usual one for None.
+        store: Where embeddings are kept, or its folder; the usual one for None.
         progress: As `evaluate`.
 
     Returns:
@@ -212,7 +238,7 @@ def embed(
     Raises:
         InputError: The model is unknown, or makes no dense vectors of single texts.
     """
-    listed = _check_texts(texts)
+    listed = read_texts(texts)
     if role not in get_args(Role):
         raise InputError(f"role={role}: expected one of {', '.join(get_args(Role))}")
     label, encoder = _create_encoder(model)
@@ -222,8 +248,8 @@ def embed(
         )
     parts: dict[str, tuple[Role, Sequence[str]]] = {"texts": (role, listed)}
     with _watch(progress, "embed") as report:
-        store = store or Store(cache_root())
-        made = represent(label, encoder, parts, Workplace(store, Clock(report))).parts["texts"]
+        place = Workplace(_open_store(store), Clock(report))
+        made = represent(label, encoder, parts, place).parts["texts"]
     if not isinstance(made, Dense):
         raise InputError(f"{label} makes other vectors than it says: expected dense ones")
     return np.array(made.values)
@@ -244,19 +270,6 @@ def _create_encoder(model: object) -> tuple[str, Encoder]:
     return named, ENCODERS.create(spec)
 
 
-def _check_texts(texts: Sequence[str]) -> list[str]:
-    """Texts as a list. Raises InputError for one text alone, none, and what is no text."""
-    if isinstance(texts, str):
-        raise InputError(f"texts={texts[:40]!r}: expected a list of texts")
-    listed = list(texts)
-    for number, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InputError(f"texts[{number}] is {text!r}: expected text")
-    if not listed:
-        raise InputError("there are no texts: expected at least one")
-    return listed
-
-
 def _name_systems(asked: Sequence[object]) -> list[tuple[str, object]]:
     """Systems with their names. Raises InputError for one that is unknown, and for equal names."""
     found = list[tuple[str, object]]()
@@ -271,10 +284,10 @@ def _name_systems(asked: Sequence[object]) -> list[tuple[str, object]]:
     return found
 
 
-def _name_tasks(asked: Sequence[Asked]) -> list[tuple[str, Asked]]:
+def _name_tasks(asked: Sequence[object]) -> list[tuple[str, str | Task | Collection]]:
     """Tasks with their names, suites replaced by what they hold. Raises as `_name_systems`."""
-    found = list[tuple[str, Asked]]()
-    for task in asked:
+    found = list[tuple[str, str | Task | Collection]]()
+    for task in map(read_task, asked):
         if isinstance(task, str):
             found += [(catalog.task(each).spec, each) for each in catalog.expand([task])]
         else:
@@ -302,19 +315,23 @@ def _check_names(index: str, rewrite: str, measures: Sequence[str]) -> None:
 def _evaluate_pairs(
     session: Session,
     systems: Sequence[tuple[str, object]],
-    tasks: Sequence[tuple[str, Asked]],
+    tasks: Sequence[tuple[str, str | Task | Collection]],
     asked: dict[str, Any],
     progress: Progress,
 ) -> Results:
-    """Every system on every task."""
+    """Every system on every task. Raises StoppedError, with what is finished, for Ctrl-C."""
     done, failed = list[Evaluation](), list[Failure]()
     for system, given in systems:
         for task, data in tasks:
             report = _name_pair(progress, f"{system} on {task}")
             try:
                 found = replace(session, progress=report).evaluate(given, data, **asked)
-            except Exception as error:  # noqa: BLE001 - a pair that fails stops no other
+            except ENDINGS as error:  # a pair that fails stops no other
                 failed.append(Failure(system, task, error))
+            except KeyboardInterrupt:
+                pairs = len(systems) * len(tasks)
+                finished = Results(tuple(done), tuple(failed), session.seed)
+                raise StoppedError(finished, f"{system} on {task}", pairs) from None
             else:
                 done.append(found)
     return Results(tuple(done), tuple(failed), session.seed)
@@ -341,7 +358,7 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results | Findings:
         InputError: There is nothing to read, or it cannot be read.
     """
     if isinstance(paths, str | Path):
-        folder = study_folder(Path(paths).expanduser())
+        folder = study_folder(read_path("paths", paths))
         if folder is not None:
             return load_findings(folder).findings
     return results.load(paths)

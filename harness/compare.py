@@ -133,7 +133,7 @@ class Difference:
         return tuple(other for other in self.others if other.difference * self.difference < 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairComparison:
     """Everything about A against B. refused: tasks that both have, with why not compared."""
 
@@ -159,6 +159,11 @@ class PairComparison:
         names = {"schema": SCHEMA, "a": self.a, "b": self.b, "refused": dict(self.refused)}
         frame.attrs = {**names, "only_a": list(self.only_a), "only_b": list(self.only_b)}
         return frame
+
+    def __repr__(self) -> str:
+        found = [f"{one.task} {one.difference:+.3f}" for one in self.differences]
+        refused = [f"{task} refused" for task, _ in self.refused]
+        return f"PairComparison({self.a} less {self.b}: {', '.join([*found, *refused])})"
 
     def _repr_html_(self) -> str:
         lines = [f"{task}: not compared: {why}" for task, why in self.refused]

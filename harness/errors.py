@@ -6,13 +6,30 @@ HarnessError
 └── StoreError       the embedding store cannot be read or written
 
 RenamedWarning       what was asked for by an old name was understood, and has a new one
+UnkeptWarning        vectors were made and used, and could not be kept
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class HarnessError(Exception):
     """What a user can act on, in one line: what is wrong, where, what to do."""
+
+    def __str__(self) -> str:
+        """The message in one line, whatever of others' words is in it."""
+        return " ".join(line.strip() for line in super().__str__().splitlines())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the message and the attributes, whatever the class is made with."""
+        return _restore, (type(self), self.args), vars(self)
+
+
+def _restore(kind: type[HarnessError], said: tuple[Any, ...]) -> HarnessError:
+    error = kind.__new__(kind)
+    error.args = said
+    return error
 
 
 class InputError(HarnessError):
@@ -29,6 +46,14 @@ class StoreError(HarnessError):
 
 class RenamedWarning(FutureWarning):
     """A spec names a parameter by an old name; the message says the new one."""
+
+
+class UnkeptWarning(UserWarning):
+    """The embedding store cannot be written; the message says which, and how to have another."""
+
+
+ENDINGS = (Exception, SystemExit)
+"""What may come of a function that is somebody else's; Ctrl-C is not its own."""
 
 
 def reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -32,7 +33,7 @@ from harness.vectors import Dense, Run
 WARM = 3  # queries before those whose latency counts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A record with what it was made from.
 
@@ -47,6 +48,28 @@ class Evaluation:
     per_query: Mapping[str, Any]
     data: Data | None
     run: Run | None
+
+    def __repr__(self) -> str:
+        record = self.record
+        main = f"{record.main_measure} {write_score(record.main)}"
+        return f"Evaluation({record.name} on {record.task.spec}: {main})"
+
+    def _repr_html_(self) -> str:
+        record = self.record
+        rows = [
+            f"<tr><th>{html.escape(name)}</th><td>{write_score(score)}</td></tr>"
+            for name, score in record.scores.items()
+        ]
+        head = html.escape(f"{record.name} on {record.task.spec}")
+        return f"<p>{head}</p><table>{''.join(rows)}</table>"
+
+
+def write_score(score: stats.Estimate) -> str:
+    """A score as people read it: 0.812 [0.790, 0.833]."""
+    if score.mean is None:
+        return "not defined"
+    interval = "" if score.low is None else f" [{score.low:.3f}, {score.high:.3f}]"
+    return f"{score.mean:.3f}{interval}"
 
 
 @dataclass(frozen=True)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import glob
 import html
 import json
+import reprlib
 import warnings
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from harness import compare, records
+from harness.arguments import read_arguments, read_path
 from harness.compare import InMemory, PairComparison
 from harness.encoders import OWN
 from harness.errors import InputError
-from harness.evaluation import Evaluation
+from harness.evaluation import Evaluation, write_score
 from harness.spec import parse
-from harness.tasks import Task
-from harness.tasks.collection import Collection
+from harness.systems.own import adopt
+from harness.tasks.collection import Collection, read_task
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,10 +44,34 @@ class Failure:
 
     system: str
     task: str
-    error: Exception
+    error: BaseException
 
     def __str__(self) -> str:
-        return f"{self.system} on {self.task}: {' '.join(str(self.error).split())}"
+        said = " ".join(str(self.error).split()) or type(self.error).__name__
+        return f"{self.system} on {self.task}: {said}"
+
+    def __repr__(self) -> str:
+        return f"Failure({self})"
+
+
+class PlaceError(InputError, IndexError):
+    """There is no evaluation at a place."""
+
+
+class StoppedError(KeyboardInterrupt):
+    """Ctrl-C between many evaluations: `results` has those that were finished, and what failed."""
+
+    def __init__(self, results: Results, at: str, pairs: int) -> None:
+        super().__init__(results, at, pairs)
+        self.results = results
+
+    def __str__(self) -> str:
+        """Where it stopped, and where what is finished can be found."""
+        results, at, pairs = self.args
+        return (
+            f"stopped at {at}, with {len(results)} of {pairs} evaluations finished: they are the "
+            "`results` of this exception (sys.last_value.results where nothing caught it)"
+        )
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -84,21 +111,27 @@ class Results(Sequence[Evaluation]):
     @overload
     def __getitem__(self, at: slice) -> Results: ...
     @overload
-    def __getitem__(self, at: tuple[str, str | Task | Collection]) -> Evaluation: ...
-    def __getitem__(
-        self, at: int | slice | tuple[str, str | Task | Collection]
-    ) -> Evaluation | Results:
+    def __getitem__(self, at: tuple[object, object]) -> Evaluation: ...
+    def __getitem__(self, at: Any) -> Evaluation | Results:
         """An evaluation by its place, or the newest of a system on a task.
+
+        System and task are named, or given as they were to `harness.evaluate`.
 
         Raises:
             InputError: There is none of that name; the error names those that are there.
         """
         if isinstance(at, slice):
             return Results(self.evaluations[at], (), self.seed)
-        if isinstance(at, int):
-            return self.evaluations[at]
-        system, asked = at
-        task = _name_task(asked)
+        if isinstance(at, Integral):
+            place = int(at)
+            if not -len(self) <= place < len(self):
+                raise PlaceError(f"results[{place}]: expected a place below {len(self)}")
+            return self.evaluations[place]
+        if not isinstance(at, tuple) or len(at) != 2:
+            raise InputError(
+                f"results[{reprlib.repr(at)}]: expected results[0] or results[system, task]"
+            )
+        system, task = _name_system(at[0]), _name_task(at[1])
         found = self._find(system).get(task)
         if found is not None:
             return found
@@ -140,12 +173,12 @@ class Results(Sequence[Evaluation]):
         frame.attrs["schema"] = SCHEMA
         return frame
 
-    def compare(self, a: str, b: str) -> PairComparison:
+    def compare(self, a: object, b: object) -> PairComparison:
         """Two systems on the tasks that both have, query by query.
 
         Args:
-            a: Name of the one whose scores are looked at.
-            b: Name of the one that they are compared with.
+            a: The one whose scores are looked at, by its name or as it was evaluated.
+            b: The one that they are compared with.
 
         Returns:
             Differences (a less b) with intervals and tests; `.frame()` has them as a table.
@@ -153,9 +186,10 @@ class Results(Sequence[Evaluation]):
         Raises:
             InputError: One of them was not evaluated, or they share no task.
         """
-        sides = [self._side(name) for name in (a, b)]
+        sides = [self._side(_name_system(system)) for system in (a, b)]
         return compare.compare(*sides, seed=self.seed)
 
+    @read_arguments
     def save(self, folder: str | Path) -> list[Path]:
         """Write each evaluation's record, with the values of its queries beside it.
 
@@ -168,7 +202,7 @@ class Results(Sequence[Evaluation]):
         Raises:
             HarnessError: The folder cannot be written.
         """
-        return [records.save(each.record, each.per_query, Path(folder)) for each in self]
+        return [records.save(each.record, each.per_query, folder) for each in self]
 
     def _find(self, system: str) -> dict[str, Evaluation]:
         """The newest evaluation of a system on each task."""
@@ -190,8 +224,8 @@ class Results(Sequence[Evaluation]):
 
     def __repr__(self) -> str:
         return (
-            f"Results({len(self.evaluations)} evaluations: {len(self.systems)} systems on "
-            f"{len(self.tasks)} tasks, {len(self.failed)} failed)"
+            f"Results({_count(len(self), 'evaluation')}: {_count(len(self.systems), 'system')} on "
+            f"{_count(len(self.tasks), 'task')}, {len(self.failed)} failed)"
         )
 
     def _repr_html_(self) -> str:
@@ -202,7 +236,7 @@ class Results(Sequence[Evaluation]):
             (
                 each.record.name,
                 f"{each.record.task.spec}, {each.record.main_measure}",
-            ): _write_score(each)
+            ): write_score(each.record.main)
             for each in sorted(self.evaluations, key=lambda each: each.record.created)
         }
         columns = dict.fromkeys(task for _, task in cells)
@@ -231,15 +265,17 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
     Raises:
         InputError: There is no record, or one cannot be read.
     """
-    asked = [paths] if isinstance(paths, str | Path) else list(paths)
+    several = isinstance(paths, Iterable) and not isinstance(paths, str | Path)
+    given: Iterable[object] = paths if several else [paths]  # type: ignore[assignment]
+    asked = [read_path("paths", path) for path in given]
     files, others = list[Path](), 0
     for path in asked:
-        listed = _list_files(Path(path).expanduser())
-        kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
+        listed = _list_files(path)
+        kept = [file for file in listed if listed == [path] or _is_record(file)]
         files += kept
         others += len(listed) - len(kept)
     if not files:
-        raise InputError(f"{', '.join(map(str, asked))}: no records: expected *.json files")
+        raise InputError(f"{', '.join(map(str, asked)) or paths}: no records: expected *.json files")
     if others:
         warnings.warn(f"{others} files are no records: left out", stacklevel=3)
     found = [_load_one(file) for file in dict.fromkeys(files)]
@@ -302,13 +338,13 @@ def _make_frames(found: Evaluation) -> Iterator[pd.DataFrame]:
             yield pd.DataFrame({**about, "measure": name, "value": values})
 
 
-def _write_score(found: Evaluation) -> str:
-    """A score as a cell: 0.812 [0.790, 0.833]."""
-    main = found.record.main
-    if main.mean is None:
-        return "not defined"
-    interval = "" if main.low is None else f" [{main.low:.3f}, {main.high:.3f}]"
-    return f"{main.mean:.3f}{interval}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _name_system(asked: object) -> str:
+    """The name of a system, as it was given. Raises InputError for what is none."""
+    return asked if isinstance(asked, str) else adopt(asked)[0]
 
 
 def _normalise(name: str) -> str:
@@ -321,8 +357,9 @@ def _own_or(name: str, known: Container[str]) -> str:
     return f"{OWN}:{name}" if name not in known and f"{OWN}:{name}" in known else name
 
 
-def _name_task(asked: str | Task | Collection) -> str:
-    """The name of a task, as records have it."""
-    if isinstance(asked, str):
-        return asked if " " in asked else str(parse(asked))
-    return asked.task.name if isinstance(asked, Collection) else asked.name
+def _name_task(asked: object) -> str:
+    """The name of a task, as records have it. Raises InputError for what is none."""
+    task = read_task(asked)
+    if isinstance(task, str):
+        return task if " " in task else str(parse(task))
+    return task.task.name if isinstance(task, Collection) else task.name

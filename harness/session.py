@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import environment, evaluation, grid, stats, systems, tasks
+from harness.arguments import read_arguments, read_fields, read_path
 from harness.arrays import Float64
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec
@@ -39,7 +40,7 @@ from harness.store import Store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, split_index
 from harness.systems.own import adopt
 from harness.tasks import Task, catalog
-from harness.tasks.collection import Collection
+from harness.tasks.collection import Asked, Collection, read_task
 from harness.tasks.vectors import TaskVectors, representation_of, texts_of
 from harness.vectors import Embeddings, Representation, Run
 
@@ -63,16 +64,25 @@ class Session:
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
     _cache: VectorCache = field(default_factory=VectorCache, repr=False)
 
+    def __post_init__(self) -> None:
+        read_fields(self)
+        store: object = self.store
+        self.store = store if isinstance(store, Store) else Store(read_path("store", store))
+        if not callable(self.progress):
+            raise InputError("a session's progress is a function of stage, done, total and unit")
+        self.cells = None if self.cells is None else read_path("cells", self.cells)
+
     def seeds(self, n: int) -> range:
         """Seeds of n draws, the first that of the session."""
         return range(self.seed, self.seed + n)
 
-    def task(self, asked: str | Task | Collection, measures: Sequence[str] = ()) -> Task:
+    def task(self, asked: Asked, measures: Sequence[str] = ()) -> Task:
         """A task with its data, which are loaded once.
 
         Raises:
             InputError: The task or a measure is unknown, or the data cannot be read.
         """
+        asked = read_task(asked)
         if isinstance(asked, Collection):
             return asked.task.measured_by(measures)
         if isinstance(asked, Task):
@@ -82,7 +92,7 @@ class Session:
                 self._tasks[asked] = tasks.load(asked)
         return self._tasks[asked].measured_by(measures)
 
-    def collection(self, asked: str | Task | Collection, measure: str = "") -> Task:
+    def collection(self, asked: Asked, measure: str = "") -> Task:
         """A task that is searched, with one main measure that has a value for each query.
 
         Raises:
@@ -127,7 +137,7 @@ class Session:
     def vectors(
         self,
         model: str,
-        asked: str | Task | Collection,
+        asked: Asked,
         *,
         scaled: bool = True,
         representations: Sequence[Representation] = ("dense",),
@@ -195,10 +205,11 @@ class Session:
             progress=self.progress,
         )
 
+    @read_arguments
     def rank(
         self,
         system: object,
-        task: str | Task | Collection,
+        task: Asked,
         *,
         depth: int | None = None,
         index: str = "exact",
@@ -239,10 +250,11 @@ class Session:
         """
         return stats.estimate(values, self.seed)
 
+    @read_arguments
     def evaluate(
         self,
         system: object,
-        asked: str | Task | Collection,
+        asked: Asked,
         *,
         index: str = "exact",
         rewrite: str = "none",
@@ -268,8 +280,6 @@ class Session:
             EncodingError: A model returns no embeddings.
             StoreError: The store cannot be used.
         """
-        if latency < 0:
-            raise InputError(f"latency={latency}: expected a number of queries, 0 for none")
         named, own = self._name(system)
         if named not in own:
             named, its_own = split_index(named)
@@ -344,10 +354,11 @@ class Session:
             cells.put(key, cell)
         return cell
 
+    @read_arguments
     def evaluate_run(
         self,
         path: Path,
-        asked: str | Task | Collection,
+        asked: Asked,
         *,
         measures: Sequence[str] = (),
         depth: int = 0,

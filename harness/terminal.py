@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -53,9 +53,9 @@ def show(tables: Sequence[Table]) -> None:
 @contextmanager
 def showing(title: str, quiet: bool) -> Iterator[Progress]:
     """A Progress on standard error: a bar on a terminal, else a line every ten seconds."""
-    if quiet:
+    if quiet or sys.stderr is None:  # as it is of a program without a console
         yield silent
-    elif sys.stderr.isatty():
+    elif _is_terminal():
         with _bars() as bars:
             yield _Bar(bars, title).report
     else:
@@ -71,8 +71,14 @@ def watch(title: str) -> Iterator[Progress]:
         yield _Cell(handle, title).report
         handle.update({"text/plain": f"{title}: done"}, raw=True)
     else:
-        with showing(title, quiet=not sys.stderr.isatty()) as progress:
+        with showing(title, quiet=not _is_terminal()) as progress:
             yield progress
+
+
+def _is_terminal() -> bool:
+    with suppress(AttributeError, ValueError):  # there is none, or it is closed
+        return sys.stderr.isatty()
+    return False
 
 
 def _find_display() -> Callable[..., Any] | None:

@@ -25,7 +25,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 LAYERS: list[list[str]] = [
     ["harness"],
     ["errors", "progress", "arrays"],
-    ["spec", "data.rows", "endpoints.options", "endpoints.usage"],
+    ["spec", "arguments", "data.rows", "endpoints.options", "endpoints.usage"],
     ["parameters"],
     ["registry"],
     ["data", "data.*", "vectors", "vectors.*", "endpoints"],

@@ -378,7 +378,7 @@ def test_misspelt_names_get_the_nearest_one(encoder, task, index, message):
 
 
 def test_a_number_of_queries_below_zero_is_refused():
-    with pytest.raises(InputError, match="latency=-1: expected a number of queries"):
+    with pytest.raises(InputError, match="latency=-1: expected a whole number from 0"):
         evaluate("hashing", "limit-small", latency=-1)
 
 

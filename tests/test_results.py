@@ -294,7 +294,7 @@ def test_search_is_a_frame():
     assert found["document"].tolist() == ["c", "b"] * 3
     assert found["rank"].tolist() == [1, 2] * 3
     assert harness.search("hashing@int8", unjudged, k=1)["document"].tolist()[:2] == ["a", "b"]
-    with pytest.raises(InputError, match="k=0: expected at least 1"):
+    with pytest.raises(InputError, match="k=0: expected a whole number from 1"):
         harness.search("bm25", unjudged, k=0)
 
 
@@ -320,7 +320,7 @@ def test_embed_is_an_array_through_the_store(tmp_path):
         ("rrf:bm25+hashing", ["x"], "query", "expected a model that makes vectors, alone"),
         ("hashing@hnsw", ["x"], "query", "expected a model that makes vectors, alone"),
         ("hashing", "x", "query", "texts='x': expected a list of texts"),
-        ("hashing", ["x", None], "query", r"texts\[1\] is None: expected text"),
+        ("hashing", ["x", None], "query", r"texts\[1\]: None: expected text"),
         ("hashing", [], "query", "there are no texts"),
         ("hashing", ["x"], "passage", "role=passage: expected one of query, document, text"),
     ],

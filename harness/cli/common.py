@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness import terminal
-from harness.errors import HarnessError, InputError, RenamedWarning, reason
+from harness.errors import HarnessError, InputError, RenamedWarning, UnkeptWarning, reason
 
 if TYPE_CHECKING:
     from harness.frames import Table
@@ -128,11 +128,11 @@ def say(line: str) -> None:
 
 @contextmanager
 def renamings_said_last() -> Iterator[None]:
-    """Say what was given by an old name when all else is said, a line each."""
+    """Say what was given by an old name, or not kept, when all else is said: a line each, once."""
     shown, lines = warnings.showwarning, dict[str, None]()
 
     def keep(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, RenamedWarning):
+        if issubclass(category, RenamedWarning | UnkeptWarning):
             lines[str(message)] = None
         else:
             shown(message, category, *where, **more)

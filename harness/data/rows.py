@@ -50,6 +50,7 @@ QUERIES = (
     Field("text", (*CONTENT, "query", "title")),
     Field("instruction", ("instruction",), False),
 )
+TEXTS = (Field("text", CONTENT), Field("title", ("title",), False))  # a text alone is a row, too
 JUDGMENTS = (
     Field("query-id", QUERY),
     Field("corpus-id", (*DOCUMENT, "_id", "id", "document", "doc")),
@@ -99,6 +100,8 @@ class _Named(Protocol):
 
 def row(item: object, columns: Sequence[Field], where: str) -> Row:
     """One mapping, named tuple, dataclass or plain tuple as a row. Raises as `rows` does."""
+    if columns is TEXTS and isinstance(item, str):
+        return {"text": item}
     if isinstance(item, _Named):
         item = item._asdict()
     elif is_dataclass(item) and not isinstance(item, type):
@@ -108,8 +111,9 @@ def row(item: object, columns: Sequence[Field], where: str) -> Row:
         return {name: item[spelling] for name, spelling in there.items()}
     if isinstance(item, tuple | list):
         return _read_by_position(item, columns, where)
-    expected = ", ".join(column.name for column in columns if column.needed)
-    raise InputError(f"{where}: {reprlib.repr(item)}: expected a row with {expected}")
+    needed = ", ".join(column.name for column in columns if column.needed)
+    expected = "text" if columns is TEXTS else f"a row with {needed}"
+    raise InputError(f"{where}: {reprlib.repr(item)}: expected {expected}")
 
 
 def _read_by_position(item: Sequence[object], columns: Sequence[Field], where: str) -> Row:

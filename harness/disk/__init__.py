@@ -18,6 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from harness.arrays import Float32
+from harness.errors import InputError
 
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 HIDDEN = ".harness-"  # what names of unfinished files and folders begin with
@@ -28,9 +29,20 @@ _swept: dict[Path, float] = {}  # when leftovers were last looked for in a folde
 
 
 def cache_root() -> Path:
-    """$HARNESS_CACHE, else retrieval-harness in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HARNESS_CACHE") or Path(cache) / "retrieval-harness").expanduser()
+    """$HARNESS_CACHE, else retrieval-harness in the user's cache folder.
+
+    Raises:
+        InputError: There is neither, as this user has no home folder.
+    """
+    try:
+        if own := os.environ.get("HARNESS_CACHE"):
+            return Path(own).expanduser()
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(cache).expanduser() / "retrieval-harness"
+    except RuntimeError:
+        raise InputError(
+            "this user has no home folder to keep embeddings in: set HARNESS_CACHE to a folder"
+        ) from None
 
 
 def file_sha256(path: Path) -> str:

@@ -15,7 +15,7 @@ from harness.arrays import Float32, Float64
 from harness.data import Role
 from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.mteb import OfMteb
-from harness.errors import EncodingError, InputError, reason
+from harness.errors import ENDINGS, EncodingError, InputError, reason
 from harness.vectors import Representation
 
 Call = Callable[[list[str], Role], object]
@@ -23,6 +23,7 @@ Call = Callable[[list[str], Role], object]
 COMPARED = 4  # texts of the first batch that are encoded again, alone and in another order
 NEAR = 1e-3  # of a vector's length: what rounding may change
 FAR = 0.05  # what it cannot
+LONGEST = float(np.finfo(np.float32).max) ** 0.5  # a vector whose dot products float32 can hold
 
 
 @dataclass
@@ -91,13 +92,18 @@ class CallableEncoder(TextEncoder):
         """What the function returns for texts, as an array [n, d]."""
         n = len(texts)
         try:
-            values = as_array(self.call(texts, role))
-        except Exception as error:  # anything may be wrong with somebody's model
+            returned = self.call(texts, role)
+            values = as_array(returned)
+        except ENDINGS as error:  # anything may be wrong with somebody's model
             raise EncodingError(
                 f"{self.name} fails on {n} texts: {type(error).__name__}: {reason(error)}"
             ) from error
-        if values.dtype.kind not in "biuf":
-            raise EncodingError(f"{self.name} returned no numbers but {values.dtype} for {n} texts")
+        if values.dtype.kind not in "biuf" or np.ma.is_masked(returned):
+            found = "masked values" if np.ma.is_masked(returned) else values.dtype
+            raise EncodingError(
+                f"{self.name} returned no numbers but {found} for {n} texts: expected an array of "
+                f"numbers ({n}, d), got {type(returned).__name__}"
+            )
         if values.ndim != 2 or len(values) != n or not values.shape[1]:
             raise EncodingError(
                 f"{self.name} returned an array of shape {values.shape} for {n} texts: "
@@ -109,8 +115,22 @@ class CallableEncoder(TextEncoder):
                 "expected one width"
             )
         self.checks.dim = values.shape[1]
-        with np.errstate(over="ignore"):  # infinity is refused where vectors are kept or searched
-            return values.astype(np.float32)
+        with np.errstate(over="ignore"):
+            vectors = values.astype(np.float32)
+        self._refuse_unbounded(vectors, texts)
+        return vectors
+
+    def _refuse_unbounded(self, vectors: Float32, texts: Sequence[str]) -> None:
+        """Refuse what cannot be compared: no number, or one too large. Raises EncodingError."""
+        most, lengths = LONGEST if self.similarity == "dot" else np.inf, _measure(vectors)
+        broken = np.flatnonzero(~(lengths < most))
+        if len(broken):
+            finite = np.isfinite(lengths[broken]).all()
+            what = "vectors too long for dot products" if finite else "NaN or infinity"
+            raise EncodingError(
+                f"{self.name} returned {what} for {len(broken)} of {len(texts)} texts, the first "
+                f"{texts[broken[0]][:60]!r}: expected numbers that float32 can hold"
+            )
 
     def _compare(self, values: Float32, texts: Sequence[str], role: Role) -> tuple[str, ...]:
         """Hold vectors of a batch to those of some of its texts alone and in the other order.
@@ -122,8 +142,6 @@ class CallableEncoder(TextEncoder):
         some = [texts[row] for row in rows]
         alone = np.concatenate([self._rows([text], role) for text in some]).astype(np.float64)
         turned = self._rows(some[::-1], role)[::-1]
-        if not all(np.isfinite(each).all() for each in (values, alone, turned)):
-            return ()  # refused elsewhere
         worst = np.maximum(_distance(values[rows], alone), _distance(turned, alone))
         text = int(worst.argmax())
         start, far = some[text][:60], worst[text]
@@ -224,6 +242,11 @@ def as_array(values: Any) -> NDArray[Any]:
 
 def _distance(vectors: Float32, others: Float64) -> Float64:
     """How far vectors [n, d] are from others, [n, d] or [d], relative to the longer of two: [n]."""
-    lengths = np.maximum(np.linalg.norm(vectors, axis=-1), np.linalg.norm(others, axis=-1))
-    apart: Float64 = np.linalg.norm(vectors - others, axis=-1) / np.where(lengths == 0, 1, lengths)
-    return apart
+    lengths = np.maximum(_measure(vectors), _measure(others))
+    return _measure(vectors - others) / np.where(lengths == 0, 1, lengths)
+
+
+def _measure(vectors: Float32 | Float64) -> Float64:
+    """Lengths of vectors [n, d]: [n]. In float64, as those of finite float32 stay finite there."""
+    lengths: Float64 = np.linalg.norm(vectors.astype(np.float64), axis=-1)
+    return lengths

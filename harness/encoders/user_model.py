@@ -112,7 +112,7 @@ def _adapt(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder:
     if isinstance(model, TextEncoder | CollectionEncoder):
         return model
     given = getattr(model, "fingerprint", None)
-    label = name or _label(model)
+    label = name or label_of(model)
     if inspect.isclass(model):
         raise InputError(f"{label} is a class: hand over an object of it, {label}()")
     identity: dict[str, object] = {"own": label}
@@ -147,15 +147,16 @@ def own_spec(model: object, encoder: Encoder) -> str:
     Returns:
         A spec, as own:letters.
     """
-    label = encoder.name if isinstance(encoder, UserModel) else _label(model)
+    label = encoder.name if isinstance(encoder, UserModel) else label_of(model)
     return str(Spec(OWN, label))
 
 
-def _label(model: object) -> str:
-    """What a model calls itself, or else its class."""
+def label_of(model: object) -> str:
+    """What a model calls itself, or else its class; of a function not where it was defined."""
     about = getattr(model, "mteb_model_meta", model)
     told = [getattr(about, "name", None), getattr(model, "__qualname__", None)]
-    return next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
+    label = next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
+    return label.rpartition("<locals>.")[2].replace("<lambda>", "lambda")
 
 
 @dataclass(frozen=True)

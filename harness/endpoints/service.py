@@ -62,13 +62,14 @@ class Service:
     """What is asked for.
 
     noun: how errors call the asker; path: below the url; answer: what a reply holds, for people;
-    largest: bytes of a reply.
+    largest: bytes of a reply; kept: whether answers outlive an error.
     """
 
     noun: str
     path: str
     answer: str
     largest: int = 1 << 22
+    kept: bool = True
 
 
 @dataclass(frozen=True)
@@ -243,9 +244,11 @@ class Line:
             wait_s = max(failure.wait_s, min(options.backoff * 2.0**attempt, PATIENCE_S))
             if attempt == options.retries or wait_s > PATIENCE_S or self.stop.wait(wait_s):
                 break
+        kept = "answers so far are kept: run it again to go on"
+        again = kept if point.service.kept else "no answer is kept: run it again from the start"
         raise HarnessError(
             f"{point.host} {failure} for {label} (attempt {attempt + 1} of {options.retries + 1}); "
-            "answers so far are kept: run it again to go on"
+            f"{again}"
         )
 
     def parts(self, rows: slice, ask: Callable[[slice], T]) -> Iterator[T]:

@@ -9,6 +9,7 @@ A column says what its values are; how they are written follows from that, in on
 
 from __future__ import annotations
 
+import html
 import json
 import math
 import operator
@@ -102,7 +103,7 @@ class Column:
         return float(value)
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Frame:
     """Rows of cells under typed columns.
 
@@ -253,6 +254,13 @@ class Frame:
             for part, name in zip(_PARTS, _parts(column.name), strict=True):
                 found[name] = [_plain(cell).get(part) if cell else None for cell in cells]
         return found
+
+    def __repr__(self) -> str:
+        names = ", ".join(column.name for column in self.columns)
+        return f"Frame({self.name}, {len(self.rows)} rows of {names})"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.title)}</p>{self.to_pandas().to_html(index=False)}"
 
     def to_pandas(self) -> pd.DataFrame:
         """The frame for pandas; `attrs` holds the schema's number and the columns' metadata."""

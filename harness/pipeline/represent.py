@@ -23,7 +23,9 @@ from harness.pipeline.phases import Clock
 from harness.store import Plan, Store
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse, of_kind
 
+AGAIN = "--fresh, or fresh=True, encodes anew"
 BLOCK = 1 << 16  # rows worked on at a time
+SHORTER = 2.0**-64  # what vectors are multiplied by whose length is beyond float32
 
 Counts = dict[str, int | None]
 
@@ -317,9 +319,9 @@ def _of_makers(label: str, makers: Sequence[Maker], encoder: TextEncoder) -> lis
     if len(makers) > 1:
         ways = "; ".join(_differing(makers))
         made = f"vectors of {label} were made in {len(makers)} ways"
-        notes.append(f"{made} ({ways}): --fresh encodes anew")
+        notes.append(f"{made} ({ways}): {AGAIN}")
     elif known and (apart := _differing([known[0], _present(known[0], encoder)])):
-        notes.append(f"vectors of {label} were made with {'; '.join(apart)}: --fresh encodes anew")
+        notes.append(f"vectors of {label} were made with {'; '.join(apart)}: {AGAIN}")
     return notes
 
 
@@ -348,12 +350,16 @@ def _differing(makers: Sequence[Maker]) -> list[str]:
 def unit(values: Float32) -> Float32:
     """Scale rows [n, d] to length 1 in place, so that inner product is cosine; zero rows stay.
 
-    A row's norm is summed in float64, in an order that does not depend on other rows.
+    A row's norm is summed in float64, in an order that does not depend on other rows; a row whose
+    norm float32 cannot hold is made shorter first, by a power of two, which rounds nothing.
     """
     for low in range(0, len(values), BLOCK):
         block = values[low : low + BLOCK]
         norms = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
         norms[norms == 0] = 1
+        if (endless := norms > np.finfo(np.float32).max).any():
+            block[endless] *= np.float32(SHORTER)
+            norms[endless] *= SHORTER
         block /= norms[:, None].astype(np.float32)
     return values
 

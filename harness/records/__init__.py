@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import disk
+from harness.arguments import read_arguments
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
 from harness.pipeline.phases import Phase
@@ -265,7 +266,8 @@ def stamp() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
+@read_arguments
+def save(record: Record, per_query: Mapping[str, Any], folder: str | Path) -> Path:
     """Write a record and its per-query values; return the path of the JSON file.
 
     The Parquet file is written first: a record that exists has its values.
@@ -285,7 +287,7 @@ def save(record: Record, per_query: Mapping[str, Any], folder: Path) -> Path:
         record.id,
     ]
     name = "-".join(disk.slug(part) for part in parts if part)
-    path = folder / disk.slug(record.system.spec) / f"{name}.json"
+    path = Path(folder) / disk.slug(record.system.spec) / f"{name}.json"
     write(record, per_query, path)
     return path
 
@@ -304,18 +306,19 @@ def write(record: Record, per_query: Mapping[str, Any], path: Path) -> None:
     except OSError as error:
         raise HarnessError(
             f"{path}: cannot be written: {error.strerror or reason(error)}; "
-            "choose another folder with --out DIR"
+            "choose another folder (on the command line --out DIR)"
         ) from error
 
 
-def load(path: Path) -> Record:
+@read_arguments
+def load(path: str | Path) -> Record:
     """Read a record of any schema, as one of the newest.
 
     Raises:
         InputError: For a file that is not one, saying what is wrong.
     """
     try:
-        data = json.loads(path.read_text("utf-8"))
+        data = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a readable record: {reason(error)}") from None
     return read(data, str(path))
@@ -394,7 +397,8 @@ def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
     return found
 
 
-def per_query(path: Path) -> pa.Table:
+@read_arguments
+def per_query(path: str | Path) -> pa.Table:
     """Read the values of each query that belong to a record's file.
 
     Raises:
@@ -403,7 +407,12 @@ def per_query(path: Path) -> pa.Table:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    file = Path(path).with_suffix(".parquet")
     try:
-        return pq.read_table(path.with_suffix(".parquet"))
+        return pq.read_table(file)
+    except FileNotFoundError:
+        raise InputError(
+            f"{file}: no such file: the values of each query stand there, beside the record"
+        ) from None
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path.with_suffix('.parquet')}: not readable: {reason(error)}") from None
+        raise InputError(f"{file}: not readable: {reason(error)}") from None

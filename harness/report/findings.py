@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.arguments import read_arguments
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
@@ -88,7 +89,8 @@ def plain(findings: Findings, about: About) -> dict[str, Any]:
     }
 
 
-def save(folder: Path, findings: Findings, about: About) -> list[Path]:
+@read_arguments
+def save(folder: str | Path, findings: Findings, about: About) -> list[Path]:
     """Write a study's files, all or none, in place of those of another one that stood there.
 
     Returns:
@@ -103,6 +105,7 @@ def save(folder: Path, findings: Findings, about: About) -> list[Path]:
         figure = draw(findings.charts, findings.headline)
         files |= {"figure.png": image(figure, "png"), "figure.svg": image(figure, "svg")}
     files[NUMBERS] = (json.dumps(plain(findings, about), indent=2, allow_nan=False) + "\n").encode()
+    folder = Path(folder)
     try:
         old = [path.name for path in [*folder.glob("*.parquet"), *folder.glob("figure.*")]]
         disk.write_folder(folder, files, drop=[name for name in old if name not in files])
@@ -113,8 +116,10 @@ def save(folder: Path, findings: Findings, about: About) -> list[Path]:
     return [folder / name for name in files]
 
 
-def study_folder(path: Path) -> Path | None:
+@read_arguments
+def study_folder(path: str | Path) -> Path | None:
     """The folder of a study that a path names, or its numbers in it; None for any other path."""
+    path = Path(path)
     folder = path.parent if path.name == NUMBERS else path
     return folder if (folder / NUMBERS).is_file() else None
 
@@ -127,13 +132,14 @@ class Saved:
     findings: Findings
 
 
-def load_findings(folder: Path) -> Saved:
+@read_arguments
+def load_findings(folder: str | Path) -> Saved:
     """Read what `save` wrote.
 
     Raises:
         InputError: for a folder without a study, or one of a later schema.
     """
-    path = folder / NUMBERS
+    path = Path(folder) / NUMBERS
     try:
         read = json.loads(path.read_text("utf-8"))
         if read["schema"] > SCHEMA:

@@ -7,7 +7,7 @@ raises InputError with the place of the row that is wrong.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -116,14 +116,30 @@ def judgments(
 def retrieval(
     corpus: Corpus, queries: Queries, judged: Judgments, place: str, source: str
 ) -> Retrieval:
-    """A collection. Raises InputError where no query of it is judged.
+    """A collection. Raises InputError where no query or no document of it is judged.
 
     place, source: what errors call the judgments and the whole.
     """
+    judged = list(judged)
     qrels = Qrels.of(judged, queries, corpus)
     if not qrels.judged.any():
-        raise InputError(f"{place}: judges none of the {len(queries)} queries of {source}")
+        raise InputError(
+            f"{place}: judges none of the {len(queries)} queries of {source}"
+            f"{_compare_ids((row[0] for row in judged), queries.ids)}"
+        )
+    if qrels.unknown_documents == len(qrels.docs):
+        raise InputError(
+            f"{place}: judges none of the {len(corpus.ranked)} documents of {source}"
+            f"{_compare_ids((row[1] for row in judged if row[0] in queries.rows), corpus.ranked)}"
+        )
     return Retrieval(corpus, queries, qrels)
+
+
+def _compare_ids(judged: Iterable[str], held: Sequence[str]) -> str:
+    """What was expected of ids, with one of each side; nothing where none is judged."""
+    first = next(iter(judged), None)
+    same = f": expected the same ids on both sides, as {held[0]!r}, not {first!r}"
+    return "" if first is None else same
 
 
 def pairs(rows: Rows, place: str, left: str, right: str, score: str) -> Pairs:

@@ -9,19 +9,26 @@ whole; its name is its checksum, tested whenever it is read.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryFile, mkdtemp
 from typing import Any
 
 import numpy as np
 
+from harness import disk
 from harness.data import Role
 from harness.disk.lease import hold
 from harness.encoders import TextEncoder
+from harness.errors import UnkeptWarning
 from harness.progress import Progress, silent
 from harness.store import shards, spaces
 from harness.store.held import look
@@ -53,7 +60,9 @@ class Store:
     def plan(self, encoder: TextEncoder, texts: Sequence[str], role: Role, label: str = "") -> Plan:
         """Look up which texts must be encoded; label: what people call the encoder.
 
-        Raises StoreError where shards cannot be read.
+        Where the store cannot be written, they will be kept until this process ends, with a
+        warning; what is paid for is refused when it would be encoded. Raises StoreError where
+        shards cannot be read.
         """
         identity = {
             "encoder": dict(encoder.fingerprint()),
@@ -67,6 +76,15 @@ class Store:
         held = look(space)
         old = [path for path in held.holding(unique) if shards.age(path) < self.since]
         held = held.without(*old) if old else held
+        missing = lacking(held, unique, first, texts)
+        if len(missing) and not encoder.paid and not self.is_writable():
+            warnings.warn(
+                f"{self.root} cannot be written: vectors of {label or 'the model'} are not kept; "
+                "set HARNESS_CACHE to another folder",
+                UnkeptWarning,
+                stacklevel=2,
+            )
+            return Store(_make_passing(), since=self.since).plan(encoder, texts, role, label)
         return Plan(
             space,
             {"label": label, **identity},
@@ -79,9 +97,19 @@ class Store:
             unique,
             first,
             inverse,
-            lacking(held, unique, first, texts),
+            missing,
             tuple(old),
         )
+
+    def is_writable(self) -> bool:
+        """Whether anything can be kept here."""
+        folder = self.root / "embeddings"
+        try:
+            disk.make_folder(folder)
+            with TemporaryFile(dir=folder):
+                return True
+        except OSError:
+            return False
 
     def spaces(self) -> list[Space]:
         """All spaces and the structures of indexes, the least recently used first."""
@@ -115,6 +143,14 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
+
+
+@lru_cache
+def _make_passing() -> Path:
+    """A folder for what the store cannot keep; it goes when the process ends."""
+    folder = mkdtemp(prefix="harness-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _digest(description: dict[str, Any]) -> str:

@@ -36,6 +36,7 @@ and read `findings["scores"].where("system", "bm25")["score"]`. A plugin does al
 
 from __future__ import annotations
 
+import html
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -50,7 +51,7 @@ from harness.session import Session
 from harness.spec import Spec
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Findings:
     """What a study has found.
 
@@ -87,6 +88,14 @@ class Findings:
         if name not in found:
             raise KeyError(f"no frame {name!r}: {', '.join(found)}")
         return found[name]
+
+    def __repr__(self) -> str:
+        return f"Findings({self.headline!r}, frames {', '.join(one.name for one in self.frames)})"
+
+    def _repr_html_(self) -> str:
+        shown = "".join(frame._repr_html_() for frame in self.frames if frame.shown)
+        notes = "".join(f"<li>{html.escape(note)}</li>" for note in self.notes)
+        return f"<h3>{html.escape(self.headline)}</h3>{shown}<ul>{notes}</ul>"
 
 
 class Study(ABC):

@@ -21,6 +21,7 @@ from harness.systems.hits import Answered, Hits
 from harness.vectors import Run
 
 UNKNOWN = "not known again"
+LEFT_OUT = "name documents that the corpus does not hold: left out"
 PROCESS = secrets.token_hex(8)
 
 
@@ -110,8 +111,7 @@ class External(Retriever):
         """What was noticed of its results, a sentence each."""
         own_index = request.index == "exact" or request.lenient
         notes = {
-            f"{found.unknown} results of {self.name} name documents that the corpus does not hold: "
-            "left out": found.unknown > 0,
+            f"{found.unknown} results of {self.name} {LEFT_OUT}": found.unknown > 0,
             f"{found.short} of {queries} queries have fewer than the {k} results that {self.name} "
             "was asked for": found.short > 0,
             f"{self.name} searches by itself: index {request.index} plays no part": not own_index,

@@ -27,7 +27,7 @@ from harness.data import Retrieval
 from harness.encoders import OWN, Encoder, user_model
 from harness.endpoints.options import check_range
 from harness.endpoints.usage import Usage
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import ENDINGS, HarnessError, InputError, reason
 from harness.parameters import read_hints
 from harness.progress import Progress
 from harness.registry import decorate
@@ -37,6 +37,7 @@ from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
 
 Made = TypeVar("Made", bound=Callable[..., object])
+Answer = TypeVar("Answer")
 Parameter = inspect.Parameter
 
 TIMEOUT_S, BATCH = 60.0, 32
@@ -138,8 +139,7 @@ def adapt(
     Raises:
         InputError: A value is out of range, or its fingerprint cannot be written as JSON.
     """
-    told = [name, getattr(model, "name", None), getattr(model, "__qualname__", None)]
-    label = next((one for one in told if isinstance(one, str) and one), type(model).__qualname__)
+    label = name or user_model.label_of(model)
     check_range(label, timeout=(timeout, 0, 86_400), batch_size=(batch_size, 1, 1 << 20))
     about = dict[str, object]({"system": label})
     if parameters:
@@ -191,7 +191,7 @@ class OwnSearch(External):
             raise InputError(f"{self.name} indexes documents, and this task has passages of them")
         try:
             index(list(data.corpus.ids), list(data.corpus.texts))
-        except Exception as error:  # anything may be wrong with somebody's search
+        except ENDINGS as error:  # anything may be wrong with somebody's search
             raise HarnessError(
                 f"{self.name} fails to index {len(data.corpus)} documents: {_summarise(error)}"
             ) from error
@@ -202,14 +202,18 @@ class OwnSearch(External):
         """Ask for one batch after another."""
         for low in range(0, len(texts), self.batch_size):
             part = list(texts[low : low + self.batch_size])
-            yield slice(low, low + len(part)), hits.read(self._call(part, k), part, self.name), {}
+            yield slice(low, low + len(part)), self._call(part, k), {}
 
-    def _call(self, texts: list[str], k: int) -> object:
+    def _call(self, texts: list[str], k: int) -> list[Hits]:
         """What it returns. Raises HarnessError where it fails or gives no answer in time."""
-        call: Callable[[list[str], int], object] = getattr(self.model, "search", self.model)
+        search: Callable[[list[str], int], object] = getattr(self.model, "search", self.model)
+
+        def call() -> list[Hits]:  # what it returns may be made when it is read
+            return hits.read(search(texts, k), texts, self.name)
+
         where = f"{len(texts)} queries, the first {texts[0][:40]!r}"
         try:
-            return call_in_time(partial(call, texts, k), self.timeout)
+            return call_in_time(call, self.timeout)
         except TimeLimitError:
             raise HarnessError(
                 f"{self.name} gave no answer within {self.timeout:g} s for {where}: "
@@ -217,7 +221,7 @@ class OwnSearch(External):
             ) from None
         except HarnessError:
             raise
-        except Exception as error:  # anything may be wrong with somebody's search
+        except ENDINGS as error:  # anything may be wrong with somebody's search
             raise HarnessError(f"{self.name} fails on {where}: {_summarise(error)}") from error
 
 
@@ -225,7 +229,7 @@ class TimeLimitError(Exception):
     """A call that took longer than it may."""
 
 
-def call_in_time(call: Callable[[], object], seconds: float) -> object:
+def call_in_time(call: Callable[[], Answer], seconds: float) -> Answer:
     """What a call returns, waited for in another thread; 0 seconds: for any time, in this one.
 
     A thread that hangs cannot be stopped: it is left behind, and ends with the process.
@@ -235,7 +239,7 @@ def call_in_time(call: Callable[[], object], seconds: float) -> object:
     """
     if not seconds:
         return call()
-    future: Future[object] = Future()
+    future: Future[Answer] = Future()
 
     def work() -> None:
         try:
@@ -252,5 +256,5 @@ def call_in_time(call: Callable[[], object], seconds: float) -> object:
         raise TimeLimitError from None
 
 
-def _summarise(error: Exception) -> str:
+def _summarise(error: BaseException) -> str:
     return f"{type(error).__name__}: {reason(error)}"

@@ -19,7 +19,8 @@ from harness.systems import RETRIEVERS, hits
 from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
 
-SERVICE = Service("search", "", "results", largest=1 << 28)
+FORM = 'results as {"results": [[{"id": "d1", "score": 1.5}, ...], ...]}'
+SERVICE = Service("search", "", FORM, largest=1 << 28, kept=False)
 
 
 @RETRIEVERS.register("search")

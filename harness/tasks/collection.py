@@ -7,12 +7,14 @@ It is a task like any other, called own:fruit, known again by the content of its
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+import reprlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from harness import tasks
+from harness.arguments import read_fields
 from harness.data import Data, Qrels, Retrieval, rows
 from harness.data.rows import Field, Row
 from harness.errors import InputError
@@ -59,10 +61,7 @@ class Collection:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
             raise InputError(f"a collection is called {self.name!r}: expected a name, as text")
-        if isinstance(self.measures, str):
-            raise InputError(f"measures={self.measures!r}: expected a list, [{self.measures!r}]")
-        if not isinstance(self.exclude_self, bool):
-            raise InputError(f"exclude_self={self.exclude_self!r}: expected True or False")
+        read_fields(self)
         data = _read_data(self.corpus, self.queries, self.qrels, f"{OWN}:{self.name}")
         origin = replace(data.origin, exclude_self=self.exclude_self)
         object.__setattr__(self, "task", _make_task(self, replace(data, origin=origin)))
@@ -78,6 +77,53 @@ class Collection:
             f"Collection({self.task.name}: {len(data.corpus.ranked):,} documents, "
             f"{len(data.queries):,} queries, {len(data.qrels.docs):,} judgments)"
         )
+
+
+Asked = str | Path | Task | Collection | Mapping[str, Any]
+"""What may stand for a task."""
+
+
+def read_task(given: object) -> str | Task | Collection:
+    """A task in the forms that people have it: also a folder, and the parts of a collection.
+
+    Args:
+        given: A spec, a `Collection` or a task; the path of a folder in the BEIR layout; or a dict
+            of corpus, queries and what else a `Collection` takes.
+
+    Raises:
+        InputError: It is anything else.
+    """
+    if isinstance(given, str | Task | Collection):
+        return given
+    if isinstance(given, Path):
+        return str(Spec("folder", str(given)))
+    takes = {each.name for each in fields(Collection) if each.init}
+    if isinstance(given, Mapping) and "corpus" in given and set(given) <= takes:
+        return Collection(**given)
+    raise InputError(
+        f"{reprlib.repr(given)} is no task: expected the name of one, a harness.Collection, a "
+        "folder, or a dict of corpus, queries and qrels"
+    )
+
+
+def read_texts(given: object) -> list[str]:
+    """Texts in their order: strings, or rows or texts by id as a collection's corpus is given.
+
+    Raises:
+        InputError: There is none, or something is no text; the error names its place.
+    """
+    if isinstance(given, str):
+        raise InputError(f"texts={given[:40]!r}: expected a list of texts")
+    found = _read_file(given, rows.TEXTS) if isinstance(given, Path) else None
+    listed = list[str]()
+    for where, row in found or rows.texts(given, rows.TEXTS, "texts"):
+        title = "" if rows.absent(row.get("title")) else rows.content(row["title"], where, "title")
+        row["text"] = rows.content(row["text"], where, "text")
+        text = files.text(row, "text", where)
+        listed.append(f"{title} {text}".strip() if title else text)
+    if not listed:
+        raise InputError("there are no texts: expected at least one")
+    return listed
 
 
 def _make_task(collection: Collection, data: Data) -> Task:

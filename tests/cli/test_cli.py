@@ -203,7 +203,10 @@ def test_records_that_cannot_be_written(run, tmp_path):
     (tmp_path / "file").write_text("")
     done = run("eval", "-m", "hashing", "-t", TASK, "--out", "file")
     assert done.status == 1
-    assert "cannot be written: Not a directory; choose another folder with --out DIR" in done.err
+    assert (
+        "cannot be written: Not a directory; choose another folder (on the command line --out DIR)"
+        in done.err
+    )
 
 
 def test_trec_files_score_the_same_through_run(run, tmp_path):

@@ -508,7 +508,7 @@ OWN_TASK = "limit,docs=40,queries=9,k=2,attributes=5"
         (Named(), "own:intfloat/e5-small-v2"),
         (Letters(), "own:Letters"),
         (Hashing(8), "own:Hashing"),
-        (lambda texts: letters(texts) * 2, "own:%3Clambda%3E"),
+        (lambda texts: letters(texts) * 2, "own:lambda"),
     ],
 )
 def test_a_model_that_is_handed_over_is_never_taken_for_a_registered_one(model, full, tmp_path):

@@ -326,10 +326,20 @@ def test_gain_beyond_float32_is_refused_with_its_ids(tmp_path: Path) -> None:
     assert "1e+39" in message
 
 
-@pytest.mark.parametrize("qrels", [HEADER, HEADER + b"q8\td1\t1\nq9\td1\t1\n", b""])
-def test_no_judgment_of_any_query(tmp_path: Path, qrels: bytes) -> None:
+@pytest.mark.parametrize(
+    ("qrels", "more"),
+    [
+        (HEADER, ""),
+        (
+            HEADER + b"q8\td1\t1\nq9\td1\t1\n",
+            ": expected the same ids on both sides, as 'q1', not 'q8'",
+        ),
+        (b"", ""),
+    ],
+)
+def test_no_judgment_of_any_query(tmp_path: Path, qrels: bytes, more: str) -> None:
     assert error(write_collection(tmp_path, qrels=qrels)) == (
-        "qrels/test.tsv: judges none of the 2 queries of ROOT"
+        f"qrels/test.tsv: judges none of the 2 queries of ROOT{more}"
     )
 
 

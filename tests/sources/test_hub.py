@@ -398,7 +398,8 @@ def test_missing_config_split_and_column(tmp_path: Path) -> None:
         (
             "qrels",
             [{**QRELS[0], "query-id": "q9"}],
-            "ROOT default/test: judges none of the 2 queries of ROOT",
+            "ROOT default/test: judges none of the 2 queries of ROOT: expected the same ids on "
+            "both sides, as 'q1', not 'q9'",
         ),
         (
             "qrels",

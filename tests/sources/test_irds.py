@@ -129,7 +129,11 @@ def test_documents_without_a_text(tmp_path: Path, register: Callable[..., None])
 @pytest.mark.parametrize(
     ("qrels", "expected"),
     [
-        ("q9 0 d1 1\n", f"irds:{ID} qrels: judges none of the 2 queries of irds:{ID}"),
+        (
+            "q9 0 d1 1\n",
+            f"irds:{ID} qrels: judges none of the 2 queries of irds:{ID}: expected the same ids on "
+            "both sides, as 'q1', not 'q9'",
+        ),
         (
             "q1 0 d1 1\nq1 0 d1 2\n",
             "document 'd1' is judged twice for query 'q1', as 1 and as 2: keep one",

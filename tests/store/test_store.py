@@ -788,7 +788,10 @@ def test_a_record_says_what_made_its_vectors_and_warns_of_several(tmp_path):
     assert not [note for note in record.warnings if "--fresh" in note]
     again = evaluate(Made(version="2.0"), task, store=store, measures=["RR@10"]).record
     assert again.makers == record.makers
-    assert any("made with counting 1.0, 2.0: --fresh encodes anew" in n for n in again.warnings)
+    assert any(
+        "made with counting 1.0, 2.0: --fresh, or fresh=True, encodes anew" in n
+        for n in again.warnings
+    )
     more = beir(tmp_path / "u", {**documents, "c": "three"}, {"q": "one"}, [("q", "a", 1)])
     mixed = evaluate(Made(version="2.0"), more, store=store, measures=["RR@10"]).record
     assert len(mixed.makers) == 2

@@ -1,0 +1,128 @@
+"""What callers hand over, read at the door: what an argument may be follows from its name.
+
+    @read_arguments
+    def search(system, collection, k=10, *, index="exact"): ...
+
+What people have is taken (a NumPy integer, 2.0, a path as text); anything else ends in one line
+before anything is computed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import reprlib
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from functools import wraps
+from numbers import Integral, Real
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from harness.errors import InputError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _refuse(name: str, value: object, expected: str) -> InputError:
+    return InputError(f"{name}={reprlib.repr(value)}: expected {expected}")
+
+
+def _whole(least: int) -> Callable[[str, object], int]:
+    """A reader of whole numbers."""
+
+    def read(name: str, value: object) -> int:
+        fits = isinstance(value, Integral) or (
+            isinstance(value, Real) and float(value).is_integer()
+        )
+        number = int(value) if fits and not isinstance(value, bool) else least - 1  # type: ignore[call-overload]
+        if number < least:
+            raise _refuse(name, value, f"a whole number from {least}")
+        return int(number)
+
+    return read
+
+
+def _read_text(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise _refuse(name, value, "text")
+    return value
+
+
+def _read_texts(name: str, value: object) -> list[str]:
+    """Names in a list; none at all for None."""
+    if isinstance(value, str):
+        raise InputError(f"{name}={value!r}: expected a list, [{value!r}]")
+    if value is not None and not isinstance(value, Iterable):
+        raise _refuse(name, value, "a list of names")
+    listed = list(value or ())
+    for each in listed:
+        if not isinstance(each, str):
+            raise _refuse(name, value, f"a list of names, and {reprlib.repr(each)} is no text")
+    return listed
+
+
+def _read_flag(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise _refuse(name, value, "True or False")
+    return value
+
+
+def _read_progress(name: str, value: object) -> Any:
+    if not (value is None or isinstance(value, bool) or callable(value)):
+        raise _refuse(name, value, "True, False, or a function of stage, done, total and unit")
+    return value
+
+
+def read_path(name: str, value: object) -> Path:
+    """A path that is given as such or as text. Raises InputError for anything else."""
+    if not isinstance(value, str | os.PathLike) or not str(value):
+        raise _refuse(name, value, "a path")
+    return Path(value).expanduser()
+
+
+READERS: dict[str, Callable[[str, Any], Any]] = {
+    "seed": _whole(0),
+    "latency": _whole(0),
+    "k": _whole(1),
+    "index": _read_text,
+    "rewrite": _read_text,
+    "license": _read_text,
+    "measures": _read_texts,
+    "exclude_self": _read_flag,
+    "fresh": _read_flag,
+    "progress": _read_progress,
+    "path": read_path,
+    "folder": read_path,
+}
+
+
+def read_arguments(call: Callable[P, T]) -> Callable[P, T]:
+    """Decorate a function whose arguments are read by their names.
+
+    Returns:
+        The function; it raises InputError for a value that its argument cannot have.
+    """
+    signature = inspect.signature(call)
+
+    @wraps(call)
+    def read(*given: P.args, **named: P.kwargs) -> T:
+        try:
+            bound = signature.bind(*given, **named)
+        except TypeError:  # too few or too many: Python says it better
+            return call(*given, **named)
+        for name, value in bound.arguments.items():
+            if name in READERS:
+                bound.arguments[name] = READERS[name](name, value)
+        return call(*bound.args, **bound.kwargs)
+
+    return read
+
+
+def read_fields(made: Any) -> None:
+    """Read the fields of a dataclass, from its `__post_init__`, as arguments are."""
+    for field in fields(made):
+        if field.init and field.name in READERS:
+            value = READERS[field.name](field.name, getattr(made, field.name))
+            object.__setattr__(made, field.name, value)
