@@ -275,7 +275,8 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
         files += kept
         others += len(listed) - len(kept)
     if not files:
-        raise InputError(f"{', '.join(map(str, asked)) or paths}: no records: expected *.json files")
+        named = ", ".join(map(str, asked)) or "no path is given"
+        raise InputError(f"{named}: no records: expected *.json files")
     if others:
         warnings.warn(f"{others} files are no records: left out", stacklevel=3)
     found = [_load_one(file) for file in dict.fromkeys(files)]

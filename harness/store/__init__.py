@@ -76,8 +76,7 @@ class Store:
         held = look(space)
         old = [path for path in held.holding(unique) if shards.age(path) < self.since]
         held = held.without(*old) if old else held
-        missing = lacking(held, unique, first, texts)
-        if len(missing) and not encoder.paid and not self.is_writable():
+        if not (encoder.paid or held.holds(unique).all() or self.is_writable()):
             warnings.warn(
                 f"{self.root} cannot be written: vectors of {label or 'the model'} are not kept; "
                 "set HARNESS_CACHE to another folder",
@@ -97,7 +96,7 @@ class Store:
             unique,
             first,
             inverse,
-            missing,
+            lacking(held, unique, first, texts),
             tuple(old),
         )
 
