@@ -100,16 +100,6 @@ class Store:
             tuple(old),
         )
 
-    def is_writable(self) -> bool:
-        """Whether anything can be kept here."""
-        folder = self.root / "embeddings"
-        try:
-            disk.make_folder(folder)
-            with TemporaryFile(dir=folder):
-                return True
-        except OSError:
-            return False
-
     def spaces(self) -> list[Space]:
         """All spaces and the structures of indexes, the least recently used first."""
         return spaces.read_all(self.root)
@@ -142,6 +132,16 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
+
+    def is_writable(self) -> bool:
+        """Whether anything can be kept here."""
+        folder = self.root / "embeddings"
+        try:
+            disk.make_folder(folder)
+            with TemporaryFile(dir=folder):
+                return True
+        except OSError:
+            return False
 
 
 @lru_cache
