@@ -16,7 +16,7 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
@@ -77,13 +77,7 @@ class Store:
         old = [path for path in held.holding(unique) if shards.age(path) < self.since]
         held = held.without(*old) if old else held
         if not (encoder.paid or held.holds(unique).all() or self.is_writable()):
-            warnings.warn(
-                f"{self.root} cannot be written: vectors of {label or 'the model'} are not kept; "
-                "set HARNESS_CACHE to another folder",
-                UnkeptWarning,
-                stacklevel=2,
-            )
-            return Store(_make_passing(), since=self.since).plan(encoder, texts, role, label)
+            return self._pass_on(label).plan(encoder, texts, role, label)
         return Plan(
             space,
             {"label": label, **identity},
@@ -132,6 +126,16 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
+
+    def _pass_on(self, label: str) -> Store:
+        """The store that is used in place of this one, which cannot be written."""
+        warnings.warn(
+            f"{self.root} cannot be written: vectors of {label or 'the model'} are not kept; "
+            "set HARNESS_CACHE to another folder",
+            UnkeptWarning,
+            stacklevel=4,
+        )
+        return replace(self, root=_make_passing())
 
     def is_writable(self) -> bool:
         """Whether anything can be kept here."""
