@@ -299,9 +299,10 @@ def _name_tasks(asked: Sequence[object]) -> list[tuple[str, str | Task | Collect
 def _refuse_equal(names: Sequence[str], noun: str) -> None:
     if not names:
         raise InputError(f"there is no {noun}: expected at least one")
+    name_it = "set its attribute `name`" if noun == "system" else "give one a name"
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"two {noun}s are called {name}: name each once, or give one a name")
+            raise InputError(f"two {noun}s are called {name}: name each once, or {name_it}")
 
 
 def _check_names(index: str, rewrite: str, measures: Sequence[str]) -> None:

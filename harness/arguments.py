@@ -82,6 +82,13 @@ def read_path(name: str, value: object) -> Path:
     return Path(value).expanduser()
 
 
+def _read_paths(name: str, value: object) -> list[Path]:
+    """Paths in a list, or one alone."""
+    if isinstance(value, str | os.PathLike) or not isinstance(value, Iterable):
+        return [read_path(name, value)]
+    return [read_path(name, each) for each in value]
+
+
 READERS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _whole(0),
     "latency": _whole(0),
@@ -94,7 +101,9 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "fresh": _read_flag,
     "progress": _read_progress,
     "path": read_path,
+    "paths": _read_paths,
     "folder": read_path,
+    "root": read_path,
 }
 
 

@@ -172,7 +172,7 @@ class PairComparison:
         return f"<p>{head}</p>{self.frame().to_html(index=False)}<ul>{refused}</ul>"
 
 
-def side(paths: Sequence[Path]) -> Side:
+def side(paths: Sequence[str | Path]) -> Side:
     """Read the records of one system, of each task the newest.
 
     Raises:

@@ -7,7 +7,7 @@ import html
 import json
 import reprlib
 import warnings
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from harness import compare, records
-from harness.arguments import read_arguments, read_path
+from harness.arguments import read_arguments
 from harness.compare import InMemory, PairComparison
 from harness.encoders import OWN
 from harness.errors import InputError
@@ -252,6 +252,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
+@read_arguments
 def load(paths: str | Path | Sequence[str | Path]) -> Results:
     """Read saved records, as `harness.load` does.
 
@@ -265,20 +266,18 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
     Raises:
         InputError: There is no record, or one cannot be read.
     """
-    several = isinstance(paths, Iterable) and not isinstance(paths, str | Path)
-    given: Iterable[object] = paths if several else [paths]  # type: ignore[assignment]
-    asked = [read_path("paths", path) for path in given]
+    asked = [paths] if isinstance(paths, str | Path) else paths
     files, others = list[Path](), 0
     for path in asked:
-        listed = _list_files(path)
-        kept = [file for file in listed if listed == [path] or _is_record(file)]
+        listed = _list_files(Path(path))
+        kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
         files += kept
         others += len(listed) - len(kept)
     if not files:
         named = ", ".join(map(str, asked)) or "no path is given"
         raise InputError(f"{named}: no records: expected *.json files")
     if others:
-        warnings.warn(f"{others} files are no records: left out", stacklevel=3)
+        warnings.warn(f"{others} files are no records: left out", stacklevel=4)
     found = [_load_one(file) for file in dict.fromkeys(files)]
     return Results(tuple(sorted(found, key=lambda each: each.record.created)))
 

@@ -13,8 +13,10 @@ import pytest
 
 import harness
 from harness.errors import InputError, UnkeptWarning
+from harness.frames import Column, Frame
 from harness.results import StoppedError
 from harness.session import Session
+from harness.studies import Findings
 from harness.systems.own import adapt
 
 PARTS: dict[str, Any] = {
@@ -110,6 +112,8 @@ def test_paths_are_text_or_paths(results, tmp_path):
     (saved, _) = results.save(str(tmp_path))
     assert harness.records.load(str(saved)) == harness.records.load(saved)
     assert harness.records.per_query(str(saved)).num_rows == 2
+    assert harness.compare.side([str(saved)]).name == "bm25"
+    assert Session(str(tmp_path)).store == harness.store.Store(str(tmp_path))
     found = harness.evaluate("hashing", MINE, store=str(tmp_path / "store"))
     assert (tmp_path / "store" / "embeddings").is_dir()
     assert found.record.main.mean == 0.5
@@ -157,6 +161,27 @@ def test_reprs_are_short(results):
     assert repr(results[0]) == "Evaluation(bm25 on own:fruit: R@1 0.500 [0.000, 1.000])"
     assert "<th>R@1</th><td>0.500 [0.000, 1.000]</td>" in results[0]._repr_html_()
     assert repr(results[:1]) == "Results(1 evaluation: 1 system on 1 task, 0 failed)"
+
+
+def test_functions_are_called_by_their_name_alone():
+    found = harness.evaluate([lambda texts: letters(texts) * 2, untouched], MINE)
+    assert (found.systems, found.failed[0].system) == (("own:lambda",), "own:untouched")
+    two = [lambda texts: letters(texts) * 2, lambda texts: letters(texts) * 3]
+    with pytest.raises(InputError, match=r"are called own:lambda: .* or set its attribute `name`"):
+        harness.evaluate(two, MINE)
+    two[0].name = "first"
+    assert harness.evaluate(two, MINE).systems == ("own:first", "own:lambda")
+
+
+def test_reprs_of_what_a_study_found_are_short():
+    frame = Frame("Scores & more", [Column("system")], [["bm25"], ["minilm"]], name="scores")
+    found = Findings("one > two", [frame], notes=["a < b"])
+    assert repr(frame) == "Frame(scores, 2 rows of system)"
+    assert repr(found) == "Findings('one > two', frames scores)"
+    page = found._repr_html_()
+    assert "<h3>one &gt; two</h3><p>Scores &amp; more</p>" in page
+    assert "<td>minilm</td>" in page
+    assert "<li>a &lt; b</li>" in page
 
 
 # texts

@@ -292,12 +292,13 @@ def save(record: Record, per_query: Mapping[str, Any], folder: str | Path) -> Pa
     return path
 
 
-def write(record: Record, per_query: Mapping[str, Any], path: Path) -> None:
+@read_arguments
+def write(record: Record, per_query: Mapping[str, Any], path: str | Path) -> None:
     """Write a record to a file of that name, and its per-query values beside it, as `save`."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table, buffer = pa.table(dict(per_query)), BytesIO()
+    path, table, buffer = Path(path), pa.table(dict(per_query)), BytesIO()
     pq.write_table(table, buffer, compression="zstd")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -380,14 +381,15 @@ def _modern(record: Record) -> Record:
     return found.model_copy(update={"id": id})
 
 
-def load_all(paths: Sequence[Path]) -> list[tuple[Path, Record]]:
+@read_arguments
+def load_all(paths: Sequence[str | Path]) -> list[tuple[Path, Record]]:
     """Read records from files and folders, in order of path.
 
     Raises:
         InputError: Where a path names nothing, or a file is no record.
     """
     found = []
-    for path in paths:
+    for path in map(Path, paths):
         if not path.exists():
             raise InputError(f"{path}: no such record or folder")
         files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
@@ -412,7 +414,8 @@ def per_query(path: str | Path) -> pa.Table:
         return pq.read_table(file)
     except FileNotFoundError:
         raise InputError(
-            f"{file}: no such file: the values of each query stand there, beside the record"
+            f"{file}: not readable: no such file; the values of each query stand in it, beside the "
+            "record"
         ) from None
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{file}: not readable: {reason(error)}") from None

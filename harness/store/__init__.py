@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from harness import disk
+from harness.arguments import read_fields
 from harness.data import Role
 from harness.disk.lease import hold
 from harness.encoders import TextEncoder
@@ -56,6 +57,9 @@ class Store:
     shard: int = 1024
     limit: int = DEFAULT_LIMIT
     since: float = 0.0
+
+    def __post_init__(self) -> None:
+        read_fields(self)
 
     def plan(self, encoder: TextEncoder, texts: Sequence[str], role: Role, label: str = "") -> Plan:
         """Look up which texts must be encoded; label: what people call the encoder.
