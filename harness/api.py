@@ -21,7 +21,7 @@ from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
 from harness.errors import ENDINGS, InputError
 from harness.evaluation import Evaluation
 from harness.indexes import INDEXES
-from harness.measures import Measure
+from harness.measures.asked import choose
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Workplace, represent
 from harness.progress import Progress, silent
@@ -309,8 +309,7 @@ def _check_names(index: str, rewrite: str, measures: Sequence[str]) -> None:
     """Refuse what is misspelt before anything is computed. Raises InputError."""
     INDEXES.resolve(index)
     REWRITERS.resolve(rewrite)
-    for measure in measures:
-        Measure.parse(measure)
+    choose(measures)
 
 
 def _evaluate_pairs(

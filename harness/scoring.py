@@ -8,10 +8,9 @@ counts if it has judgments, and scores 0 where the run has nothing for it.
 from __future__ import annotations
 
 import html
-import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,48 +18,86 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from harness import stats
-from harness.arrays import TOO_LARGE, Float64
-from harness.data import Corpus, Qrels, Queries
+from harness.arrays import Float64
+from harness.data import Corpus, Qrels, Queries, rows
+from harness.data.rows import Field, Row
 from harness.errors import InputError
 from harness.measures import Measure
-from harness.measures.judged import Evidence
-from harness.sources import files
-from harness.stats import Estimate
+from harness.measures.asked import choose
+from harness.measures.judged import Evidence, Names
+from harness.sources import files, trec
+from harness.stats import Estimate, intervals
 from harness.vectors import Run, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
 
-QUERY = ("query_id", "qid", "query")
-DOCUMENT = ("doc_id", "docno", "document")
-SCORE = ("score",)
-GAIN = ("relevance", "rel", "gain")
-COLUMNS = {"run": 5, "qrels": 4}  # of a line in TREC's formats, at least
+Triple = tuple[str, str, float]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """How a run or judgments are read.
+
+    what: its number is. form: of TREC's lines, with the number in column `at`.
+    """
+
+    noun: str
+    what: str
+    columns: tuple[Field, ...]
+    form: str
+    at: int
+
+
+RESULTS = _Side("run", "score", rows.RESULTS, trec.RUN, 4)
+JUDGMENTS = _Side("qrels", "gain", rows.JUDGMENTS, trec.QRELS, 3)
 
 
 @dataclass(frozen=True)
 class Scores(Mapping[str, Estimate]):
     """Means by canonical name of the measure, with 95 % bootstrap intervals over queries.
 
-    queries: ids [q] of the judged queries, as the judgments have them; values: [q] by measure.
+    Any usual spelling of a measure finds it. queries: ids [q] of the judged queries, as the
+    judgments have them; values_by_query: [q] by measure. warnings: what was noticed and
+    tolerated, a sentence each.
     """
 
     queries: Sequence[str]
     values_by_query: Mapping[str, Float64]
     means: Mapping[str, Estimate]
+    warnings: Sequence[str] = ()
 
     def __getitem__(self, name: str) -> Estimate:
-        return self.means[name if name in self.means else str(Measure.parse(name, "retrieval"))]
+        known = self._resolve(name)
+        if known is None:
+            raise InputError(f"there is no score {name!r}: expected one of {', '.join(self.means)}")
+        return self.means[known]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The estimate of a measure, or the default where it was not asked for."""
+        known = self._resolve(name)
+        return default if known is None else self.means[known]
+
+    def __contains__(self, name: object) -> bool:
+        return self._resolve(name) is not None
+
+    def _resolve(self, name: object) -> str | None:
+        """The canonical name of a measure that was asked for; None for anything else."""
+        if not isinstance(name, str):
+            return None
+        if name in self.means:
+            return name
+        try:
+            known = str(Measure.parse(name, "retrieval"))
+        except InputError:
+            return None
+        return known if known in self.means else None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.means)
 
     def __len__(self) -> int:
         return len(self.means)
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.means
 
     def per_query(self) -> pd.DataFrame:
         """A row for each judged query, a column for each measure; the query id is the index."""
@@ -79,10 +116,11 @@ class Scores(Mapping[str, Estimate]):
 
     def __str__(self) -> str:
         width = max(map(len, self.means), default=0)
-        return "\n".join(
+        lines = [
             f"{name:{width}}  {one.mean:.4f}  [{one.low:.4f}, {one.high:.4f}]"
             for name, one in self.means.items()
-        )
+        ]
+        return "\n".join([*lines, *self.warnings])
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -91,20 +129,25 @@ class Scores(Mapping[str, Estimate]):
             for name, one in self.means.items()
         )
         head = "<tr><th>measure</th><th>mean</th><th>95 % interval</th></tr>"
-        return f"<table><caption>{len(self.queries):,} queries</caption>{head}{rows}</table>"
+        notes = "".join(f"<p>{html.escape(line)}</p>" for line in self.warnings)
+        return f"<table><caption>{len(self.queries):,} queries</caption>{head}{rows}</table>{notes}"
 
 
 def score(
-    run: object, qrels: object, measures: Sequence[str] = ("nDCG@10", "R@100"), *, seed: int = 0
+    run: object,
+    qrels: object,
+    measures: str | Sequence[str] = ("nDCG@10", "R@100"),
+    *,
+    seed: int = 0,
 ) -> Scores:
     """Score a run against judgments.
 
     Args:
-        run: What was found: {query id: {document id: score}}; a DataFrame with columns query_id (or
-            qid, query), doc_id (or docno, document) and score; the path of a TREC run file; or
-            objects with query_id, doc_id and score.
-        qrels: What is relevant, likewise, with relevance (or rel, gain) in place of score; or the
-            path of a TREC qrels file.
+        run: What was found: {query id: {document id: score}}; a DataFrame, dicts or objects with
+            query_id, doc_id and score, or tuples of the three; or the path of a TREC run file, or
+            of a .jsonl, .csv, .tsv or .parquet file with such columns. Columns may be called as
+            those of a Collection.
+        qrels: What is relevant, likewise, with relevance in place of score.
         measures: Under any usual spelling, as nDCG@10, MRR@10, MAP, recall@100.
         seed: Of the bootstrap.
 
@@ -113,203 +156,107 @@ def score(
 
     Raises:
         InputError: For what cannot be read, with its place; for an unknown measure, with the
-            nearest; for a measure of groups of queries.
+            nearest; for a measure of groups of queries; for a run without any judged query. It
+            warns of one without any judged document.
     """
-    chosen = _choose(measures)
-    judgments = _cells(qrels, "qrels", GAIN, frozenset())
-    queries = Queries(list(dict.fromkeys(judgments.queries)), ())
-    known = {*judgments.queries, *judgments.documents}
-    results = _cells(run, "run", SCORE, known)
-    ids = sorted({*judgments.documents, *results.documents})
-    corpus = Corpus(ids, ids)
-    triples = zip(judgments.queries, judgments.documents, judgments.numbers.tolist(), strict=True)
-    evidence = Evidence(
-        _rank(results, queries, corpus, max(measure.depth for measure in chosen)),
-        Qrels.of(triples, queries, corpus),
-    )
-    values = {str(measure): evidence.values(measure) for measure in chosen}
-    low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
-    means = {
-        name: Estimate(float(value.mean()), float(low[i]), float(high[i]))
-        for i, (name, value) in enumerate(values.items())
-    }
-    return Scores(queries.ids, values, means)
-
-
-def _choose(measures: Sequence[str]) -> list[Measure]:
-    """The measures, each once. Raises InputError for none, and for one of another kind of task."""
-    given = [measures] if isinstance(measures, str) else measures
-    chosen = list(dict.fromkeys(Measure.parse(text, "retrieval") for text in given))
+    chosen = choose(measures, "retrieval", "a run: expected a measure of retrieval")
     if not chosen:
         raise InputError("no measures: expected at least one, as nDCG@10")
-    for measure in chosen:
-        if "retrieval" not in measure.kinds:
-            raise InputError(f"{measure} does not fit a run: expected a measure of retrieval")
-    return chosen
+    judgments = _read(qrels, JUDGMENTS)
+    queries = Queries(list(dict.fromkeys(query for query, _, _ in judgments)), ())
+    judged = {document for _, document, _ in judgments}
+    results = _read(run, RESULTS, {*queries.ids, *judged})
+    notes = _compare_ids(results, queries, judged)
+    ids = sorted(judged | {document for _, document, _ in results})
+    corpus, depth = Corpus(ids, ids), max(measure.depth for measure in chosen)
+    ranked, gains = _rank(results, queries, corpus, depth), Qrels.of(judgments, queries, corpus)
+    evidence = Evidence(ranked, gains, names=Names(queries.ids, ids))
+    values = {str(measure): evidence.values(measure) for measure in chosen}
+    return Scores(queries.ids, values, intervals(values, seed), notes)
 
 
-def _rank(results: _Cells, queries: Queries, corpus: Corpus, k: int) -> Run:
-    """The ranking [q, k] of judged queries; results of other queries are left out."""
-    rows = np.array([queries.rows.get(query, -1) for query in results.queries], np.int64)
-    documents = np.array([corpus.row(id) for id in results.documents], np.int32)
+def _compare_ids(
+    results: Sequence[Triple], queries: Queries, judged: Collection[str]
+) -> tuple[str, ...]:
+    """What is odd about a run beside the judgments; warns where none of its documents is judged.
+
+    Raises InputError for a run that has nothing for any judged query.
+    """
+    answered = {query for query, _, _ in results}
+    unanswered = [id for id in queries.ids if id not in answered]
+    if len(unanswered) == len(queries.ids):
+        raise InputError(
+            "the run has results for none of the judged queries: it has "
+            f"{results[0][0]!r}, the judgments have {queries.ids[0]!r}: compare their ids"
+        )
+    notes = list[str]()
+    if unanswered:
+        notes.append(
+            f"{len(unanswered):,} of {len(queries.ids):,} judged queries have no results and "
+            f"score 0, {unanswered[0]!r} first"
+        )
+    if not any(document in judged for _, document, _ in results):
+        notes.append(
+            f"none of the documents of the run is judged: it has {results[0][1]!r}, the "
+            f"judgments have {min(judged)!r}: compare their ids"
+        )
+        warnings.warn(notes[-1], stacklevel=3)
+    return tuple(notes)
+
+
+def _rank(results: Sequence[Triple], queries: Queries, corpus: Corpus, depth: int) -> Run:
+    """The ranking [q, k] of judged queries; results of other queries are left out.
+
+    depth: results that a measure looks at; what is longer than the longest ranking takes no room.
+    """
+    rows = np.array([queries.rows.get(query, -1) for query, _, _ in results], np.int64)
+    documents = np.array([corpus.row(id) for _, id, _ in results], np.int32)
     kept = np.flatnonzero(rows >= 0)
-    if not len(kept):
-        raise InputError("the run has results for none of the judged queries: compare their ids")
     kept = kept[np.lexsort((documents[kept], rows[kept]))]
+    scores = np.array([score for _, _, score in results], np.float32)[kept]
     rows, documents = rows[kept], documents[kept]
     twice = np.flatnonzero((rows[1:] == rows[:-1]) & (documents[1:] == documents[:-1]))
     if len(twice):
         query, document = queries.ids[rows[twice[0]]], corpus.ids[documents[twice[0]]]
         raise InputError(f"run: document {document!r} is ranked twice for query {query!r}")
-    scores = results.numbers[kept].astype(np.float32)
+    k = min(depth, int(np.bincount(rows).max()))
     return ranking.of_cells(rows, documents, scores, q=len(queries.ids), k=k)
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Ids as text [n], and scores or gains, float64 [n]."""
-
-    queries: Sequence[str]
-    documents: Sequence[str]
-    numbers: Float64
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """The same before it is checked. place: where a row stands, for an error."""
-
-    queries: Sequence[Any]
-    documents: Sequence[Any]
-    numbers: Sequence[Any]
-    place: Callable[[int], str]
-
-
-def _cells(given: Any, noun: str, value: Sequence[str], known: Collection[str]) -> _Cells:
-    """The rows of whatever holds them, checked: ids of text, finite numbers."""
-    found = _columns(given, noun, value, known)
-    if not found.queries:
-        raise InputError(f"there is nothing in the {noun}: expected at least one row")
-    return _Cells(
-        _ids(found.queries, "query id", found.place),
-        _ids(found.documents, "document id", found.place),
-        _numbers(found.numbers, value[0], found.place),
+def _read(given: object, part: _Side, known: Collection[str] = frozenset()) -> list[Triple]:
+    """Query id, document id and number of everything given. known: ids that a file may encode."""
+    found = (
+        _read_file(Path(given), part, known)
+        if isinstance(given, str | PathLike)
+        else rows.judgments(given, part.noun, part.columns)
     )
+    triples = list(rows.triples(found, part.what))
+    if not triples:
+        raise InputError(f"there is nothing in the {part.noun}: expected at least one row")
+    return triples
 
 
-def _columns(given: Any, noun: str, value: Sequence[str], known: Collection[str]) -> _Columns:
-    """The columns of a mapping, a file, a frame or objects."""
-    if isinstance(given, Mapping):
-        return _of_mapping(given, noun)
-    if isinstance(given, str | PathLike):
-        return _of_file(Path(given), noun, known)
-    if _is_frame(given):
-        names = [_find_name(given.columns, choices, noun) for choices in (QUERY, DOCUMENT, value)]
-        queries, documents, numbers = (given[name].tolist() for name in names)
-        return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
-    if isinstance(given, Iterable):
-        return _of_objects(list(given), noun, value)
-    raise InputError(
-        f"{noun}: {type(given).__name__}: expected a dict of dicts, a DataFrame, the path of a "
-        "TREC file, or objects with query_id and doc_id"
-    )
+def _read_file(path: Path, part: _Side, known: Collection[str]) -> Iterator[tuple[str, Row]]:
+    """Rows of a file: of TREC's columns, or with names of columns.
 
-
-def _of_mapping(given: Mapping[Any, Any], noun: str) -> _Columns:
-    queries, documents, numbers = list[Any](), list[Any](), list[Any]()
-    for query, row in given.items():
-        if not isinstance(row, Mapping):
-            raise InputError(f"{noun}: query {query!r} has {row!r}: expected numbers by document")
-        queries += [query] * len(row)
-        documents += row.keys()
-        numbers += row.values()
-    return _Columns(queries, documents, numbers, lambda row: f"{noun}: query {queries[row]!r}")
-
-
-def _of_file(path: Path, noun: str, known: Collection[str]) -> _Columns:
-    """Columns of a TREC file.
-
-    Ids with white space are percent-encoded there: one is decoded where that makes it a known one.
+    Ids with white space are percent-encoded by TREC's: one is decoded where that makes it a known
+    one.
     """
-    rows, places = list[list[str]](), list[str]()
-    for where, line in files.lines(path):
-        columns = line.split()
-        if not columns:
-            continue
-        if len(columns) < COLUMNS[noun]:
-            form = "qid Q0 docid rank score tag" if noun == "run" else "qid 0 docid gain"
-            raise InputError(f"{where}: {len(columns)} columns: expected '{form}'")
-        rows.append(columns)
-        places.append(where)
-    queries, documents = (
-        [
+    if _has_names(path):
+        for where, row in files.rows(path):
+            yield where, rows.row(row, part.columns, where)
+        return
+    for where, line in trec.read_columns(path, part.form):
+        query, document = (
             unquote(id) if "%" in id and id not in known and unquote(id) in known else id
-            for id in (row[at] for row in rows)
-        ]
-        for at in (0, 2)
-    )
-    return _Columns(
-        queries, documents, [row[COLUMNS[noun] - 1] for row in rows], places.__getitem__
-    )
+            for id in (line[0], line[2])
+        )
+        yield where, {"query-id": query, "corpus-id": document, "score": line[part.at]}
 
 
-def _of_objects(given: Sequence[Any], noun: str, value: Sequence[str]) -> _Columns:
-    """Columns of objects with named fields, as those of ir_datasets and ir-measures."""
-    fields = [name for name in dir(given[0]) if not name.startswith("_")] if given else []
-    queries, documents, numbers = (
-        list(map(attrgetter(_find_name(fields, choices, noun)), given)) if given else []
-        for choices in (QUERY, DOCUMENT, value)
-    )
-    return _Columns(queries, documents, numbers, lambda row: f"{noun}: row {row}")
-
-
-def _is_frame(given: object) -> bool:
-    """Whether it is a DataFrame: without pandas loaded nothing is, and pandas loads pyarrow."""
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(given, pandas.DataFrame)
-
-
-def _find_name(there: Iterable[Any], choices: Sequence[str], noun: str) -> str:
-    """The first of the names that is there."""
-    names = [str(name) for name in there]
-    for choice in choices:
-        if choice in names:
-            return choice
-    raise InputError(
-        f"{noun}: no column {' or '.join(choices)}: there are {', '.join(names) or 'none'}"
-    )
-
-
-def _ids(values: Sequence[Any], what: str, place: Callable[[int], str]) -> Sequence[str]:
-    """Ids as text: a whole number is one exactly, anything else is not."""
-    for kind in set(map(type, values)):
-        if not issubclass(kind, str | int | np.integer) or issubclass(kind, bool):
-            row = next(i for i, value in enumerate(values) if type(value) is kind)
-            raise InputError(
-                f"{place(row)}: {what} is {values[row]!r}: expected text or a whole number"
-            )
-    found = list(map(str, values))
-    if "" in found:
-        raise InputError(f"{place(found.index(''))}: {what} is empty: expected text")
-    return found
-
-
-def _numbers(values: Sequence[Any], what: str, place: Callable[[int], str]) -> Float64:
-    """Scores or gains as finite numbers of float32's range."""
-    try:
-        found = np.array(values, np.float64)
-    except (TypeError, ValueError):
-        found = np.array([_number(value) for value in values])
-    wrong = np.flatnonzero(~(np.abs(found) < TOO_LARGE))
-    if len(wrong):
-        row = int(wrong[0])
-        expected = "a number" if isinstance(values[row], str) else "a finite float32"
-        raise InputError(f"{place(row)}: {what} is {values[row]!r}: expected {expected}")
-    return found
-
-
-def _number(value: Any) -> float:
-    """A number, NaN for what is none."""
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return float("nan")
+def _has_names(path: Path) -> bool:
+    """Whether a file names its columns, as all of its suffix do but TSV, which TREC's may be."""
+    if not path.name.endswith((".tsv", ".tsv.gz")):
+        return path.name.endswith(files.TABLES)
+    first = next((line for _, line in files.lines(path) if line.strip()), "")
+    return bool({*first.split("\t")} & {*rows.RESULTS[0].spellings})

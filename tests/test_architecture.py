@@ -26,7 +26,7 @@ LAYERS: list[list[str]] = [
     ["harness"],
     ["errors", "progress", "arrays"],
     ["spec", "arguments", "data.rows", "endpoints.options", "endpoints.usage"],
-    ["parameters"],
+    ["parameters", "promises"],
     ["registry"],
     ["data", "data.*", "vectors", "vectors.*", "endpoints"],
     ["pipeline", "pipeline.phases", "disk", "endpoints.service", "records.schema1", "environment"],

@@ -144,9 +144,9 @@ def test_whole_numbers_are_ids_and_other_things_are_not():
     numbers = pd.DataFrame({"query_id": [1, 1], "doc_id": [7, 8], "score": [2.0, 1.0]})
     assert harness.score(numbers, {"1": {"8": 1}}, ["RR@5"])["RR@5"].mean == 1 / 2
     assert harness.score({1: {np.int64(7): 1}}, {1: {7: 1}}, ["RR@5"])["RR@5"].mean == 1
-    with pytest.raises(InputError, match=r"^run: row 1: document id is 8\.5: expected text or a"):
+    with pytest.raises(InputError, match=r"^run\.iloc\[1\]: the document id is 8\.5, float: exp"):
         harness.score(numbers.assign(doc_id=pd.Series(["7", 8.5], dtype=object)), {"1": {"8": 1}})
-    with pytest.raises(InputError, match=r"^qrels: query True: query id is True: expected text"):
+    with pytest.raises(InputError, match=r"^qrels\[True\]\['a'\]: the query id is True, bool: exp"):
         harness.score(RUN, {True: {"a": 1}})
 
 
@@ -154,23 +154,26 @@ def test_whole_numbers_are_ids_and_other_things_are_not():
     ("run", "qrels", "line"),
     [
         (
-            pd.DataFrame({"qid": ["q1"], "doc": ["a"], "score": [1]}),
+            pd.DataFrame({"qid": ["q1"], "doc": ["a"], "points": [1]}),
             QRELS,
-            "run: no column doc_id or docno or document: there are qid, doc, score",
+            "run: the DataFrame has no column 'score': expected one of score "
+            "(found: 'qid', 'doc', 'points')",
         ),
         (
             RUN,
-            pd.DataFrame({"qid": ["q1"], "docno": ["a"], "label": [1]}),
-            "qrels: no column relevance or rel or gain: there are qid, docno, label",
+            pd.DataFrame({"qid": ["q1"], "docno": ["a"], "grade": [1]}),
+            "qrels: the DataFrame has no column 'score': expected one of relevance, rel, gain, "
+            "score, label (found: 'qid', 'docno', 'grade')",
         ),
         (RUN, {}, "there is nothing in the qrels: expected at least one row"),
         ([], QRELS, "there is nothing in the run: expected at least one row"),
         ({}, QRELS, "there is nothing in the run: expected at least one row"),
-        ({"q1": 5}, QRELS, "run: query 'q1' has 5: expected numbers by document"),
+        ({"q1": 5}, QRELS, "run['q1']: 5: expected scores by document"),
         (
             {"other": {"a": 1}},
             QRELS,
-            "the run has results for none of the judged queries: compare their ids",
+            "the run has results for none of the judged queries: it has 'other', the judgments "
+            "have 'q1': compare their ids",
         ),
         (
             [*objects({"q1": {"a": 1}}, "query_id doc_id score")] * 2,
@@ -180,27 +183,184 @@ def test_whole_numbers_are_ids_and_other_things_are_not():
         (
             {"q1": {"a": float("nan")}},
             QRELS,
-            "run: query 'q1': score is nan: expected a finite float32",
+            "run['q1']['a']: the score is nan: expected a finite number",
         ),
-        ({"q1": {"a": None}}, QRELS, "run: query 'q1': score is None: expected a finite float32"),
-        ({"q1": {"a": "high"}}, QRELS, "run: query 'q1': score is 'high': expected a number"),
-        ({"q1": {"": 1}}, QRELS, "run: query 'q1': document id is empty: expected text"),
+        ({"q1": {"a": None}}, QRELS, "run['q1']['a']: the score is None: expected a finite number"),
+        (
+            {"q1": {"a": "high"}},
+            QRELS,
+            "run['q1']['a']: the score is 'high': expected a finite number",
+        ),
+        (
+            {"q1": {"": 1}},
+            QRELS,
+            "run['q1']['']: the document id is empty: expected text or a whole number",
+        ),
         (
             5,
             QRELS,
-            "run: int: expected a dict of dicts, a DataFrame, the path of a TREC file, or objects "
-            "with query_id and doc_id",
+            "run: int: expected a mapping, a DataFrame or rows",
         ),
         (
             [*objects({"q1": {"a": 1}}, "query_id doc_id value")],
             QRELS,
-            "run: no column score: there are count, doc_id, index, query_id, value",
+            "run[0]: the row has no column 'score': expected one of score "
+            "(found: 'query_id', 'doc_id', 'value')",
         ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_scored_is_one_line(run, qrels, line):
     with pytest.raises(InputError) as caught:
         harness.score(run, qrels)
+    assert str(caught.value) == line
+
+
+class _Columns:
+    """As frames of polars hand over their columns."""
+
+    def __init__(self, table):
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+def test_frames_of_other_libraries_are_taken():
+    import pyarrow as pa
+
+    def table(scores, names):
+        columns = zip(*rows(scores), strict=True)
+        return _Columns(pa.table(dict(zip(names, map(list, columns), strict=True))))
+
+    run = table(RUN, ("query_id", "doc_id", "score"))
+    qrels = table(QRELS, ("query-id", "corpus-id", "label"))
+    assert harness.score(run, qrels, MEASURES).means == harness.score(RUN, QRELS, MEASURES).means
+    missing = _Columns(pa.table({"qid": ["q1"], "docno": [None], "score": [1.0]}))
+    with pytest.raises(InputError, match=r"^run\.row\[0\]: the document id is missing \(None\)"):
+        harness.score(missing, QRELS)
+    with pytest.raises(InputError, match=r"^run: _Columns: no table: "):
+        harness.score(_Columns(pa.chunked_array([[1]])), QRELS)
+
+
+def test_gains_are_known_by_the_names_that_a_collection_takes(tmp_path):
+    """A frame of results joined with judgments holds a score, too, which is no gain."""
+    joined = pd.DataFrame(
+        {"qid": "q", "docno": ["a", "b"], "score": [1.0, 9.0], "relevance": [1, 0]}
+    )
+    assert harness.score(joined, joined, ["RR@5"])["RR@5"].mean == 1 / 2
+    beir = frame(QRELS, ("query-id", "corpus-id", "score"))
+    expected = harness.score(RUN, QRELS, MEASURES).means
+    assert harness.score(RUN, beir, MEASURES).means == expected
+    assert harness.score(RUN, rows(QRELS), MEASURES).means == expected
+    assert harness.score(RUN, beir.to_dict("records"), MEASURES).means == expected
+    beir.to_csv(tmp_path / "test.tsv", sep="\t", index=False)
+    assert harness.score(RUN, tmp_path / "test.tsv", MEASURES).means == expected
+    trec = tmp_path / "qrels.dev.tsv"
+    trec.write_text("".join(f"{q}\t0\t{d}\t{g}\n" for q, d, g in rows(QRELS)))
+    assert harness.score(RUN, trec, MEASURES).means == expected
+
+
+def test_a_file_of_the_other_form_is_refused(tmp_path):
+    run, qrels = tmp_path / "a.run", tmp_path / "a.qrels"
+    run.write_text("q1 Q0 a 1 0.5 tag\n")
+    qrels.write_text("q1 0 a 1\n")
+    with pytest.raises(InputError, match=r"a\.run:1: 6 columns: expected 'qid 0 docid gain'"):
+        harness.score(RUN, run)
+    with pytest.raises(InputError, match=r"a\.qrels:1: 4 columns: expected 'qid Q0 docid rank sc"):
+        harness.score(qrels, QRELS)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, np.bool_(True), b"1", "1_0", [1.0], np.array([1.0]), 10**400, 1 + 0j, None,
+        np.datetime64("2020-01-01"), np.timedelta64(5, "D"), pd.NA, pd.Timestamp(0),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_only_real_numbers_are_numbers(value):
+    with pytest.raises(
+        InputError, match=r"^run\['q1'\]\['a'\]: the score is .*: expected a finite"
+    ):
+        harness.score({"q1": {"a": value}}, QRELS)
+    with pytest.raises(InputError, match=r"^qrels\['q1'\]\['a'\]: the gain is .*: expected a fin"):
+        harness.score(RUN, {"q1": {"a": value}})
+
+
+@pytest.mark.parametrize(
+    ("qrels", "line"),
+    [
+        ([("q1", "0", "a", 1)], r"qrels\[0\]: 4 fields: expected 3, query-id, corpus-id, sc"),
+        (frame(QRELS, ("qid", "docno", "rel")).iloc[:, [0, 1, 2, 2]], "has 2 columns 'rel': ex"),
+        ([*objects(QRELS, "qid docno rel"), "q1 a 1"], r"qrels\[5\]: 'q1 a 1': expected a row wi"),
+        ([np.timedelta64(1, "D")], "expected a row with query-id, corpus-id, score"),
+        (
+            pd.DataFrame({"qid": ["q1", "q1"], "docno": [3, None], "rel": 1}),
+            r"qrels\.iloc\[1\]: the document id is missing \(NaN\)",
+        ),
+        ({"q1": {np.timedelta64(1, "D"): 1}}, "the document id is .*, timedelta64: expected text"),
+    ],
+)  # fmt: skip
+def test_judgments_that_could_mean_something_else_are_refused(qrels, line):
+    with pytest.raises(InputError, match=line):
+        harness.score(RUN, qrels)
+
+
+def test_ids_that_do_not_meet_are_told():
+    with pytest.warns(
+        UserWarning, match=r"^none of the documents of the run is judged: it has '1'"
+    ):
+        found = harness.score({"q1": {1: 2.0}}, {"q1": {"d1": 1}})
+    line = "none of the documents of the run is judged: it has '1', the judgments have 'd1': "
+    assert found.warnings == (f"{line}compare their ids",)
+    found = harness.score(RUN, QRELS)
+    line = "1 of 3 judged queries have no results and score 0, 'q3' first"
+    assert found.warnings == (line,)
+    assert str(found).endswith(f"\n{line}")
+    assert found._repr_html_().endswith(
+        "<p>1 of 3 judged queries have no results and score 0, &#x27;q3&#x27; first</p>"
+    )
+
+
+def test_a_cut_off_beyond_everything_takes_no_room():
+    found = harness.score(RUN, QRELS, ["nDCG@10", f"nDCG@{10**15}", "P@99999999999"])
+    assert found["nDCG@1000000000000000"] == found["nDCG@10"]
+    assert found["P@99999999999"].mean == pytest.approx(2 / 3 / 99999999999)
+    with pytest.raises(InputError, match=r"^measure 'P@10+': expected a cut-off of at most 1,000"):
+        harness.score(RUN, QRELS, [f"P@{10**16}"])
+
+
+def test_scores_are_found_under_any_spelling_and_what_is_not_there_is_told():
+    found = harness.score(RUN, QRELS, ["nDCG@10"])
+    assert found.get("ndcg_at_10") == found["NDCG_AT_10"] == found["nDCG@10"]
+    assert "ndcg_at_10" in found
+    assert found.get("foo") is None
+    assert "foo" not in found
+    assert 0 not in found
+    for name in ("P@5", "foo", 0):
+        with pytest.raises(InputError, match=f"^there is no score {name!r}: .* one of nDCG@10$"):
+            found[name]
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, True, None, "1"])
+def test_a_seed_is_a_whole_number(seed):
+    with pytest.raises(InputError, match=rf"^seed={seed!r}: expected a whole number of at least 0"):
+        harness.score(RUN, QRELS, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("measures", "line"),
+    [
+        ([10], "a measure is called 10: expected its name, as nDCG@10"),
+        ([None], "a measure is called None: expected its name, as nDCG@10"),
+        ([b"P@5"], "a measure is called b'P@5': expected its name, as nDCG@10"),
+        (b"P@5", "measures=b'P@5': expected names, as ['nDCG@10']"),
+        (None, "measures=None: expected names, as ['nDCG@10']"),
+    ],
+)
+def test_what_is_no_name_of_a_measure_is_one_line(measures, line):
+    with pytest.raises(InputError) as caught:
+        harness.score(RUN, QRELS, measures)
     assert str(caught.value) == line
 
 

@@ -9,14 +9,19 @@ from __future__ import annotations
 import math
 import reprlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Protocol, runtime_checkable
 
-from harness.errors import InputError
+import numpy as np
+
+from harness.arrays import TOO_LARGE
+from harness.errors import InputError, reason
 
 Row = dict[str, Any]
+NO_NUMBERS = (bool, np.timedelta64)  # whole numbers by their classes, and by nothing else
 
 
 @dataclass(frozen=True)
@@ -51,44 +56,80 @@ QUERIES = (
     Field("instruction", ("instruction",), False),
 )
 TEXTS = (Field("text", CONTENT), Field("title", ("title",), False))  # a text alone is a row, too
-JUDGMENTS = (
-    Field("query-id", QUERY),
+PAIR = (
+    Field("query-id", (*QUERY, "query")),
     Field("corpus-id", (*DOCUMENT, "_id", "id", "document", "doc")),
-    Field("score", ("score", "relevance", "rel", "gain", "label")),
 )
+# a frame of results joined with judgments has both a score and a relevance
+JUDGMENTS = (*PAIR, Field("score", ("relevance", "rel", "gain", "score", "label")))
+RESULTS = (*PAIR, Field("score", ("score",)))
 
 
 def rows(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
     """Yield the place and the row of everything that is given.
 
     Args:
-        given: A DataFrame, or an iterable of mappings, named tuples, dataclasses or plain tuples
-            (a dataset of the datasets library is one). Tuples have the columns in their order.
+        given: A DataFrame of pandas, polars or whatever else hands over Arrow's columns; or an
+            iterable of mappings, named tuples, dataclasses, objects or plain tuples (a dataset of
+            the datasets library is one). Plain tuples have the needed columns in their order.
         columns: What a row consists of.
         noun: What errors call the whole: "corpus".
 
     Raises:
-        InputError: A needed column is missing (the error names those that are there), or what is
-            given holds no rows.
+        InputError: A needed column is missing (the error names those that are there) or there
+            twice, or what is given holds no rows.
     """
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(given, pandas.DataFrame):
-        yield from _read_frame(given, columns, noun)
+        cells = [given.iloc[:, at].tolist for at in range(given.shape[1])]
+        yield from _read_frame([*map(str, given.columns)], cells, columns, noun, "iloc")
         return
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+    if isinstance(given, _Arrow):
+        import pyarrow as pa
+
+        try:
+            table = pa.table(given)
+        except (TypeError, ValueError, pa.ArrowException) as error:
+            raise InputError(f"{noun}: {type(given).__name__}: no table: {reason(error)}") from None
+        cells = [column.to_pylist for column in table.columns]
+        yield from _read_frame(table.column_names, cells, columns, noun, "row")
+        return
+    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
         raise InputError(f"{noun}: {type(given).__name__}: expected a mapping, a DataFrame or rows")
     for number, item in enumerate(given):
         where = f"{noun}[{number}]"
         yield where, row(item, columns, where)
 
 
-def _read_frame(frame: Any, columns: Sequence[Field], noun: str) -> Iterator[tuple[str, Row]]:
-    """Rows of a DataFrame, named by their position."""
-    there = _locate([str(name) for name in frame.columns], columns, f"{noun}: the DataFrame")
-    by_name = {str(name): at for at, name in enumerate(frame.columns)}
-    values = [frame.iloc[:, by_name[spelling]].tolist() for spelling in there.values()]
-    for number, cells in enumerate(zip(*values, strict=True)):
-        yield f"{noun}.iloc[{number}]", dict(zip(there, cells, strict=True))
+def _read_frame(
+    names: Sequence[str],
+    cells: Sequence[Callable[[], list[Any]]],
+    columns: Sequence[Field],
+    noun: str,
+    place: str,
+) -> Iterator[tuple[str, Row]]:
+    """Rows of a frame, named by their position. cells: what lists each column."""
+    there = _locate(names, columns, f"{noun}: the DataFrame")
+    values = [_restore_whole(cells[names.index(spelling)]()) for spelling in there.values()]
+    for number, found in enumerate(zip(*values, strict=True)):
+        yield f"{noun}.{place}[{number}]", dict(zip(there, found, strict=True))
+
+
+def _restore_whole(cells: list[Any]) -> list[Any]:
+    """Whole numbers that became floats because one of the column is missing, whole again.
+
+    So that the cell which is missing is what an error names.
+    """
+    if not {float} >= set(map(type, cells)) or not any(map(math.isnan, cells)):
+        return cells
+    return [int(cell) if cell.is_integer() else cell for cell in cells]
+
+
+@runtime_checkable
+class _Arrow(Protocol):
+    """What frames of polars, pyarrow and duckdb have."""
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 
 @runtime_checkable
@@ -99,37 +140,42 @@ class _Named(Protocol):
 
 
 def row(item: object, columns: Sequence[Field], where: str) -> Row:
-    """One mapping, named tuple, dataclass or plain tuple as a row. Raises as `rows` does."""
+    """One mapping, named tuple, dataclass, object or plain tuple as a row. Raises as `rows`."""
     if columns is TEXTS and isinstance(item, str):
         return {"text": item}
-    if isinstance(item, _Named):
-        item = item._asdict()
-    elif is_dataclass(item) and not isinstance(item, type):
-        item = {field.name: getattr(item, field.name) for field in fields(item)}
-    if isinstance(item, Mapping):
-        there = _locate(list(item), columns, f"{where}: the row")
-        return {name: item[spelling] for name, spelling in there.items()}
-    if isinstance(item, tuple | list):
-        return _read_by_position(item, columns, where)
-    needed = ", ".join(column.name for column in columns if column.needed)
-    expected = "text" if columns is TEXTS else f"a row with {needed}"
-    raise InputError(f"{where}: {reprlib.repr(item)}: expected {expected}")
-
-
-def _read_by_position(item: Sequence[object], columns: Sequence[Field], where: str) -> Row:
-    """A plain tuple as a row; the four columns of TREC's qrels are known by their number."""
+    named = item if isinstance(item, Mapping) else _name_fields(item)
+    if named is not None:
+        there = _locate(list(named), columns, f"{where}: the row")
+        return {name: named[spelling] for name, spelling in there.items()}
     needed = [column.name for column in columns if column.needed]
-    if len(item) == 4 and columns is JUDGMENTS:
-        item = [item[0], *item[2:]]
+    if not isinstance(item, tuple | list):
+        expected = "text" if columns is TEXTS else f"a row with {', '.join(needed)}"
+        raise InputError(f"{where}: {_show(item)}: expected {expected}")
     if len(item) != len(needed):
         raise InputError(
-            f"{where}: {len(item)} fields: expected {len(needed)}, {', '.join(needed)}"
+            f"{where}: {len(item)} fields: expected {len(needed)}, "
+            f"{', '.join(needed)}; or a dict or a named tuple"
         )
     return dict(zip(needed, item, strict=True))
 
 
+def _name_fields(item: object) -> Mapping[str, Any] | None:
+    """Values by field of what has named fields; None for anything else."""
+    if isinstance(item, _Named):
+        return item._asdict()
+    if is_dataclass(item) and not isinstance(item, type):
+        return {field.name: getattr(item, field.name) for field in fields(item)}
+    try:
+        return vars(item)
+    except TypeError:
+        return None
+
+
 def _locate(names: Sequence[str], columns: Sequence[Field], where: str) -> dict[str, str]:
-    """The spelling that is there of each column. Raises InputError where a needed one lacks."""
+    """The spelling that is there of each column.
+
+    Raises InputError where a needed one lacks, or one is there twice.
+    """
     found = dict[str, str]()
     for column in columns:
         spelling = next((one for one in column.spellings if one in names), None)
@@ -138,8 +184,12 @@ def _locate(names: Sequence[str], columns: Sequence[Field], where: str) -> dict[
         elif column.needed:
             held = ", ".join(map(repr, names)) or "none"
             raise InputError(
-                f"{where} has no column {column.spellings[0]!r}: expected one of "
+                f"{where} has no column {column.name!r}: expected one of "
                 f"{', '.join(column.spellings)} (found: {held})"
+            )
+        if spelling is not None and names.count(spelling) > 1:
+            raise InputError(
+                f"{where} has {names.count(spelling)} columns {spelling!r}: expected one"
             )
     return found
 
@@ -159,27 +209,49 @@ def texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[
         yield where, row(item, columns, where)
 
 
-def judgments(given: object, noun: str = "qrels") -> Iterator[tuple[str, Row]]:
+def judgments(
+    given: object, noun: str = "qrels", columns: Sequence[Field] = JUDGMENTS
+) -> Iterator[tuple[str, Row]]:
     """Rows of query-id, corpus-id and score that are given by query, or as `rows` takes them.
 
     Args:
         given: Scores by document by query; or, by query, documents that are relevant: 1 each.
         noun: What errors call the whole.
+        columns: JUDGMENTS; or RESULTS, which are never without a score.
 
     Raises:
         InputError: As `rows`; a query has something else.
     """
     if not isinstance(given, Mapping):
-        yield from rows(given, JUDGMENTS, noun)
+        yield from rows(given, columns, noun)
         return
     for query, found in given.items():
         where = f"{noun}[{query!r}]"
-        if isinstance(found, str | bytes) or not isinstance(found, Iterable):
-            raise InputError(f"{where}: {reprlib.repr(found)}: expected scores by document")
+        bare = columns is JUDGMENTS and isinstance(found, Iterable)
+        if isinstance(found, str | bytes) or not (bare or isinstance(found, Mapping)):
+            raise InputError(f"{where}: {_show(found)}: expected scores by document")
         pairs = found.items() if isinstance(found, Mapping) else ((one, 1) for one in found)
         for document, score in pairs:
             at = f"{where}[{document!r}]"
             yield at, {"query-id": query, "corpus-id": document, "score": score}
+
+
+def triples(found: Iterable[tuple[str, Row]], what: str) -> Iterator[tuple[str, str, float]]:
+    """Query id, document id and number of rows with their place.
+
+    Args:
+        found: As `judgments` yields them.
+        what: The number is: a score, a gain.
+
+    Raises:
+        InputError: An id or a number is something else.
+    """
+    for where, row in found:
+        yield (
+            identifier(row["query-id"], where, "query"),
+            identifier(row["corpus-id"], where, "document"),
+            number(row["score"], where, what),
+        )
 
 
 def identifier(value: object, where: str, noun: str) -> str:
@@ -191,15 +263,14 @@ def identifier(value: object, where: str, noun: str) -> str:
         noun: What it is the id of.
 
     Raises:
-        InputError: The value is neither text nor a whole number.
+        InputError: The value is neither text nor a whole number, or is empty.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and value:
         return str(value)
-    if not isinstance(value, bool) and isinstance(value, Integral):
+    if not isinstance(value, NO_NUMBERS) and isinstance(value, Integral):
         return str(int(value))
     raise InputError(
-        f"{where}: the {noun} id is {reprlib.repr(value)}, {type(value).__name__}: "
-        "expected text or a whole number"
+        f"{where}: the {noun} id is {_describe(value)}: expected text or a whole number"
     )
 
 
@@ -207,27 +278,51 @@ def content(value: object, where: str, noun: str) -> str:
     """A text that must be there. Raises InputError for NaN, None and whatever is no text."""
     if isinstance(value, str):
         return str(value)
-    found = "missing (NaN)" if absent(value) else f"{reprlib.repr(value)}, {type(value).__name__}"
-    raise InputError(f"{where}: the {noun} is {found}: expected text")
+    raise InputError(f"{where}: the {noun} is {_describe(value)}: expected text")
 
 
 def number(value: object, where: str, noun: str) -> float:
-    """A finite number, as text or not. Raises InputError for anything else."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, Real | str):
-            raise ValueError
-        parsed = float(value)
-    except (ValueError, OverflowError):
-        parsed = math.nan
-    if not math.isfinite(parsed):
-        raise InputError(f"{where}: the {noun} is {reprlib.repr(value)}: expected a finite number")
+    """A number that float32 holds, as text or not. Raises InputError for anything else."""
+    parsed = read_number(value)
+    if not abs(parsed) < TOO_LARGE:
+        expected = "number that float32 holds" if math.isfinite(parsed) else "finite number"
+        raise InputError(f"{where}: the {noun} is {_show(value)}: expected a {expected}")
     return parsed
+
+
+def read_number(value: object) -> float:
+    """A real number, as text or not, as a float; NaN for anything else, as truth and times."""
+    if type(value) is float:  # first: the other questions are slow
+        return value
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, Real | Decimal | str):
+        return math.nan
+    try:
+        return math.nan if isinstance(value, str) and "_" in value else float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def _describe(value: object) -> str:
+    """What stands where something else should."""
+    if absent(value):
+        return "missing (None)" if value is None else "missing (NaN)"
+    if isinstance(value, str) and not value:
+        return "empty"
+    return f"{_show(value)}, {type(value).__name__}"
+
+
+def _show(value: object) -> str:
+    """A value, cut to a readable length."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        return f"{type(value).__name__} of thousands of digits"
 
 
 def absent(value: object) -> bool:
     """Whether a value stands for none: None, NaN, pandas' NA and NaT."""
     if isinstance(value, str):  # first: the others are slow, and most values are text
         return False
-    if isinstance(value, Real):
+    if not isinstance(value, NO_NUMBERS) and isinstance(value, Real):
         return math.isnan(value)
     return value is None or type(value).__name__ in ("NAType", "NaTType")

@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from harness import stats
 from harness.arrays import Float64
 from harness.data import Data, Role
 from harness.errors import InputError
@@ -25,6 +24,7 @@ from harness.measures import Measure
 from harness.progress import Progress, silent
 from harness.registry import Registry
 from harness.stats import Estimate
+from harness.stats import intervals as intervals  # where a kind, also one of a plugin, finds it
 from harness.vectors import Representation
 
 SAMPLES = 3  # rows of a task's data that a listing shows
@@ -109,17 +109,6 @@ KINDS: Registry[Kind[Any, Any]] = Registry("kind of task", "harness.kinds")
 def title(kind: str) -> str:
     """What stands over the tables of a kind, also of one that is not registered here."""
     return KINDS.create(kind).title if kind in KINDS else kind.capitalize()
-
-
-def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Estimate]:
-    """The mean of each measure's values [q] with its bootstrap interval; of none, not defined."""
-    if not any(map(len, values.values())):
-        return dict.fromkeys(values, Estimate(None, None, None))
-    low, high = stats.bootstrap_means(np.stack(list(values.values())), seed)
-    return {
-        name: stats.without_nan(value.mean(), low[i], high[i])
-        for i, (name, value) in enumerate(values.items())
-    }
 
 
 def require_numbers(measure: Measure, values: Float64) -> Float64:

@@ -10,7 +10,7 @@ from harness.data import Retrieval
 from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
 from harness.measures import Measure
 from harness.measures.graph import qrel_graph
-from harness.measures.judged import Evidence
+from harness.measures.judged import Evidence, Names
 from harness.progress import Progress, silent
 from harness.vectors import Run
 
@@ -53,7 +53,8 @@ class RetrievalKind(Kind[Retrieval, Run]):
         collection has not what a measure needs.
         """
         scored = data.qrels.judged
-        evidence = Evidence(outcome, data.qrels, data.binary, data.groups, data.changes)
+        names = Names(data.queries.ids, data.corpus.ranked)
+        evidence = Evidence(outcome, data.qrels, data.binary, data.groups, data.changes, names)
         values, grouped = {}, {}
         for measure in measures:
             if measure.definition("retrieval").grouped:

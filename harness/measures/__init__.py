@@ -21,6 +21,7 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
+from harness import promises
 from harness.arrays import Float64
 from harness.errors import InputError
 from harness.registry import LISTED, NAME, Registry, decorate, names_of, place_of
@@ -34,11 +35,13 @@ NEEDS = {
     "qrels": "judgments",
     "groups": "groups of queries",
     "changes": "changed instructions",
+    "names": "ids of queries and documents",
 }
 """What a measure of retrieval may ask for beside the judged results, by parameter."""
 
 SPELLED = re.compile(r"([^()@]+)(?:\(([^()]*)\))?(?:@(.*))?", re.DOTALL)  # RBP(p=0.8)@10
-NUMBERED = re.compile(r"(.+?)_(?:at_|cut_)?([0-9]+)", re.DOTALL)  # ndcg_at_10, ndcg_cut_10
+NUMBERED = re.compile(r"(.+?)_(?:at_|cut_)?([0-9]+)", re.DOTALL | re.I)  # ndcg_at_10, NDCG_CUT_10
+DEEPEST = 10**15  # a cut-off that arrays of whole numbers hold, beyond every corpus
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,11 @@ class MeasureDefinition:
         found = {name.lower(): name for name in reversed(self.spellings)}
         found.pop(self.name.lower())
         return tuple(reversed(found.values()))
+
+    def require_parameters(self) -> None:
+        """Raise InputError where the function does not take what it will be called with."""
+        given = [*(["cutoff"] if self.cutoff else []), *self.needs]
+        promises.require_parameters(self.function, given, f"measure {self.name}")
 
     @property
     def grouped(self) -> bool:
@@ -232,7 +240,13 @@ class Measure:
         return found
 
     def values(
-        self, material: object, *, kind: str = "retrieval", size: int | None = None, **given: object
+        self,
+        material: object,
+        *,
+        kind: str = "retrieval",
+        size: int | None = None,
+        queries: Sequence[str] = (),
+        **given: object,
     ) -> Float64:
         """Call the function, and hold it to what it promises.
 
@@ -240,29 +254,23 @@ class Measure:
             material: What functions of this kind of task take first.
             kind: Of the task.
             size: How many values there must be; None for as many as there are groups.
+            queries: Ids of what has a value each, for errors.
             given: What it may need beside, by parameter.
 
         Returns:
             float64 [size]; NaN only where `size` is None.
 
         Raises:
-            InputError: That names the measure, for a wrong number of values and for NaN.
+            InputError: That names the measure, for a function that fails, for a wrong number of
+                values, and for what is no finite number.
         """
         known = self.definition(kind)
         options: dict[str, Any] = {key or "name": value for key, value in self.parameters}
         options |= {key: given[key] for key in known.needs}
         if known.cutoff:
             options["cutoff"] = self.cutoff
-        values = np.asarray(known.function(material, **options), np.float64)
-        if values.ndim != 1 or size not in (None, len(values)):
-            expected = "a list" if size is None else f"{size}, one for each"
-            raise InputError(
-                f"measure {self} returns values of shape {list(values.shape)}: expected {expected}"
-            )
-        if size is not None and np.isnan(values).any():
-            row = int(np.isnan(values).argmax())
-            raise InputError(f"measure {self} returns NaN in row {row}: expected a number")
-        return values
+        found = promises.call(known.function, f"measure {self}", material, **options)
+        return promises.read_values(found, f"measure {self} returns", size, queries)
 
     @classmethod
     def parse(cls, text: str, kind: str = "") -> Measure:
@@ -279,10 +287,12 @@ class Measure:
         Raises:
             InputError: With the real choices and the nearest.
         """
+        if not isinstance(text, str):
+            raise InputError(f"a measure is called {text!r}: expected its name, as nDCG@10")
         text = text.strip()
         family, colon, rest = text.partition(":")
         for one in definitions() if colon else ():
-            if one.read and one.name == family:
+            if one.read and one.name.lower() == family.lower():
                 return cls(one.name, None, (("", one.read(rest)),))
         found = SPELLED.fullmatch(text)
         if found is None:
@@ -295,8 +305,14 @@ class Measure:
             known = _spelt(name, kind, cutoff is not None)
         if known is None:
             raise unknown_measure(text, kind)
+        known.require_parameters()
         chosen = _parameters(known, inner or "", text)
         return cls(known.name, _cutoff(known, name, cutoff, text), chosen)
+
+
+def fold(name: str) -> str:
+    """A spelling of which case and what joins its words are no part: hit_rate, HitRate."""
+    return re.sub(r"[\s_-]", "", name).lower()
 
 
 def _spelt(name: str, kind: str, cut: bool) -> MeasureDefinition | None:
@@ -304,7 +320,7 @@ def _spelt(name: str, kind: str, cut: bool) -> MeasureDefinition | None:
 
     Then one that takes a cut-off where there is one, then one that is spelt in this case.
     """
-    found = [one for one in definitions() if name.lower() in map(str.lower, one.spellings)]
+    found = [one for one in definitions() if fold(name) in map(fold, one.spellings)]
     found.sort(
         key=lambda one: (
             one.kind != kind,
@@ -319,7 +335,7 @@ def _spelt(name: str, kind: str, cut: bool) -> MeasureDefinition | None:
 def _cutoff(known: MeasureDefinition, name: str, cutoff: str | None, text: str) -> int | None:
     """The cut-off that a spelling of a measure has."""
     if cutoff is None:
-        implied = {key.lower(): value for key, value in known.whole.items()}.get(name.lower())
+        implied = {fold(key): value for key, value in known.whole.items()}.get(fold(name))
         if implied is None and known.cutoff is True:
             raise InputError(
                 f"measure {text!r}: expected a cut-off of at least 1, as in {known.name}@10"
@@ -327,10 +343,12 @@ def _cutoff(known: MeasureDefinition, name: str, cutoff: str | None, text: str) 
         return implied
     if not known.cutoff:
         raise InputError(f"unknown measure {text!r}: {known.name} takes no cut-off")
-    if not cutoff.isascii() or not cutoff.isdigit() or int(cutoff) < 1:
+    if not cutoff.isascii() or not cutoff.isdigit() or not cutoff.strip("0"):
         raise InputError(
             f"measure {text!r}: expected a cut-off of at least 1, as in {known.name}@10"
         )
+    if len(cutoff) > len(str(DEEPEST)) or int(cutoff) > DEEPEST:
+        raise InputError(f"measure {text[:40]!r}: expected a cut-off of at most {DEEPEST:,}")
     return int(cutoff)
 
 

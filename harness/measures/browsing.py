@@ -27,7 +27,8 @@ def expected_reciprocal_rank(judged: Judged, cutoff: int, top: float | None = No
         )
     within = judged.find_relevant(cutoff)
     query, rank = judged.query[within], judged.rank[within]
-    satisfied = (2 ** judged.gain[within] - 1) / 2**grade
+    # (2^gain - 1) / 2^grade, so that no power of a high grade is infinite
+    satisfied = 2.0 ** (judged.gain[within] - grade) - 2.0**-grade
     staying, values = np.ones(judged.size), np.zeros(judged.size)
     order = np.argsort(place(query), kind="stable")
     for rows in np.split(order, np.cumsum(np.bincount(place(query)))[:-1]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -106,6 +107,14 @@ def find(run: Run, qrels: Qrels) -> Judged:
 
 
 @dataclass(frozen=True)
+class Names:
+    """Ids of queries [q] and documents by row, for errors; empty where they are not known."""
+
+    queries: Sequence[str] = ()
+    documents: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Evidence:
     """A run with all that measures of retrieval may ask of it.
 
@@ -118,6 +127,7 @@ class Evidence:
     binary: Qrels | None = None
     groups: Int64 | None = None
     changes: Changes | None = None
+    names: Names = Names()
 
     @cached_property
     def graded_judged(self) -> Judged:
@@ -139,10 +149,11 @@ class Evidence:
         known = measure.definition("retrieval")
         there: dict[str, Any] = {
             "run": self.run, "qrels": self.qrels, "groups": self.groups, "changes": self.changes,
+            "names": self.names,
         }  # fmt: skip
         for need in known.needs:
             if there[need] is None:
                 raise InputError(f"{measure} needs {NEEDS[need]}, and this collection has none")
         judged = self.graded_judged if known.graded else self.binary_judged
         size = None if known.grouped else judged.size
-        return measure.values(judged, size=size, **there)
+        return measure.values(judged, size=size, queries=self.names.queries, **there)

@@ -23,9 +23,9 @@ from harness.data import (
     Queries,
     Retrieval,
 )
+from harness.data.rows import Row
 from harness.errors import InputError
 from harness.sources import files
-from harness.sources.files import Row
 
 Rows = Iterable[tuple[str, Row]]
 Judgments = Iterable[tuple[str, str, float]]
@@ -57,7 +57,7 @@ def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
         ids.append(id)
         texts.append(text.strip())  # as MTEB does with documents, not with queries
         if columns.parent:
-            parents.append(files.text(row, columns.parent, where))
+            parents.append(files.identifier(row, columns.parent, where))
         if columns.metadata:
             objects.append(_object(row, columns.metadata, where))
     names = sorted({name for one in objects for name in one})
@@ -90,7 +90,7 @@ def _texts(
     """Place, row, id and text; title and text are joined by a space, as BEIR and MTEB do."""
     seen: dict[str, str] = {}
     for where, row in rows:
-        id = files.text(row, columns.id, where)
+        id = files.identifier(row, columns.id, where)
         if id in seen:
             raise InputError(f"{where}: {noun} id {id!r} stands at {seen[id]} already")
         seen[id] = where
@@ -107,8 +107,8 @@ def judgments(
     """Query id, document id and gain of each row. query, document, gain: names of columns."""
     for where, row in rows:
         yield (
-            files.text(row, query, where),
-            files.text(row, document, where),
+            files.identifier(row, query, where),
+            files.identifier(row, document, where),
             files.number(row, gain, where),
         )
 

@@ -12,11 +12,11 @@ import reprlib
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
+from harness.data.rows import Row, read_number
 from harness.errors import InputError, reason
 
-Row = dict[str, Any]
 TABLES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -115,6 +115,8 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
     for where, fields in records:
         if not header:
             header = fields
+            if twice := next((name for name in header if header.count(name) > 1), None):
+                raise InputError(f"{where}: {header.count(twice)} columns {twice!r}: expected one")
         elif len(fields) not in (0, len(header)):
             raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
         elif fields:
@@ -152,16 +154,18 @@ def text(row: Row, key: str, where: str, default: str | None = None) -> str:
 
 def number(row: Row, key: str, where: str) -> float:
     """A field that must be a finite number. Raises InputError as `text` does."""
-    value = row.get(key)
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected a number")
-    try:
-        parsed = float(value)
-    except (ValueError, OverflowError):
-        parsed = float("nan")
+    parsed = read_number(row.get(key))
     if not -1e300 < parsed < 1e300:
         raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected a finite number")
     return parsed
+
+
+def identifier(row: Row, key: str, where: str) -> str:
+    """A field that must be text and not empty. Raises InputError as `text` does."""
+    id = text(row, key, where)
+    if not id:
+        raise InputError(f"{where}: {key!r} is empty: expected an id")
+    return id
 
 
 def label(row: Row, key: str, where: str) -> str:

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels, Retrieval
+from harness.data.rows import Row
 from harness.errors import InputError
 from harness.registry import unknown
 from harness.sources import SOURCES, assembly
 from harness.sources.assembly import Columns, Judgments
-from harness.sources.files import Row
 
 BATCH = 8192  # rows that are Python objects at a time
 COMMIT = re.compile("[0-9a-f]{40}")

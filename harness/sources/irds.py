@@ -10,10 +10,10 @@ from io import StringIO
 from typing import Any
 
 from harness.data import Origin, Retrieval
+from harness.data.rows import Row
 from harness.errors import InputError
 from harness.registry import unknown
 from harness.sources import SOURCES, assembly
-from harness.sources.files import Row
 
 PARTS = ("docs", "queries", "qrels")
 FIELDS = ("text", "body", "contents")

@@ -20,17 +20,33 @@ from harness.errors import InputError
 from harness.sources import files
 from harness.vectors import Run, ranking
 
+QRELS, RUN = "qid 0 docid gain", "qid Q0 docid rank score tag"
 PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
+
+
+def read_columns(path: Path, form: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the place and the columns of each line that is not blank.
+
+    Args:
+        path: Of the file.
+        form: QRELS or RUN. A line has as many columns: one of the other form would be read as
+            something that it does not say. A run's tag may be of several words, as in trec_eval's
+            own data.
+
+    Raises:
+        InputError: A line has another number of columns, or the file cannot be read.
+    """
+    for where, line in files.lines(path):
+        columns = line.split(maxsplit=5) if form is RUN else line.split()
+        if len(columns) not in (0, len(form.split())):
+            raise InputError(f"{where}: {len(columns)} columns: expected {form!r}")
+        if columns:
+            yield where, columns
 
 
 def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[tuple[str, str, float]]:
     """Yield (query id, document id, gain). Raises InputError with file and line."""
-    for where, line in files.lines(path):
-        columns = line.split()
-        if not columns:
-            continue
-        if len(columns) < 4:
-            raise InputError(f"{where}: {len(columns)} columns: expected 'qid 0 docid gain'")
+    for where, columns in read_columns(path, QRELS):
         gain = files.number({"gain": columns[3]}, "gain", where)
         yield _id(columns[0], queries.rows), _document(columns[2], corpus), gain
 
@@ -56,14 +72,7 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
     """
     found: list[dict[int, float]] = [{} for _ in queries.ids]
     strange_queries = strange_documents = 0
-    for where, line in files.lines(path):
-        columns = line.split()
-        if not columns:
-            continue
-        if len(columns) < 5:
-            raise InputError(
-                f"{where}: {len(columns)} columns: expected 'qid Q0 docid rank score tag'"
-            )
+    for where, columns in read_columns(path, RUN):
         score = _score(columns[4], where)
         query = queries.rows.get(_id(columns[0], queries.rows))
         doc = _row(columns[2], corpus)

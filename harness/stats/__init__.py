@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from statistics import NormalDist
 
 import numpy as np
 
 from harness.arrays import Float64, Int64
+from harness.errors import InputError
 from harness.measures.binary import resample
 from harness.measures.pairs import correlation
 from harness.progress import Progress, silent
@@ -35,6 +37,13 @@ class Estimate:
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
+def generator(seed: object) -> np.random.Generator:
+    """Random numbers of a seed. Raises InputError for what is no whole number of at least 0."""
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise InputError(f"seed={seed!r}: expected a whole number of at least 0")
+    return np.random.default_rng(int(seed))
+
+
 def estimate(values: Float64, seed: int = 0) -> Estimate:
     """The mean of values [q] with its 95 % bootstrap interval.
 
@@ -47,6 +56,17 @@ def estimate(values: Float64, seed: int = 0) -> Estimate:
 def without_nan(mean: float, low: float, high: float) -> Estimate:
     """An estimate of plain floats, None in place of NaN."""
     return Estimate(*(None if np.isnan(value) else float(value) for value in (mean, low, high)))
+
+
+def intervals(values: Mapping[str, Float64], seed: int) -> dict[str, Estimate]:
+    """The mean of each measure's values [q] with its bootstrap interval; of none, not defined."""
+    if not any(map(len, values.values())):
+        return dict.fromkeys(values, Estimate(None, None, None))
+    low, high = bootstrap_means(np.stack(list(values.values())), seed)
+    return {
+        name: without_nan(value.mean(), low[i], high[i])
+        for i, (name, value) in enumerate(values.items())
+    }
 
 
 def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Float64, Float64]:
@@ -121,7 +141,7 @@ def bootstrap_separation(
 
 def _resamples(n: int, seed: int) -> Iterator[Int64]:
     """RESAMPLES draws of n rows with replacement, in chunks [c, n]."""
-    random = np.random.default_rng(seed)
+    random = generator(seed)
     chunk = max(1, CHUNK // n)
     for start in range(0, RESAMPLES, chunk):
         yield random.integers(n, size=(min(chunk, RESAMPLES - start), n))
@@ -171,7 +191,7 @@ def _every_flip(n: int) -> Iterator[Float64]:
 
 def _flips(n: int, permutations: int, seed: int) -> Iterator[Float64]:
     """Random 0 and 1, [c, n] at a time."""
-    random = np.random.default_rng(seed)
+    random = generator(seed)
     width, chunk = -(-n // 8), max(1, CHUNK // n)
     for start in range(0, permutations, chunk):
         drawn = random.integers(256, size=(min(chunk, permutations - start), width), dtype=np.uint8)

@@ -279,7 +279,7 @@ def resample_means(values: Float64, seed: Sequence[int], resamples: int = RESAMP
 
 def task_draws(tasks: int, seed: int, resamples: int = RESAMPLES) -> Int64:
     """How often each task is drawn in each resample of as many tasks, [resamples, t]."""
-    rows = np.random.default_rng(seed).integers(tasks, size=(resamples, tasks))
+    rows = stats.generator(seed).integers(tasks, size=(resamples, tasks))
     return np.stack([np.bincount(row, minlength=tasks) for row in rows])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.data import Corpus, Data, Qrels, Queries, Retrieval
 from harness.errors import InputError
-from harness.measures import Measure
+from harness.measures import DEPTH, Measure
 from harness.tasks import catalog
 from harness.tasks.catalog import TaskEntry
 
@@ -46,8 +46,13 @@ class Task:
 
     @property
     def depth(self) -> int:
-        """Results of each query: what the deepest measure looks at, or more."""
-        return max(self.kept, *(measure.depth for measure in self.measures))
+        """Results of each query: what the deepest measure looks at, or more.
+
+        A cut-off beyond both the documents and what is usual asks for no more than these.
+        """
+        asked = max(self.kept, *(measure.depth for measure in self.measures))
+        there = len(self.data.corpus.ranked) if isinstance(self.data, Retrieval) else 0
+        return min(asked, max(there, DEPTH))
 
     @property
     def collection(self) -> Retrieval:

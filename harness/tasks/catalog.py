@@ -18,6 +18,7 @@ from harness.data import Data
 from harness.errors import InputError, reason
 from harness.kinds import KINDS
 from harness.measures import Measure
+from harness.measures.asked import choose
 from harness.registry import load_entry_points, load_group, unknown
 from harness.sources import SOURCES
 from harness.spec import Spec, parse
@@ -90,16 +91,13 @@ class TaskEntry:
         whose low values are good: leaderboards and gates take a high one for good.
         """
         own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
-        chosen = tuple(Measure.parse(text, data.kind) for text in asked or own)
-        for measure in chosen:
-            if data.kind not in measure.kinds:
-                raise InputError(f"{measure} does not fit {self.spec}, a task of {data.kind}")
+        chosen = choose(asked or own, data.kind, f"{self.spec}, a task of {data.kind}")
         if chosen[0].definition(data.kind).better == "low":
             raise InputError(
                 f"{chosen[0]} is good where it is low, and cannot be the main measure: "
                 "name another one first"
             )
-        return tuple(dict.fromkeys(chosen))
+        return chosen
 
     def excludes(self, data: Data) -> bool:
         """Whether a query's own document is no result: as asked, else as the data's makers do."""
@@ -192,8 +190,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
             raise InputError(f"{where}: {key} = {value!r}: expected {kind.__name__}")
     try:
         SOURCES.resolve(_source(table["source"], table.get("parameters", {})))
-        for text in table.get("measures", ()):
-            Measure.parse(str(text))
+        choose(table.get("measures", ()))
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     return Definition(name, **table)

@@ -18,6 +18,7 @@ from harness.arguments import read_fields
 from harness.data import Data, Qrels, Retrieval, rows
 from harness.data.rows import Field, Row
 from harness.errors import InputError
+from harness.measures.asked import list_names
 from harness.sources import assembly, files
 from harness.spec import Spec
 from harness.tasks import Task
@@ -53,7 +54,7 @@ class Collection:
     queries: Any = None
     qrels: Any = None
     name: str = "collection"
-    measures: Sequence[str] = ()
+    measures: str | Sequence[str] = ()
     exclude_self: bool = False
     license: str = ""
     task: Task = field(init=False)
@@ -133,7 +134,7 @@ def _make_task(collection: Collection, data: Data) -> Task:
         spec,
         OWN,
         family=OWN,
-        measures=tuple(collection.measures),
+        measures=tuple(list_names(collection.measures)),
         exclude_self=collection.exclude_self,
         licence=collection.license,
     )
@@ -170,12 +171,7 @@ def _read_texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[
 def _read_judgments(given: object) -> Iterator[tuple[str, str, float]]:
     """Query id, document id and gain of each judgment."""
     found = _read_file(given, rows.JUDGMENTS) if isinstance(given, str | Path) else None
-    for where, row in found or rows.judgments(given):
-        yield (
-            rows.identifier(row["query-id"], where, "query"),
-            rows.identifier(row["corpus-id"], where, "document"),
-            rows.number(row["score"], where, "score"),
-        )
+    return rows.triples(found or rows.judgments(given), "score")
 
 
 def _read_file(path: str | Path, columns: Sequence[Field]) -> Iterator[tuple[str, Row]]:

@@ -24,6 +24,12 @@ def test_err_by_hand():
     assert value("ERR(top=4)@2") == pytest.approx(7 / 16 / 2)  # as gdeval, whose scale ends at 4
 
 
+def test_err_of_the_highest_gains_there_are():
+    """2^3000 is no number: (2^3000 - 1) / 2^3000 and (2^2999 - 1) / 2^3000 are 1 and 1/2."""
+    qrels = {"q": {"a": 2999, "b": 3000}}
+    assert value("ERR@2", {"q": {"a": 2, "b": 1}}, qrels) == pytest.approx(1 / 2 + 1 / 2 / 2)
+
+
 def test_rbp_by_hand():
     relevant = 0.8 + 0.8**2 + 0.8**4
     assert value("RBP") == pytest.approx(0.2 * relevant)

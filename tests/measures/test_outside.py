@@ -16,12 +16,31 @@ QRELS = {"q1": {"a": 2, "gone": 1}, "q2": {"b": 1}}
 RESULTS = {"q1": {"b": 3, "a": 3, "c": 1}}
 
 
+_Parameter = namedtuple("_Parameter", "required")
+
+
+class _Provider:
+    NAME = "elsewhere"
+
+    def supports(self, measure) -> bool:
+        return measure.name == "Elsewhere"
+
+    def install_instructions(self) -> str:
+        return "pip install elsewhere"
+
+
 class _Parsed:
     def __init__(self, text: str) -> None:
         name, _, cutoff = text.partition("@")
-        if name != "Sum":
+        name, _, strength = name.rstrip(")").partition("(p=")
+        if name not in ("Sum", "Strong", "Elsewhere", "Nowhere"):
             raise NameError(text)
         self.params = {"cutoff": int(cutoff)} if cutoff else {}
+        if strength:
+            self.params["p"] = strength
+        required = name == "Strong"
+        self.SUPPORTED_PARAMS = {"cutoff": _Parameter(False), "p": _Parameter(required)}
+        self.name = name
         self.text = f"Sum @ {cutoff}" if cutoff else "Sum"
 
     def __str__(self) -> str:
@@ -35,6 +54,9 @@ def package(monkeypatch):
     made = SimpleNamespace(
         seen=[],
         parse_measure=_Parsed,
+        DefaultPipeline=SimpleNamespace(
+            supports=lambda measure: measure.name in ("Sum", "Strong"), providers=[_Provider()]
+        ),
         Qrel=namedtuple("Qrel", "query_id doc_id relevance"),
         ScoredDoc=namedtuple("ScoredDoc", "query_id doc_id score"),
     )
@@ -57,6 +79,7 @@ def test_a_measure_of_ir_measures_is_named_as_that_prints_it(package):
     parsed = Measure.parse("ir:Sum@5")
     assert str(parsed) == "ir:Sum@5"
     assert Measure.parse(str(parsed)) == parsed
+    assert Measure.parse("IR:Sum@5") == parsed
     assert parsed.depth == 1000
     assert parsed.definition().written == "ir:NAME"
 
@@ -74,7 +97,17 @@ def test_it_is_given_the_ranking_and_all_judgments(package):
     ("name", "line"),
     [
         ("ir:Gone", "ir:Gone: ir-measures does not know it: Gone"),
-        ("ir:Sum@1001", "ir:Sum@1001: expected a cut-off of at most 1000"),
+        ("ir:Sum@1001", "ir:Sum@1001: expected a cut-off from 1 to 1000"),
+        ("ir:Sum@0", "ir:Sum@0: expected a cut-off from 1 to 1000"),
+        ("ir:Strong", "ir:Strong: expected p in brackets, as p=1"),
+        (
+            "ir:Elsewhere",
+            "ir:Elsewhere: not installed is what computes it: elsewhere (pip install elsewhere)",
+        ),
+        (
+            "ir:Nowhere",
+            "ir:Nowhere: nothing computes it so: set more of its parameters (cutoff, p)",
+        ),
         ("ir:Sum@9", "ir:Sum@9: ir-measures cannot compute it: no perl"),
     ],
 )
@@ -82,6 +115,19 @@ def test_what_it_refuses_is_one_line(package, name, line):
     with pytest.raises(InputError) as caught:
         score(RESULTS, QRELS, [name])
     assert str(caught.value) == line
+
+
+def test_gains_are_whole_and_not_below_minus_1(package):
+    """A query all of whose gains are below -1 ends the process in the library of ir-measures."""
+    score({"q": {"a": 1.0}}, {"q": {"a": -2, "b": -1, "c": 3}}, ["ir:Sum"])
+    assert [one.relevance for one in package.seen[0][0]] == [-1, -1, 3]
+    for gain, shown in ((0.5, "0.5"), (1e9, "1e+09")):
+        with pytest.raises(InputError) as caught:
+            score({"q": {"a": 1.0}}, {"q": {"a": gain}}, ["ir:Sum"])
+        assert str(caught.value) == (
+            f"ir:Sum: the gain of document 'a' for query 'q' is {shown}: "
+            "expected a whole number of at most 1,000,000"
+        )
 
 
 def test_without_the_package_it_says_what_to_install(monkeypatch):

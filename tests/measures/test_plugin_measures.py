@@ -141,7 +141,7 @@ def test_a_measure_of_a_plugin_is_evaluated_under_its_name(task, tmp_path):
     assert found.record.main.mean == 0.5  # q1 has one relevant document, q2 all three
     assert found.record.scores["Miss@1"].mean == 0
     assert found.per_query["Second@2"].tolist() == [0, 1]
-    with pytest.raises(InputError, match=r"^measure Broken returns NaN in row 0"):
+    with pytest.raises(InputError, match=r"^measure Broken returns NaN for query 'q1'"):
         evaluate("hashing", task, measures=["Broken"])
     with pytest.raises(
         InputError, match=r"^Miss@1 is good where it is low, and cannot be the main"

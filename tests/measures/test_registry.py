@@ -93,7 +93,15 @@ def test_a_measure_is_given_what_it_needs():
         ([1.0], r"measure Wrong returns values of shape [1]: expected 2, one for each"),
         (0.5, r"measure Wrong returns values of shape []: expected 2, one for each"),
         ([[1, 2]], r"measure Wrong returns values of shape [1, 2]: expected 2, one for each"),
-        ([0, np.nan], "measure Wrong returns NaN in row 1: expected a number"),
+        ([0, np.nan], "measure Wrong returns NaN in row 1: expected a finite number"),
+        ([0, np.inf], "measure Wrong returns inf in row 1: expected a finite number"),
+        ([-1e308, 0], "measure Wrong returns -1e+308 in row 0: expected a finite number"),
+        ("much", "measure Wrong returns str128: expected real numbers"),
+        ({"q": 1}, "measure Wrong returns dict: expected real numbers"),
+        (None, "measure Wrong returns NoneType: expected real numbers"),
+        ((one for one in (1, 2)), "measure Wrong returns generator: expected real numbers"),
+        ([1, None], "measure Wrong returns list: expected real numbers"),
+        ([1j, 0], "measure Wrong returns complex128: expected real numbers"),
     ],
 )
 def test_a_function_is_held_to_one_number_a_query(returned, line):
@@ -101,6 +109,17 @@ def test_a_function_is_held_to_one_number_a_query(returned, line):
     with pytest.raises(InputError) as caught:
         values("Wrong")
     assert str(caught.value) == line
+
+
+def test_a_function_that_fails_is_one_line():
+    measure("Broken", cutoff="optional")(lambda judged, cutoff: judged.size / 0)
+    with pytest.raises(InputError, match=r"^measure Broken@3 failed: ZeroDivisionError: division"):
+        values("Broken@3")
+    measure("Deaf", cutoff=True, needs=("run",))(lambda judged: [1, 2])
+    with pytest.raises(InputError, match=r"^measure Deaf: its function has no parameter cutoff: e"):
+        Measure.parse("Deaf@3")
+    measure("Open", cutoff=True)(lambda judged, **given: [given["cutoff"], 0])
+    assert values("Open@3") == [3, 0]
 
 
 def test_values_are_float64():

@@ -202,9 +202,9 @@ def test_default_stands_in_for_what_is_absent_or_null_only() -> None:
         ("-Infinity", "'k' is '-Infinity': expected a finite number"),
         pytest.param(10**400, "expected a finite number", id="10**400"),
         ("1e400", "'k' is '1e400': expected a finite number"),
-        (True, "'k' is True: expected a number"),
-        (None, "'k' is None: expected a number"),
-        ([1], "'k' is [1]: expected a number"),
+        (True, "'k' is True: expected a finite number"),
+        (None, "'k' is None: expected a finite number"),
+        ([1], "'k' is [1]: expected a finite number"),
     ],
 )
 def test_field_that_is_not_a_finite_number(value: object, expected: str) -> None:
@@ -218,7 +218,7 @@ def test_numbers_are_read_as_written() -> None:
     found = [files.number({"k": value}, "k", "here") for value in values]
     assert found == [3, 0.5, 2, -1.25, 0.001, 4]
     message = complaint(lambda: files.number({"a": 1}, "k", "here"))
-    assert message == "here: 'k' is missing (found: 'a'): expected a number"
+    assert message == "here: 'k' is missing (found: 'a'): expected a finite number"
 
 
 JSON = st.dictionaries(

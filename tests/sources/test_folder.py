@@ -277,11 +277,11 @@ def test_bad_judgment(tmp_path: Path, lines: bytes, expected: str) -> None:
         ),
         (
             b'{"query-id": "q1", "corpus-id": "d1", "score": null}',
-            "1: 'score' is None: expected a number",
+            "1: 'score' is None: expected a finite number",
         ),
         (
             b'{"query-id": "q1", "corpus-id": "d1"}',
-            "1: 'score' is missing (found: 'query-id', 'corpus-id'): expected a number",
+            "1: 'score' is missing (found: 'query-id', 'corpus-id'): expected a finite number",
         ),
         (b'{"query-id": 1, "corpus-id": "d1", "score": 1}', "1: 'query-id' is 1: expected text"),
         (

@@ -102,7 +102,7 @@ FIRST = b'{"sentence1": "a", "sentence2": "b", "score": 1}\n'
         ),
         (
             b'{"sentence1": "a", "sentence2": "b"}',
-            "2: 'score' is missing (found: 'sentence1', 'sentence2'): expected a number",
+            "2: 'score' is missing (found: 'sentence1', 'sentence2'): expected a finite number",
         ),
         (b"[]", "2: expected a JSON object, got list"),
     ],
@@ -169,7 +169,7 @@ def test_pairs_that_belong_together_or_not(tmp_path: Path) -> None:
     write_rows(path, [same, same])
     assert error(path) == ("a.jsonl: 2 pairs with 1 different gold scores: a correlation needs two")
     write_rows(path, [{**same, "score": True}, other])
-    assert error(path) == "a.jsonl:1: 'score' is True: expected a number"
+    assert error(path) == "a.jsonl:1: 'score' is True: expected a finite number"
 
 
 @pytest.mark.parametrize(

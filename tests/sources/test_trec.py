@@ -128,7 +128,7 @@ def test_scores_are_equal_if_their_float32_is(tmp_path):
 
 
 def test_columns_may_be_parted_by_tabs_and_followed_by_more(tmp_path):
-    path = written(tmp_path / "run", "\nq1\tQ0\ta\t1\t  2.5\ttag and more\r\n\n  \nq1 Q0 b 2 1\n")
+    path = written(tmp_path / "run", "\nq1\tQ0\ta\t1\t  2.5\ttag and more\r\n\n  \nq1 Q0 b 2 1 t\n")
     run, notes = trec.read_run(path, QUERIES, CORPUS, 2)
     assert rows(run) == [[(0, 2.5), (1, 1.0)], []]
     assert notes == []
@@ -156,6 +156,7 @@ def test_a_run_without_lines_is_all_padding(tmp_path):
     [
         ("q1 Q0 b 1", "4 columns: expected 'qid Q0 docid rank score tag'"),
         ("q1", "1 columns"),
+        ("q1 Q0 b 1 0.5", "5 columns: expected 'qid Q0 docid rank score tag'"),
         ("q1 Q0 b 1 high t", "'score' is 'high': expected a finite number"),
         ("q1 Q0 b 1 nan t", "'score' is 'nan': expected a finite number"),
         ("q1 Q0 b 1 -inf t", "'score' is '-inf': expected a finite number"),
@@ -229,7 +230,7 @@ def test_a_gain_keeps_every_bit(tmp_path, gain):
 
 
 def test_qrels_columns(tmp_path):
-    path = written(tmp_path / "qrels", "q1 0 a 1\n\nq1\t0\tz\t-1 more\nq2 Q0 b 2.5\n")
+    path = written(tmp_path / "qrels", "q1 0 a 1\n\nq1\t0\tz\t-1\nq2 Q0 b 2.5\n")
     assert list(trec.read_qrels(path, QUERIES, CORPUS)) == [
         ("q1", "a", 1.0),
         ("q1", "z", -1.0),
@@ -242,6 +243,7 @@ def test_qrels_columns(tmp_path):
     [
         ("q1 0 b", "3 columns: expected 'qid 0 docid gain'"),
         ("# a comment", "3 columns"),
+        ("q1 Q0 b 1 0.5 tag", "6 columns: expected 'qid 0 docid gain'"),
         ("q1 0 b good", "'gain' is 'good': expected a finite number"),
         ("q1 0 b nan", "'gain' is 'nan': expected a finite number"),
         ("q1 0 b inf", "'gain' is 'inf': expected a finite number"),

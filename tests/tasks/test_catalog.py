@@ -308,7 +308,10 @@ def test_nothing_of_other_tests_stays() -> None:
         ),
         ("[a]\nsource = 'limit'\nname = 'x'", "task 'a': unknown key 'name'. "),
         ("[a]\nsource = 'limit'\nmeasures = 'R@2'", "task 'a': measures = 'R@2': expected list"),
-        ("[a]\nsource = 'limit'\nmeasures = ['R@2', 5]", "task 'a': unknown measure '5'. "),
+        (
+            "[a]\nsource = 'limit'\nmeasures = ['R@2', 5]",
+            "task 'a': a measure is called 5: expected its",
+        ),
         (
             "[a]\nsource = 'limit'\nmeasures = ['R@0']",
             "task 'a': measure 'R@0': expected a cut-off ",

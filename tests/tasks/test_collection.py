@@ -62,7 +62,6 @@ GIVEN = {
     "MTEB": frames("id", "text", "id", "text", ("query-id", "corpus-id", "score")),
     "document_id": frames("document_id", "text", "qid", "text", ("qid", "document_id", "gain")),
     "tuples": (list(CORPUS.items()), iter(QUERIES.items()), ROWS),
-    "TREC's columns": (CORPUS, QUERIES, [(query, 0, doc, gain) for query, doc, gain in ROWS]),
     "named tuples": (
         (GenericDoc(*row) for row in CORPUS.items()),
         [GenericQuery(*row) for row in QUERIES.items()],
@@ -186,7 +185,12 @@ FRAME = pd.DataFrame({"id": ["a", "b"], "text": ["apple", "banana"]})
             {"corpus": FRAME.assign(text=["apple", np.nan])},
             r"corpus.iloc\[1\]: the text is missing \(NaN\): expected text",
         ),
-        ({"corpus": {"a": "apple", "b": None}}, r"corpus\['b'\]: the text is missing \(NaN\)"),
+        ({"corpus": {"a": "apple", "b": None}}, r"corpus\['b'\]: the text is missing \(None\)"),
+        ({"corpus": {"": "apple"}}, r"corpus\[''\]: the document id is empty: expected text or"),
+        (
+            {"corpus": FRAME.assign(id=[7, None])},
+            r"corpus.iloc\[1\]: the document id is missing \(NaN\): expected text or a whole numb",
+        ),
         ({"corpus": {"a": 5}}, r"corpus\['a'\]: the text is 5, int: expected text"),
         ({"corpus": {"a": {"title": "t"}}}, r"corpus\['a'\]: the row has no column 'text'"),
         ({"corpus": [("a", "apple", "x")]}, r"corpus\[0\]: 3 fields: expected 2, _id, text"),
@@ -207,7 +211,11 @@ FRAME = pd.DataFrame({"id": ["a", "b"], "text": ["apple", "banana"]})
             r"no column 'score': .* \(found: 'query_id', 'doc_id', 'grade'\)",
         ),
         ({"name": " "}, "a collection is called ' ': expected a name, as text"),
-        ({"measures": "nDCG@10"}, r"measures='nDCG@10': expected a list, \['nDCG@10'\]"),
+        ({"measures": None}, r"measures=None: expected names, as \['nDCG@10'\]"),
+        (
+            {"qrels": [("q1", "a", 1, 0)]},
+            r"qrels\[0\]: 4 fields: expected 3, query-id, corpus-id, ",
+        ),
         ({"measures": ["accuracy"]}, "accuracy does not fit own:collection, a task of retrieval"),
     ],
 )
