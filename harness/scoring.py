@@ -209,8 +209,9 @@ def _rank(results: Sequence[Triple], queries: Queries, corpus: Corpus, depth: in
 
     depth: results that a measure looks at; what is longer than the longest ranking takes no room.
     """
+    place = {id: row for row, id in enumerate(corpus.ids)}  # a search for each would be slow
     rows = np.array([queries.rows.get(query, -1) for query, _, _ in results], np.int64)
-    documents = np.array([corpus.row(id) for _, id, _ in results], np.int32)
+    documents = np.array([place[id] for _, id, _ in results], np.int32)
     kept = np.flatnonzero(rows >= 0)
     kept = kept[np.lexsort((documents[kept], rows[kept]))]
     scores = np.array([score for _, _, score in results], np.float32)[kept]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -132,13 +132,6 @@ class _Arrow(Protocol):
     def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
 
 
-@runtime_checkable
-class _Named(Protocol):
-    """What named tuples have."""
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-
 def row(item: object, columns: Sequence[Field], where: str) -> Row:
     """One mapping, named tuple, dataclass, object or plain tuple as a row. Raises as `rows`."""
     if columns is TEXTS and isinstance(item, str):
@@ -159,15 +152,13 @@ def row(item: object, columns: Sequence[Field], where: str) -> Row:
     return dict(zip(needed, item, strict=True))
 
 
-def _name_fields(item: object) -> Mapping[str, Any] | None:
+def _name_fields(item: Any) -> dict[str, Any] | None:
     """Values by field of what has named fields; None for anything else."""
-    if isinstance(item, _Named):
-        return item._asdict()
     if is_dataclass(item) and not isinstance(item, type):
         return {field.name: getattr(item, field.name) for field in fields(item)}
     try:
-        return vars(item)
-    except TypeError:
+        return dict(cast(Any, item)._asdict() if isinstance(item, tuple) else vars(item))
+    except (AttributeError, TypeError):
         return None
 
 

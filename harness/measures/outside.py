@@ -49,10 +49,10 @@ def _require_provider(package: Any, measure: Any, name: str) -> None:
         offers = [one for one in package.DefaultPipeline.providers if one.supports(measure)]
     except Exception as error:  # noqa: BLE001 - whatever a provider says of its parameters
         raise InputError(f"ir:{name}: ir-measures refuses it: {reason(error)}") from None
-    how = "; ".join(f"{one.NAME} ({one.install_instructions()})" for one in offers)
+    how = "; ".join(f"{one.NAME} ({one.install_instructions() or '?'})" for one in offers)
     own = ", ".join(measure.SUPPORTED_PARAMS) or "none"
     raise InputError(
-        f"ir:{name}: not installed is what computes it: {how}"
+        f"ir:{name}: what computes it is not installed: {how}"
         if offers
         else f"ir:{name}: nothing computes it so: set more of its parameters ({own})"
     )

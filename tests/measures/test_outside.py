@@ -102,7 +102,7 @@ def test_it_is_given_the_ranking_and_all_judgments(package):
         ("ir:Strong", "ir:Strong: expected p in brackets, as p=1"),
         (
             "ir:Elsewhere",
-            "ir:Elsewhere: not installed is what computes it: elsewhere (pip install elsewhere)",
+            "ir:Elsewhere: what computes it is not installed: elsewhere (pip install elsewhere)",
         ),
         (
             "ir:Nowhere",

@@ -134,6 +134,14 @@ def test_its_record_says_whose_it_is(session):
     assert record.task.fingerprint == mine.data.fingerprint()
 
 
+def test_one_measure_needs_no_list_and_a_cut_off_beyond_everything_takes_no_room(session):
+    mine = Collection(CORPUS, QUERIES, QRELS, measures="RR@2")
+    assert str(mine.task.main) == "RR@2"
+    record = session.evaluate("bm25", mine, measures="P@99999999999").record
+    assert (record.main_measure, record.depth) == ("P@99999999999", 1000)
+    assert record.main.mean == pytest.approx(1 / 99999999999)  # one of each query's is found
+
+
 def test_studies_take_it(session):
     mine = Collection(CORPUS, QUERIES, QRELS, measures=["RR@10"])
     grid = session.grid(["bm25", "hashing"], [session.task(mine)])
