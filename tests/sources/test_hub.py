@@ -307,7 +307,7 @@ def test_judgments_as_lists_in_a_dict(tmp_path: Path) -> None:
         (["d1"], "'judged' holds 'd1': expected id and label"),
         (3, "'judged' holds 3: expected id and label"),
         ([{"id": None, "label": 1}], "'corpus-id' is None: expected text"),
-        ([{"id": "d1", "label": None}], "'score' is None: expected a number"),
+        ([{"id": "d1", "label": None}], "'score' is None: expected a finite number"),
     ],
 )
 def test_bad_nested_judgment(tmp_path: Path, judged: object, expected: str) -> None:
