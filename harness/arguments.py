@@ -50,11 +50,11 @@ def _read_text(name: str, value: object) -> str:
     return value
 
 
-def _read_texts(name: str, value: object) -> list[str]:
-    """Names in a list; none at all for None."""
+def read_names(name: str, value: object) -> list[str]:
+    """Names in a list, or one name; none at all for None. Raises InputError for anything else."""
     if isinstance(value, str):
-        raise InputError(f"{name}={value!r}: expected a list, [{value!r}]")
-    if value is not None and not isinstance(value, Iterable):
+        return [value]
+    if isinstance(value, bytes) or not (value is None or isinstance(value, Iterable)):
         raise _refuse(name, value, "a list of names")
     listed = list(value or ())
     for each in listed:
@@ -96,7 +96,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "index": _read_text,
     "rewrite": _read_text,
     "license": _read_text,
-    "measures": _read_texts,
+    "measures": read_names,
     "exclude_self": _read_flag,
     "fresh": _read_flag,
     "progress": _read_progress,

@@ -351,11 +351,11 @@ def test_a_seed_is_a_whole_number(seed):
 @pytest.mark.parametrize(
     ("measures", "line"),
     [
-        ([10], "a measure is called 10: expected its name, as nDCG@10"),
-        ([None], "a measure is called None: expected its name, as nDCG@10"),
-        ([b"P@5"], "a measure is called b'P@5': expected its name, as nDCG@10"),
-        (b"P@5", "measures=b'P@5': expected names, as ['nDCG@10']"),
-        (None, "measures=None: expected names, as ['nDCG@10']"),
+        ([10], "measures=[10]: expected a list of names, and 10 is no text"),
+        ([None], "measures=[None]: expected a list of names, and None is no text"),
+        ([b"P@5"], "measures=[b'P@5']: expected a list of names, and b'P@5' is no text"),
+        (b"P@5", "measures=b'P@5': expected a list of names"),
+        (None, "no measures: expected at least one, as nDCG@10"),
     ],
 )
 def test_what_is_no_name_of_a_measure_is_one_line(measures, line):

@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
 from harness.arrays import TOO_LARGE
 from harness.errors import InputError, reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 Row = dict[str, Any]
 NO_NUMBERS = (bool, np.timedelta64)  # whole numbers by their classes, and by nothing else
@@ -84,13 +87,7 @@ def rows(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[s
         cells = [given.iloc[:, at].tolist for at in range(given.shape[1])]
         yield from _read_frame([*map(str, given.columns)], cells, columns, noun, "iloc")
         return
-    if isinstance(given, _Arrow):
-        import pyarrow as pa
-
-        try:
-            table = pa.table(given)
-        except (TypeError, ValueError, pa.ArrowException) as error:
-            raise InputError(f"{noun}: {type(given).__name__}: no table: {reason(error)}") from None
+    if isinstance(given, _Arrow) and (table := _read_table(given, noun)) is not None:
         cells = [column.to_pylist for column in table.columns]
         yield from _read_frame(table.column_names, cells, columns, noun, "row")
         return
@@ -99,6 +96,18 @@ def rows(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[s
     for number, item in enumerate(given):
         where = f"{noun}[{number}]"
         yield where, row(item, columns, where)
+
+
+def _read_table(given: _Arrow, noun: str) -> pa.Table | None:
+    """Arrow's columns as a table; None for a single column, which is a list of values."""
+    import pyarrow as pa
+
+    try:
+        return pa.table(given)
+    except (TypeError, ValueError, pa.ArrowException) as error:
+        if isinstance(given, Iterable):
+            return None
+        raise InputError(f"{noun}: {type(given).__name__}: no table: {reason(error)}") from None
 
 
 def _read_frame(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
+from harness.arguments import read_names
 from harness.errors import InputError
 from harness.measures import Measure
 
@@ -20,17 +18,9 @@ def choose(asked: object, kind: str = "", whose: str = "") -> tuple[Measure, ...
     Raises:
         InputError: A measure is unknown, is no name, or is one of another kind of task.
     """
-    chosen = tuple(dict.fromkeys(Measure.parse(one, kind) for one in list_names(asked)))
+    names = read_names("measures", asked)
+    chosen = tuple(dict.fromkeys(Measure.parse(name, kind) for name in names))
     for measure in chosen:
         if whose and kind not in measure.kinds:
             raise InputError(f"{measure} does not fit {whose}")
     return chosen
-
-
-def list_names(asked: object) -> list[Any]:
-    """Names of measures, or the one name. Raises InputError for what is neither."""
-    if isinstance(asked, str):
-        return [asked]
-    if isinstance(asked, bytes) or not isinstance(asked, Iterable):
-        raise InputError(f"measures={asked!r}: expected names, as ['nDCG@10']")
-    return list(asked)

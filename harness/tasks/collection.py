@@ -18,7 +18,6 @@ from harness.arguments import read_fields
 from harness.data import Data, Qrels, Retrieval, rows
 from harness.data.rows import Field, Row
 from harness.errors import InputError
-from harness.measures.asked import list_names
 from harness.sources import assembly, files
 from harness.spec import Spec
 from harness.tasks import Task
@@ -134,7 +133,7 @@ def _make_task(collection: Collection, data: Data) -> Task:
         spec,
         OWN,
         family=OWN,
-        measures=tuple(list_names(collection.measures)),
+        measures=tuple(collection.measures),
         exclude_self=collection.exclude_self,
         licence=collection.license,
     )

@@ -310,7 +310,7 @@ def test_nothing_of_other_tests_stays() -> None:
         ("[a]\nsource = 'limit'\nmeasures = 'R@2'", "task 'a': measures = 'R@2': expected list"),
         (
             "[a]\nsource = 'limit'\nmeasures = ['R@2', 5]",
-            "task 'a': a measure is called 5: expected its",
+            "task 'a': measures=['R@2', 5]: expected a list of names",
         ),
         (
             "[a]\nsource = 'limit'\nmeasures = ['R@0']",

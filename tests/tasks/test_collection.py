@@ -219,7 +219,7 @@ FRAME = pd.DataFrame({"id": ["a", "b"], "text": ["apple", "banana"]})
             r"no column 'score': .* \(found: 'query_id', 'doc_id', 'grade'\)",
         ),
         ({"name": " "}, "a collection is called ' ': expected a name, as text"),
-        ({"measures": None}, r"measures=None: expected names, as \['nDCG@10'\]"),
+        ({"measures": 5}, "measures=5: expected a list of names"),
         (
             {"qrels": [("q1", "a", 1, 0)]},
             r"qrels\[0\]: 4 fields: expected 3, query-id, corpus-id, ",
