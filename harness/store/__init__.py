@@ -23,6 +23,7 @@ from tempfile import TemporaryFile, mkdtemp
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness import disk
 from harness.arguments import read_fields
@@ -32,7 +33,7 @@ from harness.encoders import TextEncoder
 from harness.errors import UnkeptWarning
 from harness.progress import Progress, silent
 from harness.store import shards, spaces
-from harness.store.held import look
+from harness.store.held import Held, look
 from harness.store.plan import Embedded, Plan, lacking
 from harness.store.spaces import Space
 
@@ -78,7 +79,7 @@ class Store:
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         lease = hold(space)
         held = look(space)
-        old = [path for path in held.holding(unique) if shards.age(path) < self.since]
+        old = self._find_stale(held, unique) if self.since else {}
         held = held.without(*old) if old else held
         if not (encoder.paid or held.holds(unique).all() or self.is_writable()):
             return self._pass_on(label).plan(encoder, texts, role, label)
@@ -95,8 +96,13 @@ class Store:
             first,
             inverse,
             lacking(held, unique, first, texts),
-            tuple(old),
+            old,
         )
+
+    def _find_stale(self, held: Held, unique: NDArray[np.bytes_]) -> dict[Path, tuple[int, int]]:
+        """Shards that any of the keys is in and that play no part, with their stamps."""
+        stamps = {path: shards.stamp(path) for path in held.touching(unique)}
+        return {path: one for path, one in stamps.items() if one and one[0] < self.since * 1e9}
 
     def spaces(self) -> list[Space]:
         """All spaces and the structures of indexes, the least recently used first."""

@@ -73,6 +73,10 @@ class Held:
         at = np.searchsorted(self.keys, unique[self.holds(unique)])
         return [self.paths[i] for i in np.unique(self.shard[at])]
 
+    def touching(self, unique: NDArray[np.bytes_]) -> list[Path]:
+        """Shards that any of these keys is in, also where another has it first."""
+        return [self.paths[i] for i in np.unique(self.shard[np.isin(self.keys, unique)])]
+
     def gather(
         self, unique: NDArray[np.bytes_], inverse: NDArray[np.intp], folder: Path
     ) -> Encoded:

@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ class Plan:
     unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
     missing: which keys are to be encoded, the longest text first, so that a model pads little and
     shows soon if memory suffices; shard: texts in a shard, at most; stale: shards to be replaced,
-    as all that they hold of these texts is encoded anew.
+    as all that they hold of these texts is encoded anew, with the `shards.stamp` of each.
     """
 
     space: Path
@@ -72,7 +72,7 @@ class Plan:
     first: NDArray[np.intp]
     inverse: NDArray[np.intp]
     missing: NDArray[np.intp]
-    stale: tuple[Path, ...] = ()
+    stale: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
 
     def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
         """Encode what is missing, shard by shard, and return the vectors of all texts.
@@ -94,8 +94,7 @@ class Plan:
             if len(missing):
                 parts += self._encode(missing, held.width, leases, progress, f"encode {name}")
                 made += len(missing)
-                for path in self.stale:
-                    path.unlink(missing_ok=True)
+                self._drop_stale()
                 held = look(self.space, held)
                 damaged += held.damaged
             try:
@@ -115,6 +114,16 @@ class Plan:
         said = dict.fromkeys(held.makers.get(path, "") for path in held.holding(self.unique))
         makers = tuple(json.loads(one) if one else {} for one in said)
         return Embedded(encoded, len(self.unique), made, _describe_damage(damaged), makers)
+
+    def _drop_stale(self) -> None:
+        """Remove the shards that were replaced, but for those that were written again.
+
+        Equal vectors of an equal maker have the name that they had; whoever wrote them since, this
+        plan or another program, they are no longer what was to be replaced.
+        """
+        for path, written in self.stale.items():
+            if shards.stamp(path) == written:
+                path.unlink(missing_ok=True)
 
     def _encode(
         self,

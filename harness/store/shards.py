@@ -12,7 +12,6 @@ import io
 import json
 import math
 import os
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -171,12 +170,16 @@ def count(path: Path) -> int:
     return 0
 
 
-def age(path: Path) -> float:
-    """When a shard was written, in seconds since the epoch; now for one that is gone."""
+def stamp(path: Path) -> tuple[int, int] | None:
+    """When a shard was written, in nanoseconds since the epoch, and its file; None for none.
+
+    What is written again has another stamp, also with the same bytes and so the same name.
+    """
     try:
-        return path.stat().st_mtime
+        found = path.stat()
     except OSError:
-        return time.time()
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def is_whole(path: Path) -> bool:

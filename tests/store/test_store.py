@@ -780,6 +780,83 @@ def test_a_fresh_store_encodes_once_more_and_replaces_what_was_there(tmp_path):
     assert fetch(Store(tmp_path), Counting(), ["one", "three"]).made == 1  # what shared its shard
 
 
+def age(store: Store, seconds: float = 60) -> Store:
+    """Let what is kept be old; returns the store in which it plays no part."""
+    for path in shards(store):
+        os.utime(path, (time.time() - seconds,) * 2)
+    return Store(store.root, shard=store.shard, since=time.time() - seconds / 2)
+
+
+def test_what_is_encoded_anew_to_the_same_bytes_stays(tmp_path):
+    """Shards are named by their bytes: the same vectors by the same maker have the same name."""
+    store, texts = Store(tmp_path, shard=2), ["one", "two words", "three"]
+    before = fetch(store, Made(), texts)
+    names = shards(store)
+    for _ in range(2):  # and once more
+        encoder = Made()
+        found = fetch(age(store), encoder, texts)
+        assert sorted(encoder.seen) == sorted(texts)
+        np.testing.assert_array_equal(found.encoded.values, before.encoded.values)
+        assert shards(store) == names
+        assert fetch(store, Made(), texts).made == 0
+
+
+def test_a_fresh_store_replaces_vectors_of_all_makers_and_texts_that_are_there_twice(tmp_path):
+    store = Store(tmp_path)
+    for version, texts in [("1.0", ["one", "two"]), ("2.0", ["two", "three"])]:
+        with tempfile.TemporaryDirectory() as folder:  # as a program that saw none of the others
+            alone = Store(Path(folder))
+            fetch(alone, Made(version=version), texts)
+            (made,) = shards(alone)
+            to = tmp_path / made.relative_to(alone.root).parent
+            to.mkdir(parents=True, exist_ok=True)
+            (to / made.name).write_bytes(made.read_bytes())
+            (to / "space.json").write_bytes((made.parent / "space.json").read_bytes())
+    encoder = Made(version="2.0")
+    found = fetch(age(store), encoder, ["one", "two", "three"])
+    assert sorted(encoder.seen) == ["one", "three", "two"]
+    assert found.makers == ({"device": "cpu", "counting": "2.0"},)
+    assert len(shards(store)) == 1
+    again = fetch(store, Made(version="2.0"), ["one", "two", "three"])
+    assert (again.made, again.makers) == (0, found.makers)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_two_fresh_runs_at_once_leave_all_vectors(tmp_path, version):
+    store, texts = Store(tmp_path, shard=2), ["one", "two words", "three"]
+    before = fetch(store, Made(), texts)
+    fresh = age(store)
+    plans = [fresh.plan(Made(version=version), texts, "document") for _ in range(2)]
+    for plan in plans:
+        found = plan.fetch()
+        assert found.made == 3
+        np.testing.assert_array_equal(found.encoded.values, before.encoded.values)
+    after = fetch(store, Made(), texts)
+    assert (after.made, after.makers) == (0, ({"device": "cpu", "counting": version},))
+
+
+def test_a_fresh_run_that_is_killed_loses_no_vectors(tmp_path):
+    program = """
+        import os, time
+        from harness.store import Store
+        from tests.store.test_store import Made, age, fetch, shards
+
+        root, texts = Path(sys.argv[1]), ["one", "two words", "three"]
+        store = Store(root, shard=2)
+        fetch(store, Made(), texts)
+
+        def work():
+            fetch(age(store), Made(version=sys.argv[2]), texts)
+
+        def check():
+            assert fetch(Store(root), Made(), texts).made == 0
+
+        killed(work, check)
+    """
+    for version in ("1.0", "2.0"):
+        assert run(program, tmp_path / version, version) > 5
+
+
 def test_a_record_says_what_made_its_vectors_and_warns_of_several(tmp_path):
     documents = {"a": "one", "b": "two"}
     task = beir(tmp_path / "t", documents, {"q": "one"}, [("q", "a", 1)])
