@@ -18,6 +18,7 @@ PACKAGES = (
     "bm25s",
     "faiss-cpu",
     "faiss-gpu",
+    "ir-measures",
     "numpy",
     "PyStemmer",
     "scipy",

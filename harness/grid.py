@@ -89,14 +89,19 @@ class Cells:
     FOLDER/KEY.npz        the run
           /KEY.parquet    the values of each query, as of any record
           /KEY.json       the record; written last
+
+    since: a time in seconds since the epoch: what was kept before plays no part, and is replaced.
     """
 
     folder: Path
+    since: float = 0.0
 
     def get(self, key: str) -> Cell | None:
         """The cell that is kept by a key; None where there is none, or none that can be read."""
         path = self.folder / f"{key}.json"
         with suppress(InputError, OSError, ValueError, KeyError, BadZipFile):
+            if path.stat().st_mtime < self.since:
+                return None
             record, table = records.load(path), records.per_query(path)
             with open(path.with_suffix(".npz"), "rb") as file:
                 kept = np.load(file, allow_pickle=False)
@@ -122,7 +127,8 @@ def key(about: Mapping[str, object]) -> str:
     """The name of a cell: equal for all that must give the same values.
 
     Args:
-        about: All that decides them, as JSON: fingerprints, full specs, versions.
+        about: All that decides them: fingerprints, full specs, versions. What JSON cannot hold is
+            written as Python shows it.
     """
-    text = json.dumps(about, sort_keys=True)
+    text = json.dumps(about, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:24]

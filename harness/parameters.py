@@ -25,12 +25,14 @@ class Entry(Generic[T]):
         factory: Makes what is registered.
         renamed: Parameters' old names and what they are called now.
         place: Where it is defined.
+        code: Tells the code behind it from other code; see `harness.registry.identify_code`.
     """
 
     name: str
     factory: Callable[..., T]
     renamed: Mapping[str, str] = field(default_factory=dict)
     place: str | None = None
+    code: str = ""
 
     @property
     def summary(self) -> str:

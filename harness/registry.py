@@ -9,6 +9,7 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -23,6 +24,7 @@ from harness.parameters import Entry, kind_of, read_value, write_value
 from harness.spec import Spec, parse
 
 T = TypeVar("T")
+PROCESS = secrets.token_hex(8)  # stands for what another process cannot know again
 LISTED = 20  # choices that an error names, at most
 NAME = re.compile(r"\w[\w./-]*")  # what specs, lists of them, and @INDEX leave of a name
 
@@ -107,8 +109,9 @@ class Registry(Generic[T]):
         """
 
         def add(name: str, factory: Callable[..., T]) -> Callable[..., T]:
-            place = place_of(factory if of is None else of)
-            entry = Entry(name, factory, dict(renamed or {}), place)
+            made = factory if of is None else of
+            place = place_of(made)
+            entry = Entry(name, factory, dict(renamed or {}), place, identify_code(made))
             if self._check:
                 self._check(name, factory)
             self._claim(name, place)
@@ -243,6 +246,10 @@ class Registry(Generic[T]):
             values["target"] = spec.target
         return entry.make(values)
 
+    def code(self, text: str | Spec) -> str:
+        """What tells the code behind a spec from other code: see `identify_code`."""
+        return self._bind(text)[1].code
+
     def _bind(self, text: str | Spec) -> tuple[Spec, Entry[T], dict[str, Any]]:
         spec = parse(text)
         self._load()
@@ -328,6 +335,22 @@ def _load_point(point: EntryPoint) -> object:
             f"the entry point {point.name!r} of {package} ({point.group}: {point.value}) does not "
             f"load: {reason(error)}; upgrade or uninstall {package}"
         ) from error
+
+
+def identify_code(written: object) -> str:
+    """What tells code from other code: the SHA-256 of its file, as it is when it is loaded.
+
+    Empty for the harness's own, which is known as a whole. What has no file, as it was typed into
+    a notebook, is the same only within this process.
+    """
+    module = inspect.getmodule(written)
+    if module is not None and module.__name__.partition(".")[0] == "harness":
+        return ""
+    code: Any = written
+    try:
+        return hashlib.sha256(Path(inspect.getsourcefile(code) or "").read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return PROCESS
 
 
 def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:

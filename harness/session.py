@@ -341,9 +341,11 @@ class Session:
             "system": systems.identity(system, index, rewrite),
             "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
             "measure": [str(task.main), max(depth, task.depth), self.seed],
-            "code": environment.code_sha256(),
+            "code": [environment.code_sha256(), task.main.definition("retrieval").code],
+            "libraries": environment.current().packages,
         }
-        cells, key = None if self.cells is None else Cells(self.cells), grid.key(about)
+        since, key = self.store.since, grid.key(about)
+        cells = None if self.cells is None else Cells(self.cells, since)
         if cells and (kept := cells.get(key)):
             return kept
         found = self.evaluate(system, task, index=index, rewrite=rewrite, depth=depth)

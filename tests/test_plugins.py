@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from textwrap import dedent
 
@@ -12,7 +13,7 @@ from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.kinds import KINDS
 from harness.measures import MEASURES
-from harness.registry import Registry, load_plugin
+from harness.registry import PROCESS, Registry, identify_code, load_plugin
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.sources import SOURCES
@@ -262,3 +263,41 @@ def test_plugins_serve_python_as_well(tmp_path, fruit):
     found = session.evaluate("initial@farthest", fruit, measures=["RR@10"])
     assert found.record.main.mean == pytest.approx(1 / 3)  # the one that is alike comes last
     assert found.record.index.spec == "farthest"
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - {"source", "kind"}))
+def test_a_kept_cell_is_known_by_the_code_of_what_takes_part(tmp_path, fruit, monkeypatch, name):
+    """Data are known by their content, whatever source they are from."""
+    case, plugin, made = CASES[name], tmp_path / "mine.py", []
+    before = {registry: registry._entries for registry in REGISTRIES}
+    evaluate = Session.evaluate
+
+    def counted(self, *given, **options):
+        made.append(given)
+        return evaluate(self, *given, **options)
+
+    monkeypatch.setattr(Session, "evaluate", counted)
+
+    def measure(code: str) -> float:
+        plugin.write_text(dedent(code))
+        for registry, entries in before.items():
+            monkeypatch.setattr(registry, "_entries", dict(entries))
+        load_plugin(plugin)
+        session = Session(Store(tmp_path / "store"), cells=tmp_path / "cells")
+        task = session.task(fruit, [case.measure])
+        return float(session.grid([case.model], [task], rewrite=case.rewrite).values.mean())
+
+    assert measure(case.plugin) == measure(case.plugin) == pytest.approx(case.mean)
+    assert len(made) == 1
+    assert measure(f"{case.plugin}\n    # changed\n") == pytest.approx(case.mean)
+    assert len(made) == 2
+    assert measure(case.plugin) == pytest.approx(case.mean)
+    assert len(made) == 2
+
+
+def test_code_without_a_file_is_not_known_again():
+    scope = {}
+    exec("def typed(texts):\n    return texts", scope)  # as in a notebook
+    assert identify_code(scope["typed"]) == PROCESS
+    assert identify_code(load_plugin) == ""
+    assert re.fullmatch("[0-9a-f]{64}", identify_code(test_code_without_a_file_is_not_known_again))

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 from harness import results
 from harness.data import Queries
+from harness.encoders import ENCODERS, user_model
 from harness.errors import InputError
+from harness.indexes.hnsw import Hnsw
+from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.session import Session
 from harness.store import Store
 from harness.tasks import catalog
@@ -91,6 +98,54 @@ def test_a_grid_that_was_killed_goes_on_where_it_was(session, task, monkeypatch)
     assert grid.cells[0][0].values.tolist() == first.cells[0][0].values.tolist()
     assert grid.cells[0][0].run.docs.tolist() == first.cells[0][0].run.docs.tolist()
     assert grid.cells[0][0].record == first.cells[0][0].record
+
+
+def test_a_fresh_session_replaces_cells(session, task, monkeypatch):
+    plain = session.task(task, ["RR@10"])
+    first = session.grid(["bm25"], [plain]).cells[0][0].record
+    [path] = session.cells.glob("*.json")
+    os.utime(path, (time.time() - 60,) * 2)
+    fresh = Session(Store(session.store.root, since=time.time() - 30), cells=session.cells)
+    made = fresh.grid(["bm25"], [plain]).cells[0][0].record
+    assert made.created > first.created
+    assert fresh.grid(["bm25"], [plain]).cells[0][0].record == made  # once in a run
+    assert session.grid(["bm25"], [plain]).cells[0][0].record == made
+
+
+@dataclass(frozen=True)
+class Spelled(TextRewriter):
+    """Queries as they are, by what lies in a file."""
+
+    def rewrite(self, texts, progress, *, root=None):
+        return Rewritten(list(texts))
+
+
+@pytest.mark.parametrize(
+    ("described", "asked"), [(Hnsw, {"index": "hnsw"}), (Spelled, {"rewrite": "spelled"})]
+)
+def test_a_cell_is_known_by_what_indexes_and_rewritings_say_of_themselves(
+    session, task, monkeypatch, described, asked
+):
+    REWRITERS.names()
+    monkeypatch.setattr(REWRITERS, "_entries", dict(REWRITERS._entries))
+    REWRITERS.register("spelled")(Spelled)
+    plain = session.task(task, ["RR@10"])
+    first = session.grid(["hashing"], [plain], **asked).cells[0][0].record
+    assert session.grid(["hashing"], [plain], **asked).cells[0][0].record == first
+    monkeypatch.setattr(described, "describe", lambda self: {"version": "next"})
+    again = session.grid(["hashing"], [plain], **asked).cells[0][0].record
+    assert again.created > first.created
+
+
+def test_what_has_no_fingerprint_is_not_known_to_another_process(session, task, monkeypatch):
+    ENCODERS.names()
+    monkeypatch.setattr(ENCODERS, "_entries", dict(ENCODERS._entries))
+    user_model.register("letters")(lambda texts: np.array([[len(text), 1.0] for text in texts]))
+    plain = session.task(task, ["RR@10"])
+    first = session.grid(["letters"], [plain]).cells[0][0].record
+    assert session.grid(["letters"], [plain]).cells[0][0].record == first
+    monkeypatch.setattr("harness.systems.PROCESS", "another")
+    assert session.grid(["letters"], [plain]).cells[0][0].record.created > first.created
 
 
 def test_cells_are_records_that_can_be_compared(session, task):

@@ -226,8 +226,7 @@ def _run(
     seed = study.default_seed if seed is None else seed
     with terminal.showing(f"{', '.join(systems)} on {which}", quiet) as progress:
         store = open_store(cache, fresh=fresh)
-        cells = None if fresh else out / CELLS
-        session = Session(store, seed, progress, cells=cells)
+        session = Session(store, seed, progress, cells=out / CELLS)
         findings = conduct(spec, session, systems, which)
     about = About(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),

@@ -13,16 +13,17 @@ from dataclasses import replace
 from typing import TypeVar
 
 from harness.data import Retrieval
-from harness.encoders import ENCODERS, OWN, encoder_spec
+from harness.encoders import ENCODERS, OWN, TextEncoder, encoder_spec
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.pipeline import single
 from harness.pipeline.single import Ranked, Request
 from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
-from harness.registry import Registry, unknown
+from harness.registry import PROCESS, Registry, unknown
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.spec import Spec, bare, parse, split
+from harness.vectors import Representation
 
 N = TypeVar("N", int | None, float)
 
@@ -107,8 +108,32 @@ def _create(spec: Spec) -> Retriever:
         raise InputError(f"{error} ({hint})") from None
 
 
+def identify_encoder(text: str | Spec) -> dict[str, object]:
+    """All that decides an encoder's vectors; what is not known again is so within this process."""
+    spec = encoder_spec(text)
+    encoder = ENCODERS.create(spec)
+    known = not isinstance(encoder, TextEncoder) or encoder.cacheable
+    return {
+        "full": str(ENCODERS.resolve(spec)),
+        "fingerprint": dict(encoder.fingerprint()),
+        "code": ENCODERS.code(spec) if known else PROCESS,
+    }
+
+
+def _identify_index(text: str, makes: Representation) -> list[object]:
+    """All that decides what an index finds; of one that does not take the vectors, its name."""
+    index, full = INDEXES.create(text), str(INDEXES.resolve(text))
+    if makes not in index.accepts:
+        return [full]
+    index.require(makes)
+    return [full, INDEXES.code(text), dict(index.describe())]
+
+
 def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[str, object]:
-    """All that decides a system's rankings, before encoding: full specs, fingerprints of models.
+    """All that decides a system's rankings, before encoding.
+
+    Full specs, fingerprints of models, what indexes and rewritings say of themselves (`describe`),
+    and the code of what is not the harness's own.
 
     Raises:
         InputError: A name is unknown, or a model cannot be had.
@@ -120,15 +145,16 @@ def identity(model: str, index: str = "exact", rewrite: str = "none") -> dict[st
         parts = [identity(part, index, rewrite) for part in retriever.parts]
         return {
             "full": str(RETRIEVERS.resolve(spec)),
+            "code": RETRIEVERS.code(spec),
             "parts": parts,
             "readers": [dict(reader) for reader in retriever.readers],
         }
-    encoder = encoder_spec(spec)
+    makes = ENCODERS.create(encoder_spec(spec)).representation
+    rewritten = single.rewriting(rewrite)
     return {
-        "full": str(ENCODERS.resolve(encoder)),
-        "fingerprint": dict(ENCODERS.create(encoder).fingerprint()),
-        "index": str(INDEXES.resolve(index)),
-        "rewrite": str(REWRITERS.resolve(rewrite)),
+        **identify_encoder(spec),
+        "index": _identify_index(index, makes),
+        "rewrite": rewritten and [rewritten.full, REWRITERS.code(rewrite), rewritten.details],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,13 +15,13 @@ from harness.pipeline.retrieve import drop_self
 from harness.pipeline.single import Ranked, Request
 from harness.progress import Progress, silent
 from harness.records import SystemRecord
+from harness.registry import PROCESS
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.hits import Answered, Hits
 from harness.vectors import Run
 
 UNKNOWN = "not known again"
 LEFT_OUT = "name documents that the corpus does not hold: left out"
-PROCESS = secrets.token_hex(8)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from harness.systems import (
     RETRIEVERS,
     Retriever,
     composite_system,
+    identify_encoder,
     joint_index,
     own_index,
     part_records,
@@ -64,10 +65,12 @@ class Rerank(Retriever):
 
     @property
     def readers(self) -> tuple[Mapping[str, object]]:
-        """The fingerprint of what reads again."""
+        """What reads again: its fingerprint and code."""
         second = reranker_spec(self.target)
-        known = RERANKERS if second.name in RERANKERS else ENCODERS
-        return (known.create(second).fingerprint(),)
+        if second.name not in RERANKERS:
+            return (identify_encoder(second),)
+        fingerprint = dict(RERANKERS.create(second).fingerprint())
+        return ({"fingerprint": fingerprint, "code": RERANKERS.code(second)},)
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by the first stage, score its best again, and put these first."""
