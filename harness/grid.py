@@ -19,6 +19,7 @@ from harness.arrays import Float64
 from harness.errors import HarnessError, InputError, reason
 from harness.measures import Measure
 from harness.records import Record
+from harness.records.files import RUN
 from harness.tasks import Task
 from harness.vectors import Run
 
@@ -103,7 +104,7 @@ class Cells:
             if path.stat().st_mtime < self.since:
                 return None
             record, table = records.load(path), records.per_query(path)
-            with open(path.with_suffix(".npz"), "rb") as file:
+            with open(path.with_suffix(RUN), "rb") as file:
                 kept = np.load(file, allow_pickle=False)
                 run = Run(kept["docs"], kept["scores"])
             columns = {name: table.column(name).to_numpy() for name in table.column_names}
@@ -116,7 +117,7 @@ class Cells:
         np.savez(buffer, docs=cell.run.docs, scores=cell.run.scores)
         try:
             disk.make_folder(self.folder)
-            disk.write_whole(path.with_suffix(".npz"), buffer.getbuffer())
+            disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
         except OSError as error:
             what = error.strerror or reason(error)
             raise HarnessError(f"{self.folder}: cannot be written: {what}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import html
 import json
 import reprlib
@@ -21,6 +20,7 @@ from harness.compare import InMemory, PairComparison
 from harness.encoders import OWN
 from harness.errors import InputError
 from harness.evaluation import Evaluation, write_score
+from harness.records import files
 from harness.spec import parse
 from harness.systems.own import adopt
 from harness.tasks.collection import Collection, read_task
@@ -266,31 +266,20 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
     Raises:
         InputError: There is no record, or one cannot be read.
     """
-    asked = [paths] if isinstance(paths, str | Path) else paths
-    files, others = list[Path](), 0
+    asked = [paths] if isinstance(paths, str | Path) else list(paths)
+    found, others = list[Path](), 0
     for path in asked:
-        listed = _list_files(Path(path))
+        listed = files.find(path)
         kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
-        files += kept
+        found += kept
         others += len(listed) - len(kept)
-    if not files:
+    if not found:
         named = ", ".join(map(str, asked)) or "no path is given"
         raise InputError(f"{named}: no records: expected *.json files")
     if others:
         warnings.warn(f"{others} files are no records: left out", stacklevel=4)
-    found = [_load_one(file) for file in dict.fromkeys(files)]
-    return Results(tuple(sorted(found, key=lambda each: each.record.created)))
-
-
-def _list_files(path: Path) -> list[Path]:
-    """JSON files of a path, a folder or a pattern. Raises InputError where there is nothing."""
-    if path.is_file():
-        return [path]
-    found = sorted(Path(each) for each in glob.glob(str(path), recursive=True))
-    if not found:
-        raise InputError(f"{path}: no such record or folder")
-    files = [sorted(each.rglob("*.json")) if each.is_dir() else [each] for each in found]
-    return [file for each in files for file in each if file.suffix == ".json"]
+    read = [_load_one(file) for file in dict.fromkeys(found)]
+    return Results(tuple(sorted(read, key=lambda each: each.record.created)))
 
 
 def _is_record(path: Path) -> bool:

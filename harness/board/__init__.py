@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
 import json
-import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +19,7 @@ from harness.errors import InputError, reason
 from harness.exchange import mteb
 from harness.measures.pairs import compared_as
 from harness.progress import Progress, silent
-from harness.records import Record, costs
+from harness.records import Record, costs, files
 
 LARGEST = 64 * 2**20  # bytes of a file that is read
 
@@ -148,10 +146,10 @@ def load(
     Raises:
         InputError: Where a path names nothing, or no file is of use.
     """
-    files, found = _files(paths), list[BoardEntry]()
+    listed, found = _list_files(paths), list[BoardEntry]()
     refused, revisions = list[tuple[Path, str]](), dict[str, set[str]]()
-    for done, file in enumerate(files):
-        progress("read records", done, len(files), "files")
+    for done, file in enumerate(listed):
+        progress("read records", done, len(listed), "files")
         try:
             data = _json(file)
             if isinstance(data, dict) and "schema_version" in data:
@@ -231,22 +229,10 @@ def _columns(entries: Sequence[BoardEntry]) -> tuple[dict[tuple[str, str], str],
     return names, notes
 
 
-def _files(paths: Sequence[Path | str]) -> list[Path]:
+def _list_files(paths: Sequence[Path | str]) -> list[Path]:
     """All files, each once. Raises InputError for a path that names nothing."""
-    found: dict[Path, None] = {}
-    for path in map(str, paths):
-        if os.path.isdir(path):
-            files = sorted(Path(path).rglob("*.json"))
-        elif os.path.exists(path):
-            files = [Path(path)]
-        else:
-            matched = sorted(glob.glob(path, recursive=True))
-            if not matched:
-                raise InputError(f"{path}: no such file, folder or pattern")
-            found.update(dict.fromkeys(_files(matched)))
-            continue
-        found.update(dict.fromkeys(file for file in files if file.name != mteb.META))
-    return list(found)
+    found = dict.fromkeys(file for path in paths for file in files.find(path))
+    return [file for file in found if file.name != mteb.META]
 
 
 def _json(file: Path) -> Any:

@@ -22,7 +22,7 @@ from harness.arguments import read_arguments
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
 from harness.pipeline.phases import Phase
-from harness.records import schema1
+from harness.records import files, schema1
 from harness.stats import Estimate
 from harness.vectors import Representation
 
@@ -383,17 +383,12 @@ def _modern(record: Record) -> Record:
 
 @read_arguments
 def load_all(paths: Sequence[str | Path]) -> list[tuple[Path, Record]]:
-    """Read records from files and folders, in order of path.
+    """Read records from files and folders, in order of path, as `files.find` lists them.
 
     Raises:
         InputError: Where a path names nothing, or a file is no record.
     """
-    found = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise InputError(f"{path}: no such record or folder")
-        files = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        found += [(file, load(file)) for file in files]
+    found = [(file, load(file)) for path in paths for file in files.find(path)]
     if not found:
         raise InputError(f"{', '.join(map(str, paths))}: no records: expected *.json files")
     return found

@@ -13,11 +13,11 @@ from harness.arguments import read_arguments
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
+from harness.records.files import NUMBERS, PAGE
 from harness.report.tables import write
 from harness.studies import Findings
 
 SCHEMA = 1
-NUMBERS = "numbers.json"  # written last: where it is, the others are
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def save(folder: str | Path, findings: Findings, about: About) -> list[Path]:
     Raises:
         HarnessError: where the folder cannot be written.
     """
-    files = {"page.md": page(findings, about).encode()}
+    files = {PAGE: page(findings, about).encode()}
     files |= {f"{frame.name}.parquet": frame.parquet() for frame in findings.frames}
     if findings.charts:
         figure = draw(findings.charts, findings.headline)

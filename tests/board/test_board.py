@@ -164,7 +164,7 @@ def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypa
 
 
 def test_nothing_of_use_is_an_error(tmp_path):
-    with pytest.raises(InputError, match="no such file, folder or pattern"):
+    with pytest.raises(InputError, match="no such record or folder"):
         board.load([tmp_path / "none*"])
     with pytest.raises(InputError, match=r"no records: 0 files refused$"):
         board.load([tmp_path])

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+import harness
+
 TASK = "limit,docs=46,queries=200"
 
 
@@ -41,6 +43,28 @@ def test_two_systems_are_compared(run, measured):
     assert row["task"] == TASK
     assert row["difference"].startswith("+")
     assert run("compare", measured / "bm25", measured / "gone").status == 2
+
+
+def test_what_studies_keep_is_left_out_of_every_folder(run, measured, tmp_path):
+    """A study's cells are records of variants of tasks: they count where they are named alone."""
+    base = tmp_path / "base"
+    assert run("baseline", "freeze", measured / "bm25", "--out", base).status == 0
+    readers = [
+        ["show", measured, "-f", "csv"],
+        ["leaderboard", measured, "-f", "csv", "-q", "--refused"],
+        ["compare", measured / "bm25", measured / "hashing", "-f", "csv", "-q"],
+        ["gate", measured / "bm25", "-b", base, "-f", "csv", "-q"],
+        ["export", "mteb", measured, "--out", tmp_path / "mteb"],
+    ]
+    before = [run(*words) for words in readers]
+    assert [done.status for done in before] == [0] * len(readers)
+    study = ["robustness,draws=1,perturbations=typos,severities=0.3", "-m", "bm25", "-t", TASK]
+    assert run("study", *study, "-q", "-o", measured / "bm25" / "studies").status == 0
+    assert [run(*words) for words in readers] == before
+    assert len(harness.load(f"{measured}/*")) == 2
+    cells = measured / "bm25" / "studies" / "cells"
+    assert run("show", cells, "-f", "csv").out.count("bm25") == 2
+    assert run("show", next(cells.glob("*.json"))).status == 0
 
 
 def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypatch):
