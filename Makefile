@@ -6,8 +6,9 @@ MODEL  ?= minilm bm25
 TASKS  ?= core
 INDEX  ?= exact
 FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
-# what make leaderboard measures: only what is asked for
-RANKED  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)'))
+# what make leaderboard and make gate measure: only what is asked for
+ASKED   = $(filter-out default file,$(origin MODEL))
+RANKED  = $(if $(ASKED),$(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)'))
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
@@ -31,7 +32,7 @@ gate: setup  ## test MODEL against BASELINE, a folder of harness baseline freeze
 check: setup  ## the old name of gate
 gate check:
 	@$(if $(filter check,$@),echo "make check is now called make gate" >&2)
-	@$(VENV)/bin/harness gate --model '$(MODEL)' --baseline '$(BASELINE)' $(ARGS)
+	@$(VENV)/bin/harness gate $(if $(ASKED),--model '$(MODEL)') --baseline '$(BASELINE)' $(ARGS)
 
 test: $(VENV)/ready-dev  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

@@ -1,18 +1,20 @@
 """The command line: with harness.terminal, the only part that prints.
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1 an
-evaluation failed, 2 wrong usage or input, 130 interrupted.
+evaluation failed, 2 wrong usage or input, also of the only evaluation, 130 interrupted. Of the gate
+1 says that the candidate is worse, and nothing else.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
 from harness.cli import board, evaluate, export, listing, models, store, study
-from harness.cli.common import one_line, renamings_said_last, say
+from harness.cli.common import Once, one_line, renamings_said_last, say
 from harness.errors import InputError
 
 app = typer.Typer(
@@ -33,10 +35,14 @@ for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewri
     app.command()(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
+for _group in (app, board.baseline_app, export.app, models.app, store.app):
+    for _each in _group.registered_commands:
+        _each.cls = Once
 
 
 def main() -> None:
     """Run a command; errors are one line on standard error."""
+    failed = board.CANNOT_JUDGE if sys.argv[1:2] == ["gate"] else 1
     try:
         try:
             with renamings_said_last():
@@ -50,9 +56,10 @@ def main() -> None:
         raise SystemExit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+        raise SystemExit(failed) from None
     except Exception as error:
         if os.environ.get("HARNESS_DEBUG"):
-            raise
-        say(f"error: {one_line(error)}")
-        raise SystemExit(2 if isinstance(error, InputError) else 1) from None
+            traceback.print_exc()
+        else:
+            say(f"error: {one_line(error)}")
+        raise SystemExit(2 if isinstance(error, InputError) else failed) from None

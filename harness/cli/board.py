@@ -15,6 +15,7 @@ from harness.cli.common import (
     OUT,
     Cache,
     FormatOption,
+    Fresh,
     Json,
     Plugins,
     Quiet,
@@ -25,7 +26,16 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.cli.evaluate import DEFAULT_TASKS, Batch, Done, Failed, end, measure_all
+from harness.cli.evaluate import (
+    DEFAULT_TASKS,
+    Batch,
+    Done,
+    Failed,
+    end,
+    measure_all,
+    measure_like,
+    say_notes,
+)
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
@@ -33,11 +43,11 @@ if TYPE_CHECKING:
 
     from harness.board import Board
     from harness.board.standings import Standings
-    from harness.compare import Side
     from harness.gate import Gate
     from harness.progress import Progress
 
 RECORDS = Path("results")
+CANNOT_JUDGE = 2  # exit status of the gate, whatever else goes wrong: 1 is a verdict
 
 app = typer.Typer()
 baseline_app = group(
@@ -113,6 +123,7 @@ def leaderboard(
     figure: Figures = None,
     seed: Seed = 0,
     cache: Cache = None,
+    fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     as_json: Json = False,
@@ -128,7 +139,7 @@ def leaderboard(
     """
     check_format(style)
     load_plugins(plugin)
-    store = open_store(cache)
+    store = open_store(cache, fresh=fresh)
     done, failed = _measure_first(model, task, latency, Batch(store, seed, out, quiet=quiet))
     read = [*(paths or []), *(path for path, _ in done)]
     if model and not read:
@@ -145,7 +156,7 @@ def leaderboard(
             said = _html(board, ranked, html, figure or (), progress)
     tables = report.page(board, ranked, details=refused, most=rows)
     show_tables(tables, "json" if as_json else style)
-    if said:
+    if said and not quiet:
         say(said)
     end(done, failed)
 
@@ -158,7 +169,9 @@ def _measure_first(
         raise InputError("--task is what --model is measured on: name a model too")
     if not models:
         return [], []
-    return measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
+    done, failed = measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
+    say_notes(done, quiet=batch.quiet)
+    return done, failed
 
 
 def _load(
@@ -264,7 +277,10 @@ def freeze(
 
 
 Baseline = Annotated[
-    Path | None, typer.Option("--baseline", "-b", help="Folder that harness baseline freeze wrote.")
+    str | None,  # as a path, nothing and the folder here would be the same
+    typer.Option(
+        "--baseline", "-b", metavar="PATH", help="Folder that harness baseline freeze wrote."
+    ),
 ]
 Candidates = Annotated[
     list[Path] | None, typer.Argument(help="Records of the candidate: files or folders.")
@@ -299,6 +315,7 @@ def gate(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")] = OUT,
     seed: Seed = 0,
     cache: Cache = None,
+    fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     as_json: Json = False,
@@ -316,15 +333,19 @@ def gate(
     from harness import gate as gates
     from harness.gate import policy as policies
 
-    if baseline is None:
+    if not baseline:
         raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")
-    if not paths and model is None:
+    if not paths and not model:
         raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
-    held, read = gates.thaw(baseline), list(paths or [])
+    held, read = gates.thaw(Path(baseline)), list(paths or [])
     rules = policies.read_policy(policy) if policy else policies.Policy()
+    store = open_store(cache, fresh=fresh)
     with terminal.showing("gate", quiet) as progress:
-        if model is not None:
-            read += _evaluate(model, held, out, cache=cache, seed=seed, quiet=quiet)
+        if model:
+            known = [record for _, record in held.tasks.values()]
+            done = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
+            say_notes(done, quiet=quiet)
+            read += [path for path, _ in done]
         judged = gates.judge(held, comparing.side(read), rules, seed=seed, progress=progress)
     _show_gate(judged, "json" if as_json else style)
     _write_gate(judged, junit, markdown, github=github)
@@ -340,30 +361,6 @@ def _show_gate(judged: Gate, style: str) -> None:
     else:
         show_tables(report.page(judged), style)
         print(report.summary(judged))
-
-
-def _evaluate(
-    model: str, held: Side, out: Path, *, cache: Path | None, seed: int, quiet: bool
-) -> list[Path]:
-    """Records of a model on a baseline's tasks, searched and measured as there."""
-    from harness import records
-    from harness.encoders.models import MODELS
-    from harness.session import Session
-
-    session, made = Session(open_store(cache), seed), []
-    with MODELS.scope():  # what the model needs stays for all tasks
-        for task, (_, record) in held.tasks.items():
-            with terminal.showing(f"{model} on {task}", quiet) as progress:
-                session.progress = progress
-                found = session.evaluate(
-                    model,
-                    record.task.spec,
-                    index=record.index.spec if record.index else "exact",
-                    rewrite=record.rewriting.spec if record.rewriting else "none",
-                    measures=list(record.scores),
-                )
-            made.append(records.save(found.record, found.per_query, out))
-    return made
 
 
 def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, github: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperOption
 
 from harness import terminal
 from harness.errors import HarnessError, InputError, RenamedWarning, UnkeptWarning, reason
@@ -54,6 +55,19 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results only: no progress, no notes.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: short for --format json.")]
+
+
+class Once(TyperCommand):
+    """A command that refuses a second value of an option that takes one: which is meant?"""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words of a command."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        for one in self.params:
+            single = isinstance(one, TyperOption) and not one.multiple and not one.is_flag
+            if single and order.count(one) > 1:
+                raise InputError(f"{one.opts[0]} is given {order.count(one)} times: expected once")
+        return super().parse_args(ctx, args)
 
 
 def group(help: str) -> typer.Typer:

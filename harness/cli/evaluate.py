@@ -138,8 +138,7 @@ def evaluate(
     }  # fmt: skip
     done, failed = measure_all(systems, task or DEFAULT_TASKS, asked, batch)
     _report(done, "json" if json else style)
-    if not quiet:
-        _notes(done)
+    say_notes(done, quiet=quiet)
     if len(failed) + len(done) > 1:
         _summary(len(done), failed)
     if done and not quiet and not json:
@@ -205,8 +204,32 @@ def measure_all(
     return done, failed
 
 
+def measure_like(known: Sequence[Record], model: str, batch: Batch) -> list[Done]:
+    """Measure a model on tasks that others were measured on, searched and judged as they were."""
+    from harness.encoders.models import MODELS
+    from harness.session import Session
+
+    session, done = Session(batch.store, batch.seed), list[Done]()
+    with MODELS.scope():  # what the model needs stays for all tasks
+        for record in known:
+            with terminal.showing(f"{model} on {record.task.spec}", batch.quiet) as progress:
+                session.progress = progress
+                found = session.evaluate(
+                    model,
+                    record.task.spec,
+                    index=record.index.spec if record.index else "exact",
+                    rewrite=record.rewriting.spec if record.rewriting else "none",
+                    measures=list(record.scores),
+                )
+            done.append((_keep(found, batch.out, batch.trec), found.record))
+    return done
+
+
 def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
-    """Exit with the status that failures ask for, if there are any."""
+    """Exit with the status that failures ask for, if there are any.
+
+    That is 1, but 2 where the only evaluation that was asked for was asked wrongly.
+    """
     if failed:
         usage = len(failed) + len(done) == 1 and isinstance(failed[0][1], InputError)
         raise typer.Exit(2 if usage else 1)
@@ -270,19 +293,18 @@ def _report(done: Sequence[Done], style: str) -> None:
         show_tables([*tables.scores(found, room(style)), *tables.families(found)], style)
 
 
-def _notes(done: Sequence[Done]) -> None:
+def say_notes(done: Sequence[Done], *, quiet: bool) -> None:
     """Say what was noticed and tolerated."""
-    for _, record in done:
+    for _, record in () if quiet else done:
         for warning in record.warnings:
             say(f"note: {record.name} on {record.task.spec}: {warning}")
 
 
 def _summary(done: int, failed: Sequence[Failed]) -> None:
-    """Say again what failed, after everything else."""
+    """Say how many failed, and which, after everything else; why was said when it happened."""
     if failed:
-        say(f"{len(failed)} of {len(failed) + done} evaluations failed:")
-    for pair, error in failed:
-        say(f"  {pair}: {one_line(error)}")
+        pairs = ", ".join(pair for pair, _ in failed)
+        say(f"{len(failed)} of {len(failed) + done} evaluations failed: {pairs}")
 
 
 def _next(last: Path, count: int) -> None:
@@ -297,6 +319,7 @@ def _next(last: Path, count: int) -> None:
 @app.command()
 def show(
     paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,
 ) -> None:
@@ -305,6 +328,7 @@ def show(
     Example: harness show results/local
     """
     check_format(style)
+    load_plugins(plugin)
     from harness import records
     from harness.report import tables
 

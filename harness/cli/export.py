@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.common import group
+from harness.cli.common import Plugins, group, load_plugins
 from harness.errors import InputError
 
 app = group(
@@ -61,11 +61,13 @@ def _runs(new: list[bool], where: str) -> None:
 def mteb(
     paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write results to.")],
+    plugin: Plugins = None,
 ) -> None:
     """Write records as MTEB's result files (TaskResult).
 
     Example: harness export mteb results/local --out exported
     """
+    load_plugins(plugin)
     from harness import records
     from harness.exchange import mteb as exchange
 

@@ -17,6 +17,7 @@ from harness.cli.common import (
     Cache,
     FormatOption,
     Fresh,
+    Once,
     Plugins,
     Quiet,
     check_format,
@@ -125,7 +126,7 @@ def _command(text: str) -> Any:
     vars(command)["__signature__"] = inspect.Signature([*usual, *hidden])
     command.__annotations__ = {each.name: each.annotation for each in [*usual, *hidden]}
     made = typer.Typer(rich_markup_mode=None, add_completion=False)
-    made.command(text, help=_help(name, study), short_help=_summary(study))(command)
+    made.command(text, cls=Once, help=_help(name, study), short_help=_summary(study))(command)
     return typer.main.get_command(made)
 
 
@@ -234,7 +235,8 @@ def _run(
     )  # fmt: skip
     written = save(out / slug("-".join([str(spec), *systems, which])), findings, about)
     _show(findings, about, style)
-    say(f"written: {written[0].parent}: {', '.join(path.name for path in written)}")
+    if not quiet:
+        say(f"written: {written[0].parent}: {', '.join(path.name for path in written)}")
 
 
 def _choose(given: Sequence[str] | None, usual: Sequence[str], many: str, rule: str) -> list[str]:

@@ -130,7 +130,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], drop: Collection[str]
 
 def recover(folder: Path) -> None:
     """End what write_folder began where it was killed between two renames. Raises OSError."""
-    before = _before(folder)
+    before = _before(folder.resolve())
     if before.is_dir():
         if folder.is_dir() and any(folder.iterdir()):
             shutil.rmtree(before)

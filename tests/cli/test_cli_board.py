@@ -9,6 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 import harness
+from harness.encoders.hashing import Hashing
+from harness.errors import HarnessError
 
 TASK = "limit,docs=46,queries=200"
 
@@ -59,7 +61,8 @@ def test_what_studies_keep_is_left_out_of_every_folder(run, measured, tmp_path):
     before = [run(*words) for words in readers]
     assert [done.status for done in before] == [0] * len(readers)
     study = ["robustness,draws=1,perturbations=typos,severities=0.3", "-m", "bm25", "-t", TASK]
-    assert run("study", *study, "-q", "-o", measured / "bm25" / "studies").status == 0
+    done = run("study", *study, "-q", "-o", measured / "bm25" / "studies")
+    assert (done.status, done.err) == (0, "")
     assert [run(*words) for words in readers] == before
     assert len(harness.load(f"{measured}/*")) == 2
     cells = measured / "bm25" / "studies" / "cells"
@@ -103,6 +106,9 @@ def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypat
         (["gate", "x"], "error: the gate needs --baseline DIR, of `harness baseline freeze`\n"),
         (["gate", "-b", "x"], "error: name the candidate: its records, or --model SPEC "),
         (["gate", "x", "-b", "none"], "error: none"),
+        (["gate", "x", "-b", ""], "error: the gate needs --baseline DIR, of `harness baseline "),
+        (["gate", "-m", "", "-b", "x"], "error: name the candidate: its records, or --model SPEC "),
+        (["gate", "x", "-b", "."], "error: SHA256SUMS: not a baseline's list of files: "),
         (["export", "wandb", "x", "--project", ""], "error: --project: expected a name\n"),
     ],
 )
@@ -111,6 +117,42 @@ def test_what_is_asked_wrongly_is_one_line(run, words, message):
     assert (done.status, done.out) == (2, "")
     assert done.err.startswith(message)
     assert len(done.err.splitlines()) == 1
+
+
+def test_the_gate_never_says_regressed_for_an_error(run, measured, tmp_path, monkeypatch):
+    base = tmp_path / "base"
+    assert run("baseline", "freeze", measured / "bm25", "--out", base).status == 0
+
+    for error in (RuntimeError, HarnessError, MemoryError):
+
+        def broken(*_, why=error, **__):
+            raise why("something")
+
+        monkeypatch.setattr("harness.gate.judge", broken)
+        for debug in ("", "1"):
+            monkeypatch.setenv("HARNESS_DEBUG", debug)
+            assert run("gate", measured / "bm25", "-b", base).status == 2
+
+
+@pytest.mark.parametrize("command", ["gate", "leaderboard"])
+def test_what_is_measured_on_the_way_is_noted_and_made_anew(
+    run, measured, tmp_path, monkeypatch, command
+):
+    """As by eval: vectors of another maker are noted, and --fresh replaces them."""
+    base = tmp_path / "base"
+    assert run("baseline", "freeze", measured / "hashing", "--out", base).status == 0
+    words = ["gate", "-b", base] if command == "gate" else ["leaderboard", "-t", TASK]
+    words += ["-m", "hashing", "--cache", tmp_path / "store", "-o", tmp_path / "new"]
+    note = f"note: hashing on {TASK}: vectors of hashing were made with numpy 1, 2: --fresh "
+    for version, more, noted in [
+        ("1", [], 0),
+        ("2", [], 1),
+        ("2", ["-q"], 0),
+        ("2", ["--fresh"], 0),
+    ]:
+        monkeypatch.setattr(Hashing, "made_with", lambda _, version=version: {"numpy": version})
+        done = run(*words, *more)
+        assert (done.status, done.err.count(note)) == (0, noted)
 
 
 def test_records_become_mtebs_files(run, measured, tmp_path):

@@ -64,13 +64,13 @@ def plugin(tmp_path, monkeypatch):
 
 
 def test_a_study_from_a_plugin(run, plugin, tmp_path):
-    words = ["-t", "aab", "-t", "limit,docs=9", "--plugin", plugin, "-q"]
+    words = ["-t", "aab", "-t", "limit,docs=9", "--plugin", plugin]
     done = run("study", "letters,letters=a+z", *words)
     assert done.status == 0, done.err
     assert done.out.startswith("hashing: aab+[limit,docs=9]\n\nLetters")
     (folder,) = (tmp_path / "results/studies").iterdir()
     names = "page.md, letters.parquet, figure.png, figure.svg, numbers.json"
-    assert done.err == f"written: results/studies/{folder.name}: {names}\n"
+    assert done.err.endswith(f"written: results/studies/{folder.name}: {names}\n")
     saved = load_findings(folder)
     assert saved.about.study == "letters,case=lower,letters=a+z"
     assert (saved.about.systems, saved.about.task) == (("hashing",), "aab+[limit,docs=9]")
