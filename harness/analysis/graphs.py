@@ -65,10 +65,21 @@ class GraphSettings:
             "ef_search": ef_search,
             "seed": seed,
         }
-        spec = parse(self.index).with_parameters(
-            [(name, str(value)) for name, value in asked.items()]
-        )
-        index = INDEXES.create(spec)
+        spec = parse(self.index)
+        if twice := asked.keys() & dict(spec.params).keys():
+            raise InputError(
+                f"index {self.index} gives {', '.join(sorted(twice))}, which the study sets: "
+                "leave that out"
+            )
+        try:
+            index = INDEXES.create(spec.with_parameters([(n, str(v)) for n, v in asked.items()]))
+        except InputError as error:
+            if not str(error).startswith(f"unknown parameter of {spec.name} "):
+                raise
+            raise InputError(
+                f"{error} (the study sets {', '.join(asked)} of the index: expected a graph that "
+                "has them, as hnswlib)"
+            ) from None
         index.require("dense")
         if not isinstance(index, FileIndex):
             raise InputError(f"{self.index} builds no structure: expected a graph, as hnswlib")

@@ -321,6 +321,14 @@ def test_the_old_name_is_an_alias():
         ({"M": 1}, "hnswlib: M=1: expected at least 2"),
         ({"ef_search": (10, 0)}, "hnswlib: ef_search=0: expected at least 1"),
         ({"index": "exact"}, "unknown parameter of exact 'M'"),
+        (
+            {"index": "exact"},
+            r"\(the study sets M, ef_construction, ef_search, seed of the index: ",
+        ),
+        (
+            {"index": "hnswlib,M=8,seed=1"},
+            "seed=1 gives M, seed, which the study sets",
+        ),
     ],
 )
 def test_a_graph_that_is_refused(given, message):
