@@ -154,8 +154,10 @@ def leaderboard(
         ranked = standings(board, ordering, progress)
         if html:
             said = _html(board, ranked, html, figure or (), progress)
-    tables = report.page(board, ranked, details=refused, most=rows)
-    show_tables(tables, "json" if as_json else style)
+    if as_json or style == "json":
+        print(report.to_json(board, ranked, rows))
+    else:
+        show_tables(report.page(board, ranked, details=refused, most=rows), style)
     if said and not quiet:
         say(said)
     end(done, failed)
@@ -360,7 +362,8 @@ def _show_gate(judged: Gate, style: str) -> None:
         print(report.to_json(judged))
     else:
         show_tables(report.page(judged), style)
-        print(report.summary(judged))
+        with_it = style in ("terminal", "markdown")
+        print(report.summary(judged), file=sys.stdout if with_it else sys.stderr)
 
 
 def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, github: bool) -> None:

@@ -1,9 +1,11 @@
-"""A board as tables: who stands where, the scores, who beats whom, and quality against cost."""
+"""A board as tables, and as data: who stands where, the scores, who beats whom, what it costs."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict
 
 import numpy as np
 
@@ -34,6 +36,40 @@ def page(
         notes(board, standings),
         *refusals(board, details=details),
     ]
+
+
+def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
+    """The board as data: numbers as they are, null for what is not there.
+
+    most: systems listed, at most.
+    """
+    names = [row.system for row in standings.rows[:most]]
+    ranked = [
+        {**asdict(row), "costs": {cost.key: board.cost(row.system, cost.key) for cost in RANKED}}
+        for row in standings.rows[:most]
+    ]
+    entries = [board.entries.get((name, task)) for name in names for task in standings.tasks]
+    wins = {
+        one: {
+            other: None if np.isnan(value) else float(value)
+            for other, value in zip(names, row, strict=False)
+            if other != one
+        }
+        for one, row in zip(names, standings.wins, strict=False)
+    }
+    whole = {
+        "order": standings.order,
+        "kemeny_exact": standings.kemeny_exact,
+        "tasks": standings.tasks,
+        "ranking": ranked,
+        "scores": [
+            {**asdict(entry), "path": entry.path and str(entry.path)} for entry in entries if entry
+        ],
+        "wins": wins,
+        "notes": [line for (line,) in notes(board, standings).rows],
+        "refused": [{"file": str(path), "reason": why} for path, why in board.refused],
+    }
+    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def ranking(board: Board, standings: Standings, most: int | None = None) -> Table:

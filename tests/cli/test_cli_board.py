@@ -29,6 +29,8 @@ def test_a_leaderboard_and_its_page(run, measured, tmp_path):
     ranking = done.out.splitlines()[1:3]
     assert [row.split(",")[:2] for row in ranking] == [["1", "bm25"], ["2", "hashing"]]
     assert done.err.endswith("board.html (0.1 MB)\n")
+    first = run("leaderboard", measured, "--json", "-q").json["ranking"][0]
+    assert (first["system"], first["rank"], type(first["mean"])) == ("bm25", 1, float)
     page = (tmp_path / "board.html").read_text("utf-8")
     assert "Who likes" in page  # the queries' own texts
     assert run("leaderboard", tmp_path / "none").status == 2
@@ -76,6 +78,8 @@ def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypat
     assert (done.status, done.out) == (0, f"1 records frozen in {base}\n")
     assert run("baseline", "freeze", measured / "bm25", "--out", base).status == 2  # not replaced
 
+    rows = run("gate", measured / "bm25", "-b", base, "-q", "-f", "csv")
+    assert (rows.out.count("pass"), rows.err) == (0, "pass (1 same)\n")  # nothing but tables
     same = run("gate", "--model", "bm25", "--baseline", base, "-o", tmp_path / "again", "-q")
     assert (same.status, same.out.splitlines()[-1]) == (0, "pass (1 same)")
 

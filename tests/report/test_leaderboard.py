@@ -51,6 +51,25 @@ def test_the_ranking():
     assert len(leaderboard.ranking(made(), standings(made()), most=2).rows) == 2
 
 
+def test_the_board_as_data():
+    board = made(refused=[(Path("a.json"), "not readable")], notes=["careful"])
+    found = json.loads(leaderboard.to_json(board, standings(board)))
+    first, *_, last = found["ranking"]
+    assert (first["system"], first["rank"], first["borda"], first["mean"]) == ("large", 1, 5, 0.75)
+    assert first["families"] == {"family t2": 0.8, "family t|1": 0.7}
+    assert first["costs"]["parameters"] == 40
+    assert (last["rank"], last["mean"], last["part"], last["places"]) == (None, None, 0.9, None)
+    scores = {(row["system"], row["task"]): row["score"] for row in found["scores"]}
+    assert len(scores) == 7
+    assert scores["small", "t2"] == 0.6
+    assert found["wins"]["large"] == {"small": 1, "poor": 1, "part": 0}
+    assert found["notes"][-1] == "careful"
+    assert found["refused"] == [{"file": "a.json", "reason": "not readable"}]
+    two = json.loads(leaderboard.to_json(board, standings(board), most=2))
+    assert [row["system"] for row in two["ranking"]] == ["large", "small"]
+    assert two["wins"] == {"large": {"small": 1}, "small": {"large": 0}}
+
+
 def test_one_family_and_one_task_need_fewer_columns():
     entry = next(iter(made().entries.values()))
     board = of_entries([entry])
