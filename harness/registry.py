@@ -341,7 +341,7 @@ def identify_code(written: object) -> str:
     """What tells code from other code: the SHA-256 of its file, as it is when it is loaded.
 
     Empty for the harness's own, which is known as a whole. What has no file, as it was typed into
-    a notebook, is the same only within this process.
+    a notebook, is never known again: another definition may take its place.
     """
     module = inspect.getmodule(written)
     if module is not None and module.__name__.partition(".")[0] == "harness":
@@ -350,7 +350,7 @@ def identify_code(written: object) -> str:
     try:
         return hashlib.sha256(Path(inspect.getsourcefile(code) or "").read_bytes()).hexdigest()
     except (OSError, TypeError):
-        return PROCESS
+        return secrets.token_hex(8)
 
 
 def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:

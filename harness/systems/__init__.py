@@ -116,7 +116,7 @@ def identify_encoder(text: str | Spec) -> dict[str, object]:
     return {
         "full": str(ENCODERS.resolve(spec)),
         "fingerprint": dict(encoder.fingerprint()),
-        "code": ENCODERS.code(spec) if known else PROCESS,
+        "code": [ENCODERS.code(spec), *([] if known else [PROCESS])],
     }
 
 
