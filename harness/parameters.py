@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from types import UnionType
 from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -25,7 +28,7 @@ class Entry(Generic[T]):
         factory: Makes what is registered.
         renamed: Parameters' old names and what they are called now.
         place: Where it is defined.
-        code: Tells the code behind it from other code; see `harness.registry.identify_code`.
+        code: Tells the code behind it from other code; see `identify_code`.
     """
 
     name: str
@@ -106,6 +109,22 @@ def read_hints(factory: Callable[..., object], name: str) -> dict[str, Any]:
         raise InputError(
             f"{name}: the type of a parameter cannot be read: {reason(error)}"
         ) from error
+
+
+def identify_code(written: object) -> str:
+    """What tells code from other code: the SHA-256 of its file, as it is when it is loaded.
+
+    Empty for the harness's own, which is known as a whole. What has no file, as it was typed into
+    a notebook, is never known again: another definition may take its place.
+    """
+    module = inspect.getmodule(written)
+    if module is not None and module.__name__.partition(".")[0] == "harness":
+        return ""
+    code: Any = written
+    try:
+        return hashlib.sha256(Path(inspect.getsourcefile(code) or "").read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return secrets.token_hex(8)
 
 
 def _members(default: object) -> dict[str, Any]:

@@ -9,7 +9,6 @@ import importlib.util
 import inspect
 import pkgutil
 import re
-import secrets
 import sys
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,11 +19,10 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
 from harness.errors import InputError, RenamedWarning, reason
-from harness.parameters import Entry, kind_of, read_value, write_value
+from harness.parameters import Entry, identify_code, kind_of, read_value, write_value
 from harness.spec import Spec, parse
 
 T = TypeVar("T")
-PROCESS = secrets.token_hex(8)  # stands for what another process cannot know again
 LISTED = 20  # choices that an error names, at most
 NAME = re.compile(r"\w[\w./-]*")  # what specs, lists of them, and @INDEX leave of a name
 
@@ -247,7 +245,7 @@ class Registry(Generic[T]):
         return entry.make(values)
 
     def code(self, text: str | Spec) -> str:
-        """What tells the code behind a spec from other code: see `identify_code`."""
+        """What tells the code behind a spec from other code: see `parameters.identify_code`."""
         return self._bind(text)[1].code
 
     def _bind(self, text: str | Spec) -> tuple[Spec, Entry[T], dict[str, Any]]:
@@ -335,22 +333,6 @@ def _load_point(point: EntryPoint) -> object:
             f"the entry point {point.name!r} of {package} ({point.group}: {point.value}) does not "
             f"load: {reason(error)}; upgrade or uninstall {package}"
         ) from error
-
-
-def identify_code(written: object) -> str:
-    """What tells code from other code: the SHA-256 of its file, as it is when it is loaded.
-
-    Empty for the harness's own, which is known as a whole. What has no file, as it was typed into
-    a notebook, is never known again: another definition may take its place.
-    """
-    module = inspect.getmodule(written)
-    if module is not None and module.__name__.partition(".")[0] == "harness":
-        return ""
-    code: Any = written
-    try:
-        return hashlib.sha256(Path(inspect.getsourcefile(code) or "").read_bytes()).hexdigest()
-    except (OSError, TypeError):
-        return secrets.token_hex(8)
 
 
 def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:

@@ -27,7 +27,7 @@ from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
 from harness.kinds.retrieval import RetrievalKind
-from harness.measures import Measure
+from harness.measures import MEASURES, Measure
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import VectorCache, Workplace, represent
 from harness.pipeline.retrieve import Searchable, retrieve
@@ -341,7 +341,7 @@ class Session:
             "system": systems.identity(system, index, rewrite),
             "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
             "measure": [str(task.main), max(depth, task.depth), self.seed],
-            "code": [environment.code_sha256(), task.main.definition("retrieval").code],
+            "code": [environment.code_sha256(), MEASURES.code(f"retrieval/{task.main.name}")],
             "libraries": environment.current().packages,
         }
         since, key = self.store.since, grid.key(about)

@@ -13,7 +13,8 @@ from harness.encoders import ENCODERS
 from harness.indexes import INDEXES
 from harness.kinds import KINDS
 from harness.measures import MEASURES
-from harness.registry import Registry, identify_code, load_plugin
+from harness.parameters import identify_code
+from harness.registry import Registry, load_plugin
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.sources import SOURCES

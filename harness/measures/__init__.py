@@ -24,15 +24,7 @@ import numpy as np
 from harness import promises
 from harness.arrays import Float64
 from harness.errors import InputError
-from harness.registry import (
-    LISTED,
-    NAME,
-    Registry,
-    decorate,
-    identify_code,
-    names_of,
-    place_of,
-)
+from harness.registry import LISTED, NAME, Registry, decorate, names_of, place_of
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Value = float | str
@@ -54,10 +46,7 @@ DEEPEST = 10**15  # a cut-off that arrays of whole numbers hold, beyond every co
 
 @dataclass(frozen=True)
 class MeasureDefinition:
-    """A measure as it is registered.
-
-    See `measure` for what the fields mean, and `harness.registry.identify_code` for the code.
-    """
+    """A measure as it is registered. See `measure` for what the fields mean."""
 
     name: str
     kind: str
@@ -73,7 +62,6 @@ class MeasureDefinition:
     about: str = ""
     depth: int = DEPTH
     read: Callable[[str], str] | None = field(default=None, repr=False)
-    code: str = ""
 
     @property
     def summary(self) -> str:
@@ -168,7 +156,7 @@ def measure(
     def add(name: str, function: Function) -> Function:
         made = MeasureDefinition(
             name, kind, function, cutoff, dict(whole or {}), better, graded, tuple(needs),
-            tuple(aliases), mteb, citation, about, depth, read, identify_code(function),
+            tuple(aliases), mteb, citation, about, depth, read,
         )  # fmt: skip
         if not MEASURES.owns(place_of(function)):
             _check(made)

@@ -7,6 +7,7 @@ A model that another index than the one asked for is to serve names its own: MOD
 
 from __future__ import annotations
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,13 +20,15 @@ from harness.indexes import INDEXES
 from harness.pipeline import single
 from harness.pipeline.single import Ranked, Request
 from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
-from harness.registry import PROCESS, Registry, unknown
+from harness.registry import Registry, unknown
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.spec import Spec, bare, parse, split
 from harness.vectors import Representation
 
 N = TypeVar("N", int | None, float)
+
+PROCESS = secrets.token_hex(8)  # stands for what another process cannot know again
 
 
 class Retriever(ABC):

@@ -15,8 +15,7 @@ from harness.pipeline.retrieve import drop_self
 from harness.pipeline.single import Ranked, Request
 from harness.progress import Progress, silent
 from harness.records import SystemRecord
-from harness.registry import PROCESS
-from harness.systems import RETRIEVERS, Retriever, hits
+from harness.systems import PROCESS, RETRIEVERS, Retriever, hits
 from harness.systems.hits import Answered, Hits
 from harness.vectors import Run
 
