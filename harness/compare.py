@@ -25,11 +25,10 @@ if TYPE_CHECKING:
 SCHEMA = 1  # of frames
 FRAME = (
     "task", "measure", "a", "b", "difference", "low", "high", "holm", "benjamini_hochberg",
-    "effect", "items", "wins", "ties", "losses", "paired",
+    "effect", "items", "wins", "ties", "losses", "paired", "gain",
 )  # fmt: skip
-SHOWN = 10  # queries named for each task
+SHOWN = 10  # items named for each task
 TESTED = 1.959964  # half the width of a 95 % interval in standard errors
-
 
 Recorded = tuple[Path | Mapping[str, Any], Record]
 """A record with its values of each item: in the file beside a path, or columns in memory."""
@@ -53,7 +52,7 @@ class InMemory:
 
 @dataclass(frozen=True)
 class Item:
-    """A query (or pair, or text) with what each system has of the measure there."""
+    """A query, pair or text with what each system has of the measure there."""
 
     id: str
     a: float
@@ -64,7 +63,8 @@ class Item:
 class Other:
     """Another measure of the same task.
 
-    against: queries better for A by the main measure, for B by this one; reverse: the other way.
+    against: items better for A by the main measure, for B by this one; reverse: the other way.
+    sign: as of a `Difference`.
     """
 
     measure: str
@@ -72,6 +72,7 @@ class Other:
     b: float
     against: int
     reverse: int
+    sign: int = 1
 
     @property
     def difference(self) -> float:
@@ -87,7 +88,8 @@ class Difference:
     having lost, or won, no more than a margin; holm, benjamini_hochberg: p two-sided, adjusted for
     the tasks that are compared. effect: paired Cohen's d. error: standard error, None where a
     single item or no interval tells it. best, worst: the items on which A is furthest ahead and
-    behind.
+    behind. sign: -1 where low scores are good: what is less, lost or behind is then what is higher,
+    and the difference, its interval and the effect stay those of the scores. noun: what an item is.
 
     paired: False where the measure has no value for each item (a group of queries, an average
     precision over pairs); the two intervals are then taken as independent, which finds less.
@@ -116,11 +118,23 @@ class Difference:
     worst: tuple[Item, ...] = ()
     holm: float = 1.0
     benjamini_hochberg: float = 1.0
+    sign: int = 1
+    noun: str = "item"
 
     @property
     def difference(self) -> float:
         """A's score less B's."""
         return self.a - self.b
+
+    @property
+    def gain(self) -> float:
+        """By how much A is better than B."""
+        return self.sign * self.difference
+
+    @property
+    def least_gain(self) -> float:
+        """The lower end of the interval of the gain."""
+        return self.low if self.sign > 0 else -self.high
 
     @property
     def detectable(self) -> float | None:
@@ -130,7 +144,7 @@ class Difference:
     @property
     def disagreeing(self) -> tuple[Other, ...]:
         """Measures that prefer the other system than the main one does."""
-        return tuple(other for other in self.others if other.difference * self.difference < 0)
+        return tuple(o for o in self.others if o.sign * o.difference * self.gain < 0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -241,6 +255,8 @@ def refuse_incomparable(a: Record, b: Record) -> None:
         raise IncomparableError(f"the kind of task differs: {x.kind} and {y.kind}")
     if a.main_measure != b.main_measure:
         raise IncomparableError(f"the measure differs: {a.main_measure} and {b.main_measure}")
+    if a.sign() != b.sign():
+        raise IncomparableError(f"low values of {a.main_measure} are good in one of them only")
     if x.exclude_self != y.exclude_self:
         raise IncomparableError(
             "one leaves a query's own document out of the results, one does not"
@@ -274,7 +290,7 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
     values_a, values_b = read_items(held_a, one), read_items(held_b, two)
     main = one.main_measure
     if main not in values_a.columns or main not in values_b.columns:
-        return _compare_means(one, two, margin)
+        return _compare_means(one, two, margin, values_a.noun)
     if values_a.ids != values_b.ids:
         raise IncomparableError(
             f"what was scored differs: {len(values_a.ids)} and {len(values_b.ids)}"
@@ -285,37 +301,40 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
 
 def _by_item(one: Record, a: ItemValues, b: ItemValues, margin: float, seed: int) -> Difference:
     """A difference of means, from what each item adds to them. one: A's record."""
-    main = one.main_measure
+    main, sign = one.main_measure, one.sign()
     x, y = a.columns[main], b.columns[main]
     delta = x - y
+    gain = sign * delta
     low, high = stats.bootstrap_means(delta[None], seed)
-    ahead, behind = int((delta > 0).sum()), int((delta < 0).sum())
-    p = stats.randomisation(delta, seed)
+    ahead, behind = int((gain > 0).sum()), int((gain < 0).sum())
+    p = stats.randomisation(gain, seed)
     return Difference(
         task=one.task.spec,
         family=one.task.family,
         measure=main,
-        items=len(delta),
+        items=len(gain),
         a=float(x.mean()),
         b=float(y.mean()),
         low=float(low[0]),
         high=float(high[0]),
         p=p,
-        fall=stats.randomisation(delta + margin, seed).less if margin else p.less,
-        rise=stats.randomisation(delta - margin, seed).greater if margin else p.greater,
+        fall=stats.randomisation(gain + margin, seed).less if margin else p.less,
+        rise=stats.randomisation(gain - margin, seed).greater if margin else p.greater,
         effect=stats.effect_size(delta),
         error=stats.standard_error(delta),
         wins=ahead,
-        ties=len(delta) - ahead - behind,
+        ties=len(gain) - ahead - behind,
         losses=behind,
         paired=True,
         others=tuple(
-            _other(name, delta, a.columns[name], b.columns[name])
+            _other(name, gain, a.columns[name], b.columns[name], one.sign(name))
             for name in a.columns
             if name != main and name in b.columns
         ),
-        best=_items(a, b, main, np.argsort(-delta, kind="stable")[: min(SHOWN, ahead)]),
-        worst=_items(a, b, main, np.argsort(delta, kind="stable")[: min(SHOWN, behind)]),
+        best=_items(a, b, main, np.argsort(-gain, kind="stable")[: min(SHOWN, ahead)]),
+        worst=_items(a, b, main, np.argsort(gain, kind="stable")[: min(SHOWN, behind)]),
+        sign=sign,
+        noun=a.noun,
     )
 
 
@@ -324,25 +343,26 @@ def _items(a: ItemValues, b: ItemValues, main: str, rows: Int64) -> tuple[Item, 
     return tuple(Item(a.ids[row], float(x[row]), float(y[row])) for row in rows)
 
 
-def _other(name: str, main: Float64, a: Float64, b: Float64) -> Other:
-    delta = a - b
-    against, reverse = ((main > 0) & (delta < 0)).sum(), ((main < 0) & (delta > 0)).sum()
-    return Other(name, float(a.mean()), float(b.mean()), int(against), int(reverse))
+def _other(name: str, main: Float64, a: Float64, b: Float64, sign: int) -> Other:
+    """Another measure beside the gains [n] by the main one."""
+    gain = sign * (a - b)
+    against, reverse = ((main > 0) & (gain < 0)).sum(), ((main < 0) & (gain > 0)).sum()
+    return Other(name, float(a.mean()), float(b.mean()), int(against), int(reverse), sign)
 
 
-def _compare_means(one: Record, two: Record, margin: float) -> Difference:
+def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Difference:
     """From the means and their intervals alone."""
     a, b = one.main, two.main
     mean_a, mean_b = _mean(one, "the first"), _mean(two, "the second")
     if a.low is None or a.high is None or b.low is None or b.high is None:
         raise IncomparableError(
-            f"{one.main_measure} has neither values of each query nor an interval"
+            f"{one.main_measure} has neither values of each {noun} nor an interval"
         )
     error = math.hypot(a.high - a.low, b.high - b.low) / (2 * TESTED)
-    delta = mean_a - mean_b
+    delta, sign = mean_a - mean_b, one.sign()
     unknown = PValues(1.0, 1.0, 1.0)
     p, fall, rise = (
-        stats.normal_p((delta + shift) / error) if error else unknown
+        stats.normal_p((sign * delta + shift) / error) if error else unknown
         for shift in (0.0, margin, -margin)
     )
     return Difference(
@@ -364,6 +384,8 @@ def _compare_means(one: Record, two: Record, margin: float) -> Difference:
         losses=0,
         paired=False,
         notes=_notes(one, two),
+        sign=sign,
+        noun=noun,
     )
 
 

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from harness import environment, records, stats
-from harness.data import Data, Retrieval
+from harness.data import Data
 from harness.disk import file_sha256
 from harness.encoders.models import MODELS
 from harness.endpoints.usage import known_usage
 from harness.errors import InputError
-from harness.kinds import KINDS, Verdict
-from harness.kinds.retrieval import RetrievalKind
+from harness.kinds import Verdict
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Maker, Workplace, represent
 from harness.pipeline.retrieve import drop_self
@@ -114,24 +113,26 @@ def of_system(
     """Measure a system. model: a spec, or the name of one that was handed over."""
     task = setting.task
     request = replace(request, tuning=lambda split: _tuning(setting, split))
-    if not isinstance(task.data, Retrieval):
+    if not task.kind.ranks:
         return _make_record(_vectors(model, setting, request), setting)
+    data = task.collection
     with MODELS.scope():  # a system of several models needs them in turn
-        ranked = rank(model, task.data, request)
+        ranked = rank(model, data, request)
         if rewritten and not ranked.rewritten:
             raise InputError(
                 f"{model} has no part that {rewritten.spec} fits: choose another rewriting"
             )
         if latency:
-            ranked = _measure_latency(ranked, len(task.data.queries), latency, setting.clock)
+            ranked = _measure_latency(ranked, len(data.queries), latency, setting.clock)
     return _make_record(_judge(ranked, request.index, setting, rewritten), setting)
 
 
 def of_run(path: Path, setting: Setting) -> Evaluation:
     """Measure a ranking that another program wrote as a TREC run file."""
-    task, data = setting.task, setting.task.data
-    if not isinstance(data, Retrieval):
-        raise InputError(f"{task.name} is a task of {data.kind}: a run file ranks documents")
+    task = setting.task
+    if not task.kind.ranks:
+        raise InputError(f"{task.name} is a task of {task.data.kind}: a run file ranks documents")
+    data = task.collection
     with setting.clock.phase("load", "run"):
         deep = setting.depth + task.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
@@ -151,7 +152,7 @@ def _judge(
     """Judge a ranking. index: as asked; None of a run that was made elsewhere."""
     task, data = setting.task, setting.task.collection
     with setting.clock.phase("score", items=len(data.queries), unit="queries"):
-        verdict = RetrievalKind().judge(ranked.run, data, task.measures, setting.seed)
+        verdict = task.kind.judge(ranked.run, data, task.measures, setting.seed)
     served = ranked.index  # None of a search that is somebody else's
     if served is not None and index is not None:
         served = served.model_copy(update={"spec": index})
@@ -170,7 +171,7 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     registered = handed_over is None and parse(model).name in RETRIEVERS
     if registered or isinstance(handed_over, Retriever):
         raise InputError(f"{model} only ranks, and {task} is a task of {data.kind}: choose a model")
-    encoder, kind = encoder_of(model, request), KINDS.create(data.kind)
+    encoder, kind = encoder_of(model, request), setting.task.kind
     if encoder.representation not in kind.accepts:
         raise InputError(
             f"{model} makes {encoder.representation} vectors and {task} is a task of "
@@ -211,10 +212,11 @@ def _tuning(setting: Setting, split: str) -> Tuning:
             "weights chosen by them prove nothing; name another split"
         )
     main = task.main
+    low = main.definition(data.kind).better == "low"
 
     def score(run: Run) -> float:
-        mean = RetrievalKind().judge(run, other, [main], setting.seed).scores[str(main)].mean
-        return -np.inf if mean is None else mean
+        mean = task.kind.judge(run, other, [main], setting.seed).scores[str(main)].mean
+        return -np.inf if mean is None else -mean if low else mean
 
     return Tuning(other, score)
 
@@ -259,6 +261,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         latency=ranked.latency if ranked else None,
         main_measure=names[0],
         scores=verdict.scores,
+        lower_is_better=records.lower_is_better(names, data.kind),
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
         makers=[dict(maker) for maker in outcome.makers],

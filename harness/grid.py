@@ -30,18 +30,25 @@ class Cell:
 
     Attributes:
         record: The evaluation, as any other.
-        per_query: Columns [q] of the judged queries: their ids, then the measure.
-        run: The ranking [q, k] of all queries.
+        per_query: Columns [q] of what was judged (queries, or pairs, texts): ids, then the measure.
+        ranking: Of all queries [q, k]; None of a task that ranks nothing.
     """
 
     record: Record
     per_query: Mapping[str, Any]
-    run: Run
+    ranking: Run | None
+
+    @property
+    def run(self) -> Run:
+        """The ranking. Raises InputError where the task ranks nothing."""
+        if self.ranking is None:
+            raise InputError(f"{self.record.task.spec} ranks nothing: expected a task that does")
+        return self.ranking
 
     @property
     def values(self) -> Float64:
-        """The main measure of the judged queries [q]."""
-        return np.asarray(self.per_query[self.record.main_measure], np.float64)
+        """The main measure of what was judged [q]."""
+        return each_value(self.per_query, self.record.main_measure)
 
     @property
     def notes(self) -> Sequence[str]:
@@ -55,7 +62,7 @@ class Grid:
 
     Attributes:
         systems: Their specs, one a row.
-        variants: One a column; all have the same judged queries in the same order.
+        variants: One a column; all have the same judged queries (pairs, texts) in the same order.
         measure: What the values are of.
         cells: [systems][variants].
     """
@@ -87,7 +94,7 @@ class Grid:
 class Cells:
     """Cells in a folder, each whole or absent, so that a killed study goes on where it was.
 
-    FOLDER/KEY.npz        the run
+    FOLDER/KEY.npz        the run, if any
           /KEY.parquet    the values of each query, as of any record
           /KEY.json       the record; written last
 
@@ -104,24 +111,43 @@ class Cells:
             if path.stat().st_mtime < self.since:
                 return None
             record, table = records.load(path), records.per_query(path)
-            with open(path.with_suffix(RUN), "rb") as file:
-                kept = np.load(file, allow_pickle=False)
-                run = Run(kept["docs"], kept["scores"])
+            run = None
+            if record.depth is not None:
+                with open(path.with_suffix(RUN), "rb") as file:
+                    kept = np.load(file, allow_pickle=False)
+                    run = Run(kept["docs"], kept["scores"])
             columns = {name: table.column(name).to_numpy() for name in table.column_names}
             return Cell(record, columns, run)
         return None
 
     def put(self, key: str, cell: Cell) -> None:
         """Keep a cell. Raises HarnessError where the folder cannot be written."""
-        path, buffer = self.folder / f"{key}.json", BytesIO()
-        np.savez(buffer, docs=cell.run.docs, scores=cell.run.scores)
+        path, buffer, run = self.folder / f"{key}.json", BytesIO(), cell.ranking
         try:
             disk.make_folder(self.folder)
-            disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
+            if run is not None:
+                np.savez(buffer, docs=run.docs, scores=run.scores)
+                disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
         except OSError as error:
             what = error.strerror or reason(error)
             raise HarnessError(f"{self.folder}: cannot be written: {what}") from error
         records.write(cell.record, cell.per_query, path)
+
+
+def each_value(per_query: Mapping[str, Any], measure: str) -> Float64:
+    """The values of a measure [q].
+
+    Args:
+        per_query: Columns [q] of what was judged, the ids first.
+        measure: Its name.
+
+    Raises:
+        InputError: It has a value for all, or for groups, and none for each.
+    """
+    if measure not in per_query:
+        noun = next(iter(per_query)).removesuffix("_id")
+        raise InputError(f"{measure} has no value for each {noun}: expected a measure that has")
+    return np.asarray(per_query[measure], np.float64)
 
 
 def key(about: Mapping[str, object]) -> str:

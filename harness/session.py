@@ -14,19 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-
 from harness import environment, evaluation, grid, stats, systems, tasks
 from harness.arguments import read_arguments, read_fields, read_path
 from harness.arrays import Float64
-from harness.data import Retrieval
 from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.models import MODELS
 from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
-from harness.kinds.retrieval import RetrievalKind
 from harness.measures import MEASURES, Measure
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import VectorCache, Workplace, represent
@@ -99,12 +95,7 @@ class Session:
             InputError: As `task`; the task is of another kind, or the measure is one of groups.
         """
         found = self.task(asked)
-        task = found.measured_by([measure] if found.collection and measure else ())
-        if task.main.definition("retrieval").grouped:
-            raise InputError(
-                f"{task.name} is measured by {task.main}, of groups: expected one of queries"
-            )
-        return task
+        return _refuse_groups(found.measured_by([measure] if found.collection and measure else ()))
 
     def expand(self, joined: str) -> list[str]:
         """Specs of tasks that are joined, those of a suite in its place, each once.
@@ -146,13 +137,12 @@ class Session:
 
         Args:
             model: Spec of an encoder.
-            asked: A task of retrieval or of sentence pairs.
+            asked: A task of any kind.
             scaled: At length 1 where the model compares by cosine; else as the model made them.
             representations: What the caller can use.
 
         Raises:
-            InputError: The model makes other vectors; the task is of another kind, or has passages
-                or candidates.
+            InputError: The model makes other vectors; the task has passages or candidates.
         """
         task = self.task(asked)
         encoder = self.encoder(model, task)
@@ -240,8 +230,8 @@ class Session:
         What lies beyond the cut-off of the measure plays no part.
         """
         measure = measure or task.main
-        verdict = RetrievalKind().judge(run, task.collection, [measure])
-        return np.asarray(verdict.per_query[str(measure)], np.float64)
+        verdict = task.kind.judge(run, task.collection, [measure])
+        return grid.each_value(verdict.per_query, str(measure))
 
     def estimate(self, values: Float64) -> Estimate:
         """The mean of values [q] with its 95 % bootstrap interval.
@@ -290,8 +280,8 @@ class Session:
         clock = Clock(self.progress)
         with clock.phase("load", "data"):
             task = self.task(asked, measures)
-        if isinstance(task.data, Retrieval) and not task.data.qrels.judged.any():
-            raise InputError(f"{task.name} has no judgments: it can be searched, not evaluated")
+        if lacking := task.kind.lacks(task.data):
+            raise InputError(f"{task.name} has no {lacking}")
         setting = Setting(task, self.seed, clock, max(depth, task.depth))
         request = self._request(task, clock, index=index, rewrite=rewrite)
         request = replace(request, own=own, depth=setting.depth)
@@ -313,17 +303,17 @@ class Session:
 
         Args:
             asked: Specs of systems; each is evaluated once.
-            variants: Of one task, with the same judged queries; the first is what others are
-                compared with.
+            variants: Of one task of any kind, with the same judged queries (pairs, texts); the
+                first is what others are compared with.
             depth: Results kept for each query, if more than the measure looks at.
             index: For systems that name none.
             rewrite: How queries are rewritten first.
 
         Raises:
-            InputError: What `evaluate` raises; a main measure without a value for each query.
+            InputError: What `evaluate` raises; a main measure without a value for each item.
         """
         self.check(asked)
-        measure = self.collection(variants[0]).main
+        measure = _refuse_groups(self.task(variants[0])).main
         names, rows = tuple(dict.fromkeys(asked)), list[tuple[Cell, ...]]()
         for system in names:
             row = []
@@ -349,8 +339,7 @@ class Session:
         if cells and (kept := cells.get(key)):
             return kept
         found = self.evaluate(system, task, index=index, rewrite=rewrite, depth=depth)
-        if found.run is None:
-            raise InputError(f"{task.name} ranks nothing: expected a task of retrieval")
+        grid.each_value(found.per_query, str(task.main))  # refused here, not in the last column
         cell = Cell(found.record, found.per_query, found.run)
         if cells:
             cells.put(key, cell)
@@ -399,3 +388,12 @@ class Session:
             instructions=task.instructions,
             cache=self._cache,
         )
+
+
+def _refuse_groups(task: Task) -> Task:
+    """The task. Raises InputError where its main measure is one of groups of queries."""
+    if task.main.definition(task.data.kind).grouped:
+        raise InputError(
+            f"{task.name} is measured by {task.main}, of groups: expected one of queries"
+        )
+    return task

@@ -45,7 +45,7 @@ LAYERS: list[list[str]] = [
     ["tasks"],
     ["tasks.vectors", "tasks.collection"],
     ["evaluation", "grid", "board", "gate"],
-    ["board.standings"],
+    ["board.standings", "board.resampling"],
     ["session", "results"],
     ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
     ["terminal"],

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness import records
-from harness.arrays import Float64
+from harness.arrays import Float64, Int64
 from harness.errors import InputError, reason
 from harness.exchange import mteb
 from harness.measures.pairs import compared_as
@@ -32,7 +32,7 @@ class BoardEntry:
     of the file. cost: by key, None where it is not known. conditions: equal where data, measure and
     task version are, so that only what can be compared shares a column. exact: whether nothing that
     was searched could be missed. subject: `Record.subject`, shared by what differs in its index
-    alone; "" of an import.
+    alone; "" of an import. sign: -1 where low scores are good.
     """
 
     system: str
@@ -49,6 +49,7 @@ class BoardEntry:
     created: str = ""
     exact: bool = True
     subject: str = ""
+    sign: int = 1
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,12 @@ class Board:
         known = {entry.task: entry.family for entry in self.entries.values()}
         return tuple(known[task] for task in self.tasks)
 
+    @cached_property
+    def signs(self) -> Int64:
+        """1 or -1 for each task [t]: scores times these are larger the better, as orders need."""
+        known = {entry.task: entry.sign for entry in self.entries.values()}
+        return np.array([known[task] for task in self.tasks], np.int64)
+
     def cost(self, system: str, name: str) -> float | None:
         """The median of one cost over the system's tasks; an index's bytes are the largest."""
         entries = (self.entries.get((system, task)) for task in self.tasks)
@@ -101,8 +108,9 @@ class Board:
         """
         own = [e for task in self.tasks if (e := self.entries.get((system, task))) and not e.exact]
         pairs = [(e, exact) for e in own if (exact := self._exact.get((e.task, e.subject)))]
+        joint = joint_sign([entry.sign for entry, _ in pairs])
         changes = [
-            entry.score - exact.score
+            joint * entry.sign * (entry.score - exact.score)
             for entry, exact in pairs
             if entry.score is not None and exact.score is not None
         ]
@@ -121,6 +129,14 @@ class Board:
         """What was searched exactly, by task and subject; of equals the first by name."""
         entries = sorted(self.entries.values(), key=lambda entry: entry.system, reverse=True)
         return {(e.task, e.subject): e for e in entries if e.exact and e.subject}
+
+
+def joint_sign(signs: Iterable[int]) -> int:
+    """What gives a mean over tasks back its sign: -1 where low scores are good on all of them.
+
+    On tasks of both kinds a mean is of scores times their signs, and a large one is good.
+    """
+    return -1 if {*signs} == {-1} else 1
 
 
 def load(
@@ -248,7 +264,8 @@ def _json(file: Path) -> Any:
 
 def of_record(record: Record, path: Path | None = None) -> BoardEntry:
     """Return one of our records as an entry. path: of its file."""
-    main = record.main
+    main, sign = record.main, record.sign()
+    data = [record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)]
     return BoardEntry(
         system=record.name,
         task=record.task.spec,
@@ -260,12 +277,11 @@ def of_record(record: Record, path: Path | None = None) -> BoardEntry:
         high=main.high,
         path=path,
         cost=costs.of_record(record),
-        conditions=records.digest(
-            record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)
-        ),
+        conditions=records.digest(*data, *([sign] if sign < 0 else [])),
         created=record.created,
         exact=record.exact,
         subject=record.subject,
+        sign=sign,
     )
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 
-from harness import records
 from harness.arrays import Float64, Int64
-from harness.board import Board, BoardEntry
+from harness.board import Board, joint_sign
+from harness.board.resampling import draw_means, move_queries
 from harness.errors import InputError
 from harness.progress import Progress, silent
 from harness.stats import aggregate
@@ -27,9 +25,10 @@ class Standing:
 
     rank: by the order asked for, among systems with all tasks; None for one that lacks some, which
     stands below them. mean, low, high: over all tasks, None where one is missing; part: over those
-    it has. families: means by family; borda: points; kemeny: its place in that order; groups: the
-    numbers of those it belongs to. kept, first: shares of resamples of the tasks in which it has
-    its own rank and the first; places: 95 % of resamples lie between.
+    it has; see `harness.board.joint_sign` for tasks where low scores are good. families: means by
+    family; borda: points; kemeny: its place in that order; groups: the numbers of those it belongs
+    to. kept, first: shares of resamples of the tasks in which it has its own rank and the first;
+    places: 95 % of resamples lie between.
     """
 
     system: str
@@ -53,17 +52,24 @@ class Standing:
 class Standings:
     """All systems, the best first, those that lack a task last.
 
-    tasks, families: [t]. wins: [s, s] of `aggregate.pairwise`, in the order of rows. kemeny_exact:
-    whether no order agrees more with the tasks. notes: how it was computed, a sentence each.
+    tasks, families, signs: [t]. wins: [s, s] of `aggregate.pairwise`, in the order of rows.
+    kemeny_exact: whether no order agrees more with the tasks. notes: how it was computed, a
+    sentence each.
     """
 
     rows: tuple[Standing, ...]
     order: Order
     tasks: tuple[str, ...]
     families: tuple[str, ...]
+    signs: tuple[int, ...]
     wins: Float64
     kemeny_exact: bool
     notes: tuple[str, ...]
+
+    def sign(self, family: str = "") -> int:
+        """-1 where low means are good: of a family, or of all tasks for ""."""
+        pairs = zip(self.families, self.signs, strict=True)
+        return joint_sign(sign for own, sign in pairs if family in ("", own))
 
 
 @dataclass(frozen=True)
@@ -103,27 +109,29 @@ def standings(board: Board, ordering: Ordering = BORDA, progress: Progress = sil
     order, alpha, seed = ordering.by, ordering.alpha, ordering.seed
     tasks = _common(board) if ordering.common else board.tasks
     columns = [board.tasks.index(task) for task in tasks]
-    scores = board.scores[:, columns]
+    scores = (board.scores * board.signs)[:, columns]  # the larger the better, until described
     fixed = ordering.fixed_tasks or len(tasks) == 1
     counts = aggregate.task_draws(len(tasks), seed)
-    moved = _resample_queries(board, tasks, seed)
+    moved = move_queries(board, tasks, seed)
     families = tuple(board.families[column] for column in columns)
-    means = _means(scores, families, _resample(scores, counts, moved, fixed=fixed))
+    means = _means(scores, families, draw_means(scores, counts, moved, fixed=fixed))
     pairs = aggregate.pairwise(scores, progress)
     ranking = _ranking(scores, means.points if order == "borda" else scores, means)
     full = np.ix_(ranking.full, ranking.full)
     p = (aggregate.normal_p(means.drawn) if fixed else pairs.p)[full]
     held = None if fixed else aggregate.stability(ranking.totals, ranking.each @ counts.T)
     consensus = aggregate.kemeny(pairs.margin[full])
-    return Standings(
+    found = Standings(
         rows=_rows(board.systems, means, ranking, consensus.order, _groups(p, alpha), held=held),
         order=order,
         tasks=tasks,
         families=families,
+        signs=tuple(board.signs[columns].tolist()),
         wins=pairs.wins[np.ix_(ranking.lines, ranking.lines)],
         kemeny_exact=consensus.exact,
         notes=tuple(_notes(scores, len(moved), fixed=fixed, alpha=alpha)),
     )
+    return _turn_back(found)
 
 
 def _rows(
@@ -142,12 +150,6 @@ def _rows(
         rows[at] = replace(rows[at], rank=int(place), kemeny=kemeny, groups=tuple(groups[at]))
         rows[at] = rows[at] if held is None else _steady(rows[at], held, at)
     return tuple(rows)
-
-
-def _resample_queries(board: Board, tasks: Sequence[str], seed: int) -> dict[int, Float64]:
-    """How scores move with other queries, [s, resamples], by the task's place, where known."""
-    each = {at: _deviations(board, task, [seed, at]) for at, task in enumerate(tasks)}
-    return {at: moved for at, moved in each.items() if moved is not None}
 
 
 @dataclass(frozen=True)
@@ -243,6 +245,32 @@ def _describe(system: str, row: int, means: _Means) -> Standing:
     )
 
 
+def _turn_back(standings: Standings) -> Standings:
+    """The same, with means as scores are written: low where low ones are good."""
+    rows = tuple(_turn_row(row, standings) for row in standings.rows)
+    return replace(standings, rows=rows, notes=(*standings.notes, *_note_signs(standings.signs)))
+
+
+def _turn_row(row: Standing, standings: Standings) -> Standing:
+    sign, families = standings.sign(), dict[str, float | None]()
+    for name, mean in row.families.items():
+        families[name] = _turn(mean, standings.sign(name))
+    low, high = (row.low, row.high)[::sign]
+    return replace(
+        row,
+        mean=_turn(row.mean, sign),
+        low=_turn(low, sign),
+        high=_turn(high, sign),
+        part=_turn(row.part, sign),
+        families=families,
+        mean_of_families=_turn(row.mean_of_families, sign),
+    )
+
+
+def _turn(value: float | None, sign: int) -> float | None:
+    return None if value is None else sign * value + 0.0  # which makes 0 of -0
+
+
 def _steady(standing: Standing, held: aggregate.Stability, at: int) -> Standing:
     """The same, with how its rank moves with the tasks."""
     return replace(
@@ -265,70 +293,14 @@ def _common(board: Board) -> tuple[str, ...]:
     return tuple(board.tasks[column] for column in kept)
 
 
-def _resample(
-    scores: Float64, counts: Int64, moved: Mapping[int, Float64], *, fixed: bool
-) -> Float64:
-    """Means in resamples [s, b]: of tasks and queries, or, with fixed tasks, of queries alone.
-
-    With fixed tasks, NaN where it is not known how a score moves with its queries.
-    """
-    if not fixed:
-        known = {column: np.nan_to_num(each) for column, each in moved.items()}
-        return aggregate.two_level(scores, counts, known)
-    nothing = np.full((len(scores), len(counts)), np.nan)
-    each = {column: moved.get(column, nothing) for column in range(scores.shape[1])}
-    return aggregate.two_level(scores, np.ones_like(counts), each)
-
-
-def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
-    """How far each system's score moves with other queries, [s, resamples]; None: not known.
-
-    From per-query values, the same queries for all systems that share them; else, where an entry
-    has an interval, from the normal distribution of that width; else NaN.
-    """
-    each = [(row, board.entries.get((name, task))) for row, name in enumerate(board.systems)]
-    known = [(row, entry) for row, entry in each if entry and entry.low is not None]
-    if not known:
-        return None
-    moved = np.full((len(board.systems), aggregate.RESAMPLES), np.nan)
-    shared: dict[str, list[tuple[int, Float64]]] = {}
-    random = np.random.default_rng([*seed, 1])
-    for row, entry in known:
-        found = _per_query(entry)
-        if found is not None:
-            shared.setdefault(found[0], []).append((row, found[1]))
-        elif entry.low is not None and entry.high is not None:
-            deviation = (entry.high - entry.low) / (2 * aggregate.NORMAL)
-            moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
-    for group in shared.values():
-        values = np.stack([own for _, own in group])
-        drawn = aggregate.resample_means(values, seed)
-        moved[[row for row, _ in group]] = drawn - values.mean(axis=1, keepdims=True)
-    return moved
-
-
-def _per_query(entry: BoardEntry) -> tuple[str, Float64] | None:
-    """A digest of the query ids and the main measure's values [q], where their mean is the score.
-
-    None where the record has none: an import, a correlation, or a file that is gone.
-    """
-    if entry.path is None or entry.score is None:
-        return None
-    try:
-        table = records.per_query(entry.path)
-    except InputError:
-        return None
-    names = table.column_names
-    if entry.measure not in names[1:]:
-        return None
-    try:
-        values = table.column(entry.measure).to_numpy().astype(np.float64)
-    except (ValueError, TypeError):
-        return None
-    if not len(values) or not np.isclose(values.mean(), entry.score, rtol=0, atol=1e-9):
-        return None  # a mean over groups of queries, or a file of another record
-    ids = hashlib.sha256(json.dumps(table.column(0).to_pylist(), default=str).encode())
-    return ids.hexdigest(), values
+def _note_signs(signs: Sequence[int]) -> list[str]:
+    """What low scores do to means."""
+    low = signs.count(-1)
+    if not low:
+        return []
+    if low == len(signs):
+        return ["low scores are good, and so are low means"]
+    return [f"low scores are good on {low} of {len(signs)} tasks: means count them as negative"]
 
 
 def _notes(scores: Float64, moved: int, *, fixed: bool, alpha: float) -> list[str]:

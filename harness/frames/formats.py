@@ -39,6 +39,11 @@ def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}.{digits}%}"
 
 
+def plural(noun: str) -> str:
+    """Write a noun for several: queries, pairs."""
+    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
 def probability(value: float) -> str:
     """Write a p-value."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 from harness import compare, disk, records, stats
 from harness.compare import Difference, Side
 from harness.errors import HarnessError, InputError, reason
+from harness.frames.formats import plural
 from harness.gate.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record, costs
@@ -270,7 +271,8 @@ def _decide(found: Difference, fall: float, rise: float, policy: Policy) -> Task
     passes unless a drop beyond the policy's `detectable` could have been missed.
     """
     allowed = tolerance(found.task, found.b, policy)
-    delta, change = found.difference, f"{found.b:.4f} -> {found.a:.4f} ({found.difference:+.4f})"
+    change = f"{found.b:.4f} -> {found.a:.4f} ({found.difference:+.4f})"
+    change, worse = (change, "drop") if found.sign > 0 else (f"{change}, low is good", "rise")
     blind = False
     status: Status = "cannot tell"
     if fall <= policy.alpha:
@@ -282,13 +284,13 @@ def _decide(found: Difference, fall: float, rise: float, policy: Policy) -> Task
     else:
         own = policy.tasks.get(found.task, TaskPolicy()).detectable
         limit = policy.detectable if own is None else own
-        shown, blind = "nothing", found.low < -allowed
+        shown, blind = "nothing", found.least_gain < -allowed
         if found.error is not None:
             least = allowed + stats.detectable(found.error, alpha=policy.alpha, two_sided=False)
-            shown, blind = f"a drop of {least:.4f} or more", blind and least > limit
+            shown, blind = f"a {worse} of {least:.4f} or more", blind and least > limit
         why = f"{change}, interval [{found.low:+.4f}, {found.high:+.4f}]: shows {shown}"
-        why += f", {limit:.4f} is asked for: measure more queries" if blind else ""
-    p = fall if delta < 0 else rise
+        why += f", {limit:.4f} is asked for: measure more {plural(found.noun)}" if blind else ""
+    p = fall if found.gain < 0 else rise
     return TaskVerdict(found.task, status, why, allowed, found, p, blind)
 
 

@@ -4,8 +4,10 @@
     class NamingKind(Kind[Naming, Mapping[str, Float32]]):
         ...
 
-A kind is named like the `kind` of its class of data. Reranking is no kind of its own: it is
-retrieval with `candidates`, since it differs only in what may be ranked.
+A kind is named like the `kind` of its class of data. One that judges vectors is a `Kind`; one that
+judges rankings is a `RankingKind`, and its data are a `Retrieval`, or a subclass with more in it:
+whatever ranks documents, reranks or fuses then serves it, too. Reranking is no kind of its own: it
+is retrieval with `candidates`, since it differs only in what may be ranked.
 """
 
 from __future__ import annotations
@@ -18,18 +20,19 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 
 from harness.arrays import Float64
-from harness.data import Data, Role
+from harness.data import Data, Retrieval, Role
 from harness.errors import InputError
 from harness.measures import Measure
 from harness.progress import Progress, silent
 from harness.registry import Registry
 from harness.stats import Estimate
 from harness.stats import intervals as intervals  # where a kind, also one of a plugin, finds it
-from harness.vectors import Representation
+from harness.vectors import Representation, Run
 
 SAMPLES = 3  # rows of a task's data that a listing shows
 
 D = TypeVar("D", bound=Data)  # the class of data
+R = TypeVar("R", bound=Retrieval)  # that of what is searched
 O = TypeVar("O")  # noqa: E741 - what is judged: a run, or vectors by part
 
 Parts = Mapping[str, tuple[Role, Sequence[str]]]
@@ -101,6 +104,29 @@ class Kind(ABC, Generic[D, O]):
     @abstractmethod
     def describe(self, data: D) -> Description:
         """Count and sample the data."""
+
+    def lacks(self, data: D) -> str:
+        """Say what keeps data from being judged, before anything is encoded; "" where nothing."""
+        return ""
+
+
+class RankingKind(Kind[R, Run]):
+    """How tasks of one kind are judged by the rankings that searches of their documents make."""
+
+    accepts = frozenset({"dense", "sparse", "multi-vector"})
+    ranks = True
+
+    def parts(self, data: R) -> Parts:
+        """Documents and queries, each in its role."""
+        return texts_to_search(data)
+
+
+def texts_to_search(data: Retrieval) -> Parts:
+    """Documents and queries, each in its role."""
+    return {
+        "documents": ("document", data.corpus.texts),
+        "queries": ("query", data.queries.texts),
+    }
 
 
 KINDS: Registry[Kind[Any, Any]] = Registry("kind of task", "harness.kinds")

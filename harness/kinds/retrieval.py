@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness.data import Retrieval
-from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, RankingKind, Verdict, intervals
 from harness.measures import Measure
 from harness.measures.graph import qrel_graph
 from harness.measures.judged import Evidence, Names
@@ -24,20 +24,11 @@ NOTED = (
 
 
 @KINDS.register("retrieval")
-class RetrievalKind(Kind[Retrieval, Run]):
+class RetrievalKind(RankingKind[Retrieval]):
     """Documents are ranked for each query, among all or among its candidates (reranking)."""
 
     title = "Retrieval"
     measures = ("nDCG@10", "AP@1000", "RR@10", "P@10", "R@10", "R@100", "Judged@10")
-    accepts = frozenset({"dense", "sparse", "multi-vector"})
-    ranks = True
-
-    def parts(self, data: Retrieval) -> Parts:
-        """Documents and queries, each in its role."""
-        return {
-            "documents": ("document", data.corpus.texts),
-            "queries": ("query", data.queries.texts),
-        }
 
     def judge(
         self,
@@ -69,6 +60,10 @@ class RetrievalKind(Kind[Retrieval, Run]):
         scores = {str(measure): means[str(measure)] for measure in measures}
         notes = [*_notes(counts, data, measures)]
         return Verdict(scores, {"query_id": ids, **values}, counts, notes)
+
+    def lacks(self, data: Retrieval) -> str:
+        """Collections without judgments are searched, and nothing else."""
+        return "" if data.qrels.judged.any() else "judgments: it can be searched, not evaluated"
 
     def describe(self, data: Retrieval) -> Description:
         """Documents, queries and how they are judged."""

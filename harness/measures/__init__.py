@@ -90,11 +90,13 @@ class MeasureDefinition:
         return tuple(dict.fromkeys(names))
 
     @property
-    def others(self) -> tuple[str, ...]:
-        """Other spellings than its name, each once whatever its case."""
+    def others(self) -> dict[str, int | None]:
+        """What else it is called, each once whatever its case, with the cut-off that is implied."""
         found = {name.lower(): name for name in reversed(self.spellings)}
-        found.pop(self.name.lower())
-        return tuple(reversed(found.values()))
+        implied = {name.lower(): cutoff for name, cutoff in self.whole.items()}
+        if self.name.lower() not in implied:
+            found.pop(self.name.lower())
+        return {name: implied.get(key) for key, name in reversed(found.items())}
 
     def require_parameters(self) -> None:
         """Raise InputError where the function does not take what it will be called with."""
@@ -143,7 +145,7 @@ def measure(
         mteb: What MTEB calls it, without the cut-off: also a spelling.
         citation: Who defined it.
         about: What it measures; empty for the first paragraph of the function's docstring.
-        depth: Results of a ranking that it looks at where it has no cut-off.
+        depth: Results of a ranking that it looks at where it has no cut-off, 0 for no ranking.
         read: For a family of measures, NAME:TEXT: what makes the text canonical, or refuses it.
 
     Returns:
@@ -229,8 +231,8 @@ class Measure:
     @property
     def depth(self) -> int:
         """Results of a ranking that it looks at; 0 for a measure of something else."""
-        of_rankings = [one for one in definitions("retrieval") if one.name == self.name]
-        return (self.cutoff or of_rankings[0].depth) if of_rankings else 0
+        known = [one.depth for one in definitions() if one.name == self.name]
+        return self.cutoff or max(known, default=0)
 
     def definition(self, kind: str = "") -> MeasureDefinition:
         """What is registered under its name. Raises InputError for nothing."""

@@ -130,7 +130,7 @@ def _cluster(vectors: Float32, labels: Int64, clusters: int, *, batch: int, seed
         return Clustered(labels, model.fit_predict(vectors))
 
 
-@measure("v_measure", kind="clustering", citation="Rosenberg and Hirschberg 2007; MTEB")
+@measure("v_measure", kind="clustering", depth=0, citation="Rosenberg and Hirschberg 2007; MTEB")
 def v_measure(clusterings: Sequence[Clustered]) -> Float64:
     """Harmonic mean of homogeneity and completeness, one value a clustering; 1 for one label."""
     from sklearn.metrics import v_measure_score

@@ -48,9 +48,7 @@ def markdown() -> str:
 
 
 def _row(one: MeasureDefinition) -> str:
-    implied = {name: f"`{name}` (@{cutoff})" for name, cutoff in one.whole.items()}
-    others = [f"`{name}`" for name in one.others if name not in implied]
-    spelt = [*implied.values(), *others]
+    spelt = [f"`{name}`" + (f" (@{k})" if k else "") for name, k in one.others.items()]
     notes = [" ".join(one.summary.split())]
     if one.graded:
         notes.append("Graded.")

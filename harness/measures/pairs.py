@@ -168,7 +168,7 @@ def _register() -> None:
         else:
             function = _correlate(similarity, rest)
             about = f"{rest.title()} correlation of the {named[similarity]} with the gold score."
-        measure(name, kind="pairs", citation="MTEB", about=about)(function)
+        measure(name, kind="pairs", depth=0, citation="MTEB", about=about)(function)
 
 
 _register()

@@ -133,25 +133,25 @@ def _scores(gold: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
     return scores
 
 
-@measure("accuracy", kind="classification", citation="MTEB")
+@measure("accuracy", kind="classification", depth=0, citation="MTEB")
 def accuracy(probe: Probe) -> Float64:
     """Share of test texts classified correctly, one value a text: its mean over experiments."""
     return probe.correct
 
 
-@measure("f1", kind="classification", citation="MTEB")
+@measure("f1", kind="classification", depth=0, citation="MTEB")
 def macro_f1(probe: Probe) -> Float64:
     """F1 averaged over labels, one value an experiment."""
     return probe.score("f1")
 
 
-@measure("f1_weighted", kind="classification", citation="MTEB")
+@measure("f1_weighted", kind="classification", depth=0, citation="MTEB")
 def weighted_f1(probe: Probe) -> Float64:
     """F1 averaged over labels by how often each is the right one, one value an experiment."""
     return probe.score("f1_weighted")
 
 
-@measure("ap", kind="classification", citation="MTEB")
+@measure("ap", kind="classification", depth=0, citation="MTEB")
 def label_precision(probe: Probe) -> Float64:
     """Average precision of predicted labels 0 and 1, one value an experiment."""
     return probe.score("ap")

@@ -82,9 +82,9 @@ def _register() -> None:
     for name in SUMMARY_MEASURES:
         similarity, _, kind = name.partition("_")
         about = f"{kind.title()} correlation of the ratings with the nearest {similarity}."
-        measure(name, kind="summarization", citation="Fabbri et al. 2021; MTEB", about=about)(
-            make(name)
-        )
+        measure(
+            name, kind="summarization", depth=0, citation="Fabbri et al. 2021; MTEB", about=about
+        )(make(name))
 
 
 _register()

@@ -11,7 +11,7 @@ from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, TextEnco
 from harness.endpoints.usage import known_usage, sum_usage
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
-from harness.kinds.retrieval import RetrievalKind
+from harness.kinds import texts_to_search
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Counts, Maker, VectorCache, Workplace, represent, unit
 from harness.pipeline.retrieve import Searchable, retrieve
@@ -111,7 +111,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             data = replace(data, queries=replace(data.queries, texts=rewritten.texts))
     counts = feedback is not None and feedback.counts
     place, cosine = Workplace(request.store, clock, request.cache), encoder.similarity == "cosine"
-    parts = RetrievalKind().parts(data)
+    parts = texts_to_search(data)
     vectors = represent(spec, encoder, parts, place, counts=counts, scaled=cosine)
     documents, queries = vectors.parts["documents"], vectors.parts["queries"]
     system = describe(spec, encoder, documents)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -21,6 +21,7 @@ from harness import disk
 from harness.arguments import read_arguments
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
+from harness.measures import definitions
 from harness.pipeline.phases import Phase
 from harness.records import files, schema1
 from harness.stats import Estimate
@@ -144,6 +145,7 @@ class Record(_Frozen):
         parts: Of a system made of others, inner ones after the one that holds them.
         weights: Of its direct parts, where their scores are weighed.
         candidates: Whether the task names what is ranked for each query.
+        lower_is_better: Those of the scores whose low values are good.
         usage: What was paid for at endpoints, by name (tokens, cost).
         makers: What made the vectors, each once: device, threads, versions of libraries; empty
             for what is not known.
@@ -163,6 +165,7 @@ class Record(_Frozen):
     latency: LatencyRecord | None = None
     main_measure: str
     scores: dict[str, Estimate]
+    lower_is_better: list[str] = []
     counts: dict[str, int | None]
     usage: dict[str, float] = {}
     warnings: list[str]
@@ -182,6 +185,13 @@ class Record(_Frozen):
     def main(self) -> Estimate:
         """The score that the task is ranked by."""
         return self.scores[self.main_measure]
+
+    def sign(self, measure: str = "") -> int:
+        """1 where high values of a measure are good, -1 where low ones are; of the main one for "".
+
+        Scores times their sign are larger the better: all that orders systems goes by these.
+        """
+        return -1 if (measure or self.main_measure) in self.lower_is_better else 1
 
     @property
     def exact(self) -> bool:
@@ -339,15 +349,28 @@ def read(data: object, where: str) -> Record:
     if not isinstance(data, dict) or found not in (1, SCHEMA):
         raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
     try:
-        if found == 1:
-            return _modern(Record.model_validate(schema1.upgrade(data)))
-        return Record.model_validate(data)
+        record = Record.model_validate(schema1.upgrade(data) if found == 1 else data)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
             f"{where}: {field}: {first['msg']}: not a record of this version"
         ) from None
+    if "lower_is_better" not in record.model_fields_set:
+        low = lower_is_better(record.scores, record.task.kind)
+        record = record.model_copy(update={"lower_is_better": low})
+    return _modern(record) if found == 1 else record
+
+
+def lower_is_better(measures: Iterable[str], kind: str) -> list[str]:
+    """Return those of the measures whose low values are good, as far as they are registered.
+
+    Args:
+        measures: Their names.
+        kind: Of the task.
+    """
+    low = {one.name for one in definitions(kind) if one.better == "low"}
+    return [name for name in measures if re.split(r"[(@:]", name)[0] in low]
 
 
 def _modern(record: Record) -> Record:

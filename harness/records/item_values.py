@@ -21,10 +21,14 @@ class IncomparableError(InputError):
 
 @dataclass(frozen=True)
 class ItemValues:
-    """What each item adds to a measure: columns [n] whose means are the scores."""
+    """What each item adds to a measure: columns [n] whose means are the scores.
+
+    noun: what an item is: query, pair, text.
+    """
 
     ids: list[str]
     columns: dict[str, Float64]
+    noun: str
 
 
 def read_items(held: Path | Mapping[str, Any], record: Record) -> ItemValues:
@@ -48,7 +52,9 @@ def read_items(held: Path | Mapping[str, Any], record: Record) -> ItemValues:
                 f"record says {score.mean:.6f}: the two files do not belong together"
             )
         columns[name] = values
-    return ItemValues([str(id) for id in next(iter(table.values()))], columns)
+    name, ids = next(iter(table.items()))  # of the ids, as query_id, pair, text
+    noun = name.removesuffix("_id").replace("_", " ")
+    return ItemValues([str(id) for id in ids], columns, noun)
 
 
 def _read_columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from harness.compare import Difference, Item, PairComparison
 from harness.frames import Table
-from harness.frames.formats import number, probability
+from harness.frames.formats import number, plural, probability
 
 
 def page(found: PairComparison) -> list[Table]:
-    """Tasks, what measures disagree about, the queries that differ most, what was left out."""
+    """Tasks, what measures disagree about, the items that differ most, what was left out."""
     tables = [_tasks(found)]
     tables += _disagreements(found)
     for one in found.differences:
         for ahead, behind, items in ((found.a, found.b, one.best), (found.b, found.a, one.worst)):
             if items:
                 title = f"{one.task}: where {ahead} beats {behind} most, {one.measure}"
-                tables.append(_items(title, found, items))
+                tables.append(_items(title, one.noun, found, items))
     notes = [[one.task, note] for one in found.differences for note in _notes(one)]
     notes += [[task, f"not compared: {why}"] for task, why in found.refused]
     notes += [[task, f"only {found.a} was measured"] for task in found.only_a]
@@ -50,7 +50,7 @@ def _tasks(found: PairComparison) -> Table:
 
 
 def _disagreements(found: PairComparison) -> list[Table]:
-    """Measures that prefer the other system, with the queries that make them do so."""
+    """Measures that prefer the other system, with the items that make them do so."""
     rows = []
     for one in found.differences:
         for other in one.disagreeing:
@@ -64,17 +64,25 @@ def _disagreements(found: PairComparison) -> list[Table]:
                     str(one.items - other.against - other.reverse),
                 ]
             )
-    header = ["task", "main measure", "other measure", "main up, other down"]
-    header += ["main down, other up", "no conflict"]
-    title = f"Measures that disagree, and the queries where they do ({found.a} less {found.b})"
+    header = ["task", "main measure", "other measure", "main better, other worse"]
+    header += ["main worse, other better", "no conflict"]
+    nouns = dict.fromkeys(plural(one.noun) for one in found.differences if one.disagreeing)
+    where = f"the {' and '.join(nouns)} where they do"
+    title = f"Measures that disagree, and {where} ({found.a} less {found.b})"
     return [Table(title, header, rows, frozenset({3, 4, 5}))] if rows else []
 
 
-def _items(title: str, found: PairComparison, items: tuple[Item, ...]) -> Table:
+def _items(title: str, noun: str, found: PairComparison, items: tuple[Item, ...]) -> Table:
     rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+.4f}"] for i in items]
-    return Table(title, ["query", found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
+    return Table(title, [noun, found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
 
 
 def _notes(one: Difference) -> list[str]:
-    unpaired = f"{one.measure} has no value for each query: the intervals were taken as independent"
-    return [*one.notes, *([] if one.paired else [unpaired])]
+    low = [one.measure] if one.sign < 0 else []
+    low += [other.measure for other in one.others if other.sign < 0]
+    notes = {
+        f"{', '.join(low)}: a low value is good": bool(low),
+        f"{one.measure} has no value for each {one.noun}: the intervals were taken as "
+        "independent": not one.paired,
+    }
+    return [*one.notes, *(note for note, holds in notes.items() if holds)]

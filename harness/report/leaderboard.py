@@ -129,8 +129,8 @@ def scores(board: Board, standings: Standings, most: int | None = None) -> Table
     """Main scores, a row a system and a column a task; the best of each task is marked *."""
     column = [board.tasks.index(task) for task in standings.tasks]
     row = {system: i for i, system in enumerate(board.systems)}
-    matrix = board.scores[:, column]
-    best = np.nanmax(np.where(np.isnan(matrix), -np.inf, matrix), axis=0)
+    matrix, signs = board.scores[:, column], board.signs[column]
+    best = signs * np.nanmax(np.where(np.isnan(matrix), -np.inf, matrix * signs), axis=0)
     named: dict[str, Counter[str]] = {}
     for entry in board.entries.values():
         named.setdefault(entry.task, Counter())[entry.measure] += 1
@@ -174,6 +174,7 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
     cost scores; times the cost: over the cheapest system that scores no less.
     """
     ranked, quality, mean = _quality(board, standings)
+    sign = standings.sign()
     for cost in RANKED:
         values = np.array([board.cost(row.system, cost.key) for row in ranked], np.float64)
         known = np.flatnonzero(~np.isnan(values) & (values > 0))
@@ -184,7 +185,7 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
         rows = [
             [
                 ranked[at].system,
-                number(means[i]),
+                number(sign * means[i] + 0.0),
                 f"{values[i]:,.{cost.digits}f}",
                 "front" if front.on[i] else "",
                 "" if front.on[i] else number(front.behind[i]),
@@ -197,10 +198,11 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
 
 
 def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float64, str]:
-    """Systems that can be set side by side, their means, and what these are called."""
+    """Systems that can be set side by side, means of what is good where high, what these are."""
     columns = [board.tasks.index(task) for task in standings.tasks]
     row = {system: i for i, system in enumerate(board.systems)}
     scores = board.scores[[row[each.system] for each in standings.rows]][:, columns]
+    scores = scores * board.signs[columns]
     known = ~np.isnan(scores)
     common, whole = np.flatnonzero(known.all(axis=0)), np.flatnonzero(known.all(axis=1))
     if len(common) * len(scores) > scores.shape[1] * len(whole):

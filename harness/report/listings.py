@@ -75,7 +75,7 @@ def measures() -> list[Table]:
             one.written,
             one.kind,
             one.better,
-            ", ".join(one.others),
+            ", ".join(name + (f" (@{k})" if k else "") for name, k in one.others.items()),
             one.citation,
             " ".join(one.summary.split()),
         ]

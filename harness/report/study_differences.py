@@ -63,7 +63,8 @@ def page(one: Saved, other: Saved) -> list[Table]:
     if moved:
         title = f"{len(moved)} of {len(moved) + equal} values differ"
         return [*tables, Table(title, MOVED, moved, frozenset({3, 4, 5}))]
-    return [*tables, Table("Notes", [""], [[f"all {equal} values are equal"]])]
+    note = f"all {equal} values are equal" if equal else "no row is in both: nothing is compared"
+    return [*tables, Table("Notes", [""], [[note]])]
 
 
 def _facts(one: Saved, other: Saved) -> list[list[str]]:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from harness.arrays import Float64
+from harness.board import joint_sign
 from harness.frames import Table
 from harness.frames.formats import number
 from harness.kinds import title
@@ -36,7 +37,7 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 
 def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     tasks = list(dict.fromkeys(record.task.spec for record in records))
-    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r.main.mean)))
+    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r)))
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others = others[: most and most - 1]
@@ -61,9 +62,9 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     return Table(title(records[0].task.kind), header, rows, numeric)
 
 
-def _place(value: float | None) -> float:
-    """A key that sorts the highest first, None last."""
-    return inf if value is None else -value
+def _place(record: Record) -> float:
+    """A key that sorts the best first, what is not defined last."""
+    return inf if record.main.mean is None else -record.sign() * record.main.mean
 
 
 def families(records: Sequence[Record]) -> list[Table]:
@@ -75,19 +76,30 @@ def families(records: Sequence[Record]) -> list[Table]:
     """
     tasks = dict.fromkeys(record.task.spec for record in records)
     family = {record.task.spec: record.task.family for record in records}
+    sign = {record.task.spec: record.sign() for record in records}
     held = {(record.name, record.task.spec): record.main.mean for record in records}
     models = list(dict.fromkeys(record.name for record in records))
     grid = [[held.get((model, task)) for task in tasks] for model in models]
-    means = aggregate.family_means(np.array(grid, np.float64), [family[task] for task in tasks])
+    scores = np.array(grid, np.float64) * [*sign.values()]
+    means = aggregate.family_means(scores, [family[task] for task in tasks])
     if len(means) < 2:
         return []
-    joint = _joint(models, means, [*family.values()])
+    signs = {name: joint_sign(sign[t] for t in tasks if family[t] == name) for name in means}
+    joint = _joint(models, means, [*family.values()], signs)
     agreement = _agreement(means)
     return [joint, agreement] if agreement.rows else [joint]
 
 
-def _joint(models: Sequence[str], means: Mapping[str, Float64], families: Sequence[str]) -> Table:
-    """A row a model, the best mean of families first. families: of each task."""
+def _joint(
+    models: Sequence[str],
+    means: Mapping[str, Float64],
+    families: Sequence[str],
+    signs: Mapping[str, int],
+) -> Table:
+    """A row a model, the best mean of families first.
+
+    means: the larger the better. families: of each task. signs: of families, see `joint_sign`.
+    """
     overall = np.mean(list(means.values()), axis=0)
     places = {family: aggregate.places(own) for family, own in means.items()}
     rows = [
@@ -96,9 +108,9 @@ def _joint(models: Sequence[str], means: Mapping[str, Float64], families: Sequen
             *(
                 cell
                 for family, own in means.items()
-                for cell in (_number(own[i]), _number(places[family][i], 0))
+                for cell in (_number(signs[family] * own[i]), _number(places[family][i], 0))
             ),
-            _number(overall[i]),
+            _number(joint_sign(signs.values()) * overall[i]),
         ]
         for i in np.argsort(-overall, kind="stable")  # NaN comes last
     ]
@@ -123,7 +135,7 @@ def _agreement(means: Mapping[str, Float64]) -> Table:
 
 
 def _number(value: float, digits: int = 4) -> str:
-    return number(None if np.isnan(value) else float(value), digits)
+    return number(None if np.isnan(value) else float(value) + 0.0, digits)
 
 
 def label(record: Record) -> str:

@@ -133,9 +133,8 @@ def _stages(
 def _ideal(task: Task) -> Run:
     """Judged documents by their gain, as deep as the measure looks."""
     data, measure = task.collection, task.main
-    qrels = (
-        data.qrels if data.binary is None or measure.definition("retrieval").graded else data.binary
-    )
+    graded = data.binary is None or measure.definition(data.kind).graded
+    qrels = data.qrels if graded or data.binary is None else data.binary
     depth, q = measure.depth + task.exclude_self, len(data.queries)
     run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)
     return drop_self(run, data) if task.exclude_self else run

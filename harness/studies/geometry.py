@@ -16,7 +16,7 @@ import numpy as np
 from harness.analysis import geometry
 from harness.analysis.truncation import How, dimensions
 from harness.arrays import Float32, Float64, Int64
-from harness.data import Pairs
+from harness.data import Pairs, Retrieval
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Chart, Lines
@@ -109,6 +109,8 @@ class Geometry(Study):
         """
         (model,) = systems
         asked = session.task(task)
+        if not isinstance(asked.data, Pairs | Retrieval):
+            raise InputError(f"{task} is a task of {asked.data.kind}: expected retrieval or pairs")
         vectors, raw = session.vectors(model, asked), session.vectors(model, asked, scaled=False)
         whole = next(iter(raw.arrays.values())).shape[1]
         dimensions(self.dims, whole)  # a wrong one is said before anything is computed

@@ -167,7 +167,7 @@ class Scale(Study):
             texts = strings(max(len(corpus), *self.sizes, 0) - len(kept), random)
         else:
             other = session.task(name)
-            if other.data.kind != "retrieval":
+            if not other.kind.ranks:
                 raise InputError(f"{name} is a task of {other.data.kind}: it has no documents")
             added, known = other.collection.corpus, {corpus.texts[row] for row in kept}
             shuffled = [added.texts[row] for row in random.permutation(len(added))]

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.analysis.truncation import How, cuts, dimensions
-from harness.data import Pairs
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines, Reference
 from harness.frames.formats import percent
-from harness.kinds.pairs import PairsKind
-from harness.kinds.retrieval import RetrievalKind
 from harness.session import Session
 from harness.tasks import Task
 from harness.tasks.vectors import TaskVectors
@@ -72,13 +69,11 @@ def scores(session: Session, vectors: TaskVectors) -> dict[str, float]:
     Returns:
         Means by measure, the main one first; a correlation that is not defined is left out.
     """
-    task, data = vectors.task, vectors.task.data
-    if isinstance(data, Pairs):
-        verdict = PairsKind().judge(vectors.arrays, data, task.measures)
-    else:
+    task, run = vectors.task, None
+    if task.kind.ranks:
         searcher = session.index("exact", vectors.documents)
         run = session.retrieve(vectors, searcher, task.depth)
-        verdict = RetrievalKind().judge(run, task.collection, task.measures)
+    verdict = task.kind.judge(run or vectors.arrays, task.data, task.measures)
     means = {name: score.mean for name, score in verdict.scores.items()}
     return {name: mean for name, mean in means.items() if mean is not None}
 

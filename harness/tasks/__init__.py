@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from harness.data import Corpus, Data, Qrels, Queries, Retrieval
 from harness.errors import InputError
+from harness.kinds import KINDS, Kind
 from harness.measures import DEPTH, Measure
 from harness.tasks import catalog
 from harness.tasks.catalog import TaskEntry
@@ -55,10 +57,20 @@ class Task:
         return min(asked, max(there, DEPTH))
 
     @property
+    def kind(self) -> Kind[Any, Any]:
+        """How it is encoded and judged. Raises InputError for a kind that nobody registered."""
+        return KINDS.create(self.data.kind)
+
+    @property
     def collection(self) -> Retrieval:
         """The data of a task that is searched. Raises InputError for another kind."""
-        if not isinstance(self.data, Retrieval):
+        if not self.kind.ranks:
             raise InputError(f"{self.name} is a task of {self.data.kind}: expected retrieval")
+        if not isinstance(self.data, Retrieval):
+            raise InputError(
+                f"{self.name} is a task of {self.data.kind}, which ranks: its data are of class "
+                f"{type(self.data).__name__}: expected a subclass of harness.data.Retrieval"
+            )
         return self.data
 
     def measured_by(self, measures: Sequence[str]) -> Task:
@@ -75,30 +87,37 @@ class Task:
         self,
         label: str,
         *,
+        data: Data | None = None,
         queries: Queries | None = None,
         corpus: Corpus | None = None,
         qrels: Qrels | None = None,
         kept: int = 0,
     ) -> Task:
-        """A variant: the same task with other queries, documents or judgments.
+        """A variant: the same task with other data, or other queries, documents or judgments.
 
         Args:
             label: What was changed, for people: "typos 30 %".
+            data: In place of the task's, of the same kind, whatever the kind.
             queries: In place of the task's, in the same order.
             corpus: In place of the task's; its rows must fit the judgments.
             qrels: In place of the task's.
             kept: Results of each query, if more than the task's.
 
         Raises:
-            InputError: The task is not searched.
+            InputError: The data are of another kind; or queries, documents or judgments are given
+                for a task that is not searched.
         """
-        now = self.collection
-        data = replace(
-            now,
-            queries=queries or now.queries,
-            corpus=corpus or now.corpus,
-            qrels=qrels or now.qrels,
-        )
+        data = self.data if data is None else data
+        if data.kind != self.data.kind:
+            raise InputError(f"{self.name} is a task of {self.data.kind}: these data: {data.kind}")
+        if queries or corpus or qrels:
+            now = replace(self, data=data).collection
+            data = replace(
+                now,
+                queries=queries or now.queries,
+                corpus=corpus or now.corpus,
+                qrels=qrels or now.qrels,
+            )
         label = f"{self.label}, {label}" if self.label else label
         return replace(self, data=data, label=label, kept=max(kept, self.kept))
 

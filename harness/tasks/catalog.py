@@ -87,17 +87,10 @@ class TaskEntry:
     def measures(self, data: Data, asked: Sequence[str] = ()) -> tuple[Measure, ...]:
         """The measures asked for, else the task's own, its source's, or those of its kind.
 
-        The first is the main one. Raises InputError for one of another kind, and for a main one
-        whose low values are good: leaderboards and gates take a high one for good.
+        The first is the main one. Raises InputError for one of another kind.
         """
         own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
-        chosen = choose(asked or own, data.kind, f"{self.spec}, a task of {data.kind}")
-        if chosen[0].definition(data.kind).better == "low":
-            raise InputError(
-                f"{chosen[0]} is good where it is low, and cannot be the main measure: "
-                "name another one first"
-            )
-        return chosen
+        return choose(asked or own, data.kind, f"{self.spec}, a task of {data.kind}")
 
     def excludes(self, data: Data) -> bool:
         """Whether a query's own document is no result: as asked, else as the data's makers do."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.arrays import Float32
 from harness.errors import InputError
-from harness.kinds import KINDS, Parts
+from harness.kinds import Parts
 from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, Sparse
 
@@ -20,7 +20,7 @@ class TaskVectors:
         task: Whose texts they are.
         model: The spec of the encoder.
         similarity: How the model compares two of them: cosine, dot or maxsim.
-        parts: By name: "documents" and "queries", or "sentences" of pairs.
+        parts: By the names of the kind: "documents" and "queries", "sentences" of pairs.
         notes: What was noticed on the way, a sentence each.
     """
 
@@ -52,12 +52,12 @@ class TaskVectors:
 
 
 def texts_of(task: Task) -> Parts:
-    """The texts of a task that has one set of documents and queries, or of pairs."""
-    if task.data.kind != "pairs":
+    """The texts of a task. Raises InputError where what is ranked is not each document."""
+    if task.kind.ranks:
         data = task.collection
         if data.corpus.parents is not None or data.candidates is not None:
             raise InputError(f"{task.name} has passages or candidates: expected neither")
-    return KINDS.create(task.data.kind).parts(task.data)
+    return task.kind.parts(task.data)
 
 
 def representation_of(vectors: Embeddings) -> Representation:

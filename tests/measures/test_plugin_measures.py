@@ -143,10 +143,9 @@ def test_a_measure_of_a_plugin_is_evaluated_under_its_name(task, tmp_path):
     assert found.per_query["Second@2"].tolist() == [0, 1]
     with pytest.raises(InputError, match=r"^measure Broken returns NaN for query 'q1'"):
         evaluate("hashing", task, measures=["Broken"])
-    with pytest.raises(
-        InputError, match=r"^Miss@1 is good where it is low, and cannot be the main"
-    ):
-        evaluate("hashing", task, measures=["Miss@1"])
+    assert found.record.lower_is_better == ["Miss@1"]
+    low = evaluate("hashing", task, measures=["Miss@1"]).record
+    assert (low.main_measure, low.sign(), found.record.sign()) == ("Miss@1", -1, 1)
 
 
 def test_a_measure_of_a_plugin_goes_all_the_way(run, task, tmp_path, forget):

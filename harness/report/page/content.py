@@ -117,6 +117,7 @@ def _columns(standings: Standings) -> list[dict[str, Any]]:
 def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
     """One row of the standings, each value with its column's title, digits, order and meaning."""
     families, tasks = list(dict.fromkeys(standings.families)), len(standings.tasks)
+    high = standings.sign() > 0
     over = f"over {tasks:,} task{'' if tasks == 1 else 's'}"
     best = "none agrees more" if standings.kemeny_exact else "the best that a search found"
     interval = None if row.low is None or row.high is None else [row.low, row.high]
@@ -127,8 +128,8 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
             ("Groups", 0, False, "models of one group cannot be told apart"),
             spans(row.groups) or None,
         ),
-        (("Mean", 4, True, f"mean {over}"), row.mean),
-        (("95 % interval", 4, True, "of the mean"), interval),
+        (("Mean", 4, high, f"mean {over}"), row.mean),
+        (("95 % interval", 4, high, "of the mean"), interval),
         (("Borda", 1, True, "points: on each task, one for each model passed"), row.borda),
         (("Kemeny", 0, False, f"place in an order that agrees with most; {best}"), row.kemeny),
         (("Keeps rank", 2, True, "share of resamples of tasks that give this rank"), row.kept),
@@ -136,8 +137,10 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
         (("Ranks", 0, False, "in 95 % of resamples of tasks"), places),
     ]
     if len(families) > 1:
-        cells.insert(4, (("Mean of families", 4, True, "each counts once"), row.mean_of_families))
-        cells += [((name, 4, True, f"mean of {name}"), row.families[name]) for name in families]
+        cells.insert(4, (("Mean of families", 4, high, "each counts once"), row.mean_of_families))
+        for name in families:
+            head = name, 4, standings.sign(name) > 0, f"mean of {name}"
+            cells.append((head, row.families[name]))
     return cells
 
 
@@ -177,6 +180,7 @@ def _scores(board: Board, order: Sequence[str]) -> list[dict[str, Any]]:
             "family": example.family,
             "measure": example.measure,
             "conditions": example.conditions,
+            "sign": example.sign,
         }
         found.append({**about, "unit": unit, **packed})
     return found

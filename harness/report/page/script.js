@@ -25,6 +25,10 @@ const value = (task, key, s) => {
   return packed === MISSING ? null : packed * task.unit;
 };
 const score = (s, t) => value(DATA.tasks[t], "scores", s);
+/** A score the larger the better: low ones are good on some tasks. */
+const merit = (s, t) => (score(s, t) === null ? null : DATA.tasks[t].sign * score(s, t));
+/** What gives a mean of merits back its sign: low ones are good where they are on all tasks. */
+const joint = (tasks) => (tasks.length && tasks.every((t) => DATA.tasks[t].sign < 0) ? -1 : 1);
 const fixed = (number, digits = 4) => (number === null ? "–" : number.toFixed(digits));
 const range = (low, high) => (low === null || high === null ? "" : `[${fixed(low)}, ${fixed(high)}]`);
 const mean = (numbers) => numbers.reduce((sum, number) => sum + number, 0) / numbers.length;
@@ -85,9 +89,9 @@ function view() {
   if ($("common").checked) columns = columns.filter((t) => systems.every((s) => score(s, t) !== null));
   const means = new Map(), has = new Map();
   for (const s of systems) {
-    const own = columns.map((t) => score(s, t)).filter((number) => number !== null);
+    const own = columns.map((t) => merit(s, t)).filter((number) => number !== null);
     has.set(s, own.length);
-    means.set(s, own.length && own.length === columns.length ? mean(own) : null);
+    means.set(s, own.length && own.length === columns.length ? joint(columns) * mean(own) : null);
   }
   const filtered = columns.length < DATA.tasks.length;
   if (state.sort === "mean" && !filtered) Object.assign(state, { sort: "place", down: false });
@@ -151,7 +155,7 @@ function standings({ systems, columns, rows, means, has, filtered }) {
   $("standings-table").replaceChildren(
     el("thead", {}, el("tr", {},
       sortable("name", "Model", false, { numeric: false, class: "corner" }),
-      filtered ? sortable("mean", "Shown tasks", true, { about: "mean over the tasks that the filters leave" }) : null,
+      filtered ? sortable("mean", "Shown tasks", joint(columns) > 0, { about: "mean over the tasks that the filters leave" }) : null,
       DATA.columns.map((column, i) => sortable(`column:${i}`, column.title, column.down, { about: column.about })))),
     el("tbody", {}, rows.map((s) => el("tr", { class: has.get(s) < columns.length ? "partial" : null },
       el("th", { scope: "row", title: DATA.systems[s].name },
@@ -167,8 +171,8 @@ function standings({ systems, columns, rows, means, has, filtered }) {
 function heat({ systems, columns, rows }) {
   state.column = Math.min(state.column, Math.max(0, Math.ceil(columns.length / COLUMNS) - 1) * COLUMNS);
   const shown = columns.slice(state.column, state.column + COLUMNS);
-  const extent = (tasks) => { // the lowest 5 % are alike, so that one of them does not hide the rest
-    const all = tasks.flatMap((t) => systems.map((s) => score(s, t)).filter((number) => number !== null)).sort((a, b) => a - b);
+  const extent = (tasks) => { // the worst 5 % are alike, so that one of them does not hide the rest
+    const all = tasks.flatMap((t) => systems.map((s) => merit(s, t)).filter((number) => number !== null)).sort((a, b) => a - b);
     return [all[Math.floor(all.length * 0.05)], all.at(-1)];
   };
   const whole = $("shade").value === "all" ? extent(shown) : null;
@@ -184,7 +188,7 @@ function heat({ systems, columns, rows }) {
     el("thead", {},
       el("tr", {}, el("td", {}), runs.map(({ family, span }) => el("th", { class: "family", style: "height:auto", scope: "colgroup", colspan: span }, family))),
       el("tr", {}, sortable("name", "Model", false, { numeric: false, class: "corner" }),
-        shown.map((t) => sortable(`task:${t}`, short(DATA.tasks[t].name, 24), true, { numeric: false, about: `${DATA.tasks[t].name}, ${DATA.tasks[t].measure}` })))),
+        shown.map((t) => sortable(`task:${t}`, short(DATA.tasks[t].name, 24), DATA.tasks[t].sign > 0, { numeric: false, about: `${DATA.tasks[t].name}, ${DATA.tasks[t].measure}` })))),
     el("tbody", {}, rows.map((s) => el("tr", {},
       el("th", { scope: "row", title: DATA.systems[s].name }, DATA.systems[s].name),
       shown.map((t) => {
@@ -194,7 +198,7 @@ function heat({ systems, columns, rows }) {
           tabindex: s === state.cell[0] && t === state.cell[1] ? 0 : -1,
           "aria-label": number === null ? "no score" : null,
         }, number === null ? "–" : fixed(number, 3));
-        if (number !== null) cell.style.setProperty("--v", (high > low ? Math.max(0, number - low) / (high - low) : 0.5).toFixed(3));
+        if (number !== null) cell.style.setProperty("--v", (high > low ? Math.max(0, merit(s, t) - low) / (high - low) : 0.5).toFixed(3));
         return cell;
       })))));
   pager($("columns-pager"), "column", columns.length, COLUMNS, "task");
@@ -241,13 +245,13 @@ function bars({ systems, columns }) {
   options($("task-choice"), columns.map((t) => [t, DATA.tasks[t].name]), state.task);
   const task = DATA.tasks[state.task];
   const scored = systems.filter((s) => columns.length && score(s, state.task) !== null)
-    .sort((a, b) => score(b, state.task) - score(a, state.task));
+    .sort((a, b) => merit(b, state.task) - merit(a, state.task));
   if (!scored.length) { $("bars").replaceChildren(el("li", {}, "No score to show.")); $("task-about").textContent = ""; return; }
   const known = scored.flatMap((s) => ["scores", "low", "high"].map((key) => value(task, key, s))).filter((x) => x !== null);
   const low = Math.min(0, ...known), high = Math.max(low + 1e-9, ...known);
   const at = (number) => (100 * (number - low)) / (high - low);
   const shown = state.wide ? scored : scored.slice(0, BARS);
-  $("task-about").textContent = `${task.family}, ${task.measure}` + (task.low ? "; lines are 95 % intervals" : "; no intervals known");
+  $("task-about").textContent = `${task.family}, ${task.measure}` + (task.sign < 0 ? ", low is good" : "") + (task.low ? "; lines are 95 % intervals" : "; no intervals known");
   const rows = shown.map((s) => {
     const [number, from, to] = ["scores", "low", "high"].map((key) => value(task, key, s));
     return el("li", {},
@@ -272,18 +276,19 @@ function cost({ systems, columns, means }) {
   if (state.quality !== "shown" && !columns.includes(Number(state.quality))) state.quality = "shown";
   const axis = DATA.costs[state.cost], sign = axis.less ? 1 : -1;
   const quality = (s) => (state.quality === "shown" ? means.get(s) : score(s, Number(state.quality)));
+  const up = joint(state.quality === "shown" ? columns : [Number(state.quality)]); // -1: low is good
   const points = systems.map((s) => ({ s, x: DATA.systems[s].costs[state.cost], y: quality(s) }))
     .filter(({ x, y }) => x !== null && y !== null);
   for (const point of points) {
     const rivals = points.filter(({ x }) => sign * x <= sign * point.x);
-    point.gap = Math.max(...rivals.map(({ y }) => y)) - point.y; // what the best does at no greater cost
+    point.gap = Math.max(...rivals.map(({ y }) => up * y)) - up * point.y; // what the best does at no greater cost
     point.best = point.gap === 0 && !rivals.some(({ x, y }) => y === point.y && x !== point.x);
   }
   $("cost-about").textContent = points.length
     ? `${count(points.length, "model")} with both known. Filled: on the Pareto front, none is better at no greater cost.`
     : "No shown model has both known. A mean needs every shown task: leave only tasks that all shown models have, or choose one task.";
   $("scatter").replaceChildren(...(points.length ? [scatter(points, axis)] : []));
-  points.sort((a, b) => b.y - a.y);
+  points.sort((a, b) => up * (b.y - a.y));
   $("front").replaceChildren(...(points.length ? table({
     header: ["Model", axis.title, "Quality", "Below the front"],
     rows: points.slice(0, ROWS).map(({ s, x, y, gap, best }) => [DATA.systems[s].name, large(x), fixed(y), best ? "on it" : fixed(gap)]),
@@ -366,11 +371,11 @@ function differences() {
   options($("query-task"), sets.map(({ task }) => [task, DATA.tasks[task].name]), set.task);
   options($("one"), pairs, state.one);
   options($("other"), pairs, state.other);
-  const [a, b] = [set.values.get(state.one), set.values.get(state.other)];
+  const [a, b] = [set.values.get(state.one), set.values.get(state.other)], up = DATA.tasks[set.task].sign;
   const rows = [...a.keys()].filter((i) => a[i] !== MISSING && b[i] !== MISSING);
   const by = (i) => (a[i] - b[i]) * set.unit;
-  const better = rows.filter((i) => a[i] > b[i]).sort((i, j) => by(j) - by(i) || i - j);
-  const worse = rows.filter((i) => a[i] < b[i]).sort((i, j) => by(i) - by(j) || i - j);
+  const better = rows.filter((i) => up * by(i) > 0).sort((i, j) => up * (by(j) - by(i)) || i - j);
+  const worse = rows.filter((i) => up * by(i) < 0).sort((i, j) => up * (by(i) - by(j)) || i - j);
   const [one, other] = [state.one, state.other].map((s) => DATA.systems[s].name);
   const listed = (found, title) => el("div", {}, el("h3", {}, title), found.length
     ? el("div", { class: "scroll" }, el("table", {}, el("caption", { hidden: true }, title),
@@ -385,12 +390,12 @@ function differences() {
     el("p", {}, `${DATA.tasks[set.task].measure} of ${count(rows.length, "query")}: A is better in ${better.length}, `
       + `B in ${worse.length}, equal in ${rows.length - better.length - worse.length}; `
       + `mean difference ${fixed(rows.length ? mean(rows.map(by)) : null)}.`),
-    curve(rows.map(by).sort((x, y) => y - x)),
+    curve(rows.map((i) => up * by(i)).sort((x, y) => y - x)),
     el("div", { class: "pair" },
       listed(better, `Where A, ${one}, beats B most`), listed(worse, `Where B, ${other}, beats A most`)));
 }
 
-/** Differences of all queries, the largest first. */
+/** By how much A is better on each query, the most first. */
 function curve(values) {
   const width = Math.max(300, Math.min(960, $("differences").clientWidth || 960)), height = 120, most = Math.max(1e-9, ...values.map(Math.abs));
   const px = (i) => (i / values.length) * width, py = (x) => height / 2 - (x / most) * (height / 2 - 14);
@@ -415,7 +420,7 @@ function openRecord(s, t) {
   const task = DATA.tasks[t], own = score(s, t);
   if (own === null) return;
   const record = RECORDS.get(`${s}:${t}`);
-  const better = DATA.systems.filter((_, other) => score(other, t) > own).length;
+  const better = DATA.systems.filter((_, other) => score(other, t) !== null && merit(other, t) > merit(s, t)).length;
   const together = DATA.queries.find((set) => set.task === t && set.values.has(s) && set.values.size > 1);
   show(`${DATA.systems[s].name} on ${task.name}`,
     el("p", {}, el("strong", {}, `${task.measure} ${fixed(own)}`), ` ${range(value(task, "low", s), value(task, "high", s))}`.trimEnd(),
