@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 
 import pytest
 
 from harness import Session
+from harness.data import Queries
 from harness.encoders import ENCODERS
+from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.kinds import KINDS
 from harness.measures import MEASURES
@@ -20,6 +22,8 @@ from harness.rewriting import REWRITERS
 from harness.sources import SOURCES
 from harness.store import Store
 from harness.studies import STUDIES
+from harness.studies.judgments import Judgments
+from harness.studies.robustness import Robustness
 from harness.systems import RETRIEVERS
 from tests.fakes import beir
 from tests.measures.test_plugin_measures import KIND, MEASURE
@@ -134,6 +138,115 @@ RETRIEVER = '''
         return RETRIEVERS.create("rrf:hashing+bm25")
 '''
 
+COMPOSITE = '''
+    from dataclasses import dataclass
+
+    import numpy as np
+
+    from harness.systems import RETRIEVERS
+    from harness.systems.composite import Composite, split_parts
+    from harness.vectors import Run
+
+    @RETRIEVERS.register("interleave")
+    @dataclass(frozen=True)
+    class Interleave(Composite):
+        """Results of several systems in turn: interleave:bm25+hashing."""
+
+        target: str
+        depth: int = 100
+
+        @property
+        def parts(self):
+            return split_parts("interleave", self.target)
+
+        def combine(self, found, k):
+            docs = np.full((len(found[0].run.docs), k), -1, np.int32)
+            for row, rankings in enumerate(zip(*(part.run.docs for part in found))):
+                turns = dict.fromkeys(doc for turn in zip(*rankings) for doc in turn if doc >= 0)
+                docs[row, : len(turns)] = [*turns][:k]
+            return Run(docs, np.where(docs < 0, 0, -np.arange(k)).astype(np.float32))
+'''
+
+FORGETFUL = '''
+    from dataclasses import dataclass
+
+    from harness.pipeline.single import Ranked
+    from harness.systems import RETRIEVERS, Retriever, rank
+
+    @RETRIEVERS.register("same")
+    @dataclass(frozen=True)
+    class Same(Retriever):
+        """Another system, as if there were none."""
+
+        target: str
+
+        @property
+        def parts(self):
+            return (self.target,)
+
+        def rank(self, spec, data, request):
+            found = rank(self.target, data, request)
+            return Ranked(found.run, found.system)
+'''
+
+RANKING_KIND = '''
+    from collections.abc import Mapping
+    from dataclasses import dataclass, field
+    from typing import ClassVar
+
+    import harness
+    from harness.data import Corpus, Qrels, Queries, Retrieval
+    from harness.kinds import KINDS, Description, RankingKind, Verdict, intervals
+    from harness.progress import silent
+    from harness.sources import SOURCES
+
+    @dataclass(frozen=True)
+    class Forbidding(Retrieval):
+        """A collection with a document that must not come first, by query."""
+
+        forbidden: Mapping[str, str] = field(default_factory=dict)
+
+        kind: ClassVar[str] = "forbidding"
+
+    @harness.measure("clean", kind="forbidding", citation="nobody")
+    def clean(material):
+        """Whether the first document is none that is forbidden."""
+        first, forbidden = material
+        return [one != other for one, other in zip(first, forbidden)]
+
+    @harness.measure("breach", kind="forbidding", citation="nobody", better="low")
+    def breach(material):
+        """Whether the first document is forbidden."""
+        first, forbidden = material
+        return [one == other for one, other in zip(first, forbidden)]
+
+    @KINDS.register("forbidding")
+    class ForbiddingKind(RankingKind[Forbidding]):
+        """What comes first is held against what must not."""
+
+        title = "Forbidden documents"
+        measures = ("clean", "breach")
+
+        def judge(self, outcome, data, measures, seed=0, progress=silent):
+            first = [data.corpus.ids[doc] for doc in outcome.docs[:, 0]]
+            material = first, [data.forbidden[id] for id in data.queries.ids]
+            size = len(first)
+            values = {str(m): m.values(material, kind="forbidding", size=size) for m in measures}
+            rows = {"query_id": list(data.queries.ids), **values}
+            return Verdict(intervals(values, seed), rows, {"queries": len(first)}, [])
+
+        def describe(self, data):
+            return Description({"queries": str(len(data.queries))}, ("query",), [("q",)])
+
+    @SOURCES.register("forbidding")
+    def forbidding():
+        """Two queries: the first must not find what it asks for."""
+        corpus = Corpus.of(["a", "b", "c"], ["apple tree", "banana boat", "cherry pie"])
+        queries = Queries(["q1", "q2"], ["apple tree", "banana boat"])
+        qrels = Qrels.of([("q1", "c", 1.0), ("q2", "b", 1.0)], queries, corpus)
+        return Forbidding(corpus, queries, qrels, forbidden={"q1": "a", "q2": "c"})
+'''
+
 SYSTEM = '''
     import harness
 
@@ -212,10 +325,14 @@ CASES = {
     "index": Case(INDEX, 1 / 3, "hashing@farthest"),
     "reranker": Case(RERANKER, 1 / 3, "rerank:contrary,first=hashing"),
     "retriever": Case(RETRIEVER, 1.0, "both"),
+    # bm25 returns what shares a word, so that the second comes from hashing: of a, b and c, one
+    "composite": Case(COMPOSITE, 0.5, "interleave:bm25+hashing", measure="P@2"),
     "system": Case(SYSTEM, 0.5, "first,best=b"),
     "rewriting": Case(REWRITING, (1 / 3 + 1 / 2) / 2, rewrite="say"),
     "measure": Case(MEASURE, 0.0, measure="runner_up@2"),
     "kind": Case(KIND, 0.5, task="triples", measure=""),
+    "kind that ranks": Case(RANKING_KIND, 0.5, task="forbidding", measure=""),
+    "its low measure": Case(RANKING_KIND, 0.5, "rrf:bm25+hashing", "forbidding", measure="breach"),
 }
 
 
@@ -302,3 +419,106 @@ def test_code_without_a_file_is_not_known_again():
     assert identify_code(scope["typed"]) != identify_code(scope["typed"])
     assert identify_code(load_plugin) == ""
     assert re.fullmatch("[0-9a-f]{64}", identify_code(test_code_without_a_file_is_not_known_again))
+
+
+def test_a_composite_tells_all_that_fusion_tells(tmp_path, fruit):
+    (tmp_path / "interleave.py").write_text(dedent(COMPOSITE))
+    load_plugin(tmp_path / "interleave.py")
+    parts = "bm25+[hashing,dim=64@hnsw]"
+    one, other = (
+        Session(Store(tmp_path / name)).evaluate(f"{name}:{parts}", fruit)
+        for name in ("interleave", "rrf")
+    )
+    facts = ("parts", "counts", "usage", "makers", "warnings", "index", "candidates", "depth")
+    for name in facts:
+        assert getattr(one.record, name) == getattr(other.record, name), name
+    assert [part.system for part in one.record.parts] == ["bm25", "hashing,dim=64@hnsw"]
+    session = Session(Store(tmp_path / "cache"))
+    timed = session.evaluate(f"interleave:{parts}", fruit, latency=1)
+    assert timed.record.latency is not None
+    with pytest.raises(InputError, match=r"^interleave:bm25: expected retrievers with \+ between"):
+        session.evaluate("interleave:bm25", fruit)
+
+
+def test_a_composite_that_tells_nothing_of_its_parts_is_refused(tmp_path, fruit):
+    (tmp_path / "same.py").write_text(dedent(FORGETFUL))
+    load_plugin(tmp_path / "same.py")
+    with pytest.raises(InputError, match=r"^same:bm25 is made of bm25 and its ranking tells noth"):
+        Session(Store(tmp_path / "cache")).evaluate("same:bm25", fruit)
+
+
+def test_a_kind_that_ranks_goes_wherever_rankings_go(tmp_path):
+    (tmp_path / "forbidding.py").write_text(dedent(RANKING_KIND))
+    load_plugin(tmp_path / "forbidding.py")
+    session = Session(Store(tmp_path / "cache"), cells=tmp_path / "cells")
+    task = session.task("forbidding")
+    assert task.depth == 1000  # of a measure without a cut-off
+    assert session.rank("bm25", task).run.docs.shape == (2, 3)
+    reranked = session.evaluate("rerank:hashing,first=bm25", task)
+    assert (reranked.record.task.kind, reranked.record.main.mean) == ("forbidding", 0.5)
+    queries = Queries(["q1", "q2"], ["cherry pie", "cherry pie"])
+    for _ in range(2):  # made, then read from the folder of cells
+        grid = session.grid(["hashing"], [task, task.changed("pies", queries=queries)])
+        assert grid.values.tolist() == [[[0, 1], [1, 0]]]  # c is forbidden for q2
+    assert [*session.vectors("hashing", task).parts] == ["documents", "queries"]
+    (tmp_path / "a.run").write_text("q1 Q0 b 1 2.0 x\nq2 Q0 b 1 2.0 x\n")
+    assert session.evaluate_run(tmp_path / "a.run", task).record.main.mean == 1.0
+    effects = Robustness(("upper-case",)).run(session, ["hashing"], "forbidding")["systems"]
+    assert effects.estimates("score")[0].mean == 0.5
+    with pytest.raises(
+        InputError, match=r"^clean is of forbidding: expected a measure of retrieval"
+    ):
+        Judgments().run(session, ["hashing", "bm25"], "forbidding")
+
+
+def test_data_of_a_kind_that_ranks_are_a_collection(tmp_path):
+    plugin = dedent(RANKING_KIND).replace('KINDS.register("forbidding")', 'KINDS.register("bare")')
+    plugin += dedent(
+        """
+        @dataclass(frozen=True)
+        class Bare:
+            warnings: tuple = ()
+            origin: object = harness.data.Origin()
+            kind: ClassVar[str] = "bare"
+
+        @harness.measure("none", kind="bare")
+        def none(material):
+            return []
+
+        ForbiddingKind.measures = ("none",)
+        SOURCES.register("bare")(lambda: Bare())
+        """
+    )
+    (tmp_path / "bare.py").write_text(plugin)
+    load_plugin(tmp_path / "bare.py")
+    expected = r"^bare is a task of bare, which ranks: its data are of class Bare: expected a subcl"
+    with pytest.raises(InputError, match=expected):
+        Session(Store(tmp_path / "cache")).evaluate("hashing", "bare")
+
+
+def test_a_kind_that_judges_vectors_has_grids_variants_and_vectors(tmp_path):
+    (tmp_path / "oddity.py").write_text(dedent(KIND))
+    load_plugin(tmp_path / "oddity.py")
+    session = Session(Store(tmp_path / "cache"), cells=tmp_path / "cells")
+    task = session.task("triples")
+    mild = replace(task.data, texts=("red cat", "red cat", "blue dog", "one", "two two", "two"))
+    variant = task.changed("mild", data=replace(mild, odd=(2, 0)))
+    for _ in range(2):
+        grid = session.grid(["hashing"], [task, variant])
+        assert grid.values.tolist() == [[[1, 0], [1, 1]]]
+    assert [one.label for one in grid.variants] == ["", "mild"]
+    assert len(session.vectors("hashing", task).arrays["texts"]) == 6
+    with pytest.raises(InputError, match=r"^triples ranks nothing: expected a task that does"):
+        _ = grid.cells[0][0].run
+    with pytest.raises(InputError, match="is a task of oddity: expected retrieval"):
+        Robustness().run(session, ["hashing"], "triples")
+    with pytest.raises(InputError, match="is a task of oddity: expected retrieval"):
+        task.changed("other", queries=Queries(["q"], ["q"]))
+    with pytest.raises(InputError, match="is a task of oddity: these data: retrieval"):
+        task.changed("other", data=session.task("limit-small").data)
+    pairs = tmp_path / "pairs.tsv"
+    pairs.write_text("sentence1\tsentence2\tscore\na\tb\t0.5\nc\td\t1\ne\te\t0\n")
+    with pytest.raises(
+        InputError, match=r"^cosine_spearman has no value for each pair: expected a"
+    ):
+        session.grid(["hashing"], [session.task(f"pairs:{pairs}")])

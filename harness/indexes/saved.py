@@ -19,7 +19,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,7 +60,17 @@ class FileIndex(Index):
         """Tell what decides the structure besides the vectors, as JSON: parameters and library."""
         fields = {name: value for name, value in asdict(self).items()
                   if name not in self.search_only}  # fmt: skip
-        return {"kind": self.kind, **fields, self.library: version(self.library)}
+        return {"kind": self.kind, **fields, self.library: self._version()}
+
+    def _version(self) -> str:
+        """The library's. Raises InputError where no distribution of that name is installed."""
+        try:
+            return version(self.library)
+        except PackageNotFoundError:
+            raise InputError(
+                f"index {self.kind}: no distribution {self.library!r} is installed: install it, or "
+                "name in `library` the one that builds the index, as pip lists it"
+            ) from None
 
     def describe(self) -> Mapping[str, object]:
         """Tell the parameters of the build, and the library."""

@@ -121,6 +121,11 @@ class Judgments(Study):
         if specs := [system for system in systems if not Path(system).is_file()]:
             session.check(specs)
         asked = session.collection(task, self.measure)
+        if asked.data.kind != "retrieval":
+            raise InputError(
+                f"{asked.main} is of {asked.data.kind}: expected a measure of retrieval, whose "
+                "judgments can be left out"
+            )
         if np.bincount(relevant(asked.collection, asked.main).query, minlength=1).max() < 2:
             raise InputError("no query has two relevant documents: no judgment can be left out")
         runs, notes = _search(session, systems, specs, asked, max(asked.main.depth, *self.pools))

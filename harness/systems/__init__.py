@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from harness.data import Retrieval
 from harness.encoders import ENCODERS, OWN, TextEncoder, encoder_spec
@@ -19,14 +18,11 @@ from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.pipeline import single
 from harness.pipeline.single import Ranked, Request
-from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
 from harness.registry import Registry, unknown
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
 from harness.spec import Spec, bare, parse, split
 from harness.vectors import Representation
-
-N = TypeVar("N", int | None, float)
 
 PROCESS = secrets.token_hex(8)  # stands for what another process cannot know again
 
@@ -176,58 +172,17 @@ def rank(model: str, data: Retrieval, request: Request) -> Ranked:
             request = replace(request, index=index, lenient=False)
         spec = parse(model)
         if spec.name in RETRIEVERS:
-            return _create(spec).rank(str(spec), data, request)
+            return _rank_by(_create(spec), str(spec), data, request)
         model = str(spec)
     return single.rank(model, data, request)
 
 
-def part_records(part: str, ranked: Ranked) -> list[PartRecord]:
-    """What a record says of a part and of those that it is made of. part: its spec."""
-    whole = PartRecord(
-        system=part,
-        index=None if ranked.parts else ranked.index,
-        counts=ranked.counts,
-        usage=dict(ranked.usage),
-        bytes=ranked.bytes,
-        weights=list(ranked.weights),
-    )
-    return [whole, *(inner.nest(part) for inner in ranked.parts)]
-
-
-def joint_index(spec: str, parts: Iterable[Ranked], more: int = 0) -> IndexRecord:
-    """What a record says of the indexes of a system's parts. more: bytes that no index holds."""
-    parts = list(parts)
-    return IndexRecord(
-        spec=spec,
-        full=str(INDEXES.resolve(spec)),
-        exact=all(part.index is None or part.index.exact for part in parts),
-        bytes=sum(part.bytes for part in parts) + more,
-    )
-
-
-def composite_system(
-    spec: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
-) -> SystemRecord:
-    """What a record says of a system made of others.
-
-    parts: each with `own_index`; decided: what else decides its rankings.
-    """
-    full = str(RETRIEVERS.resolve(spec))
-    return SystemRecord(
-        spec=spec, full=full, fingerprint=composite_fingerprint(full, parts, **decided)
-    )
-
-
-def own_index(ranked: Ranked) -> str:
-    """The full spec of what served a part; "" where it is made of parts, which have theirs."""
-    return "" if ranked.parts or ranked.index is None else ranked.index.full
-
-
-def sum_by_name(found: Sequence[Mapping[str, N]]) -> dict[str, N]:
-    """Sums by name over the parts of a system; None where one is not known."""
-    sums: dict[str, N] = {}
-    for part in found:
-        for name, value in part.items():
-            known = sums.get(name, 0)
-            sums[name] = None if value is None or known is None else known + value
-    return sums
+def _rank_by(retriever: Retriever, spec: str, data: Retrieval, request: Request) -> Ranked:
+    """A retriever's ranking. Raises InputError where it says nothing of what it is made of."""
+    found = retriever.rank(spec, data, request)
+    if retriever.parts and not found.parts:
+        raise InputError(
+            f"{spec} is made of {', '.join(retriever.parts)} and its ranking tells nothing of "
+            "them: make it a harness.systems.composite.Composite, or return what join() makes"
+        )
+    return found

@@ -16,20 +16,10 @@ import numpy as np
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.pipeline.represent import each_maker
 from harness.pipeline.single import Ranked, Request
 from harness.rewriting import REWRITERS, Feedback
-from harness.spec import bare, split
-from harness.systems import (
-    RETRIEVERS,
-    Retriever,
-    composite_system,
-    joint_index,
-    own_index,
-    part_records,
-    rank,
-    sum_by_name,
-)
+from harness.systems import RETRIEVERS, Retriever
+from harness.systems.composite import Part, ask, deepen, join, rank_parts, split_parts
 from harness.vectors import Run, ranking
 
 Norm = Literal["min-max", "z-score", "theoretical", "none"]
@@ -48,7 +38,7 @@ def reciprocal_rank(
     """
     if k < 0:
         raise InputError(f"rrf: k={k}: expected 0 or more")
-    return Fusion(_parts("rrf", target), depth, interpolate, k=k)
+    return Fusion(split_parts("rrf", target), depth, interpolate, k=k)
 
 
 @RETRIEVERS.register("convex")
@@ -70,7 +60,7 @@ def convex(
     pseudo-relevance feedback, before it (feedback looks at the combination, and what it finds is
     the result), or both (Li et al. 2022, "To interpolate or not to interpolate").
     """
-    parts = _parts("convex", target)
+    parts = split_parts("convex", target)
     if weights and tune:
         raise InputError(f"convex: weights={weights} and tune={tune}: expected one of them")
     given = _weights(weights, len(parts)) if weights else (1 / len(parts),) * len(parts)
@@ -102,66 +92,39 @@ class Fusion(Retriever):
 
     def rank(self, spec: str, data: Retrieval, request: Request) -> Ranked:
         """Rank by each, and combine; around feedback as `interpolate` says."""
-        asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
+        asked = deepen(request, self.depth)
         k = min(request.depth, len(data.corpus.ranked))
         chosen = self._tune(asked)
-        feedback, names = isinstance(REWRITERS.create(request.rewrite), Feedback), self.parts
+        feedback = isinstance(REWRITERS.create(request.rewrite), Feedback)
         if not feedback or self.interpolate == "after":
-            found = self._each(data, asked)
+            found = rank_parts(self.parts, data, asked)
         else:
-            names, found, chosen = self._around(data, asked, chosen)
+            found, chosen = self._around(data, asked, chosen)
         with request.clock.phase("search", "fusion", items=len(data.queries), unit="queries"):
-            run = self._fuse(found, chosen, k)
-        parts = zip(names, found, strict=True)
-        index = joint_index(request.index, found)
-        answers = [part.answer for part in found]
-
-        def answer(row: int) -> Run:
-            runs = [replace(p, run=ask(row)) for p, ask in zip(found, answers, strict=True) if ask]
-            return self._fuse(runs, chosen, k)
-
-        return Ranked(
-            run,
-            composite_system(spec, [(p.system, own_index(p)) for p in found], weights=list(chosen)),
-            index,
-            tuple(record for name, part in parts for record in part_records(name, part)),
-            weights=chosen,
-            bytes=index.bytes or 0,
-            counts=sum_by_name([part.counts for part in found]),
-            warnings=tuple(dict.fromkeys(w for part in found for w in part.warnings)),
-            usage=sum_by_name([part.usage for part in found]),
-            makers=tuple(each_maker(maker for part in found for maker in part.makers)),
-            rewritten=any(part.rewritten for part in found),
-            answer=answer if all(answers) else None,
-        )
-
-    def _each(self, data: Retrieval, request: Request) -> list[Ranked]:
-        return [
-            rank(part, data, replace(request, clock=request.clock.nest(part)))
-            for part in self.parts
-        ]
+            run = self._fuse([part for _, part in found], chosen, k)
+        answer = ask(found, lambda parts: self._fuse(parts, chosen, k))
+        return join(spec, found, run, request, weights=chosen, answer=answer)
 
     def _around(
         self, data: Retrieval, request: Request, weights: tuple[float, ...]
-    ) -> tuple[tuple[str, ...], list[Ranked], tuple[float, ...]]:
-        """Parts, rankings and weights to combine, by feedback that looks at a combination."""
+    ) -> tuple[list[Part], tuple[float, ...]]:
+        """Parts and weights to combine, by feedback that looks at a combination."""
         if data.corpus.parents is not None:
             raise InputError(
                 f"interpolate={self.interpolate}: feedback looks at passages, and a combination "
                 "ranks documents: use interpolate=after"
             )
-        before = self._each(data, replace(request, rewrite="none"))
-        first = self._fuse(before, weights, request.depth)
-        moved = self._each(data, replace(request, feedback=first))
+        before = rank_parts(self.parts, data, replace(request, rewrite="none"))
+        first = self._fuse([part for _, part in before], weights, request.depth)
+        moved = rank_parts(self.parts, data, replace(request, feedback=first))
         if self.interpolate == "both":
-            return self.parts, moved, weights
-        kept = [i for i, part in enumerate(moved) if part.rewritten]
+            return moved, weights
+        kept = [i for i, (_, part) in enumerate(moved) if part.rewritten]
         if not kept:
             raise InputError(f"no part of {'+'.join(self.parts)} takes {request.rewrite}")
         total = sum(weights[i] for i in kept) if weights else 0
         scaled = tuple(weights[i] / total if total else 1 / len(kept) for i in kept)
-        names = tuple(self.parts[i] for i in kept)
-        return names, [moved[i] for i in kept], scaled if weights else ()
+        return [moved[i] for i in kept], scaled if weights else ()
 
     def _tune(self, request: Request) -> tuple[float, ...]:
         """The weights; chosen by the judgments of another split, where that is asked for."""
@@ -172,7 +135,8 @@ class Fusion(Retriever):
         clock = request.clock.aside("tuning")
         with clock.phase("load", self.tune):
             tuning = request.tuning(self.tune)
-        found = self._each(tuning.data, replace(request, clock=clock, rewrite="none"))
+        asked = replace(request, clock=clock, rewrite="none")
+        found = [part for _, part in rank_parts(self.parts, tuning.data, asked)]
         steps, scored = STEPS[len(found)], list[tuple[float, float, tuple[float, ...]]]()
         for counts in product(range(steps + 1), repeat=len(found)):
             if sum(counts) == steps:
@@ -253,16 +217,6 @@ def normalise(part: Ranked, norm: Norm) -> tuple[Float64, Float64]:
     span = np.nanmax(scores, axis=1, keepdims=True) - low
     values = np.where(span > 0, (scores - low) / np.where(span > 0, span, 1), 1.0)
     return values, np.zeros(len(scores))
-
-
-def _parts(name: str, target: str) -> tuple[str, ...]:
-    parts = tuple(bare(part) for part in split(target, "+"))
-    if len(parts) < 2 or not all(parts):
-        raise InputError(f"{name}:{target}: expected retrievers with + between, as bm25+minilm")
-    repeated = [part for part in parts if parts.count(part) > 1]
-    if repeated:
-        raise InputError(f"{name}:{target}: {repeated.pop()} occurs twice: name it once")
-    return parts
 
 
 def _weights(text: str, parts: int) -> tuple[float, ...]:

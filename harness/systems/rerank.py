@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -15,24 +15,15 @@ from harness.errors import InputError
 from harness.indexes import scoring
 from harness.kinds import Parts
 from harness.pipeline import single
-from harness.pipeline.represent import Counts, Maker, Workplace, each_maker, represent
+from harness.pipeline.represent import Counts, Maker, Workplace, represent
 from harness.pipeline.single import Ranked, Request
 from harness.progress import silent
-from harness.records import PartRecord, SystemRecord
+from harness.records import SystemRecord
 from harness.registry import unknown
 from harness.rerankers import RERANKERS, Reranker, reranker_spec
 from harness.spec import bare
-from harness.systems import (
-    RETRIEVERS,
-    Retriever,
-    composite_system,
-    identify_encoder,
-    joint_index,
-    own_index,
-    part_records,
-    rank,
-    sum_by_name,
-)
+from harness.systems import RETRIEVERS, Retriever, identify_encoder
+from harness.systems.composite import deepen, join, rank_parts
 from harness.vectors import Run, ranking
 
 
@@ -79,9 +70,8 @@ class Rerank(Retriever):
         encodes = reranker_spec(self.target).name not in RERANKERS
         # one that cannot be had fails before all else
         reranker = None if encodes else _reranker(self.target, request)
-        asked = replace(request, depth=max(self.depth, request.depth), lenient=True)
-        (part,), reads = self.parts, bare(self.target)
-        first = rank(part, data, replace(asked, clock=request.clock.nest(part)))
+        reads = bare(self.target)
+        [(part, first)] = rank_parts(self.parts, data, deepen(request, self.depth))
         rows, columns = np.nonzero(first.run.docs[:, : self.depth] >= 0)
         cells = rows, first.run.docs[rows, columns]
         if reranker is None:
@@ -99,19 +89,9 @@ class Rerank(Retriever):
             own = np.zeros(len(docs), np.int64), docs
             return self._reorder(found, own, alone(row, docs), request.depth)
 
-        return Ranked(
-            self._reorder(first.run, cells, second.scores, request.depth),
-            composite_system(spec, [(first.system, own_index(first)), (second.system, "")]),
-            joint_index(request.index, [first], more=second.bytes),
-            (*part_records(part, first), second.record(reads)),
-            bytes=first.bytes + second.bytes,
-            counts=sum_by_name([first.counts, second.counts]),
-            warnings=(*first.warnings, *second.warnings),
-            usage=sum_by_name([first.usage, second.usage]),
-            makers=tuple(each_maker([*first.makers, *second.makers])),
-            rewritten=first.rewritten,
-            answer=answer if first.answer and alone else None,
-        )
+        run = self._reorder(first.run, cells, second.scores, request.depth)
+        found = [(part, first), (reads, second.as_part(run))]
+        return join(spec, found, run, request, answer=answer if first.answer and alone else None)
 
     def _reorder(self, run: Run, cells: ranking.Cells, scores: Float32, k: int) -> Run:
         return ranking.reorder(run, cells, scores, depth=self.depth, k=k)
@@ -134,9 +114,17 @@ class _Second:
     bytes: int = 0
     makers: tuple[Maker, ...] = ()
 
-    def record(self, spec: str) -> PartRecord:
-        """What a record says of it."""
-        return PartRecord(system=spec, counts=self.counts, usage=dict(self.usage), bytes=self.bytes)
+    def as_part(self, run: Run) -> Ranked:
+        """All that is known of it, with the ranking that came of its scores."""
+        return Ranked(
+            run,
+            self.system,
+            bytes=self.bytes,
+            counts=self.counts,
+            warnings=self.warnings,
+            usage=self.usage,
+            makers=self.makers,
+        )
 
 
 def _reranker(spec: str, request: Request) -> Reranker:
