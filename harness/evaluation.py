@@ -212,11 +212,10 @@ def _tuning(setting: Setting, split: str) -> Tuning:
             "weights chosen by them prove nothing; name another split"
         )
     main = task.main
-    low = main.definition(data.kind).better == "low"
 
     def score(run: Run) -> float:
         mean = task.kind.judge(run, other, [main], setting.seed).scores[str(main)].mean
-        return -np.inf if mean is None else -mean if low else mean
+        return -np.inf if mean is None else task.sign * mean
 
     return Tuning(other, score)
 

@@ -88,14 +88,21 @@ class Session:
                 self._tasks[asked] = tasks.load(asked)
         return self._tasks[asked].measured_by(measures)
 
-    def collection(self, asked: Asked, measure: str = "") -> Task:
+    def collection(self, asked: Asked, measure: str = "", *, low: bool = False) -> Task:
         """A task that is searched, with one main measure that has a value for each query.
 
+        Args:
+            asked: A task, its spec, or a collection.
+            measure: In place of the task's own.
+            low: Whether the caller can use one whose low values are good: it goes by `Task.sign`.
+
         Raises:
-            InputError: As `task`; the task is of another kind, or the measure is one of groups.
+            InputError: As `task`; the task is of another kind, the measure is one of groups, or it
+                is good where it is low and the caller takes high values for good.
         """
         found = self.task(asked)
-        return _refuse_groups(found.measured_by([measure] if found.collection and measure else ()))
+        task = _refuse_groups(found.measured_by([measure] if found.collection and measure else ()))
+        return task if low else task.require_high()
 
     def expand(self, joined: str) -> list[str]:
         """Specs of tasks that are joined, those of a suite in its place, each once.

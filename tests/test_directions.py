@@ -9,14 +9,25 @@ import json
 import numpy as np
 import pytest
 
-from harness import board, compare, gate, records
+from harness import Session, board, compare, gate, measure, records
 from harness.board.standings import Ordering, standings
+from harness.errors import InputError
 from harness.gate.policy import Policy
+from harness.measures import MEASURES
 from harness.progress import silent
 from harness.report import differences, leaderboard, tables
 from harness.report import gate as verdicts
 from harness.report.page.content import content
+from harness.stats import Estimate
+from harness.store import Store
+from harness.studies.ann import Ann
+from harness.studies.funnel import Funnel
+from harness.studies.geometry import Geometry
+from harness.studies.judgments import Judgments
+from harness.studies.prompts import Prompts
+from harness.studies.robustness import Robustness
 from tests.comparable import saved
+from tests.fakes import beir
 
 LOST = ["Lost@10"]
 FOUND = {  # what each system finds of four queries on two tasks; none of it with plain rounding
@@ -160,3 +171,109 @@ def test_the_command_line_needs_no_plugin_to_know(run, tmp_path):
     assert done.status == 0, done.err
     rows = list(csv.reader(io.StringIO(done.out)))
     assert [row[1] for row in rows[1:4]] == ["a", "b", "c"]
+
+
+@pytest.fixture
+def session(tmp_path, monkeypatch) -> Session:
+    """A session where Lost@K is -R@K, low values good."""
+    MEASURES.names()
+    monkeypatch.setattr(MEASURES, "_entries", dict(MEASURES._entries))
+
+    @measure("Lost", cutoff=True, better="low", citation="nobody")
+    def lost(judged, cutoff):
+        """What recall lacks of nothing."""
+        return -judged.hits(cutoff) / judged.relevant.clip(1)
+
+    return Session(Store(tmp_path / "cache"))
+
+
+def mirror(cell):
+    """A cell of the frame of a measure as it is in that of the same negated."""
+    if isinstance(cell, Estimate):
+        return Estimate(-cell.mean, -cell.high, -cell.low)
+    return cell
+
+
+def assert_mirrored(high, low, kept=()):
+    """Two frames agree but for columns of the measure, whose values and directions are turned."""
+    assert len(high) == len(low) > 0
+    for one, other in zip(high.columns, low.columns, strict=True):
+        turned = one.unit in ("score", "estimate", "change", "relative") and one.name not in kept
+        directions = {"high": "low", "low": "high", "": ""}
+        assert other.better == (directions[one.better] if turned else one.better), one.name
+        for a, b in zip(high[one.name], low[other.name], strict=True):
+            if one.unit in ("score",) or (one.unit == "estimate" and not isinstance(a, Estimate)):
+                assert b == pytest.approx(-a), one.name
+            elif isinstance(a, Estimate):
+                back = mirror(a)
+                assert (b.mean, b.low, b.high) == pytest.approx((back.mean, back.low, back.high))
+            else:
+                assert a == b or b == pytest.approx(a), one.name
+
+
+TASK = "limit-small,queries=40"
+
+
+def test_a_study_of_prompts_is_mirrored(session):
+    one, other = (
+        Prompts(("", "query: "), measure=name).run(session, ["hashing"], TASK)
+        for name in ("R@10", "Lost@10")
+    )
+    assert_mirrored(one["choice"], other["choice"])
+    assert one["choice"]["best"] == other["choice"]["best"] != one["choice"]["worst"]
+    assert one["prompts"]["best on a half"] == other["prompts"]["best on a half"]
+
+
+def test_a_study_of_robustness_is_mirrored(session):
+    task = session.task(TASK)
+    one, other = (
+        Robustness(("typos", "upper-case"), draws=1).run(session, ["bm25", "hashing"], name)
+        for name in (own_spec(session, task, "R@10"), own_spec(session, task, "Lost@10"))
+    )
+    assert_mirrored(one["systems"], other["systems"])
+    for column in ("worse", "better", "overlap"):
+        assert one["effects"][column] == other["effects"][column]
+    dropped = [frame["effects"].numbers("drop rate") for frame in (one, other)]
+    assert dropped[0] == [-rate for rate in dropped[1]]
+    for column in ("more robust", "p, Holm"):
+        assert one["contrasts"][column] == other["contrasts"][column]
+    assert "costs most of R@10" in one.headline
+    assert "adds most to Lost@10" in other.headline
+
+
+def own_spec(session, task, name):
+    """The task under another name, measured by one measure."""
+    session._tasks[name] = task.measured_by([name])
+    return name
+
+
+def test_a_study_of_judgments_is_mirrored(session):
+    one, other = (
+        Judgments(name, shares=(0.5,), draws=5, pools=(5,)).run(
+            session, ["bm25", "hashing", "hashing,dim=16"], "complex-and,queries=30"
+        )
+        for name in ("R@10", "Lost@10")
+    )
+    assert one["systems"]["system"] == other["systems"]["system"]
+    for name in ("reduced", "pairs", "pools"):
+        assert one[name].rows == other[name].rows
+
+
+@pytest.mark.parametrize("study", [Funnel(), Ann(), Geometry()])
+def test_a_study_of_losses_refuses_a_low_measure_in_one_line(session, study):
+    own_spec(session, session.task(TASK), "Lost@10")
+    with pytest.raises(InputError, match=r"is measured by Lost@10, which is good where it is low"):
+        study.run(session, ["hashing"], "Lost@10")
+
+
+def test_weights_are_tuned_towards_low_values(session, tmp_path):
+    texts = {"a": "red", "b": "blue sky", "c": "blue"}
+    queries = {"q": "red", "d": "blue sky sky sky", "e": "sky blue blue"}
+    folder = beir(tmp_path / "data", texts, queries, [("q", "a", 1)])
+    dev = "query-id\tcorpus-id\tscore\nd\tb\t1\ne\tc\t1\n"
+    (tmp_path / "data" / "qrels" / "dev.tsv").write_text(dev)
+    one, other = (
+        session.evaluate("convex:hashing+bm25,tune=dev", folder, measures=[name]).record.weights
+        for name in ("R@1", "Lost@1")
+    )
+    assert one == other

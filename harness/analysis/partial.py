@@ -145,12 +145,14 @@ class Ordered:
         values: The measure of each judged query [s, q].
         pairs: Two systems each that differ [n, 2].
         bucket: [n], how many of the bounds the p-value of each pair's difference reaches.
+        best: int64 [s], the systems, the best first.
     """
 
     rankings: Rankings
     values: Float64
     pairs: Int64
     bucket: Int64
+    best: Int64
 
     def keep_order(self, stay: Bool) -> Float64:
         """Whether pairs keep their order [n, v] by versions of the judgments."""
@@ -183,7 +185,9 @@ def order_systems(
         raise InputError(f"all {len(runs)} systems score the same: there is no order to keep")
     apart = [values[one] - values[other] for one, other in pairs]
     p = [stats.randomisation(each, seed).two_sided for each in apart]
-    return Ordered(found, values, pairs, np.searchsorted(bounds, p, side="right"))
+    sign = -1 if measure.definition(data.kind).better == "low" else 1
+    best = np.argsort(-sign * means, kind="stable")
+    return Ordered(found, values, pairs, np.searchsorted(bounds, p, side="right"), best)
 
 
 def keys(selection: str, found: Rankings, corpus: Corpus) -> Float64:

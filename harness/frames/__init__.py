@@ -103,6 +103,22 @@ class Column:
         return float(value)
 
 
+def follow(columns: Sequence[Column], sign: int) -> list[Column]:
+    """The columns of a measure's values and changes, as they are where high values of it are good.
+
+    Args:
+        columns: Of a frame: those of scores, estimates and changes of both kinds are the measure's.
+        sign: -1 to turn these round.
+    """
+    turned: dict[Better, Better] = {"high": "low", "low": "high", "": ""}
+    return [
+        replace(column, better=turned[column.better])
+        if sign < 0 and column.unit in ("score", "estimate", "change", "relative")
+        else column
+        for column in columns
+    ]
+
+
 @dataclass(frozen=True, init=False, repr=False)
 class Frame:
     """Rows of cells under typed columns.

@@ -108,7 +108,7 @@ class Geometry(Study):
                 model does not have, where no score is defined; as `Session.vectors`.
         """
         (model,) = systems
-        asked = session.task(task)
+        asked = session.task(task).require_high()
         if not isinstance(asked.data, Pairs | Retrieval):
             raise InputError(f"{task} is a task of {asked.data.kind}: expected retrieval or pairs")
         vectors, raw = session.vectors(model, asked), session.vectors(model, asked, scaled=False)

@@ -17,7 +17,7 @@ import numpy as np
 
 from harness.analysis.partial import Bool, Ordered, keys, least_share, order_systems, relevant
 from harness.errors import InputError
-from harness.frames import Column, Frame
+from harness.frames import Column, Frame, follow
 from harness.frames.charts import Lines, Reference
 from harness.frames.formats import percent
 from harness.measures import Measure
@@ -120,7 +120,7 @@ class Judgments(Study):
             raise InputError(f"{len(systems)} systems: expected at least two, to be put in order")
         if specs := [system for system in systems if not Path(system).is_file()]:
             session.check(specs)
-        asked = session.collection(task, self.measure)
+        asked = session.collection(task, self.measure, low=True)
         if asked.data.kind != "retrieval":
             raise InputError(
                 f"{asked.main} is of {asked.data.kind}: expected a measure of retrieval, whose "
@@ -204,7 +204,7 @@ def _row(order: Ordered, stay: Bool) -> tuple[Any, ...]:
     taus = same.mean(axis=0)
     ends = np.quantile(taus, [0.025, 0.975]).tolist() if len(taus) > 1 else (None, None)
     groups = (same[order.bucket == at] for at in range(len(BUCKETS)))
-    of_best = (order.pairs == order.values.mean(axis=1).argmax()).any(axis=1)
+    of_best = (order.pairs == order.best[0]).any(axis=1)
     return (
         kept,
         kept / stay.shape[1],
@@ -234,9 +234,9 @@ def _systems(
     depth, measure = task.main.depth, str(task.main)
     judged = Measure.parse(f"Judged@{depth}")
     shares = [float(session.values(run, task, judged).mean()) for run in runs]
-    best = np.argsort(-order.values.mean(axis=1), kind="stable")
     rows = [
-        (systems[at], session.estimate(order.values[at]), shares[at], 1 - shares[at]) for at in best
+        (systems[at], session.estimate(order.values[at]), shares[at], 1 - shares[at])
+        for at in order.best
     ]
     columns = [
         Column("system"),
@@ -246,7 +246,7 @@ def _systems(
     ]
     queries, documents = order.values.shape[1], len(order.rankings.relevant.rows)
     title = f"{measure} on {task.name}: {queries:,} queries, {documents:,} relevant documents"
-    return Frame(title, columns, rows, name="systems")
+    return Frame(title, follow(columns, task.sign), rows, name="systems")
 
 
 def _curves(reduced: Frame) -> Frame:

@@ -22,7 +22,7 @@ from harness.arrays import Float64
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
 from harness.encoders.prompting import PLACE
 from harness.errors import InputError
-from harness.frames import Column, Frame
+from harness.frames import Column, Frame, follow
 from harness.frames.charts import Dots, Reference
 from harness.grid import Cell
 from harness.session import Session
@@ -82,7 +82,7 @@ class Prompts(Study):
                 groups, a prompt that wants an instruction that the task does not have; as `grid`.
         """
         session.check(systems)
-        asked = session.collection(task, self.measure)
+        asked = session.collection(task, self.measure, low=True)
         if (judged := int(asked.collection.qrels.judged.sum())) < 2:
             raise InputError(f"{task} has one judged query: a prompt is chosen on half of them")
         prompts = [Prompt(), *self._prompts(asked)]
@@ -95,15 +95,18 @@ class Prompts(Study):
             cells = _cells(session, system, asked, texts, own)
             notes += [f"{system}: {note}" for cell in cells.values() for note in cell.notes]
             values = {both: cell.values for both, cell in cells.items()}
-            for name, more in _rows(session, prompts, texts, values).items():
+            for name, more in _rows(session, prompts, texts, values, asked.sign).items():
                 rows[name] += [(system, *row) for row in more]
         measure, title = str(asked.main), f"{asked.main} on {task} by prompt, {judged:,} queries"
+        columns, choice, each = (
+            follow(one, asked.sign) for one in (_columns(measure), CHOICE, _queries(measure))
+        )
         frames = [
-            Frame(title, _columns(measure), rows["cases"], name="prompts"),
-            Frame("What choosing a prompt is worth", CHOICE, rows["choice"], name="choice"),
+            Frame(title, columns, rows["cases"], name="prompts"),
+            Frame("What choosing a prompt is worth", choice, rows["choice"], name="choice"),
             Frame(
                 f"{measure} if every query met its lowest, its mean or its highest prompt",
-                _queries(measure), rows["each"], name="queries",
+                each, rows["each"], name="queries",
             ),
             Frame("What was put before texts", TEXTS, rows["texts"], name="texts", shown=False),
         ]  # fmt: skip
@@ -180,18 +183,18 @@ def _before(task: Task, texts: Texts) -> Task:
 
 def _rows(
     session: Session, prompts: Sequence[Prompt], texts: Sequence[Texts],
-    values: Mapping[Texts, Float64],
+    values: Mapping[Texts, Float64], sign: int,
 ) -> dict[str, list[tuple[Any, ...]]]:  # fmt: skip
-    """One system's rows of all frames. values: [q] by what was put before texts."""
+    """One system's rows of all frames. values: [q] by what was put before texts; sign: theirs."""
     matrix, own, names = np.stack(list(values.values())), texts[0], labels(prompts)
     means, plain, estimate = matrix.mean(axis=1), values[own], session.estimate
-    gain, shares = choose_elsewhere(matrix - plain, session.seed)
+    gain, shares = choose_elsewhere(sign * (matrix - plain), session.seed)
     chosen = dict(zip(values, shares.tolist(), strict=True))
     cases = [
         (name, estimate(values[both]), estimate(values[both] - plain), chosen[both])
         for name, both in zip(names, texts, strict=True)
     ]
-    best, worst = int(means.argmax()), int(means.argmin())
+    best, worst = int((sign * means).argmax()), int((sign * means).argmin())
     known = list(values)
     choice = (
         ", ".join(quote(text) for text in dict.fromkeys(own)),
@@ -199,7 +202,7 @@ def _rows(
         estimate(matrix[best] - matrix[worst]),
         means.std(ddof=1) if len(means) > 1 else 0.0,
         estimate(matrix[best] - plain),
-        estimate(gain),
+        estimate(sign * gain),
     )
     each = tuple(estimate(fold(matrix, axis=0)) for fold in (np.min, np.mean, np.max))
     put = [(name, *both) for name, both in zip(names, texts, strict=True)]

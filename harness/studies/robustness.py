@@ -17,7 +17,7 @@ import numpy as np
 from harness import stats
 from harness.arrays import Float64
 from harness.errors import InputError
-from harness.frames import Column, Frame
+from harness.frames import Column, Frame, follow
 from harness.frames.charts import Dots, Reference
 from harness.frames.formats import percent
 from harness.grid import Grid
@@ -33,7 +33,7 @@ ALPHA = 0.05
 SPREAD = [
     Column("variance", "number", about="over queries", digits=4),
     Column("normalised variance", "number", "low", "of value / mean: VNAP of an AP", digits=3),
-    Column("worst tenth", "score", "high", "mean of the lowest tenth of queries", digits=3),
+    Column("worst tenth", "score", "high", "mean of the worst tenth of queries", digits=3),
 ]
 SYSTEMS = [Column("system"), Column("score", "estimate", "high", "clean texts"), *SPREAD]
 EFFECTS = [
@@ -54,7 +54,7 @@ CONTRASTS = [
     Column("perturbation"),
     Column("system"),
     Column("other"),
-    Column("loses less by", "change", about="change of the one less that of the other, paired"),
+    Column("loses less by", "change", about="how much more the other loses, paired by query"),
     Column("p", "p", about="paired randomisation test, two-sided"),
     Column("p, Holm", "p", about="corrected for all contrasts"),
     Column("more robust"),
@@ -94,7 +94,7 @@ class Robustness(Study):
         Raises:
             InputError: for copies of passages or candidates; as `Session.grid`.
         """
-        clean = session.collection(task)
+        clean = session.collection(task, low=True)
         clean = replace(clean, kept=max(clean.depth, NEAR))
         made, notes = self._shifts(clean, session)
         versions = [version for shift in made for version in shift.versions]
@@ -107,16 +107,17 @@ class Robustness(Study):
         )
         rows = [(name, *row) for name, (row, _, _) in zip(grid.systems, found, strict=True)]
         effects = Frame(
-            f"What is left of {measure}", EFFECTS, [row for _, rows, _ in found for row in rows],
-            name="effects",
+            f"What is left of {measure}", follow(EFFECTS, clean.sign),
+            [row for _, rows, _ in found for row in rows], name="effects",
         )  # fmt: skip
         changes = {name: each for name, (*_, each) in zip(grid.systems, found, strict=True)}
-        apart = contrasts(changes, session.seed)
-        frames = [Frame(title, SYSTEMS, rows, name="systems"), drops(effects, measure), effects]
+        apart = contrasts(changes, session.seed, clean.sign)
+        systems_frame = Frame(title, follow(SYSTEMS, clean.sign), rows, name="systems")
+        frames = [systems_frame, drops(effects, measure), effects]
         frames += [apart] if len(apart) else []
         chart = Dots(effects, "change", "perturbation", "system", references=(Reference(0),))
         notes += grid.notes
-        return Findings(f"{task}: {headline(effects, measure)}", frames, [chart], notes)
+        return Findings(f"{task}: {headline(effects, measure, clean.sign)}", frames, [chart], notes)
 
     def _shifts(self, task: Task, session: Session) -> tuple[list[Shift], list[str]]:
         """The perturbations to search with, each once, and notes."""
@@ -149,45 +150,46 @@ def _effects(
             row = [
                 len(runs),
                 shift.changed,
-                *_compare(before.values, after, session),
+                *_compare(before.values, after, session, clean.sign),
                 np.mean(near),
             ]
             rows.append((grid.systems[at], name, *row))
-    return [session.estimate(before.values), *spread(before.values)], rows, changes
+    return [session.estimate(before.values), *spread(before.values, clean.sign)], rows, changes
 
 
-def _compare(before: Float64, after: Float64, session: Session) -> list[Any]:
+def _compare(before: Float64, after: Float64, session: Session, sign: int) -> list[Any]:
     """What is left of the values of queries [q] in those of the versions [v, q]."""
     moved = after - before
     change = moved.mean(axis=0)
-    spreads = list(zip(*map(spread, after), strict=True))
+    spreads = list(zip(*(spread(values, sign) for values in after), strict=True))
     mean, lost = float(before.mean()), float(change.mean())
     row = [mean + lost, moved.mean(axis=1).std()]
-    row += [session.estimate(change), lost / mean if mean else None]
+    row += [session.estimate(change), lost / abs(mean) if mean else None]
     row += [None if None in values else np.mean(values) for values in spreads]
-    return [*row, (moved < 0).mean(), (moved > 0).mean()]
+    return [*row, (sign * moved < 0).mean(), (sign * moved > 0).mean()]
 
 
-def spread(values: Float64) -> tuple[float, float | None, float]:
+def spread(values: Float64, sign: int = 1) -> tuple[float, float | None, float]:
     """How the values of queries [q] differ: variance, variance of value / mean, worst tenth.
 
     The second is, for average precision, VNAP (Wu et al. 2021): NAP(q) = AP(q) / mean AP, and VNAP
-    its variance over queries; None where the mean is 0.
+    its variance over queries; None where the mean is 0. sign: -1 where low values are good.
     """
     mean, variance = float(values.mean()), float(values.var())
-    lowest = np.sort(values)[: -(-len(values) // 10)]
-    return variance, variance / mean**2 if mean else None, float(lowest.mean())
+    worst = np.sort(values)[::sign][: -(-len(values) // 10)]
+    return variance, variance / mean**2 if mean else None, float(worst.mean())
 
 
-def contrasts(changes: Mapping[str, Mapping[str, Float64]], seed: int) -> Frame:
+def contrasts(changes: Mapping[str, Mapping[str, Float64]], seed: int, sign: int = 1) -> Frame:
     """Every two systems by every perturbation, corrected together (Holm 1979).
 
     Args:
         changes: Change of each query [q] by system, then perturbation.
         seed: Of bootstrap and tests.
+        sign: -1 where a change to less is good.
     """
     pairs = [
-        (name, one, other, changes[one][name] - changes[other][name])
+        (name, one, other, sign * (changes[one][name] - changes[other][name]))
         for one, other in combinations(changes, 2)
         for name in changes[one]
     ]
@@ -208,18 +210,22 @@ def drops(effects: Frame, measure: str) -> Frame:
     return found.with_column(Column("what it is"), what)
 
 
-def headline(effects: Frame, measure: str) -> str:
-    """The perturbation that costs most, but for copies, whose cost lies in the judgments."""
+def headline(effects: Frame, measure: str, sign: int = 1) -> str:
+    """The perturbation that costs most, but for copies, whose cost lies in the judgments.
+
+    sign: -1 where low values of the measure are good.
+    """
     rows = effects.records()
     own = [row for row in rows if not row["perturbation"].startswith(COPIES)]
-    least = min(own or rows, key=lambda row: row["drop rate"] or 0)
-    if not (least["drop rate"] or 0) < 0:
-        return f"nothing that was tried lowers {measure}"
+    least = min(own or rows, key=lambda row: sign * (row["drop rate"] or 0))
+    if not sign * (least["drop rate"] or 0) < 0:
+        return f"nothing that was tried {'lowers' if sign > 0 else 'raises'} {measure}"
     lost = [
         f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}".replace("-", "−")
         for row in effects.where("perturbation", least["perturbation"]).records()
     ]
-    return f"{least['perturbation']} costs most of {measure}: {', '.join(lost)}"
+    what = "costs most of" if sign > 0 else "adds most to"
+    return f"{least['perturbation']} {what} {measure}: {', '.join(lost)}"
 
 
 STUDIES.alias("robust", "robustness", old=True)

@@ -47,6 +47,24 @@ class Task:
         return self.measures[0]
 
     @property
+    def sign(self) -> int:
+        """1 where high scores are good, -1 where low ones are."""
+        return -1 if self.main.definition(self.data.kind).better == "low" else 1
+
+    def require_high(self) -> Task:
+        """Return the task itself, for what speaks of shares and losses of a score.
+
+        Raises:
+            InputError: Low scores are good.
+        """
+        if self.sign < 0:
+            raise InputError(
+                f"{self.name} is measured by {self.main}, which is good where it is low: expected "
+                "a measure that is good where it is high"
+            )
+        return self
+
+    @property
     def depth(self) -> int:
         """Results of each query: what the deepest measure looks at, or more.
 
