@@ -14,6 +14,7 @@ from harness.errors import InputError
 from harness.measures.pairs import correlation
 from harness.records import IndexRecord, RewritingRecord
 from harness.records.item_values import IncomparableError
+from harness.report import differences
 from harness.stats import Estimate
 from tests.comparable import record, saved
 
@@ -254,3 +255,15 @@ def test_real_records_compare(tmp_path, task):
     assert one.p.less < 0.01
     assert one.wins + one.ties + one.losses == 30
     assert one.others[0].measure == "nDCG@10"
+
+
+def test_items_are_called_by_what_they_are(tmp_path):
+    for system, values in (("a", [1.0, 0.0, 1.0]), ("b", [0.0, 0.0, 1.0])):
+        made = record("t", {"accuracy": float(np.mean(values)), "f1": 0.5}, system=system)
+        columns = {"text": [0, 1, 2], "accuracy": values, "f1": [0.5] * 3}
+        if system == "b":
+            columns["f1"] = [0.75, 0.25, 0.5]
+        records.save(made, columns, tmp_path / system)
+    found = compare.compare(*(side([tmp_path / system]) for system in ("a", "b")))
+    (best,) = [table for table in differences.page(found) if "beats" in table.title]
+    assert (best.header[0], best.rows[0][0]) == ("text", "0")

@@ -249,3 +249,12 @@ def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypat
     with pytest.raises(StoreError, match="No space"):
         index.open(made(50), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_library_that_no_distribution_brings_is_one_line(tmp_path, monkeypatch):
+    index = INDEXES.create("hnswlib")
+    monkeypatch.setattr(type(index), "library", "toygraphx")
+    expected = r"^index \w+: no distribution 'toygraphx' is installed: install it, or name in `lib"
+    for ask in (index.describe, lambda: index.open(made(), tmp_path)):
+        with pytest.raises(InputError, match=expected):
+            ask()

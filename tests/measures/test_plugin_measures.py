@@ -28,7 +28,7 @@ def second(judged, cutoff):
     second = judged.find_relevant(cutoff) & (judged.rank == 1)
     return judged.total(np.ones(len(judged.query)), second)
 
-@harness.measure("Miss", cutoff=True, better="low", citation="nobody")
+@harness.measure("Miss", cutoff=True, better="low", citation="nobody", whole={"all_misses": 100})
 def miss(judged, cutoff):
     """Whether nothing relevant was found."""
     return 1 - np.minimum(judged.hits(cutoff), 1)
@@ -184,7 +184,7 @@ def test_a_measure_of_a_plugin_is_listed(run, task, tmp_path):
     done = run("measures", "--json", "--plugin", tmp_path / "mine.py")
     rows = {row["measure"]: row for row in done.json}
     assert rows["Second@K"]["also"] == "runner_up"
-    assert rows["Miss@K"]["better"] == "low"
+    assert (rows["Miss@K"]["better"], rows["Miss@K"]["also"]) == ("low", "all_misses (@100)")
     assert rows["Second@K"]["what"] == "Whether the second result is relevant."
     page = run("measures", "--markdown").out
     assert "| `Second@K` | `runner_up` | high | nobody | Whether the second" in page

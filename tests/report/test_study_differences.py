@@ -83,3 +83,9 @@ def test_what_is_refused(compared, tmp_path):
         read_both(tmp_path / "1", tmp_path / "records")
     with pytest.raises(InputError, match=r"1 is of the study mine, .*2/numbers.json of other: exp"):
         compared(ROWS, ROWS, study="other,draws=3")
+
+
+def test_runs_without_a_common_row_are_not_called_equal(compared):
+    runs, note = compared(ROWS, [("c", 10, Estimate(0.5, 0.4, 0.6), "x", 1000)])
+    assert runs.rows[-1] == ["rows that the other lacks", "3", "1"]
+    assert note.rows == [["no row is in both: nothing is compared"]]
