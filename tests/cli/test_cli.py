@@ -374,7 +374,7 @@ def test_models_and_indexes(run):
 
 def test_measures(run):
     rows = {row["measure"]: row for row in run("measures", "--json").json}
-    assert rows["RR@K"]["also"] == "recip_rank, mrr"
+    assert rows["RR@K"]["also"] == "recip_rank (@1000), mrr"
     assert {row["kind"] for row in rows.values()} >= {"retrieval", "pairs", "clustering"}
     assert run("measures", "--markdown").out.startswith("# Measures\n")
     assert run("measures", "-f", "nothing").status == 2
