@@ -23,7 +23,7 @@ from harness import stats
 from harness.api import evaluate
 from harness.data import Corpus, Qrels, Queries
 from harness.indexes import INDEXES
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.judged import find
 from harness.pipeline.phases import Clock, peak_mb
 from harness.sources import files

@@ -391,15 +391,10 @@ def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Differ
 
 def _notes(one: Record, two: Record) -> tuple[str, ...]:
     """What differs beside the model and may explain a difference."""
-    sides = [
-        (
-            record.index.full if record.index else "given" if record.depth else "",
-            record.rewriting.full if record.rewriting else "none",
-        )
-        for record in (one, two)
-    ]
+    indexes = [r.index.full if r.index else "given" if r.depth else "" for r in (one, two)]
+    rewritings = [r.rewriting.full if r.rewriting else "none" for r in (one, two)]
     return tuple(
         f"{what} differs: {x} and {y}"
-        for what, x, y in zip(("index", "rewriting"), *sides, strict=True)
+        for what, (x, y) in (("index", indexes), ("rewriting", rewritings))
         if x != y
     )

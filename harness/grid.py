@@ -14,10 +14,12 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from harness import disk, records
+from harness import disk, environment, records
 from harness.arrays import Float64
 from harness.errors import HarnessError, InputError, reason
-from harness.measures import Measure
+from harness.kinds import KINDS
+from harness.measures import MEASURES
+from harness.measures.asked import Measure
 from harness.records import Record
 from harness.records.files import RUN
 from harness.tasks import Task
@@ -150,12 +152,22 @@ def each_value(per_query: Mapping[str, Any], measure: str) -> Float64:
     return np.asarray(per_query[measure], np.float64)
 
 
-def key(about: Mapping[str, object]) -> str:
+def key(system: Mapping[str, object], task: Task, depth: int, seed: int) -> str:
     """The name of a cell: equal for all that must give the same values.
 
     Args:
-        about: All that decides them: fingerprints, full specs, versions. What JSON cannot hold is
-            written as Python shows it.
+        system: All that decides its rankings, see `harness.systems.identity`.
+        task: What it is measured on, by its main measure.
+        depth: Results kept for each query, if more than the measures look at.
+        seed: Of what is drawn.
     """
-    text = json.dumps(about, sort_keys=True, default=repr)
+    kind, main = task.data.kind, task.main
+    about = {
+        "system": system,
+        "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
+        "measure": [str(main), max(depth, task.depth), seed],
+        "code": [environment.code_sha256(), KINDS.code(kind), MEASURES.code(f"{kind}/{main.name}")],
+        "libraries": environment.current().packages,
+    }
+    text = json.dumps(about, sort_keys=True, default=repr)  # repr: what JSON cannot hold
     return hashlib.sha256(text.encode()).hexdigest()[:24]

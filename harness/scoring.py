@@ -22,8 +22,7 @@ from harness.arrays import Float64
 from harness.data import Corpus, Qrels, Queries, rows
 from harness.data.rows import Field, Row
 from harness.errors import InputError
-from harness.measures import Measure
-from harness.measures.asked import choose
+from harness.measures.asked import Measure, choose
 from harness.measures.judged import Evidence, Names
 from harness.sources import files, trec
 from harness.stats import Estimate, intervals

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness import environment, evaluation, grid, stats, systems, tasks
+from harness import evaluation, grid, stats, systems, tasks
 from harness.arguments import read_arguments, read_fields, read_path
 from harness.arrays import Float64
 from harness.encoders import ENCODERS, Encoder, encoder_spec
@@ -23,7 +23,7 @@ from harness.errors import InputError
 from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
-from harness.measures import MEASURES, Measure
+from harness.measures.asked import Measure
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import VectorCache, Workplace, represent
 from harness.pipeline.retrieve import Searchable, retrieve
@@ -334,15 +334,8 @@ class Session:
 
     def _cell(self, system: str, task: Task, depth: int, *, index: str, rewrite: str) -> Cell:
         """A cell of a grid, kept or made now."""
-        about = {
-            "system": systems.identity(system, index, rewrite),
-            "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
-            "measure": [str(task.main), max(depth, task.depth), self.seed],
-            "code": [environment.code_sha256(), MEASURES.code(f"retrieval/{task.main.name}")],
-            "libraries": environment.current().packages,
-        }
-        since, key = self.store.since, grid.key(about)
-        cells = None if self.cells is None else Cells(self.cells, since)
+        key = grid.key(systems.identity(system, index, rewrite), task, depth, self.seed)
+        cells = None if self.cells is None else Cells(self.cells, self.store.since)
         if cells and (kept := cells.get(key)):
             return kept
         found = self.evaluate(system, task, index=index, rewrite=rewrite, depth=depth)

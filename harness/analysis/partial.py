@@ -16,7 +16,7 @@ from harness import stats
 from harness.arrays import Float64, Int64
 from harness.data import Corpus, Qrels, Retrieval
 from harness.errors import InputError
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.judged import Judged, find, place
 from harness.stats import aggregate
 from harness.vectors import Run

@@ -238,7 +238,7 @@ def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
 def _check(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> list[str]:
     """Tasks with suites expanded; what is misspelt is said before anything is computed."""
     from harness.indexes import INDEXES
-    from harness.measures import Measure
+    from harness.measures.asked import Measure
     from harness.rewriting import REWRITERS
     from harness.systems import resolve
     from harness.tasks import catalog

@@ -19,7 +19,7 @@ from typing import Any
 
 from harness import disk
 from harness.errors import HarnessError, InputError, reason
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.records import Record
 from harness.spec import parse
 

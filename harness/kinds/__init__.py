@@ -22,7 +22,7 @@ import numpy as np
 from harness.arrays import Float64
 from harness.data import Data, Retrieval, Role
 from harness.errors import InputError
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.progress import Progress, silent
 from harness.registry import Registry
 from harness.stats import Estimate

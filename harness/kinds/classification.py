@@ -18,7 +18,7 @@ from harness.kinds import (
     intervals,
     require_numbers,
 )
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.probe import probe, undersample
 from harness.progress import Progress, silent
 from harness.stats import Estimate

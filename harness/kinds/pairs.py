@@ -12,7 +12,7 @@ from harness.data import Pairs
 from harness.errors import InputError
 from harness.indexes import maxsim
 from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.binary import pair_classification
 from harness.measures.pairs import (
     BINARY_MEASURES,

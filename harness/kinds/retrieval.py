@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.data import Retrieval
 from harness.kinds import KINDS, SAMPLES, Description, RankingKind, Verdict, intervals
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.graph import qrel_graph
 from harness.measures.judged import Evidence, Names
 from harness.progress import Progress, silent

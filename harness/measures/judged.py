@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from harness.arrays import Float64, Int64
 from harness.data import Changes, Qrels
 from harness.errors import InputError
-from harness.measures import NEEDS, Measure
+from harness.measures import NEEDS
+from harness.measures.asked import Measure
 from harness.vectors import Run
 
 Bools = NDArray[np.bool_]

@@ -32,7 +32,7 @@ from harness.data import (
     Summaries,
 )
 from harness.errors import InputError, reason
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.registry import unknown
 from harness.sources import SOURCES
 

@@ -20,7 +20,7 @@ from harness.errors import InputError
 from harness.frames import Column, Frame, follow
 from harness.frames.charts import Lines, Reference
 from harness.frames.formats import percent
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.session import Session
 from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study

@@ -31,7 +31,7 @@ from harness.encoders import CollectionEncoder
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines, Reference
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.pipeline.retrieve import drop_self
 from harness.session import Session
 from harness.spec import bare

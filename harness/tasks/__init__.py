@@ -9,7 +9,8 @@ from typing import Any
 from harness.data import Corpus, Data, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.kinds import KINDS, Kind
-from harness.measures import DEPTH, Measure
+from harness.measures import DEPTH
+from harness.measures.asked import Measure
 from harness.tasks import catalog
 from harness.tasks.catalog import TaskEntry
 

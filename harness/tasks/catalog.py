@@ -17,8 +17,7 @@ from typing import Any
 from harness.data import Data
 from harness.errors import InputError, reason
 from harness.kinds import KINDS
-from harness.measures import Measure
-from harness.measures.asked import choose
+from harness.measures.asked import Measure, choose
 from harness.registry import load_entry_points, load_group, unknown
 from harness.sources import SOURCES
 from harness.spec import Spec, parse

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from harness.encoders import ENCODERS
 from harness.kinds.pairs import PairsKind
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.progress import silent
 from harness.sources.pairs import pairs
 from tests.encoders.refusals import refused

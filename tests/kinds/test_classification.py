@@ -7,8 +7,8 @@ from harness.data import Classification, Labelled
 from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.classification import ClassificationKind
-from harness.measures import Measure
 from harness.measures import probe as probing
+from harness.measures.asked import Measure
 from harness.progress import silent
 
 # a text is where it lies on a line; the third test text lies on the wrong side

@@ -9,7 +9,7 @@ from harness.data import Clustering
 from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.clustering import ClusteringKind
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.progress import silent
 
 # four far corners, ten texts in each; a text says where it lies

@@ -8,7 +8,7 @@ from harness.data import Pairs
 from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.pairs import PairsKind
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.progress import silent
 from harness.vectors import MultiVector, Sparse
 

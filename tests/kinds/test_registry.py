@@ -6,7 +6,8 @@ import pytest
 
 from harness import data as classes
 from harness.kinds import KINDS, title
-from harness.measures import Measure, definitions
+from harness.measures import definitions
+from harness.measures.asked import Measure
 
 NAMES = [entry.name for entry in KINDS.entries()]
 

@@ -11,7 +11,7 @@ from harness.data import Candidates, Changes, Corpus, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.kinds import Verdict
 from harness.kinds.retrieval import RetrievalKind
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.vectors import Run
 
 CORPUS = Corpus.of(["a", "b", "c", "d"], ["of a", "of b", "of c", "of d"])

@@ -6,7 +6,7 @@ import pytest
 from harness.data import Summaries
 from harness.kinds import Verdict
 from harness.kinds.summarization import SummarizationKind
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.progress import silent
 
 # a text is its vector; one text with two human summaries, one with one

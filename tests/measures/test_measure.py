@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.kinds import KINDS
-from harness.measures import Measure, definitions
+from harness.measures import definitions
+from harness.measures.asked import Measure
 from harness.measures.binary import QUALITIES
 from harness.measures.pairs import BINARY_MEASURES
 from harness.measures.summaries import SUMMARY_MEASURES

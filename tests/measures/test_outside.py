@@ -10,7 +10,7 @@ import pytest
 
 from harness import score
 from harness.errors import InputError
-from harness.measures import Measure
+from harness.measures.asked import Measure
 
 QRELS = {"q1": {"a": 2, "gone": 1}, "q2": {"b": 1}}
 RESULTS = {"q1": {"b": 3, "a": 3, "c": 1}}

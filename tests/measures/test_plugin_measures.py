@@ -12,7 +12,8 @@ from harness import evaluate, records
 from harness.encoders import ENCODERS
 from harness.errors import InputError
 from harness.kinds import KINDS, title
-from harness.measures import MEASURES, Measure
+from harness.measures import MEASURES
+from harness.measures.asked import Measure
 from harness.registry import load_plugin
 from harness.report import tables
 from harness.sources import SOURCES

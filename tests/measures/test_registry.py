@@ -7,7 +7,8 @@ import pytest
 
 from harness.data import Corpus, Qrels, Queries
 from harness.errors import InputError
-from harness.measures import MEASURES, Measure, definitions, measure
+from harness.measures import MEASURES, definitions, measure
+from harness.measures.asked import Measure
 from harness.measures.judged import Evidence
 from harness.vectors import Run
 

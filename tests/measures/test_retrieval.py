@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.data import Corpus, Qrels, Queries
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.measures.judged import find
 from harness.sources import trec
 from harness.vectors import Run, ranking

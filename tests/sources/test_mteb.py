@@ -12,7 +12,7 @@ import pytest
 
 from harness.data import Origin
 from harness.errors import InputError
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.sources import SOURCES
 from harness.sources import mteb as module
 from tests.mteb_tasks import declare, package, searched, table

@@ -9,7 +9,7 @@ import pytest
 
 from harness.api import evaluate
 from harness.data import Pairs, Retrieval
-from harness.measures import Measure
+from harness.measures.asked import Measure
 from harness.registry import LISTED
 from harness.sources import SOURCES
 from harness.spec import parse
