@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from harness.systems.own import register as system
     from harness.tasks.collection import Collection
 
-    __version__: str
+__version__ = "0.2.0"
 
 __all__ = [
     "Collection",
@@ -73,10 +73,6 @@ _HOME = {
 
 def __getattr__(name: str) -> object:
     """Import a public name or a module when it is first used: `import harness` stays fast."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("retrieval-harness")
     from importlib import import_module
     from importlib.util import find_spec
 

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from harness import __version__
+
 PACKAGES = (
-    "retrieval-harness",
     "bm25s",
     "faiss-cpu",
     "faiss-gpu",
@@ -79,7 +80,10 @@ def _machine() -> Environment:
     commit, dirty = _commit()
     return Environment(
         python=platform.python_version(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages={
+            "retrieval-harness": __version__,
+            **{name: found for name in PACKAGES if (found := _version(name))},
+        },
         commit=commit,
         dirty=dirty,
         platform=platform.platform(),

@@ -281,6 +281,6 @@ def _task_record(task: Task) -> TaskRecord:
         family=asked.definition.family or data.kind,
         fingerprint=data.fingerprint(),
         exclude_self=task.exclude_self,
-        license=asked.definition.licence or data.origin.licence or "not stated",
+        license=asked.definition.license or data.origin.license or "not stated",
         reference=asked.definition.reference or data.origin.reference,
     )

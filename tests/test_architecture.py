@@ -25,6 +25,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 LAYERS: list[list[str]] = [
     ["harness"],
     ["errors", "progress", "arrays"],
+    ["optional"],
     ["spec", "arguments", "data.rows", "endpoints.options", "endpoints.usage"],
     ["parameters", "promises"],
     ["registry"],
@@ -480,5 +481,5 @@ def test_tasks_are_data_and_every_definition_loads():
             catalog.task(name)
     for definition in known.values():
         assert definition.description, definition.name
-        assert definition.licence != "not stated", definition.name
+        assert definition.license != "not stated", definition.name
         assert definition.reference.startswith("https://"), definition.name

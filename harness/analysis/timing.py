@@ -7,7 +7,9 @@ judged by: HNSW raises ef_search to k, so a deeper search would be a better one.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from harness.indexes import Searcher
 from harness.progress import silent
 from harness.vectors import Embeddings, alone
 
+T = TypeVar("T")
 TIMED = 500  # queries whose latency is taken, at most
 WARM = 20  # queries before those
 ROUNDS = 3  # of the whole batch, of which the median counts
@@ -38,18 +41,27 @@ class Rate:
 
 def latencies(searcher: Searcher, queries: Embeddings, k: int) -> Float64:
     """Milliseconds of single queries [t] on one thread, at most TIMED, after WARM others."""
-    from threadpoolctl import threadpool_limits
-
     q = len(queries)
     rows = np.linspace(0, q - 1, min(q, TIMED)).astype(int)
+    asked = [alone(queries, row) for row in rows]
+    return time_each(lambda query: searcher.search(query, k, silent), asked)
+
+
+def time_each(answer: Callable[[T], object], asked: Sequence[T]) -> Float64:
+    """Milliseconds of single calls [t] on one thread, after WARM others.
+
+    Threads of several libraries that wait for each other would be all that is seen of a search
+    that takes microseconds.
+    """
+    from threadpoolctl import threadpool_limits
+
     taken = []
     with threadpool_limits(1):
-        for row in [*rows[:WARM], *rows]:
-            query = alone(queries, row)
+        for one in [*asked[:WARM], *asked]:
             begun = time.perf_counter()
-            searcher.search(query, k, silent)
+            answer(one)
             taken.append(1000 * (time.perf_counter() - begun))
-    return np.array(taken[-len(rows) :])
+    return np.array(taken[-len(asked) :])
 
 
 def rate(searcher: Searcher, queries: Embeddings, k: int) -> Rate:

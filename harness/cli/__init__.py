@@ -10,9 +10,11 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
+from harness import __version__
 from harness.cli import board, evaluate, export, listing, models, store, study
 from harness.cli.common import Once, one_line, renamings_said_last, say
 from harness.errors import InputError
@@ -26,6 +28,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"retrieval-harness {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def harness(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Say what all commands are for. version: printed by its callback, before a command is run."""
+
+
 for _part in (evaluate.app, study.old, board.app):
     app.registered_commands += _part.registered_commands
 app.add_typer(board.baseline_app, name="baseline")

@@ -78,7 +78,7 @@ def pull(
         with terminal.showing(asked.name, quiet) as progress:
             new = pulling.pull(asked.name, progress=progress)
         how = "pulled" if new else "there already, every byte as it must be"
-        print(f"{asked.name}: {how}: {asked.pulled} (licence: {asked.licence})")
+        print(f"{asked.name}: {how}: {asked.pulled} (license: {asked.license})")
 
 
 @app.command()

@@ -23,7 +23,7 @@ class Origin:
     document is no result. instructions: what the task asks for, by role, for models that read it.
     """
 
-    licence: str = ""
+    license: str = ""
     reference: str = ""
     measures: tuple[str, ...] = ()
     exclude_self: bool = False

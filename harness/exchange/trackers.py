@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from harness import disk
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, reason
+from harness.optional import load
 from harness.records import Record
 
 RECORD = "record.json"
@@ -95,9 +95,9 @@ def save_mlflow(record: Record, uri: str, experiment: str) -> bool:
         RETRIES: os.environ.get(RETRIES, "2"),  # its 7 take minutes
     }
     with _quiet(quiet):
-        mlflow = _library("mlflow", "mlflow")
+        mlflow = load("mlflow", "mlflow")
         if re.match(r"sqlite|postgresql|mysql|mssql", uri):
-            _library("sqlalchemy", "mlflow")  # without it MLflow denies that there are databases
+            load("sqlalchemy", "mlflow")  # without it MLflow denies that there are databases
         try:
             return _log(mlflow, record, uri, experiment)
         except Exception as error:  # noqa: BLE001 - of MLflow, a database or the network
@@ -151,7 +151,7 @@ def save_wandb(record: Record, project: str, folder: Path) -> bool:
     if any(folder.glob(f"wandb/offline-run-*-{id}/files/{RECORD}")):
         return False
     with _quiet({"WANDB_ERROR_REPORTING": "false"}):
-        wandb = _library("wandb", "wandb")
+        wandb = load("wandb", "wandb")
         try:
             (folder / "wandb").mkdir(parents=True, exist_ok=True)  # it would take another folder
             run = wandb.init(
@@ -188,15 +188,6 @@ def _unobtrusive(wandb: Any) -> Any:
         x_disable_machine_info=True,
         x_save_requirements=False,
     )
-
-
-def _library(name: str, extra: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise InputError(
-            f"{name} cannot be imported ({reason(error)}): pip install 'retrieval-harness[{extra}]'"
-        ) from error
 
 
 @contextmanager

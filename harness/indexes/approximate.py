@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -89,9 +87,10 @@ def at_least(spec: str, least: int, **values: int | None) -> None:
             raise InputError(f"{spec}: {name}={value}: expected at least {least}")
 
 
-def too_narrow(name: str, ef: int, k: int, then: str = "as many are kept") -> tuple[str, ...]:
+def too_narrow(name: str, ef: int, k: int, then: str = "") -> tuple[str, ...]:
     """Note that a graph is searched for more results than its list of candidates holds."""
-    line = f"{name} keeps ef_search={ef} candidates, fewer than the {k} results wanted: {then}"
+    then = then or f"it searches with {k:,}"
+    line = f"{name} has ef_search={ef:,}, less than the {k:,} results wanted: {then}"
     return (line,) if ef < k else ()
 
 
@@ -107,15 +106,3 @@ def refuse_too_large(what: str, needed: float) -> None:
             f"{what} needs about {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are "
             "free: choose a compressed index (faiss:IVF1024_SQ8), fewer dimensions or documents"
         )
-
-
-def load(module: str, package: str) -> Any:
-    """Import an optional library.
-
-    Raises:
-        InputError: where it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise InputError(f"{package} is not installed: pip install {package}") from error

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
+from harness import optional
 from harness.arrays import Int64
 from harness.errors import InputError, reason
 from harness.indexes.saved import FileIndex
@@ -36,13 +37,7 @@ def load_faiss() -> Any:
     Raises:
         InputError: where neither faiss-cpu nor faiss-gpu is installed.
     """
-    try:
-        import faiss
-    except ImportError as error:
-        raise InputError(
-            "faiss is not installed: pip install 'retrieval-harness[cpu]', or [gpu] for CUDA"
-        ) from error
-    return faiss
+    return optional.load("faiss", "cpu")
 
 
 @contextmanager

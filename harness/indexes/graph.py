@@ -18,7 +18,6 @@ from harness.indexes.approximate import (
     Answer,
     Approximate,
     at_least,
-    load,
     refuse_too_large,
     too_narrow,
 )
@@ -26,6 +25,7 @@ from harness.indexes.exact import longest
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.saved import FileIndex
 from harness.indexes.scoring import Metric
+from harness.optional import load
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
 

@@ -26,10 +26,11 @@ import numpy as np
 from harness.data import Candidates
 from harness.errors import InputError, reason
 from harness.indexes import INDEXES, Found, IndexInfo, Searcher, scoring
-from harness.indexes.approximate import at_least, load
+from harness.indexes.approximate import at_least
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.saved import FileIndex
 from harness.indexes.sparse import check_sparse
+from harness.optional import load
 from harness.progress import Progress, silent
 from harness.vectors import Embeddings, Representation, Run, Sparse, of_kind, ranking
 
@@ -91,7 +92,7 @@ class Seismic(FileIndex):
 
     def require(self, representation: Representation) -> None:
         """Check that Seismic and faiss, whose threads are counted, are installed."""
-        load("seismic", self.library)
+        load("seismic", "seismic")
         load_faiss()
 
     def _built_with(self) -> dict[str, float]:
@@ -104,7 +105,7 @@ class Seismic(FileIndex):
         }
 
     def _class(self, name: str) -> Any:
-        found = load("seismic", self.library)
+        found = load("seismic", "seismic")
         return getattr(found, f"{name}LV" if self.large_vocabulary else name)
 
     def make(self, documents: Embeddings, progress: Progress) -> Any:
@@ -192,7 +193,7 @@ class SeismicSearcher:
 
     def _search_lists(self, queries: csr_matrix, k: int) -> Run:
         """What the lists hold for each query, ranked."""
-        q, text = queries.shape[0], load("seismic", self.index.library).get_seismic_string()
+        q, text = queries.shape[0], load("seismic", "seismic").get_seismic_string()
         asked = {"k": k, "query_cut": self.index.query_cut, "heap_factor": self.index.heap_factor}
         terms = queries.indices.astype(text)
         if q == 1:  # threads would cost more than the search

@@ -11,22 +11,15 @@ from harness.data import Qrels
 from harness.errors import InputError, reason
 from harness.measures import DEPTH, measure
 from harness.measures.judged import Judged, Names
+from harness.optional import load
 from harness.vectors import Run
 
 HIGHEST = 1_000_000  # its C library counts every gain up to the highest, in memory
 
 
-def _package() -> Any:
-    try:
-        import ir_measures
-    except ImportError:
-        raise InputError("ir:NAME needs the package ir-measures: pip install ir-measures") from None
-    return ir_measures
-
-
 def _parse(name: str) -> Any:
     """A measure as ir-measures parses it. Raises InputError where it cannot compute it."""
-    package = _package()
+    package = load("ir_measures", "ir-measures")
     try:
         found = package.parse_measure(name)
         known = found.SUPPORTED_PARAMS
@@ -69,7 +62,7 @@ def canonical(name: str) -> str:
 )  # fmt: skip
 def outside(judged: Judged, run: Run, qrels: Qrels, names: Names, name: str) -> Float64:
     """Any other measure, handed to the package ir-measures where it is installed."""
-    package = _package()
+    package = load("ir_measures", "ir-measures")
     query, rank = np.nonzero(run.docs >= 0)
     # scores that fall by 1 a rank, so that every provider ranks as the run does
     results = [

@@ -23,10 +23,10 @@ EXCERPT = 160  # characters
 def tasks() -> list[Table]:
     """All tasks, all suites, and the sources that take data of one's own."""
     rows = [
-        [d.name, d.family, _size(d), d.measures[0] if d.measures else "", d.licence, d.description]
+        [d.name, d.family, _size(d), d.measures[0] if d.measures else "", d.license, d.description]
         for d in catalog.definitions().values()
     ]
-    header = ["task", "family", "size", "measure", "licence", "what"]
+    header = ["task", "family", "size", "measure", "license", "what"]
     suites = [
         [s.name, str(len(s.tasks)), _excerpt(", ".join(s.tasks)), s.description]
         for s in catalog.suites().values()
@@ -54,7 +54,7 @@ def task(asked: catalog.TaskEntry) -> list[Table]:
     about = [
         ["what", definition.description],
         ["family", definition.family or data.kind],
-        ["licence", definition.licence or data.origin.licence],
+        ["license", definition.license or data.origin.license],
         ["reference", definition.reference or data.origin.reference],
         ["source", str(asked.source)],
         ["measures", ", ".join(map(str, asked.measures(data)))],
@@ -109,10 +109,10 @@ def registry(title: str, known: Registry[Any]) -> Table:
 def zoo() -> Table:
     """Models that packages hold, and whether they are here."""
     rows = [
-        [m.name, m.kind, f"{m.download_mb:g}", m.where, m.spec, m.licence, m.note]
+        [m.name, m.kind, f"{m.download_mb:g}", m.where, m.spec, m.license, m.note]
         for m in models().values()
     ]
-    header = ["name", "kind", "MB", "where", "spec", "licence", "what"]
+    header = ["name", "kind", "MB", "where", "spec", "license", "what"]
     return Table("Zoo (harness models pull NAME)", header, rows, frozenset({2}))
 
 

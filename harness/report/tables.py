@@ -27,7 +27,7 @@ FORMATS: tuple[str, ...] = get_args(Format)
 def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
     """One table for each main measure: a row per task and model, the best first within a task.
 
-    most: measures shown, at most; a terminal has no room for eight.
+    most: measures shown, at most; a terminal has no room for eight. The title names the others.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
@@ -40,7 +40,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r)))
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
-    others = others[: most and most - 1]
+    others, more = others[: most and most - 1], others[most - 1 :] if most else []
     indexes = {record.index.spec for record in records if record.index}
     show_index = bool(indexes - {"exact"})
     header = ["task", "model", *(["index"] if show_index else [])]
@@ -59,7 +59,8 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
         for record in ordered
     ]
     numeric = frozenset(range(first_number, len(header)))
-    return Table(title(records[0].task.kind), header, rows, numeric)
+    left = f" (+{len(more)} more with --format markdown: {', '.join(more)})" if more else ""
+    return Table(title(records[0].task.kind) + left, header, rows, numeric)
 
 
 def _place(record: Record) -> float:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from harness import optional
 from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels, Retrieval
 from harness.data.rows import Row
 from harness.errors import InputError
@@ -271,12 +272,7 @@ def _load(target: str, revision: str | None, part: str) -> Any:
     config, _, split = part.rpartition("/")
     if not config or not split:
         raise InputError(f"{target}: {part!r} is no table: expected CONFIG/SPLIT")
-    try:
-        import datasets
-    except ImportError as error:
-        raise InputError(
-            "datasets is not installed: pip install 'retrieval-harness[hub]'"
-        ) from error
+    datasets = optional.load("datasets", "hub")
     import huggingface_hub
 
     for library in (datasets, huggingface_hub.utils):

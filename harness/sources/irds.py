@@ -12,6 +12,7 @@ from typing import Any
 from harness.data import Origin, Retrieval
 from harness.data.rows import Row
 from harness.errors import InputError
+from harness.optional import load
 from harness.registry import unknown
 from harness.sources import SOURCES, assembly
 
@@ -26,12 +27,7 @@ def irds(target: str) -> Retrieval:
     Raises InputError for an unknown id, one without documents, queries or judgments, and data that
     cannot be had.
     """
-    try:
-        import ir_datasets
-    except ImportError as error:
-        raise InputError(
-            "ir_datasets is not installed: pip install 'retrieval-harness[irds]'"
-        ) from error
+    ir_datasets = load("ir_datasets", "irds")
     known = ir_datasets.registry
     try:
         dataset = ir_datasets.load(target)

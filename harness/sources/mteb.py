@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import optional
 from harness.arrays import Int64
 from harness.data import (
     Candidates,
@@ -91,13 +92,9 @@ def _class(name: str) -> Any:
     """The class of the task of that name. Raises InputError with the nearest names."""
     import difflib
 
-    try:
-        with _quiet():
-            from mteb.abstasks import AbsTask
-    except ImportError as error:
-        raise InputError(
-            f"mteb cannot be imported ({reason(error)}): pip install 'retrieval-harness[mteb]'"
-        ) from error
+    with _quiet():
+        optional.load("mteb", "mteb")
+        from mteb.abstasks import AbsTask
     kinds = {
         kind.metadata.name: kind for kind in _find_subclasses(AbsTask) if "metadata" in vars(kind)
     }
@@ -192,7 +189,7 @@ def _load(task: Any, subset: str, split: str) -> _Part:
 
 
 def _origin(task: Any) -> Origin:
-    """What the metadata tell: the licence, the prompt, whether a query may find itself.
+    """What the metadata tell: the license, the prompt, whether a query may find itself.
 
     A prompt that is one text is for queries, and for texts that are compared with each other.
     """
@@ -200,7 +197,7 @@ def _origin(task: Any) -> Origin:
     prompt = about.prompt or getattr(task, "abstask_prompt", "")
     prompts = {"query": prompt, "text": prompt} if isinstance(prompt, str) else dict(prompt)
     return Origin(
-        licence="" if about.license in (None, "not specified") else str(about.license),
+        license="" if about.license in (None, "not specified") else str(about.license),
         reference=str(about.reference or ""),
         exclude_self=bool(getattr(task, "ignore_identical_ids", False)),
         instructions=prompts,

@@ -24,6 +24,7 @@ import numpy as np
 
 from harness.analysis.filtered import Filtered, Native, faiss_native
 from harness.analysis.predicates import Predicate, attributes, predicates
+from harness.analysis.timing import time_each
 from harness.arrays import Int64
 from harness.errors import InputError
 from harness.frames import Column, Frame
@@ -64,7 +65,7 @@ ANSWERS = [
     Column("recall", "estimate", "high", "of the nearest k that match"),
     Column("short", "share", "low", "queries with fewer results than there are, up to k"),
     Column("per second", "rate", "high", "queries, all asked together; predicate included"),
-    Column("p50", "ms", "low", "a query asked alone, median; predicate included"),
+    Column("p50", "ms", "low", "a query asked alone on 1 thread, median; predicate included"),
     Column("p95", "ms", "low", "the same, 95th percentile"),
 ]
 SHOWN = {
@@ -139,7 +140,7 @@ class Filters(Study):
         )
         answers = Frame("Answers to filtered queries", ANSWERS, rows, name="answers", shown=False)
         frames = [*_predicates(title, buckets), *self._make_frames(answers), answers]
-        said = f"{systems[0]} on {task}, {self._headline(answers)}"
+        said = f"{systems[0]} on {task}, {self._headline(answers, len(documents))}"
         return Findings(said, frames, [self._chart(answers)], [*vectors.notes, *notes, *missing])
 
     def _open(
@@ -158,7 +159,7 @@ class Filters(Study):
             searchers[self.index] = session.index(self.index, documents)
         if not isinstance(index, FileIndex):
             return searchers, native, []
-        depths = [self.k * factor for factor in FACTORS]
+        depths = sorted({min(self.k * factor, len(documents)) for factor in FACTORS})
         return searchers, native, [note for depth in depths for note in index.notes(depth)]
 
     def _make_frames(self, answers: Frame) -> Iterator[Frame]:
@@ -180,18 +181,18 @@ class Filters(Study):
         frame = answers.where("answered", *drawn)
         return Lines(frame, "documents that match", "recall", "answered", log="x", title=title)
 
-    def _headline(self, answers: Frame) -> str:
+    def _headline(self, answers: Frame, documents: int) -> str:
         """What is left at the selectivity nearest to 1 %, where ways differ most."""
         nearest = min(answers.numbers("selectivity"), key=lambda s: abs(math.log(s / 0.01)))
         rows = answers.where("selectivity", nearest).where("index", self.index)
         left = {(row["way"], row["factor"]): row["recall"].mean for row in rows.records()}
         post, native = left["post-filter", FACTORS[-1]], left.get(("native", None))
-        inside = (
-            f", filtering inside {self.index} {percent(native, 0)}" if native is not None else ""
-        )
+        inside = "" if native is None else f", filtering inside {self.index} {percent(native)}"
+        best = min(FACTORS[-1] * self.k, documents)
         return (
-            f"{percent(nearest)} match: filtering {FACTORS[-1]} x {self.k} results finds "
-            f"{percent(post, 0)}{inside}, filtering first all"
+            f"where {percent(nearest)} of documents pass the filter: of the {self.k} nearest of "
+            f"them, filtering the {best} best of {self.index} afterwards finds {percent(post)}"
+            f"{inside}, filtering first all"
         )
 
 
@@ -226,11 +227,7 @@ def _answers(
         started = time.perf_counter()
         run = search(everything)
         seconds = time.perf_counter() - started
-        alone = []
-        for row in everything[:SINGLES]:
-            started = time.perf_counter()
-            search(np.array([row]))
-            alone.append(1000 * (time.perf_counter() - started))
+        alone = time_each(search, np.split(everything[:SINGLES], len(everything[:SINGLES])))
         recall = session.estimate(neighbour_recall(run, truth, k, EPSILON))
         short = np.mean(np.count_nonzero(run.docs >= 0, axis=1) < wanted)
         name = way if factor is None else f"{way} x{factor}"

@@ -20,7 +20,7 @@ class Task:
     """Data and how they are judged: all that a system is measured on.
 
     Attributes:
-        entry: What the catalog says of it: spec, source, family, licence.
+        entry: What the catalog says of it: spec, source, family, license.
         data: The collection, pairs or labelled texts.
         measures: What is computed, the main one first.
         exclude_self: Whether a query's own document is no result.

@@ -50,7 +50,7 @@ class Definition:
     queries: int | None = None
     pairs: int | None = None
     exclude_self: bool | None = None
-    licence: str = ""
+    license: str = ""
     reference: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     instruction: str = ""
@@ -172,7 +172,7 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
     where = f"{path}: task {name!r}"
     if not isinstance(table, dict) or "source" not in table:
         raise InputError(f"{where}: expected a table with at least source = '...'")
-    table = {"licence" if key == "license" else key: value for key, value in table.items()}
+    table = {"license" if key == "licence" else key: value for key, value in table.items()}
     known = {field.name for field in fields(Definition)} - {"name"}
     for key, value in table.items():
         if key not in known:

@@ -135,7 +135,7 @@ def _make_task(collection: Collection, data: Data) -> Task:
         family=OWN,
         measures=tuple(collection.measures),
         exclude_self=collection.exclude_self,
-        licence=collection.license,
+        license=collection.license,
     )
     return tasks.of(TaskEntry(spec, source, definition, collection.exclude_self, source), data)
 

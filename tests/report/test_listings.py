@@ -121,23 +121,23 @@ def test_a_card_of_summaries():
 
 
 def test_a_definition_speaks_before_what_the_source_tells():
-    origin = Origin(licence="CC0", reference="https://a", measures=("dot_pearson",))
+    origin = Origin(license="CC0", reference="https://a", measures=("dot_pearson",))
     data = Pairs(["a", "b"], ["c", "d"], np.float64([0, 1]), origin=origin)
     rows, _ = card(data)
-    assert (rows["licence"], rows["reference"]) == ("CC0", "https://a")
+    assert (rows["license"], rows["reference"]) == ("CC0", "https://a")
     assert rows["measures"] == "dot_pearson"
     own = catalog.Definition(
-        "mine", "limit", "what it is", "mine too", ("max_ap",), licence="MIT", reference="https://b"
+        "mine", "limit", "what it is", "mine too", ("max_ap",), license="MIT", reference="https://b"
     )
     rows, _ = card(data, own)
     assert (rows["what"], rows["family"]) == ("what it is", "mine too")
-    assert (rows["licence"], rows["reference"]) == ("MIT", "https://b")
+    assert (rows["license"], rows["reference"]) == ("MIT", "https://b")
     assert rows["measures"] == "max_ap"
 
 
 def test_what_is_not_known_has_no_row():
     rows, _ = card(Pairs(["a", "b"], ["c", "d"], np.float64([0, 1])))
-    assert not {"what", "licence", "reference"} & set(rows)
+    assert not {"what", "license", "reference"} & set(rows)
 
 
 def test_a_suite_is_no_task_and_names_its_own():

@@ -345,13 +345,13 @@ def test_json_is_a_list_of_objects():
 
 
 def test_tables_without_column_names_keep_their_pairs():
-    pairs = Table("About", ["", ""], [["licence", "MIT"], ["size", "3"]])
+    pairs = Table("About", ["", ""], [["license", "MIT"], ["size", "3"]])
     lines = Table("Warnings", [""], [["careful"]])
     assert json.loads(write([pairs, lines], "json")) == [
-        {"licence": "MIT", "size": "3"},
+        {"license": "MIT", "size": "3"},
         ["careful"],
     ]
-    assert write([pairs], "csv") == "licence,MIT\nsize,3"
+    assert write([pairs], "csv") == "license,MIT\nsize,3"
 
 
 def test_numbers_in_text_stay_as_they_are_written():

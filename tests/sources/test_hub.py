@@ -12,6 +12,7 @@ import pytest
 
 from harness.api import evaluate
 from harness.data import Classification, Clustering, Pairs, Retrieval
+from harness.optional import install
 from harness.sources import files
 from harness.sources.folder import folder
 from harness.sources.hub import hub
@@ -284,7 +285,7 @@ def test_every_task_of_crumb() -> None:
             expected["binary"] = "passage_binary_qrels"
         assert found.parameters == expected, name
         assert found.measures[0] == "nDCG@10"
-        assert found.licence == "CC-BY-NC-4.0"
+        assert found.license == "CC-BY-NC-4.0"
 
 
 def test_judgments_as_lists_in_a_dict(tmp_path: Path) -> None:
@@ -430,7 +431,8 @@ def test_broken_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     assert complaint(lambda: hub("org/name")) == (
-        "datasets is not installed: pip install 'retrieval-harness[hub]'"
+        "datasets cannot be imported (import of datasets halted; None in sys.modules): "
+        + install("hub")
     )
 
 

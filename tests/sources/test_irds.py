@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from harness.api import evaluate
+from harness.optional import install
 from harness.sources.folder import folder
 from harness.sources.irds import irds
 from tests.sources.writing import CORPUS, complaint, write_bytes, write_collection
@@ -195,5 +196,6 @@ def test_file_that_is_gone(tmp_path: Path, register: Callable[..., None]) -> Non
 def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ir_datasets", None)
     assert complaint(lambda: irds(ID)) == (
-        "ir_datasets is not installed: pip install 'retrieval-harness[irds]'"
+        "ir_datasets cannot be imported (import of ir_datasets halted; None in sys.modules): "
+        + install("irds")
     )

@@ -13,6 +13,7 @@ import pytest
 from harness.data import Origin
 from harness.errors import InputError
 from harness.measures.asked import Measure
+from harness.optional import install
 from harness.sources import SOURCES
 from harness.sources import mteb as module
 from tests.mteb_tasks import declare, package, searched, table
@@ -225,14 +226,14 @@ def test_the_origin_is_that_of_the_metadata():
     about = {"license": "mit", "reference": "https://example.org/", "prompt": "Find it."}
     found = load(search(own={"ignore_identical_ids": True}, about=about)).origin
     assert found == Origin(
-        licence="mit",
+        license="mit",
         reference="https://example.org/",
         measures=("nDCG@10", "AP@1000", "RR@10", "R@10", "R@100"),
         exclude_self=True,
         instructions={"query": "Find it.", "text": "Find it."},
     )
     other = load(search(about={"license": "not specified"})).origin
-    assert (other.licence, other.reference, other.exclude_self) == ("", "", False)
+    assert (other.license, other.reference, other.exclude_self) == ("", "", False)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +396,7 @@ def test_mteb_is_not_installed(monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     message = complaint(lambda: module.mteb("SciFact"))
     assert message.startswith("mteb cannot be imported (")
-    assert message.endswith("): pip install 'retrieval-harness[mteb]'")
+    assert message.endswith(f"): {install('mteb')}")
 
 
 @pytest.mark.parametrize(

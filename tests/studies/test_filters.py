@@ -129,7 +129,8 @@ def test_recall_by_hand(line, tmp_path):
     )  # fmt: skip
     assert found["short"]["50.0%"] == (0, 1, 0, 0, 0)
     assert found.headline == (
-        f"given on {line}, 50.0% match: filtering 10 x 3 results finds 100%, filtering first all"
+        f"given on {line}, where 50.0% of documents pass the filter: of the 3 nearest of them, "
+        "filtering the 10 best of exact afterwards finds 100.0%, filtering first all"
     )
 
 
@@ -149,7 +150,7 @@ def test_an_index_that_finds_nothing_of_it(line, nothing, tmp_path):
     assert answers(found, "native", index="nothing") == []
     assert len(found.charts[0].frame) == 5  # post-filtering of exact search is not drawn
     assert found.headline.endswith(
-        "50.0% match: filtering 10 x 3 results finds 0%, filtering first all"
+        "filtering the 10 best of nothing afterwards finds 0.0%, filtering first all"
     )
 
 
@@ -179,10 +180,11 @@ def test_a_graph_that_looks_at_predicates_finds_more_than_filtering_what_it_foun
         one["recall"].mean > other["recall"].mean for one, other in zip(native, post, strict=True)
     )
     assert native[-1]["recall"].mean > 0.8
-    said = "hnsw keeps ef_search=32 candidates, fewer than the 100 results wanted: as many are kept"
+    said = "hnsw has ef_search=32, less than the 100 results wanted: it searches with 100"
     assert said in random.notes
     assert re.search(
-        rf"1\.0% match: filtering 10 x 10 .* finds \d+%, filtering inside {GRAPH} \d+%, filtering",
+        rf"where 1\.0% .* of the 10 nearest of them, filtering the 100 best of {GRAPH} afterwards "
+        rf"finds \d+\.\d%, filtering inside {GRAPH} \d+\.\d%, filtering first all$",
         random.headline,
     )
 

@@ -44,7 +44,7 @@ def test_own_tasks() -> None:
     assert {"limit-small", "limit-1k", "limit", "limit:hub", "complex-mixed"} <= OWN
     assert {name: d.name for name, d in found.items()} == {name: name for name in OWN}
     assert {d.family for d in found.values()} == FAMILIES
-    assert all(d.description and d.licence and d.measures for d in found.values())
+    assert all(d.description and d.license and d.measures for d in found.values())
     assert all(d.reference.startswith("https://") for d in found.values())
 
 
@@ -134,7 +134,7 @@ def test_a_source_is_a_task(tmp_path: Path) -> None:
     assert len(data.qrels.docs) == 1
     assert parse(task.spec) == parse(spec)
     assert task.source.target == str(root)
-    assert task.definition.licence == ""
+    assert task.definition.license == ""
     assert [str(measure) for measure in task.measures(data)] == [
         "nDCG@10",
         "AP@1000",
@@ -258,7 +258,7 @@ def test_a_new_task_is_one_table(tmp_path: Path) -> None:
         documents=3,
         queries=2,
         exclude_self=True,
-        licence="CC0",
+        license="CC0",
     )
     task = catalog.task("cats")
     assert task.measures(task.load()) == (Measure("RR", 3), Measure("R", 1))

@@ -71,7 +71,7 @@ def test_every_entry_of_the_table_is_pinned(model):
         json.loads(text)
     assert model.spec.endswith(f":{model.name}")
     assert model.source.startswith("https://pypi.org/project/")
-    assert model.licence
+    assert model.license
     assert model.download_mb > 0
     assert model.disk_mb > 0
     assert model.note
@@ -81,7 +81,7 @@ def test_the_names():
     assert set(zoo.models()) == {
         "minilm", "mpnet", "wordllama", "tokenlearn-64", "glove-50d", "splade-tiny",
     }  # fmt: skip
-    assert zoo.models()["tokenlearn-64"].licence == "not stated"
+    assert zoo.models()["tokenlearn-64"].license == "not stated"
 
 
 def test_the_packaged_model_is_the_one_of_the_committed_records(packaged):

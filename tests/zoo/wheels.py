@@ -59,8 +59,8 @@ def entry(
         folder_sha256=content_sha256(sums),
         download_mb=1,
         disk_mb=disk_mb,
-        licence="MIT",
-        package_licence="MIT",
+        license="MIT",
+        package_license="MIT",
         source="https://example.org",
         note="tiny",
     )

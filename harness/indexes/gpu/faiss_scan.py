@@ -24,6 +24,7 @@ from harness.indexes.faiss_library import (
     metric_number,
 )
 from harness.indexes.gpu.certified import Precision, scale
+from harness.optional import install
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
 
@@ -88,7 +89,7 @@ class GpuFactory(FaissIndex):
         """Check that a GPU answers and this faiss can use it."""
         chosen, faiss = devices.choose(self.devices, self.fallback), load_faiss()
         if chosen and not faiss.get_num_gpus():
-            raise InputError(f"gpu:{self.inner.target} needs faiss-gpu: pip install faiss-gpu")
+            raise InputError(f"gpu:{self.inner.target} needs faiss-gpu: {install('gpu')}")
         if self._cagra and not hasattr(faiss, "GpuIndexCagra"):
             raise InputError("gpu:CAGRA needs faiss with cuVS: pip install faiss-gpu-cuvs")
         if not self._cagra:

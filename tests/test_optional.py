@@ -1,0 +1,49 @@
+"""The advice for a library that an extra brings."""
+
+import sys
+
+import pytest
+
+from harness import optional
+from harness.errors import InputError
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A checkout beside a virtual environment that is not activated."""
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.setattr(optional, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv/bin/python"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_in_a_checkout_it_is_that_checkout_and_that_python(place):
+    assert optional.install("hub") == ".venv/bin/python -m pip install -e '.[hub]'"
+
+
+def test_elsewhere_the_checkout_has_its_path(place, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    python = place / ".venv/bin/python"
+    assert optional.install("hub") == f"{python} -m pip install -e '{place}[hub]'"
+
+
+def test_in_an_active_environment_pip_is_enough(place, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: str(place / ".venv/bin/pip"))
+    assert optional.install("hub") == "pip install -e '.[hub]'"
+
+
+def test_once_installed_the_package_is_named(place, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: str(place / ".venv/bin/pip"))
+    (place / "pyproject.toml").unlink()
+    assert optional.install("hub") == "pip install 'retrieval-harness[hub]'"
+
+
+def test_what_is_missing_is_named_with_the_extra(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(InputError) as caught:
+        optional.load("datasets", "hub")
+    assert str(caught.value) == (
+        "datasets cannot be imported (import of datasets halted; None in sys.modules): "
+        ".venv/bin/python -m pip install -e '.[hub]'"
+    )
