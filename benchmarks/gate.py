@@ -74,7 +74,7 @@ def of_values(
 
 def test_and_interval(trials: int) -> None:
     """False alarms and coverage without a difference; power where the drop is that claimed."""
-    print("| queries | false alarms at 5 % | 95 % interval covers | power at `detectable` |")
+    print("| queries | false alarms at 5% | 95% interval covers | power at `detectable` |")
     print("|--:|--:|--:|--:|")
     for queries in SIZES:
         random = np.random.default_rng(queries)

@@ -28,7 +28,7 @@ FRAME = (
     "effect", "items", "wins", "ties", "losses", "paired", "gain",
 )  # fmt: skip
 SHOWN = 10  # items named for each task
-TESTED = 1.959964  # half the width of a 95 % interval in standard errors
+TESTED = 1.959964  # half the width of a 95% interval in standard errors
 
 Recorded = tuple[Path | Mapping[str, Any], Record]
 """A record with its values of each item: in the file beside a path, or columns in memory."""
@@ -84,7 +84,7 @@ class Other:
 class Difference:
     """A's score less B's on one task, by its main measure.
 
-    low, high: 95 % bootstrap interval. p: paired randomisation test; fall, rise: one-sided, of A
+    low, high: 95% bootstrap interval. p: paired randomisation test; fall, rise: one-sided, of A
     having lost, or won, no more than a margin; holm, benjamini_hochberg: p two-sided, adjusted for
     the tasks that are compared. effect: paired Cohen's d. error: standard error, None where a
     single item or no interval tells it. best, worst: the items on which A is furthest ahead and
@@ -138,7 +138,7 @@ class Difference:
 
     @property
     def detectable(self) -> float | None:
-        """The least true difference found at 5 % with power 0.8; None for a single item."""
+        """The least true difference found at 5% with power 0.8; None for a single item."""
         return None if self.error is None else stats.detectable(self.error)
 
     @property

@@ -145,7 +145,7 @@ class Results(Sequence[Evaluation]):
         )
 
     def frame(self) -> pd.DataFrame:
-        """One row a system, task and measure: its mean with a 95 % interval, and what it took.
+        """One row a system, task and measure: its mean with a 95% interval, and what it took.
 
         Returns:
             Columns system, task, kind, measure, main, mean, low, high, queries, seconds, index,

@@ -54,7 +54,7 @@ JUDGMENTS = _Side("qrels", "gain", rows.JUDGMENTS, trec.QRELS, 3)
 
 @dataclass(frozen=True)
 class Scores(Mapping[str, Estimate]):
-    """Means by canonical name of the measure, with 95 % bootstrap intervals over queries.
+    """Means by canonical name of the measure, with 95% bootstrap intervals over queries.
 
     Any usual spelling of a measure finds it. queries: ids [q] of the judged queries, as the
     judgments have them; values_by_query: [q] by measure. warnings: what was noticed and
@@ -127,7 +127,7 @@ class Scores(Mapping[str, Estimate]):
             f"<td>[{one.low:.4f}, {one.high:.4f}]</td></tr>"
             for name, one in self.means.items()
         )
-        head = "<tr><th>measure</th><th>mean</th><th>95 % interval</th></tr>"
+        head = "<tr><th>measure</th><th>mean</th><th>95% interval</th></tr>"
         notes = "".join(f"<p>{html.escape(line)}</p>" for line in self.warnings)
         return f"<table><caption>{len(self.queries):,} queries</caption>{head}{rows}</table>{notes}"
 

@@ -241,7 +241,7 @@ class Session:
         return grid.each_value(verdict.per_query, str(measure))
 
     def estimate(self, values: Float64) -> Estimate:
-        """The mean of values [q] with its 95 % bootstrap interval.
+        """The mean of values [q] with its 95% bootstrap interval.
 
         Equal seeds draw equal queries, so that differences are paired.
         """

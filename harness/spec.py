@@ -112,7 +112,10 @@ def parse(text: str | Spec) -> Spec:
     for part in rest:
         key, equals, value = part.partition("=")
         if not equals or not key.strip():
-            raise InputError(f"{text!r}: {part!r} is not key=value (write a comma as %2C)")
+            raise InputError(
+                f"{text!r}: {part!r} is not key=value (a value with commas is written in brackets, "
+                "as [hnsw,M=8], or with %2C for them)"
+            )
         if key.strip() in params:
             raise InputError(f"{text!r} gives {key.strip()} twice")
         params[key.strip()] = _unquote(value)
@@ -131,6 +134,12 @@ def join(values: Iterable[object]) -> str:
     """
     written = [scalar(value) for value in values]
     return LONE if written == [""] else "+".join(map(_item, written))
+
+
+def bracket(text: str) -> str:
+    """A value in brackets where it is a spec that needs them: [hnsw,M=8]; else as it is."""
+    spec = "=" in text and set(text) & {",", "+"} and BRACKETED.fullmatch(f"[{text}]")
+    return f"[{text}]" if spec else text
 
 
 def _item(text: str) -> str:

@@ -19,7 +19,7 @@ class Crossing:
     Attributes:
         ahead: 1 where the one leads first, -1 where the other does, 0 where they are equal.
         size: Interpolated on the logarithm of the size; None where nothing is crossed.
-        low: 95 % interval over queries; None where it goes beyond the sizes measured.
+        low: 95% interval over queries; None where it goes beyond the sizes measured.
         high: Its other end.
         crossed: Share of resamples of the queries in which the leader changes.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.errors import InputError
-from harness.spec import parse
+from harness.spec import bare, parse
 
 
 def sweep(index: str, parameter: str, values: Sequence[object]) -> list[str]:
@@ -17,14 +17,14 @@ def sweep(index: str, parameter: str, values: Sequence[object]) -> list[str]:
 
 
 def read_sweep(text: str) -> tuple[str, list[str]]:
-    """Read a parameter and its values: ef_search=16,64 or ef_search=16+64.
+    """Read a parameter and its values: [ef_search=16+64], with commas or plus signs.
 
     Raises:
         InputError: There is no value.
     """
-    name, _, values = text.partition("=")
+    name, _, values = bare(text).partition("=")
     if not name or not values:
-        raise InputError(f"sweep {text}: expected PARAMETER=VALUE,VALUE,... as ef_search=16,64")
+        raise InputError(f"sweep={text}: expected [PARAMETER=VALUE+VALUE...], as [ef_search=16+64]")
     return name, values.replace("+", ",").split(",")
 
 

@@ -28,7 +28,7 @@ class Standing:
     it has; see `harness.board.joint_sign` for tasks where low scores are good. families: means by
     family; borda: points; kemeny: its place in that order; groups: the numbers of those it belongs
     to. kept, first: shares of resamples of the tasks in which it has its own rank and the first;
-    places: 95 % of resamples lie between.
+    places: 95% of resamples lie between.
     """
 
     system: str

@@ -125,7 +125,7 @@ def evaluate(
 ) -> None:
     """Measure models on tasks.
 
-    Writes one record per model and task, and prints the scores with 95 % intervals.
+    Writes one record per model and task, and prints the scores with 95% intervals.
 
     Example: harness eval -m minilm -m bm25,k1=0.9 -t limit-small -t folder:my/collection
     """

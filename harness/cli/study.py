@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.errors import InputError
-from harness.spec import Spec, join, parse
+from harness.spec import Spec, bracket, join, parse
 
 if TYPE_CHECKING:
     from harness.report.findings import About
@@ -119,7 +120,8 @@ def _command(text: str) -> Any:
 
     def command(**given: Any) -> None:
         said = {field: given.pop(field) for field in old}
-        _run(_spec(text, {field: values for field, values in said.items() if values}), **given)
+        spec = _spec(text, {field: values for field, values in said.items() if values}, given)
+        _run(spec, **given)
 
     usual = list(inspect.signature(_run, eval_str=True).parameters.values())[1:]
     hidden = [_hidden(field, spellings) for field, spellings in old.items()]
@@ -139,21 +141,27 @@ def _hidden(field: str, spellings: Sequence[str]) -> inspect.Parameter:
     )
 
 
-def _spec(text: str, old: Mapping[str, Sequence[str]]) -> Spec:
+def _spec(text: str, old: Mapping[str, Sequence[str]], given: Mapping[str, Any]) -> Spec:
     """The study that is asked for; one line says how to ask where an old name was used.
 
     Args:
         text: Its spec as it was given.
         old: Values of old options, by field.
+        given: Options of today, by name.
     """
     from harness.studies import STUDIES, options
 
-    given = parse(text)
-    spec = Spec(STUDIES.resolve(text).name, given.target, given.params)
+    asked = parse(text)
+    spec = Spec(STUDIES.resolve(text).name, asked.target, asked.params)
     many = {option.name for option in options(spec.name) if option.many}
-    spec = spec.with_parameters((k, join(v) if k in many else v[-1]) for k, v in old.items())
-    if old or spec.name != given.name:
-        say(f"say: harness study {spec}")
+    spec = spec.with_parameters(
+        (k, join(v) if k in many else bracket(v[-1])) for k, v in old.items()
+    )
+    if old or spec.name != asked.name:
+        words = ["harness", "study", str(spec)]
+        for short, usual in (("-m", "model"), ("-t", "task")):
+            words += [word for value in given[usual] or () for word in (short, value)]
+        say(f"say: {shlex.join(words)}")
     return spec
 
 

@@ -50,7 +50,7 @@ class Column:
     """A column's name and what its values are.
 
     Args:
-        name: Unique in its frame; the header and the label of an axis.
+        name: Unique in its frame; with its unit the header and the label of an axis.
         unit: What values are, one of UNITS.
         better: Which values are better, where one can say so: high or low.
         about: What it means, in a phrase.
@@ -66,6 +66,11 @@ class Column:
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise InputError(f"column {self.name}: unit {self.unit!r}: expected one of {UNITS}")
+
+    @property
+    def header(self) -> str:
+        """The name with its unit, as tables and axes have it."""
+        return self.name + ("" if self.name == self.unit else formats.SUFFIXES.get(self.unit, ""))
 
     def write(self, cell: Cell) -> str:
         """Write a value as a page shows it: a dash for a number that is not there."""
@@ -245,10 +250,10 @@ class Frame:
         text = [[c.write(cell) for c, cell in zip(columns, row, strict=False)] for row in self.rows]
         if not self.turned:
             numeric = {i for i, column in enumerate(columns) if column.unit not in WORDS}
-            return Table(self.title, [c.name for c in columns], text, frozenset(numeric))
+            return Table(self.title, [c.header for c in columns], text, frozenset(numeric))
         about = any(column.about for column in columns[1:])
         rows = [
-            [column.name, *(row[i] for row in text), *([column.about] if about else [])]
+            [column.header, *(row[i] for row in text), *([column.about] if about else [])]
             for i, column in enumerate(columns)
         ][1:]
         header = [columns[0].name, *(row[0] for row in text), *(["meaning"] if about else [])]

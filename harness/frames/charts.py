@@ -165,7 +165,7 @@ def image(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
     import matplotlib
 
     buffer = BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "retrieval-harness"}):
+    with matplotlib.rc_context({"svg.hashsalt": "retrieval-harness", "axes.unicode_minus": False}):
         metadata = {"Date": None} if kind == "svg" else {}
         figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
     return buffer.getvalue()
@@ -352,9 +352,8 @@ def _finish(axes: Axes, chart: Chart) -> None:
 
 
 def _label(column: Column) -> str:
-    said = ", 95 % interval" if column.unit in ("estimate", "change") else ""
-    units = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)", "rate": " per second"}
-    return column.name + units.get(column.unit, said)
+    said = ", 95% interval" if column.unit in ("estimate", "change") else ""
+    return column.header + (" per second" if column.unit == "rate" else said)
 
 
 def _logarithmic(axes: Axes, which: Literal["x", "y"], frame: Frame, column: Column) -> None:

@@ -1,4 +1,7 @@
-"""How numbers are written, by what they are: one place for tables, pages, headlines."""
+"""How numbers are written, by what they are: one place for tables, pages, headlines.
+
+A negative number has a hyphen before it, and a percent sign no blank: -22.5%.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,8 @@ UNITS: tuple[str, ...] = get_args(Unit)
 WORDS = ("text", "flag")  # set flush left
 WHOLE = ("count", "bytes")
 INTERVALS = ("estimate", "change")
+SUFFIXES: dict[str, str] = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)"}
+"""What follows a column's name where its values are numbers of a unit."""
 
 
 def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:

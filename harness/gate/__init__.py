@@ -267,7 +267,7 @@ def _decide(found: Difference, fall: float, rise: float, policy: Policy) -> Task
     """The verdict on a difference. fall, rise: corrected one-sided p-values.
 
     A score has changed if its test against a change of no more than the tolerance is below alpha,
-    and is the same if its 95 % interval lies within the tolerance; else the data cannot tell. That
+    and is the same if its 95% interval lies within the tolerance; else the data cannot tell. That
     passes unless a drop beyond the policy's `detectable` could have been missed.
     """
     allowed = tolerance(found.task, found.b, policy)

@@ -26,7 +26,7 @@ def page(found: PairComparison) -> list[Table]:
 
 
 def _tasks(found: PairComparison) -> Table:
-    header = ["task", "measure", found.a, found.b, "difference", "95 % interval", "p"]
+    header = ["task", "measure", found.a, found.b, "difference", "95% interval", "p"]
     header += ["p Holm", "p B-H", "effect d", "detectable", "wins / ties / losses"]
     rows = [
         [

@@ -80,13 +80,13 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
     """
     families = list(dict.fromkeys(standings.families))
     kemeny = "Kemeny" if standings.kemeny_exact else "Kemeny, approximate"
-    header = ["rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups"]
+    header = ["rank", "system", "tasks", "Borda", "mean", "95% interval", "groups"]
     several = families if len(families) > 1 else []
     header += [*several, *(["mean of families"] if several else []), kemeny]
     beside = {row.system: board.beside_exact(row.system) for row in standings.rows[:most]}
     header += ["beside exact"] if any(beside.values()) else []
     steady = any(row.places for row in standings.rows)
-    header += ["keeps its rank", "is first", "ranks in 95 %"] if steady else []
+    header += ["keeps its rank", "is first", "ranks in 95%"] if steady else []
     rows = [
         [
             "–" if row.rank is None else str(row.rank),

@@ -45,7 +45,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     show_index = bool(indexes - {"exact"})
     header = ["task", "model", *(["index"] if show_index else [])]
     first_number = len(header)
-    header += [main, "95 % interval", *others, "seconds"]
+    header += [main, "95% interval", *others, "seconds"]
     rows = [
         [
             record.task.spec,

@@ -45,7 +45,7 @@ def generator(seed: object) -> np.random.Generator:
 
 
 def estimate(values: Float64, seed: int = 0) -> Estimate:
-    """The mean of values [q] with its 95 % bootstrap interval.
+    """The mean of values [q] with its 95% bootstrap interval.
 
     Equal seeds draw equal queries, so that differences are paired.
     """

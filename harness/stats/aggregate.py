@@ -23,7 +23,7 @@ RESAMPLES = 1000
 EXACT = 12  # systems that disagree in a circle whose best order is found for certain
 CHUNK = 4_000_000  # resampled values held at a time
 TINY = 1e-12  # what is left of equal means by rounding
-NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
+NORMAL = 1.959963984540054  # 97.5% quantile of the normal distribution
 
 
 def means(scores: Float64) -> Float64:
@@ -308,7 +308,7 @@ class Stability:
     """How ranks move with the tasks, [s] each, of resamples of the tasks.
 
     kept: the share in which a system has its own place; first: is the first; low, high: places,
-    95 % of resamples between them.
+    95% of resamples between them.
     """
 
     kept: Float64

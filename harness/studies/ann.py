@@ -32,7 +32,7 @@ from harness.studies.setting import (
     search_exactly,
 )
 
-SWEEP = "ef_search=8,16,32,64,128,256"  # of hnsw, where nothing is asked for
+SWEEP = "[ef_search=8+16+32+64+128+256]"  # of hnsw, where nothing is asked for
 PAIR = [Column("task"), Column("model")]
 WHO = [*PAIR, Column("index")]
 P50 = Column("p50", "ms", "low", "median latency")
@@ -48,7 +48,12 @@ ANSWERS = [
 FASTEST = [
     *PAIR,
     Column("to keep", about="of the nearest, by id alone"),
-    Column("memory", "number", about="at most so many times that of exact search; – for any"),
+    Column(
+        "memory, x exact",
+        "number",
+        about="at most, times that of exact search; – for any. A limit within which the same "
+        "setting is the fastest has no row of its own",
+    ),
     Column("fastest", about="of the settings tried; empty where none keeps it"),
     P50,
 ]
@@ -137,7 +142,9 @@ class Ann(Study):
     indexes: Annotated[
         tuple[str, ...], "indexes to try, as [hnsw,M=8]+int8; empty: hnsw, swept"
     ] = ()
-    sweep: Annotated[str, f"values to try of one parameter; of hnsw alone {SWEEP}"] = ""
+    sweep: Annotated[
+        str, f"values to try of one parameter, as [ef_search=16+64]; of hnsw alone {SWEEP}"
+    ] = ""
     k: Annotated[int, "nearest documents by exact search, of which recall is counted"] = 10
     recall: Annotated[
         float, "recall that is enough, from 0 to 1: the cheapest setting that keeps it is named"

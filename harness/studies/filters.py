@@ -182,7 +182,7 @@ class Filters(Study):
         return Lines(frame, "documents that match", "recall", "answered", log="x", title=title)
 
     def _headline(self, answers: Frame, documents: int) -> str:
-        """What is left at the selectivity nearest to 1 %, where ways differ most."""
+        """What is left at the selectivity nearest to 1%, where ways differ most."""
         nearest = min(answers.numbers("selectivity"), key=lambda s: abs(math.log(s / 0.01)))
         rows = answers.where("selectivity", nearest).where("index", self.index)
         left = {(row["way"], row["factor"]): row["recall"].mean for row in rows.records()}

@@ -89,7 +89,7 @@ class Funnel(Study):
         stages = Frame(title, STAGES, cells, name="stages")
         vectors = [system, own.similarity, len(own.documents), judged, *lengths, full]
         about = Frame("What was searched", VECTORS, [vectors], name="vectors", turned=True)
-        drawn = f"{asked.main}; in grey what is lost of it, with its 95 % interval"
+        drawn = f"{asked.main}; in grey what is lost of it, with its 95% interval"
         chart = Bars(stages, "score", "stage", label="lost", title=drawn)
         deepest = max(NEAR, asked.main.depth) + asked.exclude_self
         notes = (*own.notes, *find_notes(index, deepest), *served.info.notes)

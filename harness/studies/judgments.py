@@ -39,7 +39,7 @@ SELECTIONS: Mapping[str, str] = {
     "system": "those that one system ranks highest first, for each system in turn",
 }
 """Which relevant documents of a query stay judged, by name."""
-TAU = "of 95 % of versions; 1: the order by all judgments, a pair that gets equal adds nothing"
+TAU = "of 95% of versions; 1: the order by all judgments, a pair that gets equal adds nothing"
 TURNED = Column("turned", "share", "low", "pairs in the other order, equal ones counted half")
 PAIRS = [
     Column("difference by all judgments", about="p of a paired randomisation test, two-sided"),
@@ -261,7 +261,7 @@ def _curves(reduced: Frame) -> Frame:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:g} %"
+    return f"{100 * share:g}%"
 
 
 def headline(reduced: Frame, systems: int) -> str:

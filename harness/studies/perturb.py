@@ -197,7 +197,7 @@ def shifts(name: str, task: Task, severities: Sequence[float], seeds: range) -> 
     for share in dict.fromkeys(severities) if asked.severe else (0.0,):
         texts = asked.versions(before, share, seeds)
         changed = np.mean([x != y for after in texts for x, y in zip(before, after, strict=True)])
-        label = f"{name} {100 * share:g} %" if asked.severe else name
+        label = f"{name} {100 * share:g}%" if asked.severe else name
         names = [label, *(f"{label}, again ({n})" for n in range(1, len(texts)))]
         versions = [
             task.changed(version, queries=replace(data.queries, texts=after))

@@ -235,4 +235,4 @@ def headline(task: str, measure: str, cases: Frame, choice: Frame) -> str:
     return (
         f"{first['system']} on {task}: {measure} {min(means):.3f} to {max(means):.3f} by prompt; "
         f"on other queries than chose it the best adds {adds}"
-    ).replace("-0.", "−0.")
+    )

@@ -195,7 +195,7 @@ def _chart(curves: Frame) -> Lines:
 
 
 def headline(what: str, found: Frame, needed: Frame, deepest: int) -> str:
-    """Candidates for 95 % of queries: of the encodings that need fewest, and of token search."""
+    """Candidates for 95% of queries: of the encodings that need fewest, and of token search."""
     last = NEEDED[-1].name
     dims = dict(zip(found["candidates"], found["dim"], strict=True))
     rows = [(row[last], dims[row["candidates"]]) for row in needed.records()]

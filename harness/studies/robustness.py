@@ -221,10 +221,10 @@ def headline(effects: Frame, measure: str, sign: int = 1) -> str:
     if not sign * (least["drop rate"] or 0) < 0:
         return f"nothing that was tried {'lowers' if sign > 0 else 'raises'} {measure}"
     lost = [
-        f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}".replace("-", "−")
+        f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}"
         for row in effects.where("perturbation", least["perturbation"]).records()
     ]
-    what = "costs most of" if sign > 0 else "adds most to"
+    what = "costs the most" if sign > 0 else "adds the most to"
     return f"{least['perturbation']} {what} {measure}: {', '.join(lost)}"
 
 

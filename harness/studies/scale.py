@@ -56,7 +56,7 @@ CROSSINGS = [
     Column("curve"),
     Column("leads first", about="empty where the curves are equal"),
     Column("documents", "number", about="where they change places; – where they do not", digits=0),
-    Column("from", "number", about="95 % interval over queries; – beyond the sizes", digits=0),
+    Column("from", "number", about="95% interval over queries; – beyond the sizes", digits=0),
     Column("to", "number", digits=0),
     Column("leads then"),
     Column("resamples cross", "share", about="of the queries, in which the leader changes"),

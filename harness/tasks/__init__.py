@@ -115,7 +115,7 @@ class Task:
         """A variant: the same task with other data, or other queries, documents or judgments.
 
         Args:
-            label: What was changed, for people: "typos 30 %".
+            label: What was changed, for people: "typos 30%".
             data: In place of the task's, of the same kind, whatever the kind.
             queries: In place of the task's, in the same order.
             corpus: In place of the task's; its rows must fit the judgments.

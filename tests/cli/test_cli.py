@@ -30,7 +30,7 @@ from harness.tasks import catalog
 from tests.fakes import beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
-HEADER = ["task", "model", "R@2", "95 % interval", "seconds"]
+HEADER = ["task", "model", "R@2", "95% interval", "seconds"]
 
 
 def child(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -435,7 +435,7 @@ def test_a_study_of_geometry(run, tmp_path):
     assert done.out.startswith(f"# hashing,dim=16 on {FEW}: 4 of 16 dimensions keep ")
     assert f"### Vectors of hashing,dim=16 on {FEW}, scaled to length 1" in done.out
     said, *_, written = done.err.splitlines()
-    assert said == "say: harness study geometry,sample=15"
+    assert said == f"say: harness study geometry,sample=15 -m hashing,dim=16 -t {FEW}"
     assert written.startswith("written: pages/geometry_sample=15-hashing_dim=16-limit")
     saved = load_findings(next((tmp_path / "pages").iterdir()))
     assert (saved.about.systems, saved.about.task) == (("hashing,dim=16",), FEW)

@@ -39,7 +39,7 @@ def test_a_figure_says_what_it_shows(monkeypatch):
     image(figure, "svg")
     assert figure.get_suptitle() == "Scores fall"
     said = texts(figure)
-    assert {"by size", "documents", "score, 95 % interval", "bm25", "minilm", "chance"} <= said
+    assert {"by size", "documents", "score, 95% interval", "bm25", "minilm", "chance"} <= said
     assert {"whole", "half", "10", "100", "1,000"} <= said
     assert "matplotlib.pyplot" not in sys.modules
 

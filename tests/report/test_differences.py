@@ -29,7 +29,7 @@ def test_the_page_in_numbers(found):
     tasks, measures, ahead, behind, notes = page(found)
     assert tasks.title == "m against n"
     row = dict(zip(tasks.header, tasks.rows[0], strict=True))
-    interval = row.pop("95 % interval")
+    interval = row.pop("95% interval")
     assert interval.startswith("[-0.")
     # 1, 0, 0, -0.5: mean 0.125, standard deviation 0.629153, x 2.801585 / 2 = 0.8813
     assert row == {

@@ -37,8 +37,8 @@ def made(**changes: object) -> Board:
 def test_the_ranking():
     table = leaderboard.ranking(made(), standings(made()))
     assert table.header == [
-        "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "family t2",
-        "family t|1", "mean of families", "Kemeny", "keeps its rank", "is first", "ranks in 95 %",
+        "rank", "system", "tasks", "Borda", "mean", "95% interval", "groups", "family t2",
+        "family t|1", "mean of families", "Kemeny", "keeps its rank", "is first", "ranks in 95%",
     ]  # fmt: skip
     assert [row[:5] for row in table.rows] == [
         ["1", "large", "2 of 2", "5", "0.7500"],
@@ -75,7 +75,7 @@ def test_one_family_and_one_task_need_fewer_columns():
     board = of_entries([entry])
     table = leaderboard.ranking(board, standings(board))
     assert table.header == [
-        "rank", "system", "tasks", "Borda", "mean", "95 % interval", "groups", "Kemeny"
+        "rank", "system", "tasks", "Borda", "mean", "95% interval", "groups", "Kemeny"
     ]  # fmt: skip
 
 

@@ -58,7 +58,7 @@ def test_scores_and_intervals_stand_in_the_order_of_the_standings(tmp_path):
 def test_the_columns_are_those_of_the_standings(tmp_path):
     _, data = written(tmp_path)
     titles = [column["title"] for column in data["columns"]]
-    assert titles[:4] == ["Rank", "Groups", "Mean", "95 % interval"]
+    assert titles[:4] == ["Rank", "Groups", "Mean", "95% interval"]
     assert titles[-2:] == ["odd", "words"]
     rows = {
         system["name"]: dict(zip(titles, system["values"], strict=True))

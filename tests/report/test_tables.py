@@ -57,7 +57,7 @@ def test_the_best_model_of_a_task_comes_first_and_tasks_keep_their_order():
         ]
     )
     assert table.title == "Retrieval"
-    assert table.header == ["task", "model", "R@2", "95 % interval", "R@5", "seconds"]
+    assert table.header == ["task", "model", "R@2", "95% interval", "R@5", "seconds"]
     assert [row[:5] for row in table.rows] == [
         ["t2", "high", "0.9000", "[0.9000, 0.9000]", "0.9500"],
         ["t2", "low", "0.1000", "[0.1000, 0.1000]", "0.2500"],
@@ -83,8 +83,8 @@ def test_one_table_for_each_main_measure():
         ]
     )
     assert [table.header[2:-1] for table in tables] == [
-        ["R@2", "95 % interval", "R@5", "P@1"],
-        ["nDCG@10", "95 % interval"],
+        ["R@2", "95% interval", "R@5", "P@1"],
+        ["nDCG@10", "95% interval"],
     ]
     assert [row[4:6] for row in tables[0].rows] == [["0.2000", ""], ["", "0.5000"]]
 
@@ -98,7 +98,7 @@ def test_the_index_is_shown_where_there_are_several():
 def test_a_terminal_has_room_for_a_few_measures():
     many = {f"R@{k}": k / 10 for k in range(1, 9)}
     (table,) = scores([record("a", "t", many)], most=3)
-    assert table.header == ["task", "model", "R@1", "95 % interval", "R@2", "R@3", "seconds"]
+    assert table.header == ["task", "model", "R@1", "95% interval", "R@2", "R@3", "seconds"]
     (whole,) = scores([record("a", "t", many)])
     assert len(whole.header) == 12
 

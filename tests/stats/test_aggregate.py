@@ -176,7 +176,7 @@ def test_pairs_are_told_apart_by_holm():
 
 
 def test_few_of_equal_systems_are_told_apart():
-    # alpha 5 % over all 28 pairs of 8 systems that are equal: 400 boards, standard error 1.1 %
+    # alpha 5% over all 28 pairs of 8 systems that are equal: 400 boards, standard error 1.1%
     random = np.random.default_rng(3)
     alarms = [
         aggregate.separable(aggregate.pairwise(random.normal(size=(8, 20))).p).any()

@@ -13,8 +13,8 @@ from harness.stats import Estimate
 
 
 def test_two_values_by_hand():
-    # A resample of {0, 1} has mean 0, 1/2, 1 with probability 1/4, 1/2, 1/4: the 2.5 % and 97.5 %
-    # quantiles are 0 and 1, those of 30 % and 70 % are both 1/2.
+    # A resample of {0, 1} has mean 0, 1/2, 1 with probability 1/4, 1/2, 1/4: the 2.5% and 97.5%
+    # quantiles are 0 and 1, those of 30% and 70% are both 1/2.
     values = np.array([[0.0, 1.0]])
     low, high = stats.bootstrap_means(values, seed=0)
     assert (low.tolist(), high.tolist()) == ([0.0], [1.0])
@@ -61,7 +61,7 @@ def test_chunks_bound_memory_and_every_resample_is_drawn(monkeypatch):
 
 def test_intervals_of_a_mean_cover_it_about_as_often_as_they_say():
     # 600 samples of 60 from a uniform distribution, whose mean is 1/2. The standard error of the
-    # coverage is sqrt(.95 * .05 / 600) = 0.9 %; the percentile interval is known to be a bit short.
+    # coverage is sqrt(.95 * .05 / 600) = 0.9%; the percentile interval is known to be a bit short.
     samples = np.random.default_rng(5).random((600, 60))
     low, high = stats.bootstrap_means(samples, seed=2)
     assert 0.915 < np.mean((low <= 0.5) & (high >= 0.5)) < 0.975

@@ -57,7 +57,7 @@ def measured(where: Path, queries: int = 1, **options):
 
 
 def part(found, selection, share=None):
-    rule = ONE if share is None else f"{share:.0%}".replace("%", " %")
+    rule = ONE if share is None else f"{share:.0%}"
     (one,) = found["reduced"].where("stay judged", selection).where("of each query", rule).records()
     return one
 
@@ -309,7 +309,7 @@ def test_the_headline_is_the_choice_that_misleads_most(taus, ending):
     rows = [
         (name, rule, 30, 0.05, 1, Estimate(tau), (1 - tau) / 2, None, None, None, 0.5)
         for name, other in taus.items()
-        for rule, tau in ((ONE, other), ("50 %", -1))
+        for rule, tau in ((ONE, other), ("50%", -1))
     ]
     reduced = Frame("t", REDUCED, rows, name="reduced")
     assert headline(reduced, 3) == f"one relevant document a query turns {ending}"

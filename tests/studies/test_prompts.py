@@ -194,16 +194,17 @@ def test_prompts_of_a_spec(spec, prompts):
 
 
 def test_no_prompt_by_the_old_option(run, tmp_path):
-    words = ["-m", "bm25", "-t", "limit,docs=9,queries=5,k=1", "-q", "-o", "pages", "-f", "csv"]
+    also = "-m bm25 -t limit,docs=9,queries=5,k=1"
+    words = [*also.split(), "-q", "-o", "pages", "-f", "csv"]
     done = run("study", "prompts", "--prompt", "", *words)
     assert done.status == 0, done.err
-    assert done.err.splitlines()[0] == "say: harness study prompts,query_prompts=%5B%5D"
+    assert done.err.splitlines()[0] == f"say: harness study prompts,query_prompts=%5B%5D {also}"
     assert [line.split(",")[:2] for line in done.out.splitlines()[1:3]] == [
         ["bm25", "its own"], ["bm25", "none"]
     ]  # fmt: skip
     (tmp_path / "mine.txt").write_text("query: \n")
     done = run("study", "prompts", "--prompts", "mine.txt", *words)
-    assert done.err.splitlines()[0] == "say: harness study prompts,file=mine.txt"
+    assert done.err.splitlines()[0] == f"say: harness study prompts,file=mine.txt {also}"
     assert '"query: "' in next(iter((tmp_path / "pages").glob("*mine*/page.md"))).read_text()
 
 
@@ -355,7 +356,7 @@ def test_only_the_minimum_of_ndcg_at_10_is_robustness_at_10(four):
 @pytest.mark.parametrize(
     ("gain", "said"),
     [
-        (Estimate(-0.02, -0.04, -0.01), "the best adds −0.0200"),
+        (Estimate(-0.02, -0.04, -0.01), "the best adds -0.0200"),
         (Estimate(0.05, -0.05, 0.15), "the best adds nothing that shows"),
     ],
 )

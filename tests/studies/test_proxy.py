@@ -56,7 +56,7 @@ def study(model: str, task: str, indexes=proxy.SETTINGS, *, seed: int = 0) -> Fi
 
 
 def needed(found: Findings, name: str) -> tuple[int | None, ...]:
-    """Candidates for 80, 85, 90 and 95 % of the queries."""
+    """Candidates for 80, 85, 90 and 95% of the queries."""
     return found["needed"].where("candidates", name).rows[0][1:]
 
 

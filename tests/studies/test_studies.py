@@ -97,8 +97,8 @@ def test_old_spellings_say_the_new_ones(run, plugin):
     assert done.out == "letter,count,seed\na,1,42\nc,0,42\n"
     plus = run("study", "letters", "-l", "a+b", "-t", "xa+b", "-q", "-f", "csv")
     assert plus.out == "letter,count,seed\na+b,1,42\n"
-    assert plus.err.splitlines()[0] == "say: harness study letters,letters=[a+b]"
-    assert done.err.splitlines()[0] == "say: harness study letters,letters=a+c,case=upper"
+    assert plus.err.splitlines()[0] == "say: harness study 'letters,letters=[a+b]' -t xa+b"
+    assert done.err.splitlines()[0] == ("say: harness study letters,letters=a+c,case=upper -t ab")
 
 
 def test_the_help_of_a_study_tells_its_options(run, plugin, monkeypatch):
@@ -135,8 +135,9 @@ def test_the_options_that_ann_had_still_work(run, tmp_path):
     words = ["-i", "hnsw,M=4", "--sweep", "ef_search=2,8", "-f", "csv", "-o", "pages"]
     done = run("ann", *asked, *words)
     assert done.status == 0
-    spec = "ann,indexes=[hnsw,M=4],sweep=ef_search%3D2%2C8"
-    assert done.err.splitlines()[0] == f"say: harness study {spec}"
+    spec = "ann,indexes=[hnsw,M=4],sweep=[ef_search=2,8]"
+    said = f"say: harness study '{spec}' {' '.join(asked[:4])}"
+    assert done.err.splitlines()[0] == said
     (folder,) = (tmp_path / "pages").iterdir()
     kept = load_findings(folder)
     assert kept.about.study.startswith("ann,indexes=[hnsw,M=4],k=10,")

@@ -129,12 +129,12 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
             spans(row.groups) or None,
         ),
         (("Mean", 4, high, f"mean {over}"), row.mean),
-        (("95 % interval", 4, high, "of the mean"), interval),
+        (("95% interval", 4, high, "of the mean"), interval),
         (("Borda", 1, True, "points: on each task, one for each model passed"), row.borda),
         (("Kemeny", 0, False, f"place in an order that agrees with most; {best}"), row.kemeny),
         (("Keeps rank", 2, True, "share of resamples of tasks that give this rank"), row.kept),
         (("First", 2, True, "share of resamples of tasks in which it is first"), row.first),
-        (("Ranks", 0, False, "in 95 % of resamples of tasks"), places),
+        (("Ranks", 0, False, "in 95% of resamples of tasks"), places),
     ]
     if len(families) > 1:
         cells.insert(4, (("Mean of families", 4, high, "each counts once"), row.mean_of_families))

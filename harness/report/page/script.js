@@ -171,7 +171,7 @@ function standings({ systems, columns, rows, means, has, filtered }) {
 function heat({ systems, columns, rows }) {
   state.column = Math.min(state.column, Math.max(0, Math.ceil(columns.length / COLUMNS) - 1) * COLUMNS);
   const shown = columns.slice(state.column, state.column + COLUMNS);
-  const extent = (tasks) => { // the worst 5 % are alike, so that one of them does not hide the rest
+  const extent = (tasks) => { // the worst 5% are alike, so that one of them does not hide the rest
     const all = tasks.flatMap((t) => systems.map((s) => merit(s, t)).filter((number) => number !== null)).sort((a, b) => a - b);
     return [all[Math.floor(all.length * 0.05)], all.at(-1)];
   };
@@ -251,7 +251,7 @@ function bars({ systems, columns }) {
   const low = Math.min(0, ...known), high = Math.max(low + 1e-9, ...known);
   const at = (number) => (100 * (number - low)) / (high - low);
   const shown = state.wide ? scored : scored.slice(0, BARS);
-  $("task-about").textContent = `${task.family}, ${task.measure}` + (task.sign < 0 ? ", low is good" : "") + (task.low ? "; lines are 95 % intervals" : "; no intervals known");
+  $("task-about").textContent = `${task.family}, ${task.measure}` + (task.sign < 0 ? ", low is good" : "") + (task.low ? "; lines are 95% intervals" : "; no intervals known");
   const rows = shown.map((s) => {
     const [number, from, to] = ["scores", "low", "high"].map((key) => value(task, key, s));
     return el("li", {},
@@ -445,7 +445,7 @@ function openSystem(s) {
     el("p", {}, `${known.length} of ${count(DATA.tasks.length, "task")}`),
     el("h3", {}, "Cost"), el("table", {}, ...table({ header: ["", ""], rows: DATA.costs.map((axis, i) => [axis.title, large(system.costs[i])]), numeric: [1] })),
     el("h3", {}, "Scores"), el("table", {},
-      el("thead", {}, el("tr", {}, ["Task", "Measure", "Score", "95 % interval"].map((text, i) => el("th", { scope: "col", class: i > 1 && "number" }, text)))),
+      el("thead", {}, el("tr", {}, ["Task", "Measure", "Score", "95% interval"].map((text, i) => el("th", { scope: "col", class: i > 1 && "number" }, text)))),
       el("tbody", {}, known.map((t) => el("tr", {},
         el("td", {}, el("button", { type: "button", class: "link", onclick: () => openRecord(s, t) }, DATA.tasks[t].name)),
         el("td", {}, DATA.tasks[t].measure), el("td", { class: "number" }, fixed(score(s, t))),
