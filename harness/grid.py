@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from harness.records import Record
 from harness.records.files import RUN
 from harness.tasks import Task
 from harness.vectors import Run
+
+NUMBER = re.compile(r"\d[\d,.]*")
 
 
 @dataclass(frozen=True)
@@ -81,15 +84,25 @@ class Grid:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What was noticed, each once, with the system and the variant that it is of."""
-        return tuple(
-            dict.fromkeys(
-                f"{system}, {variant.label}: {note}" if variant.label else f"{system}: {note}"
-                for system, row in zip(self.systems, self.cells, strict=True)
-                for variant, cell in zip(self.variants, row, strict=True)
-                for note in cell.notes
-            )
-        )
+        """What was noticed, each once, with the system and the variant that it is of.
+
+        What differs in its numbers alone is said of the first variant, with how many have the like.
+        """
+        noticed = dict[tuple[str, str], dict[str, str]]()
+        for system, row in zip(self.systems, self.cells, strict=True):
+            for variant, cell in zip(self.variants, row, strict=True):
+                for note in cell.notes:
+                    alike = noticed.setdefault((system, NUMBER.sub("N", note)), {})
+                    alike.setdefault(variant.label, note)
+        return tuple(_tell(system, alike) for (system, _), alike in noticed.items())
+
+
+def _tell(system: str, alike: Mapping[str, str]) -> str:
+    """A note of a system, with the variant that it is of. alike: by variant."""
+    (label, note), *others = alike.items()
+    where = f"{system}, {label}" if label else system
+    more = f" (and the like of {len(others)} more variant{'s' * (len(others) > 1)})"
+    return f"{where}: {note}{more if others else ''}"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ Data are loaded once a session, and so are the vectors of a task. Arrays are nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from harness.pipeline.phases import Clock
 from harness.pipeline.represent import VectorCache, Workplace, represent
 from harness.pipeline.retrieve import Searchable, retrieve
 from harness.pipeline.single import Ranked, Request, rewriting
-from harness.progress import Progress, silent
+from harness.progress import Progress, prefix, silent
 from harness.rewriting import REWRITERS
 from harness.spec import parse, split_list
 from harness.stats import Estimate
@@ -323,14 +324,25 @@ class Session:
         measure = _refuse_groups(self.task(variants[0])).main
         names, rows = tuple(dict.fromkeys(asked)), list[tuple[Cell, ...]]()
         for system in names:
-            row = []
+            row = list[Cell]()
             with MODELS.scope():  # what one system needs stays for all variants
-                for done, variant in enumerate(variants):
-                    self.progress(f"search with {system}", done, len(variants), "variants")
+                for variant in variants:
+                    cell = len(rows) * len(variants) + len(row) + 1
                     task = variant.measured_by([str(measure)])
-                    row.append(self._cell(system, task, depth, index=index, rewrite=rewrite))
+                    with self._tell(f"cell {cell} of {len(names) * len(variants)}, {system}"):
+                        row.append(self._cell(system, task, depth, index=index, rewrite=rewrite))
             rows.append(tuple(row))
         return Grid(names, tuple(variants), measure, tuple(rows))
+
+    @contextmanager
+    def _tell(self, whole: str) -> Iterator[None]:
+        """Let all progress name the whole meanwhile."""
+        told = self.progress
+        self.progress = prefix(whole, told)
+        try:
+            yield
+        finally:
+            self.progress = told
 
     def _cell(self, system: str, task: Task, depth: int, *, index: str, rewrite: str) -> Cell:
         """A cell of a grid, kept or made now."""

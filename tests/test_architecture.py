@@ -154,7 +154,7 @@ LONGEST, WIDEST, LARGEST = 40, 6, 400  # lines of a function, its parameters, li
 LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "analysis.free_vectors.optimise": "a formula with the thirteen facts that it returns",
     "api.evaluate": "the first page that people read: half of it is documentation",
-    "cli.board.gate": "a command: 14 options",
+    "cli.gate.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
     "cli.evaluate.evaluate": "a command: 15 options",
     "encoders.api.api": "a factory: 14 parameters, each documented",

@@ -1,27 +1,31 @@
-"""docs/python.md and studies.md: every block runs, the JSON is what is sent and read."""
+"""The pages of docs: every block runs, the JSON is what is sent and read."""
 
 from __future__ import annotations
 
 import json
 import re
 import sys
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from harness import evaluate
 from harness.disk import cache_root
-from harness.encoders import ENCODERS
-from harness.measures import MEASURES
 from harness.report.findings import About, save
 from harness.session import Session
 from harness.store import Store
 from harness.studies import STUDIES
 from harness.systems import RETRIEVERS, hits
+from harness.tasks import catalog
+from tests.test_plugins import REGISTRIES
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "python.md").read_text("utf-8")
+EXTENDING = (DOCS / "extending.md").read_text("utf-8")
 STUDIES_PAGE = (DOCS / "studies.md").read_text("utf-8")
 
 
@@ -33,14 +37,15 @@ def executed(page: str, name: str) -> dict[str, object]:
     """What the Python blocks of a page leave behind."""
     named: dict[str, object] = {"__name__": "page"}
     for number, block in enumerate(blocks("python", page), 1):
-        exec(compile(block, f"block {number} of docs/{name}", "exec"), named)
+        code = compile(block, f"block {number} of docs/{name}", "exec", dont_inherit=True)
+        exec(code, named)
     return named
 
 
 @pytest.fixture(autouse=True)
 def _registered(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the page registers is gone after it."""
-    for registry in (RETRIEVERS, ENCODERS, MEASURES, STUDIES):
+    for registry in REGISTRIES:
         registry.entries()
         monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
@@ -58,6 +63,29 @@ def test_every_block_runs(packaged, tmp_path, monkeypatch):
     assert (named["vectors"].shape, named["vectors"].dtype) == ((2, 384), np.float32)
     assert named["grid"].values.shape == (2, 2, 50)
     assert named["ranked"].run.docs.shape == (50, 10)
+
+
+def test_what_extends_the_harness_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "page", ModuleType("page"))  # dataclasses look it up
+    executed(EXTENDING, "extending.md")
+    assert evaluate("bm25", "faq:faq.txt").record.scores.keys() == {"RR@10", "R@1"}
+    wide = evaluate("trigrams@[pivots,probe=8]", "faq:faq.txt", measures=["R@1", "Misses@1"])
+    assert wide.record.main == evaluate("trigrams", "faq:faq.txt", measures=["R@1"]).record.main
+    assert wide.record.scores["Misses@1"].mean == 1 - wide.record.main.mean
+    table, packages = map(tomllib.loads, blocks("toml", EXTENDING))
+    (tmp_path / "mine.toml").write_text(blocks("toml", EXTENDING)[0])
+    monkeypatch.setattr(catalog, "_extra", [])
+    catalog.add(tmp_path / "mine.toml")
+    assert str(catalog.task("my-faq").source) == "faq:data/faq.txt,keep=100"
+    catalog.definitions.cache_clear()
+    assert set(table["my-faq"]) == {field.name for field in fields(catalog.Definition)} - {
+        "name", "queries", "pairs"
+    }  # fmt: skip
+    groups = set(packages["project"]["entry-points"]) | set(
+        re.findall(r"`(harness\.\w+)`", EXTENDING.rpartition("```")[2])
+    )
+    assert groups == {registry.package for registry in REGISTRIES} | {catalog.GROUP}
 
 
 def test_the_study_of_the_page_runs_and_is_read_back(tmp_path, monkeypatch):

@@ -15,11 +15,12 @@ from typing import Annotated
 import typer
 
 from harness import __version__
-from harness.cli import board, evaluate, export, listing, models, store, study
-from harness.cli.common import Once, one_line, renamings_said_last, say
+from harness.cli import board, evaluate, export, gate, listing, models, store, study
+from harness.cli.common import Group, Once, one_line, renamings_said_last, say
 from harness.errors import InputError
 
 app = typer.Typer(
+    cls=Group,
     help="Measure text-embedding and retrieval models.\n\n"
     "Example: harness eval --model minilm --model bm25 --task limit-small",
     no_args_is_help=True,
@@ -48,23 +49,23 @@ def harness(
     """Say what all commands are for. version: printed by its callback, before a command is run."""
 
 
-for _part in (evaluate.app, study.old, board.app):
+for _part in (evaluate.app, study.old, board.app, gate.app):
     app.registered_commands += _part.registered_commands
-app.add_typer(board.baseline_app, name="baseline")
+app.add_typer(gate.baseline_app, name="baseline")
 app.add_typer(export.app, name="export")
 app.add_typer(study.app, name="study")
 for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewritings):
     app.command()(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
-for _group in (app, board.baseline_app, export.app, models.app, store.app):
+for _group in (app, gate.baseline_app, export.app, models.app, store.app):
     for _each in _group.registered_commands:
         _each.cls = Once
 
 
 def main() -> None:
     """Run a command; errors are one line on standard error."""
-    failed = board.CANNOT_JUDGE if sys.argv[1:2] == ["gate"] else 1
+    failed = gate.CANNOT_JUDGE if sys.argv[1:2] == ["gate"] else 1
     try:
         try:
             with renamings_said_last():

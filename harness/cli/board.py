@@ -1,10 +1,8 @@
-"""The commands that decide with records: leaderboard, compare, gate, baseline."""
+"""The commands that set systems side by side: leaderboard, compare."""
 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,10 +15,12 @@ from harness.cli.common import (
     FormatOption,
     Fresh,
     Json,
+    Latency,
+    Made,
     Plugins,
     Quiet,
+    Seed,
     check_format,
-    group,
     load_plugins,
     open_store,
     say,
@@ -43,37 +43,38 @@ if TYPE_CHECKING:
 
     from harness.board import Board
     from harness.board.standings import Standings
-    from harness.gate import Gate
     from harness.progress import Progress
 
 RECORDS = Path("results")
-CANNOT_JUDGE = 2  # exit status of the gate, whatever else goes wrong: 1 is a verdict
 
 app = typer.Typer()
-baseline_app = group(
-    "Freeze records as a baseline for the gate.\n\n"
-    "Example: harness baseline freeze results/minilm --out baselines/minilm"
-)
 
-Records = Annotated[
+Ranked = Annotated[
     list[Path] | None,
-    typer.Argument(help="Records and MTEB's result files: .json or folders. [default: results]"),
+    typer.Argument(
+        metavar="RECORDS",
+        help="Records and MTEB's result files: .json or folders. [default: results]",
+    ),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.")]
-
-
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", "-m", help="Measure this first, as minilm@int8; repeat for more."),
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="SYSTEM",
+        help="System to measure now, its records ranked with the others, as minilm@int8; "
+        "repeat for more.",
+    ),
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option("--task", "-t", help="Task or suite for --model; repeat. [default: core]"),
+    typer.Option(
+        "--task",
+        "-t",
+        metavar="TASK",
+        help="Task or suite that --model is measured on; repeat for more. [default: core]",
+    ),
 ]
-Latency = Annotated[
-    int, typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none.")
-]
-Made = Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")]
 Order = Annotated[
     Literal["borda", "mean"], typer.Option(help="Rank by Borda points or mean score.")
 ]
@@ -81,31 +82,40 @@ Common = Annotated[bool, typer.Option("--common", help="Rank by the tasks that e
 FixedTasks = Annotated[
     bool, typer.Option("--fixed-tasks", help="Treat tasks as fixed: draw only queries.")
 ]
-Alpha = Annotated[float, typer.Option(help="Significance level of groups, 0 to 1.")]
+Alpha = Annotated[
+    float, typer.Option(metavar="SHARE", help="Significance level of groups, 0 to 1.")
+]
 Subsets = Annotated[
-    list[str] | None, typer.Option(help="Subset of MTEB's tasks that counts, as en; repeat.")
+    list[str] | None,
+    typer.Option(
+        metavar="NAME", help="Subset of MTEB's tasks that counts, as en; repeat for more."
+    ),
 ]
 Families = Annotated[
-    Path | None, typer.Option(help='JSON file of families of MTEB tasks: {"STS12": "STS"}.')
+    Path | None,
+    typer.Option(metavar="FILE", help='JSON file of families of MTEB tasks: {"STS12": "STS"}.'),
 ]
 Loose = Annotated[
     bool, typer.Option("--loose", help="Merge dataset revisions, as MTEB's board does.")
 ]
 Refused = Annotated[bool, typer.Option("--refused", help="List the files left out, with reasons.")]
 Most = Annotated[
-    int | None, typer.Option("--rows", "-n", min=1, help="Show at most so many systems.")
+    int | None,
+    typer.Option("--rows", "-n", min=1, metavar="N", help="Show at most so many systems."),
 ]
 Page = Annotated[
-    Path | None, typer.Option("--html", help="Also write a page for browsers, as board.html.")
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Also write a page for browsers, as board.html."),
 ]
 Figures = Annotated[
-    list[Path] | None, typer.Option(help="Study's folder, or SVG, to put on the --html page.")
+    list[Path] | None,
+    typer.Option(metavar="PATH", help="Study's folder, or SVG, to put on the --html page."),
 ]
 
 
 @app.command()
 def leaderboard(
-    paths: Records = None,
+    paths: Ranked = None,
     model: Models = None,
     task: Tasks = None,
     latency: Latency = 0,
@@ -231,8 +241,14 @@ def _json(path: Path | None) -> dict[str, str] | None:
 
 @app.command()
 def compare(
-    a: Annotated[Path, typer.Argument(help="Records of one system, or a study: a file or folder.")],
-    b: Annotated[Path, typer.Argument(help="Records of the other system, or the other study.")],
+    a: Annotated[
+        Path,
+        typer.Argument(metavar="ONE", help="Records of one system, or a study: a file or folder."),
+    ],
+    b: Annotated[
+        Path,
+        typer.Argument(metavar="OTHER", help="Records of the other system, or the other study."),
+    ],
     seed: Seed = 0,
     style: FormatOption = "terminal",
     as_json: Json = False,
@@ -258,132 +274,3 @@ def compare(
         one, other = comparing.side([a]), comparing.side([b])
         found = comparing.compare(one, other, seed=seed, progress=progress)
     show_tables(differences.page(found), style)
-
-
-@baseline_app.command()
-def freeze(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write the baseline to.")],
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Overwrite a baseline that is there.")
-    ] = False,
-) -> None:
-    """Copy one system's newest records, with checksums, to commit.
-
-    Example: harness baseline freeze results/minilm --out baselines/minilm
-    """
-    from harness import gate as gates
-
-    kept = gates.freeze(paths, out, replace=replace)
-    print(f"{len(kept)} records frozen in {out}")
-
-
-Baseline = Annotated[
-    str | None,  # as a path, nothing and the folder here would be the same
-    typer.Option(
-        "--baseline", "-b", metavar="PATH", help="Folder that harness baseline freeze wrote."
-    ),
-]
-Candidates = Annotated[
-    list[Path] | None, typer.Argument(help="Records of the candidate: files or folders.")
-]
-Candidate = Annotated[
-    str | None,
-    typer.Option(
-        "--model", "-m", help="Measure this candidate first, on the tasks of the baseline."
-    ),
-]
-Policy = Annotated[
-    Path | None,
-    typer.Option("--policy", help="TOML file of tolerances and limits: see docs/ci.md."),
-]
-Junit = Annotated[Path | None, typer.Option("--junit", help="Write JUnit XML here.")]
-Markdown = Annotated[Path | None, typer.Option("--markdown", help="Write Markdown here.")]
-Github = Annotated[
-    bool,
-    typer.Option("--github", help="Annotate in GitHub Actions, and add to the step's summary."),
-]
-
-
-@app.command()
-def gate(
-    paths: Candidates = None,
-    baseline: Baseline = None,
-    model: Candidate = None,
-    policy: Policy = None,
-    junit: Junit = None,
-    markdown: Markdown = None,
-    github: Github = False,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write new records to.")] = OUT,
-    seed: Seed = 0,
-    cache: Cache = None,
-    fresh: Fresh = False,
-    plugin: Plugins = None,
-    style: FormatOption = "terminal",
-    as_json: Json = False,
-    quiet: Quiet = False,
-) -> None:
-    """Test whether a candidate is worse than a baseline.
-
-    Exit status: 0 passes, 1 regressed, 2 cannot judge.
-
-    Example: harness gate --model path/to/model --baseline baselines/minilm --policy gate.toml
-    """
-    check_format(style)
-    load_plugins(plugin)
-    from harness import compare as comparing
-    from harness import gate as gates
-    from harness.gate import policy as policies
-
-    if not baseline:
-        raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")
-    if not paths and not model:
-        raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
-    held, read = gates.thaw(Path(baseline)), list(paths or [])
-    rules = policies.read_policy(policy) if policy else policies.Policy()
-    store = open_store(cache, fresh=fresh)
-    with terminal.showing("gate", quiet) as progress:
-        if model:
-            known = [record for _, record in held.tasks.values()]
-            done = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
-            say_notes(done, quiet=quiet)
-            read += [path for path, _ in done]
-        judged = gates.judge(held, comparing.side(read), rules, seed=seed, progress=progress)
-    _show_gate(judged, "json" if as_json else style)
-    _write_gate(judged, junit, markdown, github=github)
-    raise typer.Exit(judged.exit_status)
-
-
-def _show_gate(judged: Gate, style: str) -> None:
-    """Print the verdicts."""
-    from harness.report import gate as report
-
-    if style == "json":
-        print(report.to_json(judged))
-    else:
-        show_tables(report.page(judged), style)
-        with_it = style in ("terminal", "markdown")
-        print(report.summary(judged), file=sys.stdout if with_it else sys.stderr)
-
-
-def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, github: bool) -> None:
-    """The files and lines that other programs read."""
-    from harness import disk
-    from harness.report import gate as report
-
-    files = {junit: report.junit(judged), markdown: report.markdown(judged).encode()}
-    for path, data in files.items():
-        if path is not None:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                disk.write_whole(path, data)
-            except OSError as error:
-                raise HarnessError(f"{path}: cannot be written: {reason(error)}") from error
-    if github:
-        for line in report.workflow_commands(judged):
-            print(line)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            with open(summary, "a", encoding="utf-8") as file:
-                file.write(report.markdown(judged, report.SUMMARY_BYTES))
-    sys.stdout.flush()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from harness import terminal
 from harness.errors import HarnessError, InputError, RenamedWarning, UnkeptWarning, reason
@@ -28,6 +28,7 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option(
         "--plugin",
+        metavar="FILE",
         help="Load this first: a .py file that registers models, measures, studies, ..., or a "
         ".toml file of tasks; repeat for more.",
     ),
@@ -36,6 +37,7 @@ Cache = Annotated[
     Path | None,
     typer.Option(
         "--cache",
+        metavar="FOLDER",
         help="Folder of the store of embeddings. [default: ~/.cache/retrieval-harness]",
         envvar="HARNESS_CACHE",
         show_envvar=True,
@@ -48,11 +50,25 @@ Fresh = Annotated[
 FormatOption = Annotated[
     str,
     typer.Option(
-        "--format", "-f", help="How results are printed: terminal, markdown, csv, latex or json."
+        "--format",
+        "-f",
+        metavar="FORMAT",
+        help="How results are printed: terminal, markdown, csv, latex or json.",
     ),
 ]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Print results only: no progress, no notes.")
+]
+Records = Annotated[
+    list[Path], typer.Argument(metavar="RECORDS", help="Records: .json files, or folders of them.")
+]
+Made = Annotated[
+    Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write new records to.")
+]
+Seed = Annotated[int, typer.Option(min=0, metavar="N", help="Random seed.")]
+Latency = Annotated[
+    int,
+    typer.Option(min=0, metavar="N", help="Queries to ask one by one, to time each; 0 times none."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: short for --format json.")]
 
@@ -70,9 +86,30 @@ class Once(TyperCommand):
         return super().parse_args(ctx, args)
 
 
+class Group(TyperGroup):
+    """Commands whose help names values as people do, and keeps an example on one line."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Find a command, its help put into words."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and "\b\nExample" not in (found.help or ""):
+            found.help = (found.help or "").replace("\n\nExample", "\n\n\b\nExample")
+            for one in found.params:
+                if isinstance(one, TyperArgument):
+                    _name_argument(one)
+        return found
+
+
+def _name_argument(argument: TyperArgument) -> None:
+    """Show an argument by its name alone, not with Python's type of it."""
+    name = f"{argument.metavar}..." if argument.nargs != 1 else str(argument.metavar)
+    pieces = [name if argument.required else f"[{name}]"]
+    vars(argument).update(display_type_rich=lambda ctx: "", get_usage_pieces=lambda ctx: pieces)
+
+
 def group(help: str) -> typer.Typer:
     """A group of commands. help: ends with an example."""
-    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None)
+    return typer.Typer(cls=Group, help=help, no_args_is_help=True, rich_markup_mode=None)
 
 
 def show_tables(tables: list[Table], style: str) -> None:

@@ -18,8 +18,12 @@ from harness.cli.common import (
     FormatOption,
     Fresh,
     Json,
+    Latency,
+    Made,
     Plugins,
     Quiet,
+    Records,
+    Seed,
     check_format,
     load_plugins,
     one_line,
@@ -49,6 +53,7 @@ SystemSpecs = Annotated[
     typer.Option(
         "--model",
         "-m",
+        metavar="SYSTEM",
         help="What to measure: a name, a hub id, a folder or a spec, as bm25,k1=0.9 or "
         "minilm@hnsw; repeat for more. [default: minilm and bm25]",
     ),
@@ -58,6 +63,7 @@ TaskSpecs = Annotated[
     typer.Option(
         "--task",
         "-t",
+        metavar="TASK",
         help="What to measure on: a task, a suite or your own data, as limit-small, core or "
         "folder:my/collection; repeat for more. [default: core]",
     ),
@@ -65,7 +71,10 @@ TaskSpecs = Annotated[
 IndexSpec = Annotated[
     str,
     typer.Option(
-        "--index", "-i", help="Index that is searched, as hnsw,M=32: see harness indexes."
+        "--index",
+        "-i",
+        metavar="INDEX",
+        help="Index that is searched, as hnsw,M=32: see harness indexes.",
     ),
 ]
 RewriteSpec = Annotated[
@@ -73,6 +82,7 @@ RewriteSpec = Annotated[
     typer.Option(
         "--rewrite",
         "-r",
+        metavar="REWRITING",
         help="How queries are rewritten before the search, as rm3: see harness rewritings.",
     ),
 ]
@@ -80,6 +90,7 @@ MeasureNames = Annotated[
     list[str] | None,
     typer.Option(
         "--measure",
+        metavar="MEASURE",
         help="Measure, as nDCG@10, in place of the task's own; the first is the main one; "
         "repeat for more. See harness measures.",
     ),
@@ -88,17 +99,18 @@ RunFiles = Annotated[
     list[Path] | None,
     typer.Option(
         "--run",
+        metavar="FILE",
         help="Score a ranking that another program wrote, a TREC run file; repeat for more. "
         "Without --model no model is measured.",
     ),
 ]
 TrecFolder = Annotated[
     Path | None,
-    typer.Option("--trec", help="Folder to also write rankings and judgments to, as TREC's files."),
-]
-LatencyQueries = Annotated[
-    int,
-    typer.Option(min=0, help="Queries to ask one by one, to time each; 0 times none."),
+    typer.Option(
+        "--trec",
+        metavar="FOLDER",
+        help="Folder to also write rankings and judgments to, as TREC's files.",
+    ),
 ]
 
 app = typer.Typer()
@@ -112,10 +124,10 @@ def evaluate(
     rewrite: RewriteSpec = "none",
     measure: MeasureNames = None,
     run: RunFiles = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write records to.")] = OUT,
+    out: Made = OUT,
     trec: TrecFolder = None,
-    latency: LatencyQueries = 0,
-    seed: Annotated[int, typer.Option(min=0, help="Random seed of the bootstrap intervals.")] = 0,
+    latency: Latency = 0,
+    seed: Seed = 0,
     cache: Cache = None,
     fresh: Fresh = False,
     plugin: Plugins = None,
@@ -318,7 +330,7 @@ def _next(last: Path, count: int) -> None:
 
 @app.command()
 def show(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
+    paths: Records,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.common import Plugins, group, load_plugins
+from harness.cli.common import Plugins, Records, group, load_plugins
 from harness.errors import InputError
 
 app = group(
@@ -18,9 +18,13 @@ app = group(
 
 @app.command()
 def mlflow(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    uri: Annotated[str, typer.Option(help="Tracking store to write to.")] = "sqlite:///mlflow.db",
-    experiment: Annotated[str, typer.Option(help="Name of the experiment.")] = "retrieval-harness",
+    paths: Records,
+    uri: Annotated[
+        str, typer.Option(metavar="URI", help="Tracking store to write to.")
+    ] = "sqlite:///mlflow.db",
+    experiment: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the experiment.")
+    ] = "retrieval-harness",
 ) -> None:
     """Write records as MLflow runs; those written before are skipped.
 
@@ -34,11 +38,13 @@ def mlflow(
 
 @app.command()
 def wandb(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    project: Annotated[str, typer.Option(help="Name of the project.")] = "retrieval-harness",
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for offline runs.")] = Path(
-        "results/local"
-    ),
+    paths: Records,
+    project: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the project.")
+    ] = "retrieval-harness",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for offline runs.")
+    ] = Path("results/local"),
 ) -> None:
     """Write records as offline Weights & Biases runs, for `wandb sync`.
 
@@ -59,8 +65,10 @@ def _runs(new: list[bool], where: str) -> None:
 
 @app.command()
 def mteb(
-    paths: Annotated[list[Path], typer.Argument(help="Records: .json files, or folders of them.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write results to.")],
+    paths: Records,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write results to.")
+    ],
     plugin: Plugins = None,
 ) -> None:
     """Write records as MTEB's result files (TaskResult).

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
 
 
 def tasks(
-    name: Annotated[str | None, typer.Argument(help="Task to show samples of.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="TASK", help="Task to show samples of.")
+    ] = None,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
     json: Json = False,

@@ -9,6 +9,7 @@ import typer
 from harness import terminal
 from harness.cli.common import (
     FormatOption,
+    Group,
     Json,
     Plugins,
     Quiet,
@@ -17,7 +18,7 @@ from harness.cli.common import (
     show_tables,
 )
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(cls=Group, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -55,7 +56,8 @@ def models(
 @app.command()
 def pull(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Models of the zoo; without any, they are listed.")
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Models of the zoo; without any, they are listed."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -83,7 +85,9 @@ def pull(
 
 @app.command()
 def remove(
-    names: Annotated[list[str], typer.Argument(help="Models that were pulled, as wordllama.")],
+    names: Annotated[
+        list[str], typer.Argument(metavar="NAME", help="Models that were pulled, as wordllama.")
+    ],
 ) -> None:
     """Remove pulled models from the cache.
 

@@ -10,23 +10,31 @@ from harness import terminal
 from harness.cli.common import (
     Cache,
     FormatOption,
+    Group,
     Json,
     Quiet,
     check_format,
-    group,
     open_store,
     say,
     show_tables,
     size,
 )
 
-app = group(
-    "List, check or prune embeddings kept on disk.\n\nExample: harness store prune --limit 10GB"
-)
+app = typer.Typer(cls=Group, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def store(context: typer.Context) -> None:
+    """List, check or prune embeddings kept on disk.
+
+    Example: harness store prune --limit 10GB
+    """
+    if context.invoked_subcommand is None:
+        list_spaces()
 
 
 @app.command("list")
-def store_list(cache: Cache = None, style: FormatOption = "terminal", json: Json = False) -> None:
+def list_spaces(cache: Cache = None, style: FormatOption = "terminal", json: Json = False) -> None:
     """List what the store holds, least recently used first.
 
     Example: harness store list
@@ -34,8 +42,7 @@ def store_list(cache: Cache = None, style: FormatOption = "terminal", json: Json
     check_format(style)
     from harness.report import listings
 
-    store = open_store(cache)
-    show_tables([listings.spaces(store)], "json" if json else style)
+    show_tables([listings.spaces(open_store(cache))], "json" if json else style)
 
 
 @app.command()
@@ -58,7 +65,10 @@ def verify(cache: Cache = None, quiet: Quiet = False) -> None:
 @app.command()
 def prune(
     limit: Annotated[
-        str, typer.Option("--limit", help="Size to keep, as 500MB or 10GB; 0 removes all.")
+        str,
+        typer.Option(
+            "--limit", metavar="SIZE", help="Size to keep, as 500MB or 10GB; 0 removes all."
+        ),
     ],
     cache: Cache = None,
 ) -> None:

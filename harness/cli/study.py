@@ -5,25 +5,27 @@ from __future__ import annotations
 import inspect
 import json
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from harness import terminal
 from harness.cli.common import (
     Cache,
     FormatOption,
     Fresh,
+    Group,
     Once,
     Plugins,
     Quiet,
     check_format,
     load_plugins,
     open_store,
+    program,
     say,
     show_tables,
 )
@@ -39,7 +41,7 @@ PASSED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option
 """Settings of a command that hands its words on."""
 
 
-class Studies(TyperGroup):
+class Studies(Group):
     """A command for each study that is registered, whatever options its name carries."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -65,6 +67,7 @@ def _plugins(words: Sequence[str]) -> list[Path]:
     return [Path(value) for value in [*after, *inside]]
 
 
+WIDTH = 76  # of the lines of a study's help
 CELLS = "cells"  # in the folder of studies: evaluations of grids, so that a killed study goes on
 
 app = typer.Typer(
@@ -91,6 +94,7 @@ def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
     ]
     frame = Frame("Studies", [Column("study"), Column("what it tells")], rows, name="studies")
     terminal.show([frame.table()])
+    say(f"What one tells, its options and an example: {program()} study NAME --help")
 
 
 old = typer.Typer()
@@ -99,7 +103,7 @@ old = typer.Typer()
 
 @old.command(context_settings=PASSED)
 def ann(ctx: typer.Context) -> None:
-    """Compare approximate indexes with exact search: short for harness study ann."""
+    """Short for harness study ann: what an approximate index loses."""
     typer.main.get_command(app).main(
         ["ann", *ctx.args], prog_name="harness study", help_option_names=["-h", "--help"]
     )
@@ -175,17 +179,21 @@ def _help(name: str, study: Study) -> str:
 
     known = options(name)
     lines = [
-        f"  {option.name}={option.default}  {option.about or ''} ({option.kind})"
+        textwrap.fill(
+            f"{option.name}={option.default}  {option.about or ''} ({option.kind})", WIDTH,
+            initial_indent="  ", subsequent_indent="      ",
+            break_on_hyphens=False, break_long_words=False,
+        )
         for option in known
-    ]
+    ]  # fmt: skip
     example = next((f",{o.name}={o.default}" for o in known if o.default), "")
     systems = " ".join(f"-m {system}" for system in study.default_systems)
     parts = [inspect.getdoc(study) or ""]
     if lines:
         parts.append("\b\nOptions after the name, with their defaults:\n" + "\n".join(lines))
     usual = f"{systems} -t {study.default_task} --seed {study.default_seed}"
-    parts.append(f"Where nothing is said: {usual}")
-    parts.append(f"Example: harness study {name}{example} {systems} -t {study.default_task}")
+    parts.append(f"\b\nWhere nothing is said: {usual}")
+    parts.append(f"\b\nExample: harness study {name}{example} {systems} -t {study.default_task}")
     return "\n\n".join(parts)
 
 
@@ -194,18 +202,19 @@ Systems = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="System to study, as bm25 or minilm; repeat for more where it takes several. "
-        "[default: see above]",
+        metavar="SYSTEM",
+        help="System to study, as bm25 or minilm; repeat for more where it takes several.",
     ),
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option(
-        "--task", "-t", help="Task or your own data, as folder:my/data. [default: see above]"
-    ),
+    typer.Option("--task", "-t", metavar="TASK", help="Task or your own data, as folder:my/data."),
 ]
-Seed = Annotated[int | None, typer.Option(min=0, help="Random seed. [default: see above]")]
-Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder to write to, a folder a study.")]
+Seed = Annotated[int | None, typer.Option(min=0, metavar="N", help="Random seed.")]
+Folder = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="FOLDER", help="Folder to write to, a folder a study."),
+]
 
 
 def _run(

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 from harness import compare, disk, records, stats
 from harness.compare import Difference, Side
 from harness.errors import HarnessError, InputError, reason
-from harness.frames.formats import plural
+from harness.frames.formats import plural, probability
 from harness.gate.policy import CostPolicy, Policy, TaskPolicy
 from harness.progress import Progress, silent
 from harness.records import Record, costs
@@ -276,9 +276,9 @@ def _decide(found: Difference, fall: float, rise: float, policy: Policy) -> Task
     blind = False
     status: Status = "cannot tell"
     if fall <= policy.alpha:
-        status, why = "regressed", f"{change}, p {fall:.2g}: more than {allowed:.4f} lost"
+        status, why = "regressed", f"{change}, p {probability(fall)}: more than {allowed:.4f} lost"
     elif rise <= policy.alpha:
-        status, why = "improved", f"{change}, p {rise:.2g}"
+        status, why = "improved", f"{change}, p {probability(rise)}"
     elif found.low >= -allowed and found.high <= allowed:
         status, why = "same", f"{change}: within {allowed:.4f}"
     else:

@@ -379,7 +379,8 @@ def _zeros(part: Embeddings) -> int:
 def _of_zeros(name: str, part: Embeddings, zero: int) -> list[str]:
     """A warning where texts are similar to nothing."""
     what = "no vector" if isinstance(part, MultiVector) else "the zero vector"
-    return [f"{zero} of the {name} have {what}: similar to nothing"] if zero else []
+    have = "has" if zero == 1 else "have"
+    return [f"{zero:,} of the {name} {have} {what}: similar to nothing"] if zero else []
 
 
 def _count(name: str, *, texts: int, **more: int | None) -> Counts:

@@ -24,7 +24,7 @@ OUTCOMES = {0: "pass", 1: "regression", 2: "cannot judge"}
 
 def page(gate: Gate) -> list[Table]:
     """The verdicts, the worst first, and the costs."""
-    title = f"{gate.candidate} held to {gate.baseline}: {summary(gate)}"
+    title = f"{gate.candidate} held to {gate.baseline}"
     header = ["task", "verdict", "measure", "baseline", "candidate", "difference", "p", "why"]
     rows = [_row(verdict) for verdict in gate.verdicts]
     tables = [Table(title, header, rows, frozenset({3, 4, 5, 6}))]
@@ -56,7 +56,9 @@ def summary(gate: Gate) -> str:
 
 def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
     """For a pull request or the summary of a step: at most so many bytes, the worst kept."""
-    tables = [_escape(table) for table in page(gate)]
+    first, *others = page(gate)
+    first = replace(first, title=f"{first.title}: {summary(gate)}")
+    tables = [_escape(table) for table in (first, *others)]
     rows = max(len(table.rows) for table in tables)
     while True:
         cut = [replace(table, rows=table.rows[:rows]) for table in tables]

@@ -147,12 +147,12 @@ PERTURBATIONS: Mapping[str, Perturbation] = {
         severe=True,
     ),
     "sentence-before": Perturbation(
-        "documents behind a sentence of another one, drawn at random",
+        "documents preceded by a sentence of another one, drawn at random",
         False,
         lambda texts, _, seeds: [with_sentences(texts, seeds[0], first=True)],
     ),
     "sentence-after": Perturbation(
-        "documents before a sentence of another one, drawn at random",
+        "documents followed by a sentence of another one, drawn at random",
         False,
         lambda texts, _, seeds: [with_sentences(texts, seeds[0], first=False)],
     ),

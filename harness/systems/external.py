@@ -108,10 +108,11 @@ class External(Retriever):
     def _note(self, found: Answered, queries: int, k: int, request: Request) -> tuple[str, ...]:
         """What was noticed of its results, a sentence each."""
         own_index = request.index == "exact" or request.lenient
+        have = "has" if found.short == 1 else "have"
         notes = {
-            f"{found.unknown} results of {self.name} {LEFT_OUT}": found.unknown > 0,
-            f"{found.short} of {queries} queries have fewer than the {k} results that {self.name} "
-            "was asked for": found.short > 0,
+            f"{found.unknown:,} results of {self.name} {LEFT_OUT}": found.unknown > 0,
+            f"{found.short:,} of {queries:,} queries {have} fewer than the {k:,} results that "
+            f"{self.name} was asked for": found.short > 0,
             f"{self.name} searches by itself: index {request.index} plays no part": not own_index,
             f"{self.name} has no fingerprint: a later record cannot tell whether it has "
             "changed": not self.known,

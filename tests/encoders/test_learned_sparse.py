@@ -145,7 +145,7 @@ def test_a_text_without_a_weight_is_counted_and_told(tmp_path):
     parts = {"documents": ("document", ["", "a", "ab"])}
     made = represent("silent", Silent(), parts, Workplace(Store(tmp_path), Clock()))
     assert made.counts["documents_zero_vectors"] == 1
-    assert made.warnings == ["1 of the documents have the zero vector: similar to nothing"]
+    assert made.warnings == ["1 of the documents has the zero vector: similar to nothing"]
     assert made.parts["documents"].matrix.toarray().tolist() == [[0, 0, 0], [1, 0, 0], [2, 0, 0]]
 
 

@@ -78,7 +78,7 @@ def test_a_text_without_known_words_is_counted(tmp_path, glove):
     task = beir(tmp_path / "c", {"1": "cat", "2": "zebra"}, {"q": "the cat"}, [("q", "1", 1)])
     record = evaluate(f"words:{glove}", task).record
     assert record.counts["documents_zero_vectors"] == 1
-    assert "1 of the documents have the zero vector: similar to nothing" in record.warnings
+    assert "1 of the documents has the zero vector: similar to nothing" in record.warnings
     assert record.system.similarity == "cosine"
 
 

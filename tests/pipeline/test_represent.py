@@ -40,13 +40,13 @@ def test_term_counts_of_documents_are_given_where_they_are_asked_for(tmp_path):
             "queries_zero_vectors": 0,
         }
     )
-    assert plain.warnings == ["1 of the documents have the zero vector: similar to nothing"]
+    assert plain.warnings == ["1 of the documents has the zero vector: similar to nothing"]
 
 
 def test_an_encoder_of_texts_has_no_term_counts(tmp_path):
     made = represent("h", Hashing(8), PARTS, Workplace(Store(tmp_path), Clock()), counts=True)
     assert set(made.parts) == {"documents", "queries"}
-    assert made.warnings == ["1 of the documents have the zero vector: similar to nothing"]
+    assert made.warnings == ["1 of the documents has the zero vector: similar to nothing"]
     assert made.counts["documents_zero_vectors"] == 1
     assert made.counts["queries_zero_vectors"] == 0
 
@@ -99,7 +99,7 @@ def test_without_a_corpus_an_encoder_is_fitted_on_the_texts_themselves(tmp_path)
     assert made.warnings == [
         "tfidf-svd is fitted on the task's own texts, 3 distinct ones: transductive",
         "2 dimensions in place of 256: the documents span no more",
-        "1 of the test have the zero vector: similar to nothing",
+        "1 of the test has the zero vector: similar to nothing",
     ]
 
 

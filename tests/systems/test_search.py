@@ -285,7 +285,7 @@ def test_fewer_than_k_are_counted(session):
     record = session.evaluate(Returning(["a", "b", "c"], []), MINE).record
     assert record.counts["queries_with_few_results"] == 1
     assert record.counts["queries_without_results"] == 1
-    assert "1 of 2 queries have fewer than the 3 results that mine was asked for" in record.warnings
+    assert "1 of 2 queries has fewer than the 3 results that mine was asked for" in record.warnings
 
 
 @pytest.mark.parametrize(
