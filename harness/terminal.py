@@ -47,7 +47,9 @@ def show(tables: Sequence[Table]) -> None:
             )
         for row in table.rows:
             grid.add_row(*(Text(cell) for cell in row))
-        console.print(grid)
+        with console.capture() as captured:
+            console.print(grid)
+        print(*map(str.rstrip, captured.get().splitlines()), sep="\n")
 
 
 @contextmanager

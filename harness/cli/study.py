@@ -250,7 +250,8 @@ def _run(
         str(STUDIES.resolve(spec)), tuple(systems), which, seed, records.stamp(),
         environment.current().model_dump(),
     )  # fmt: skip
-    written = save(out / slug("-".join([str(spec), *systems, which])), findings, about)
+    name = "-".join([str(spec), *systems, which]).translate({ord("["): None, ord("]"): None})
+    written = save(out / slug(name), findings, about)
     _show(findings, about, style)
     if not quiet:
         say(f"written: {written[0].parent}: {', '.join(path.name for path in written)}")

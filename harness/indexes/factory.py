@@ -146,6 +146,12 @@ class Factory(FaissIndex):
     def _train(self, index: Any, values: Float32, progress: Progress) -> None:
         """Train an empty index on a sample of the documents. Raises InputError for too few."""
         n = len(values)
+        needed = self._count_centroids(index)
+        if n < needed:
+            raise InputError(
+                f"{self._name} learns {needed:,} centroids and there are {n:,} documents: expected "
+                "at least as many; lower the number of lists or bits, or choose exact"
+            )
         for part in parts(index):
             for clustered in (part, getattr(part, "pq", None)):
                 if (clustering := getattr(clustered, "cp", None)) is not None:
@@ -160,6 +166,12 @@ class Factory(FaissIndex):
         except RuntimeError as error:
             raise InputError(f"{self._name} cannot be trained: {complaint(error)}") from error
         progress("train", count, count, "documents")
+
+    def _count_centroids(self, index: Any) -> int:
+        """Count the centroids that one clustering learns, of lists or of parts of vectors."""
+        codes = [getattr(getattr(part, "pq", None), "ksub", 0) for part in parts(index)]
+        coarse = 0 if "IMI" in self.string else lists(index)  # whose lists are pairs of centroids
+        return max(coarse, *map(int, codes))
 
     def _rows(self, values: Float32) -> NDArray[Any]:
         """Vectors as the index takes them."""

@@ -43,7 +43,7 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     others, more = others[: most and most - 1], others[most - 1 :] if most else []
     indexes = {record.index.spec for record in records if record.index}
     show_index = bool(indexes - {"exact"})
-    header = ["task", "model", *(["index"] if show_index else [])]
+    header = ["task", "system", *(["index"] if show_index else [])]
     first_number = len(header)
     header += [main, "95% interval", *others, "seconds"]
     rows = [
@@ -73,7 +73,7 @@ def families(records: Sequence[Record]) -> list[Table]:
 
     Also its rank in each, and how far two families agree about the models (Kendall's tau-b). A
     model that lacks a task of a family that others have has no mean there. Nothing to say, and no
-    table, for a single family.
+    table, for a single family, or where no system has a mean in two of them.
     """
     tasks = dict.fromkeys(record.task.spec for record in records)
     family = {record.task.spec: record.task.family for record in records}
@@ -83,7 +83,8 @@ def families(records: Sequence[Record]) -> list[Table]:
     grid = [[held.get((model, task)) for task in tasks] for model in models]
     scores = np.array(grid, np.float64) * [*sign.values()]
     means = aggregate.family_means(scores, [family[task] for task in tasks])
-    if len(means) < 2:
+    shared = sum((~np.isnan(own)).astype(int) for own in means.values())
+    if len(means) < 2 or np.max(shared) < 2:
         return []
     signs = {name: joint_sign(sign[t] for t in tasks if family[t] == name) for name in means}
     joint = _joint(models, means, [*family.values()], signs)
@@ -115,7 +116,7 @@ def _joint(
         ]
         for i in np.argsort(-overall, kind="stable")  # NaN comes last
     ]
-    header = ["model"]
+    header = ["system"]
     for family in means:
         count = families.count(family)
         header += [f"{family}, {count} task{'s' if count > 1 else ''}", "rank"]
@@ -131,8 +132,8 @@ def _agreement(means: Mapping[str, Float64]) -> Table:
         if both.sum() > 2:
             tau = aggregate.kendall_tau(first[both], second[both])
             rows.append([one, other, str(int(both.sum())), number(tau, 2)])
-    header = ["family", "and", "models", "Kendall tau"]
-    return Table("Do families agree about the models?", header, rows, frozenset({2, 3}))
+    header = ["family", "and", "systems", "Kendall tau"]
+    return Table("Do families agree about the systems?", header, rows, frozenset({2, 3}))
 
 
 def _number(value: float, digits: int = 4) -> str:
@@ -153,12 +154,12 @@ def details(record: Record) -> list[Table]:
         _estimates(record),
         _phases(record),
         Table("Counts", ["", ""], _list_counts(record.counts), frozenset({1})),
-        Table("Search", ["", ""], _list_search(record)),
+        Table("Index", ["", ""], _list_search(record)),
         _parts(record),
         Table("Used at endpoints", ["", ""], _list_usage(record.usage), frozenset({1})),
         Table("Provenance", ["", ""], _provenance(record)),
     ]
-    optional = ("Search", "Parts", "Used at endpoints")
+    optional = ("Index", "Parts", "Used at endpoints")
     return [table for table in tables if table.rows or table.title not in optional]
 
 
@@ -169,7 +170,7 @@ def _about(record: Record) -> list[list[str]]:
         ["task", record.task.spec],
         ["data", record.task.source],
         ["license", record.task.license],
-        ["model", system.spec],
+        ["system", system.spec],
         ["in full", system.full],
         ["makes", _representation(system)],
         *([["similarity", system.similarity]] if system.similarity else []),
@@ -179,7 +180,7 @@ def _about(record: Record) -> list[list[str]]:
         *([["rewriting", record.rewriting.full]] if record.rewriting else []),
         ["evaluated", record.created],
         ["record id", record.id],
-        ["bootstrap", ", ".join(f"{key} {value:g}" for key, value in record.bootstrap.items())],
+        ["bootstrap", ", ".join(f"{key} {value:,g}" for key, value in record.bootstrap.items())],
     ]
 
 
@@ -220,13 +221,13 @@ def _list_counts(counts: Mapping[str, int | None]) -> list[list[str]]:
 def _list_search(record: Record) -> list[list[str]]:
     """How documents were found."""
     index, latency = record.index, record.latency
-    rows = [["exact", str(index.exact)]] if index else []
+    rows = [["exact", _flat(index.exact)]] if index else []
     if index and index.bytes is not None:
         rows.append(["bytes", _count(index.bytes)])
     if index and index.reused is not None:
-        rows.append(["reused", str(index.reused)])
+        rows.append(["reused", _flat(index.reused)])
     rows += [[key, _flat(value)] for key, value in index.library.items()] if index else []
-    rows += [["candidates", "True"]] if record.candidates else []
+    rows += [["candidates", "of the task"]] if record.candidates else []
     rows += [["weights", _flat(record.weights)]] if record.weights else []
     if latency:
         asked = f"p50 {latency.p50_ms:,.6g}, p95 {latency.p95_ms:,.6g}"
@@ -303,9 +304,11 @@ def _flat(value: object) -> str:
         return ", ".join(f"{key} {text}" for key, text in found.items() if text)
     if isinstance(value, list):
         return ", ".join(map(_inner, value))
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:,.6g}"
-    return f"{value:,}" if type(value) is int else str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _inner(value: object) -> str:

@@ -24,6 +24,7 @@ from harness.frames import Column, Frame
 from harness.frames.charts import Lines, Reference
 from harness.frames.formats import Unit, percent
 from harness.session import Session
+from harness.spec import join
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.truncation import curve
 from harness.tasks import Task
@@ -95,7 +96,7 @@ class Capacity(Study):
 
     def __post_init__(self) -> None:
         if self.k < 1 or min(self.dims, default=1) < 1:
-            raise InputError(f"k={self.k}, dims={self.dims}: expected 1 or more")
+            raise InputError(f"k={self.k}, dims={join(self.dims)}: expected 1 or more")
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
         """Set a model's recall at k on a task beside what vectors of its dimension could reach.

@@ -30,7 +30,7 @@ from harness.tasks import catalog
 from tests.fakes import beir
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
-HEADER = ["task", "model", "R@2", "95% interval", "seconds"]
+HEADER = ["task", "system", "R@2", "95% interval", "seconds"]
 
 
 def child(*words: object, **options: object) -> subprocess.CompletedProcess[str]:
@@ -302,7 +302,7 @@ def test_a_plugin_that_is_wrong_is_one_line(run, tmp_path, name, content, messag
 def test_show(run, tmp_path):
     run("eval", "-m", "hashing", "-m", "bm25", "-t", TASK, "-q")
     table = run("show", "results/local", "-f", "csv")
-    assert [row[1] for row in csv.reader(io.StringIO(table.out))] == ["model", "bm25", "hashing"]
+    assert [row[1] for row in csv.reader(io.StringIO(table.out))] == ["system", "bm25", "hashing"]
     (path,) = tmp_path.glob("results/local/bm25/*.json")
     one = run("show", path)
     assert one.status == 0
@@ -397,7 +397,7 @@ def test_a_rewriting_is_recorded_and_shown(run):
     assert record["id"] != plain["id"]
     table = run("show", "results/local", "-f", "csv")
     models = [row[1] for row in csv.reader(io.StringIO(table.out))]
-    assert sorted(models) == ["hashing", "hashing + average", "model"]
+    assert sorted(models) == ["hashing", "hashing + average", "system"]
     done = run(*words, "-r", "rm3")
     assert (done.status, done.out) == (2, "")
     assert done.err == (

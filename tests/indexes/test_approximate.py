@@ -267,7 +267,11 @@ def test_parameters_out_of_range(spec, message):
         ("faiss:Foo", "faiss:Foo: faiss refuses it for 16-d: could not parse index string Foo"),
         ("faiss:BFoo", "faiss:BFoo: faiss refuses it for 16-d: .* description BFoo did not"),
         ("faiss:PQ7", "faiss:PQ7: faiss refuses it for 16-d: .*multiple of the number of subq"),
-        ("faiss:IVF999_Flat", r"faiss:IVF999_Flat cannot be trained: .*points \(50\) should be"),
+        (
+            "faiss:IVF999_Flat",
+            "faiss:IVF999_Flat learns 999 centroids and there are 50 documents: expected at",
+        ),
+        ("faiss:IVF8_PQ8", "faiss:IVF8_PQ8 learns 256 centroids and there are 50 documents: "),
         ("faiss:Flat,nprobe=2", "faiss:Flat has no nprobe: leave nprobe=2 out"),
         ("faiss:IVF4_Flat,ef_search=9", "faiss:IVF4_Flat has no ef_search: leave ef_search=9 out"),
     ],

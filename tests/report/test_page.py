@@ -160,7 +160,7 @@ def test_a_record_is_shown_with_all_that_it_says(tmp_path):
     (record,) = data["records"]
     assert record["path"] == saved.relative_to(tmp_path).as_posix()
     parts = {part["title"]: part for part in record["tables"]}
-    assert ["model", "hashing,dim=16"] in parts["Evaluation"]["rows"]
+    assert ["system", "hashing,dim=16"] in parts["Evaluation"]["rows"]
     assert data["queries"] == []  # of one model alone, nothing can be compared
 
 

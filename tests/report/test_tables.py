@@ -57,7 +57,7 @@ def test_the_best_model_of_a_task_comes_first_and_tasks_keep_their_order():
         ]
     )
     assert table.title == "Retrieval"
-    assert table.header == ["task", "model", "R@2", "95% interval", "R@5", "seconds"]
+    assert table.header == ["task", "system", "R@2", "95% interval", "R@5", "seconds"]
     assert [row[:5] for row in table.rows] == [
         ["t2", "high", "0.9000", "[0.9000, 0.9000]", "0.9500"],
         ["t2", "low", "0.1000", "[0.1000, 0.1000]", "0.2500"],
@@ -71,7 +71,7 @@ def test_an_index_is_named_where_it_is_not_exact():
     assert scores([record("a", "t", {"R@2": 0.1}, "int8")])[0].header[2] == "index"
     given = record("run:b", "t", {"R@2": 0.1}).model_copy(update={"index": None})
     mixed = [record("a", "t", {"R@2": 0.1}), given]
-    assert scores(mixed)[0].header[:3] == ["task", "model", "R@2"]
+    assert scores(mixed)[0].header[:3] == ["task", "system", "R@2"]
 
 
 def test_one_table_for_each_main_measure():
@@ -91,14 +91,14 @@ def test_one_table_for_each_main_measure():
 
 def test_the_index_is_shown_where_there_are_several():
     (table,) = scores([record("a", "t", {"R@2": 0.1}), record("a", "t", {"R@2": 0.2}, "other")])
-    assert table.header[:3] == ["task", "model", "index"]
+    assert table.header[:3] == ["task", "system", "index"]
     assert [row[2] for row in table.rows] == ["other", "exact"]
 
 
 def test_a_terminal_has_room_for_a_few_measures():
     many = {f"R@{k}": k / 10 for k in range(1, 9)}
     (table,) = scores([record("a", "t", many)], most=3)
-    assert table.header == ["task", "model", "R@1", "95% interval", "R@2", "R@3", "seconds"]
+    assert table.header == ["task", "system", "R@1", "95% interval", "R@2", "R@3", "seconds"]
     (whole,) = scores([record("a", "t", many)])
     assert len(whole.header) == 12
 
@@ -157,14 +157,14 @@ def test_families_have_means_and_ranks_and_agree_or_not():
     ]
     table, agreement = families(made)
     assert table.title == "Families"
-    assert table.header == ["model", "x, 2 tasks", "rank", "y, 1 task", "rank", "mean of families"]
+    assert table.header == ["system", "x, 2 tasks", "rank", "y, 1 task", "rank", "mean of families"]
     assert table.rows == [
         ["b", "0.3000", "2", "0.7000", "1", "0.5000"],
         ["a", "0.4000", "1", "0.5000", "2", "0.4500"],
         ["c", "0.2000", "3", "0.1000", "3", "0.1500"],
     ]
     assert table.numeric == {1, 2, 3, 4, 5}
-    assert agreement.header == ["family", "and", "models", "Kendall tau"]
+    assert agreement.header == ["family", "and", "systems", "Kendall tau"]
     assert agreement.rows == [["x", "y", "3", "0.33"]]
 
 
@@ -226,13 +226,13 @@ def test_models_differ_by_rewriting_and_by_index():
 
 def test_details_show_everything_a_record_holds():
     by_title = {table.title: table for table in details(real())}
-    titles = ["Evaluation", "Scores", "Phases", "Counts", "Search", "Provenance"]
+    titles = ["Evaluation", "Scores", "Phases", "Counts", "Index", "Provenance"]
     assert list(by_title) == titles
     about = dict(by_title["Evaluation"].rows)
     assert about["in full"] == "hashing,dim=64"
     assert about["makes"] == "dense vectors, 64 dimensions"
     assert about["record id"] == real().id
-    assert about["bootstrap"] == "seed 0, resamples 1000, level 0.95"
+    assert about["bootstrap"] == "seed 0, resamples 1,000, level 0.95"
     assert dict(by_title["Counts"].rows)["documents"] == "40"
     assert dict(by_title["Provenance"].rows)["corpus"] == real().task.fingerprint["corpus"]
     assert [row[0] for row in by_title["Scores"].rows] == ["R@2", "R@5"]
@@ -272,13 +272,13 @@ def test_details_tell_how_documents_were_found():
     latency = LatencyRecord(p50_ms=1.5, p95_ms=20, queries=1000)
     changes = {"index": index, "latency": latency, "weights": [0.5], "candidates": True}
     tables = details(real().model_copy(update=changes))
-    assert [table.rows for table in tables if table.title == "Search"] == [
+    assert [table.rows for table in tables if table.title == "Index"] == [
         [
-            ["exact", "False"],
+            ["exact", "no"],
             ["bytes", "1,234"],
-            ["reused", "True"],
+            ["reused", "yes"],
             ["faiss", "1"],
-            ["candidates", "True"],
+            ["candidates", "of the task"],
             ["weights", "0.5"],
             ["latency ms", "p50 1.5, p95 20, queries 1,000"],
         ]
@@ -359,3 +359,8 @@ def test_numbers_in_text_stay_as_they_are_written():
     for style in ("markdown", "latex"):
         text = write([table], style)
         assert all(word in text for word in ("007", "1e3", "0.10"))
+
+
+def test_no_joint_table_where_no_system_has_two_families():
+    one, other = of_family("a", "x", "x1", 0.5), of_family("b", "y", "y1", 0.5)
+    assert families([one, other]) == []
