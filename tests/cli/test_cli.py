@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -632,3 +633,29 @@ def test_an_option_of_one_value_is_given_once(run, words, option):
     assert (done.status, done.out) == (2, "")
     given = f"error: {option} is given 2 times: expected once\n"
     assert done.err == given if option else "given" not in done.err  # a switch is on, or it is not
+
+
+def test_the_version(run):
+    assert run("--version").out == "retrieval-harness 0.2.0\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["eval"], ["show"], ["gate"], ["compare"], ["leaderboard"], ["study", "ann"],
+              ["models", "pull"], ["store", "prune"], ["export", "mlflow"], ["tasks"]],
+)  # fmt: skip
+def test_help_names_values_as_people_do(run, words):
+    said = run(*words, "--help").out
+    assert not re.search(r"<\w|list\[|\{\w+\}|see above", said.replace("<borda|mean>", ""))
+    assert re.search(r"^  Example: harness .+$", said, re.M)
+
+
+def test_the_store_lists_what_it_holds(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    listed = run("store")
+    assert (listed.status, listed.out) == (0, run("store", "list").out)
+    assert "encoder" in listed.out
+
+
+def test_tables_end_where_their_text_does(run):
+    lines = run("study").out.splitlines()
+    assert lines == [line.rstrip() for line in lines]

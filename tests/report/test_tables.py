@@ -99,6 +99,8 @@ def test_a_terminal_has_room_for_a_few_measures():
     many = {f"R@{k}": k / 10 for k in range(1, 9)}
     (table,) = scores([record("a", "t", many)], most=3)
     assert table.header == ["task", "system", "R@1", "95% interval", "R@2", "R@3", "seconds"]
+    left = "R@4, R@5, R@6, R@7, R@8"
+    assert table.title == f"Retrieval (+5 more with --format markdown: {left})"
     (whole,) = scores([record("a", "t", many)])
     assert len(whole.header) == 12
 

@@ -265,7 +265,7 @@ def test_progress_and_dimensions_of_sparse_models(task):
         store=store(),
         progress=lambda *w: told.append(w[0]),
     )
-    assert {"load data", "search", "search with bm25"} <= set(told)
+    assert {"load data", "search", "cell 1 of 2, bm25: search"} <= set(told)
 
 
 CROSSED = ("minilm", "minilm", 2154.4, None, 4000.0, "bm25", 0.99)
