@@ -102,8 +102,8 @@ class Session:
                 is good where it is low and the caller takes high values for good.
         """
         found = self.task(asked)
-        task = _refuse_groups(found.measured_by([measure] if found.collection and measure else ()))
-        return task if low else task.require_high()
+        task = found.measured_by([measure] if found.collection and measure else ())
+        return task.require_values() if low else task.require_values().require_high()
 
     def expand(self, joined: str) -> list[str]:
         """Specs of tasks that are joined, those of a suite in its place, each once.
@@ -321,14 +321,13 @@ class Session:
             InputError: What `evaluate` raises; a main measure without a value for each item.
         """
         self.check(asked)
-        measure = _refuse_groups(self.task(variants[0])).main
+        measure = self.task(variants[0]).require_values().main
         names, rows = tuple(dict.fromkeys(asked)), list[tuple[Cell, ...]]()
         for system in names:
-            row = list[Cell]()
+            row, before = list[Cell](), len(rows) * len(variants) + 1
             with MODELS.scope():  # what one system needs stays for all variants
                 for variant in variants:
-                    cell = len(rows) * len(variants) + len(row) + 1
-                    task = variant.measured_by([str(measure)])
+                    task, cell = variant.measured_by([str(measure)]), before + len(row)
                     with self._tell(f"cell {cell} of {len(names) * len(variants)}, {system}"):
                         row.append(self._cell(system, task, depth, index=index, rewrite=rewrite))
             rows.append(tuple(row))
@@ -337,8 +336,7 @@ class Session:
     @contextmanager
     def _tell(self, whole: str) -> Iterator[None]:
         """Let all progress name the whole meanwhile."""
-        told = self.progress
-        self.progress = prefix(whole, told)
+        told, self.progress = self.progress, prefix(whole, self.progress)
         try:
             yield
         finally:
@@ -400,12 +398,3 @@ class Session:
             instructions=task.instructions,
             cache=self._cache,
         )
-
-
-def _refuse_groups(task: Task) -> Task:
-    """The task. Raises InputError where its main measure is one of groups of queries."""
-    if task.main.definition(task.data.kind).grouped:
-        raise InputError(
-            f"{task.name} is measured by {task.main}, of groups: expected one of queries"
-        )
-    return task

@@ -52,6 +52,18 @@ class Task:
         """1 where high scores are good, -1 where low ones are."""
         return -1 if self.main.definition(self.data.kind).better == "low" else 1
 
+    def require_values(self) -> Task:
+        """Return the task itself, for what looks at the value of each query (pair, text).
+
+        Raises:
+            InputError: Its main measure is one of groups of queries.
+        """
+        if self.main.definition(self.data.kind).grouped:
+            raise InputError(
+                f"{self.name} is measured by {self.main}, of groups: expected one of queries"
+            )
+        return self
+
     def require_high(self) -> Task:
         """Return the task itself, for what speaks of shares and losses of a score.
 
