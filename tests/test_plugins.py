@@ -196,7 +196,8 @@ RANKING_KIND = '''
 
     import harness
     from harness.data import Corpus, Qrels, Queries, Retrieval
-    from harness.kinds import KINDS, Description, RankingKind, Verdict, intervals
+    from harness.kinds import KINDS, Description, RankingKind, Verdict
+    from harness.stats import intervals
     from harness.progress import silent
     from harness.sources import SOURCES
 

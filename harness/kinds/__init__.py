@@ -17,16 +17,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
-import numpy as np
-
-from harness.arrays import Float64
 from harness.data import Data, Retrieval, Role
-from harness.errors import InputError
 from harness.measures.asked import Measure
 from harness.progress import Progress, silent
 from harness.registry import Registry
 from harness.stats import Estimate
-from harness.stats import intervals as intervals  # where a kind, also one of a plugin, finds it
 from harness.vectors import Representation, Run
 
 SAMPLES = 3  # rows of a task's data that a listing shows
@@ -135,10 +130,3 @@ KINDS: Registry[Kind[Any, Any]] = Registry("kind of task", "harness.kinds")
 def title(kind: str) -> str:
     """What stands over the tables of a kind, also of one that is not registered here."""
     return KINDS.create(kind).title if kind in KINDS else kind.capitalize()
-
-
-def require_numbers(measure: Measure, values: Float64) -> Float64:
-    """The values, held to be numbers. Raises InputError that names the measure."""
-    if np.isnan(values).any():
-        raise InputError(f"measure {measure} returns NaN: expected a number")
-    return values

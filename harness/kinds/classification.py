@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.data import Classification
+from harness.errors import InputError
 from harness.kinds import (
     KINDS,
     SAMPLES,
@@ -15,13 +16,11 @@ from harness.kinds import (
     Kind,
     Parts,
     Verdict,
-    intervals,
-    require_numbers,
 )
 from harness.measures.asked import Measure
 from harness.measures.probe import probe, undersample
 from harness.progress import Progress, silent
-from harness.stats import Estimate
+from harness.stats import Estimate, intervals
 
 
 @KINDS.register("classification")
@@ -62,7 +61,9 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
         columns = {"accuracy": probed.correct}
         for measure in measures:
             name, values = str(measure), measure.values(probed, kind="classification")
-            scores |= intervals({name: require_numbers(measure, values)}, seed)
+            if np.isnan(values).any():
+                raise InputError(f"measure {measure} returns NaN: expected a number")
+            scores |= intervals({name: values}, seed)
             if len(values) == len(data.test):
                 columns[name] = values
         counts = {

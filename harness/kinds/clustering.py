@@ -7,10 +7,11 @@ from random import Random
 
 from harness.arrays import Float32
 from harness.data import Clustering
-from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict
 from harness.measures.asked import Measure
 from harness.measures.clusters import Clustered, Resampling, cluster_levels, cluster_sets
 from harness.progress import Progress, silent
+from harness.stats import intervals
 
 SEED = 42  # MTEB's
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from harness.data import Retrieval
-from harness.kinds import KINDS, SAMPLES, Description, RankingKind, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, RankingKind, Verdict
 from harness.measures.asked import Measure
 from harness.measures.graph import qrel_graph
 from harness.measures.judged import Evidence, Names
 from harness.progress import Progress, silent
+from harness.stats import intervals
 from harness.vectors import Run
 
 NOTED = (

@@ -8,10 +8,11 @@ import numpy as np
 
 from harness.arrays import Float32
 from harness.data import Summaries
-from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict, intervals
+from harness.kinds import KINDS, SAMPLES, Description, Kind, Parts, Verdict
 from harness.measures.asked import Measure
 from harness.measures.summaries import Rated
 from harness.progress import Progress, silent
+from harness.stats import intervals
 
 
 @KINDS.register("summarization")

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.kinds import intervals
-from harness.stats import Estimate
+from harness.stats import Estimate, intervals
 
 UNDEFINED = Estimate(None, None, None)
 

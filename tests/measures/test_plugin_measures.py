@@ -49,7 +49,8 @@ import numpy as np
 import harness
 from harness.arrays import Float32
 from harness.data import Origin
-from harness.kinds import KINDS, Description, Kind, Verdict, intervals
+from harness.kinds import KINDS, Description, Kind, Verdict
+from harness.stats import intervals
 from harness.progress import silent
 from harness.sources import SOURCES
 
