@@ -56,7 +56,11 @@ def results():
         ("index", None, "index=None: expected text"),
         ("rewrite", 5, "rewrite=5: expected text"),
         ("progress", 5, "progress=5: expected True, False, or a function"),
-        ("measures", "R@1", r"measures='R@1': expected a list, \['R@1'\]"),
+        (
+            "measures",
+            {"R@1": 5}.items(),
+            r"measures=.*: expected a list of names, and .* is no text",
+        ),
         ("measures", [5], "measures=.*: expected a list of names, and 5 is no text"),
         ("measures", 5, "measures=5: expected a list of names"),
     ],

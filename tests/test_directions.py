@@ -237,8 +237,8 @@ def test_a_study_of_robustness_is_mirrored(session):
     assert dropped[0] == [-rate for rate in dropped[1]]
     for column in ("more robust", "p, Holm"):
         assert one["contrasts"][column] == other["contrasts"][column]
-    assert "costs most of R@10" in one.headline
-    assert "adds most to Lost@10" in other.headline
+    assert "costs the most R@10" in one.headline
+    assert "adds the most to Lost@10" in other.headline
 
 
 def own_spec(session, task, name):

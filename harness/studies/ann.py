@@ -48,12 +48,7 @@ ANSWERS = [
 FASTEST = [
     *PAIR,
     Column("to keep", about="of the nearest, by id alone"),
-    Column(
-        "memory, x exact",
-        "number",
-        about="at most, times that of exact search; – for any. A limit within which the same "
-        "setting is the fastest has no row of its own",
-    ),
+    Column("memory, x exact", "number", about="at most, times exact search's; – for any"),
     Column("fastest", about="of the settings tried; empty where none keeps it"),
     P50,
 ]
@@ -142,9 +137,7 @@ class Ann(Study):
     indexes: Annotated[
         tuple[str, ...], "indexes to try, as [hnsw,M=8]+int8; empty: hnsw, swept"
     ] = ()
-    sweep: Annotated[
-        str, f"values to try of one parameter, as [ef_search=16+64]; of hnsw alone {SWEEP}"
-    ] = ""
+    sweep: Annotated[str, f"values of one parameter, as [ef_search=16+64]; of hnsw: {SWEEP}"] = ""
     k: Annotated[int, "nearest documents by exact search, of which recall is counted"] = 10
     recall: Annotated[
         float, "recall that is enough, from 0 to 1: the cheapest setting that keeps it is named"

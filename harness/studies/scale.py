@@ -15,17 +15,10 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from harness.analysis import nested
 from harness.analysis.chance import wrong_by_chance
 from harness.analysis.crossing import crossing
-from harness.analysis.nested import (
-    Nested,
-    choose_sizes,
-    find_judged,
-    nest,
-    searches,
-    select,
-    strings,
-)
+from harness.analysis.nested import Nested
 from harness.arrays import Float64, Int64
 from harness.encoders import CollectionEncoder
 from harness.errors import InputError
@@ -136,11 +129,9 @@ class Scale(Study):
         """Scores by size, a column a curve."""
         name = bare(self.distractors)
         others = OTHERS.get(name, f"of {name}")
-        judged = len(find_judged(corpora.data))
-        title = (
-            f"{task.main} on {task.name} by documents: {judged:,} judged ones in every corpus, "
-            f"the others {others}"
-        )
+        judged = len(nested.find_judged(corpora.data))
+        title = f"{task.main} on {task.name} by documents: {judged:,} judged ones in every corpus, "
+        title += f"the others {others}"
         return points.pivot("documents", "curve", "score", title=title, name="scores")
 
     def _corpora(self, session: Session, task: Task) -> tuple[Nested, list[str]]:
@@ -149,22 +140,22 @@ class Scale(Study):
         if data.corpus.parents is not None or data.candidates is not None:
             raise InputError(f"{task.name} has passages or candidates: this study needs neither")
         notes = [*data.warnings]
-        others, known = self._others(session, task, notes), len(find_judged(data))
+        others, known = self._others(session, task, notes), len(nested.find_judged(data))
         try:
-            sizes = choose_sizes(self.sizes, known, known + len(others))
+            sizes = nested.choose_sizes(self.sizes, known, known + len(others))
         except InputError as error:
             raise InputError(f"{task.name}: {error}") from None
-        return nest(data, others, sizes), notes
+        return nested.nest(data, others, sizes), notes
 
     def _others(self, session: Session, task: Task, notes: list[str]) -> list[tuple[str, str]]:
         """Ids and texts of documents that are not judged, in the order in which they come in."""
         random, name = np.random.default_rng(session.seed), bare(self.distractors)
-        corpus, kept = task.collection.corpus, find_judged(task.collection)
+        corpus, kept = task.collection.corpus, nested.find_judged(task.collection)
         if name == "corpus":
             others = random.permutation(np.setdiff1d(np.arange(len(corpus)), kept))
             return [(corpus.ids[row], corpus.texts[row]) for row in others]
         if name == "random":
-            texts = strings(max(len(corpus), *self.sizes, 0) - len(kept), random)
+            texts = nested.strings(max(len(corpus), *self.sizes, 0) - len(kept), random)
         else:
             other = session.task(name)
             if not other.kind.ranks:
@@ -189,12 +180,11 @@ class Scale(Study):
                 raise InputError(f"{model}: {dim} dimensions: expected 1 to {documents.dim:,}")
 
             def cut(rows: Int64, dim: int | None = dim) -> Embeddings:
-                return select(documents, rows, dim, scaled=cosine)
+                return nested.select(documents, rows, dim, scaled=cosine)
 
-            compared, depth = select(queries, rows, dim, scaled=cosine), task.main.depth
-            runs = searches(compared, cut, corpora, depth + task.exclude_self, session.progress)
-            values, firsts = list[Float64](), list[Float64]()
-            for found in runs:
+            compared = nested.select(queries, rows, dim, scaled=cosine)
+            depth, values, firsts = task.main.depth + task.exclude_self, list[Float64](), []
+            for found in nested.searches(compared, cut, corpora, depth, session.progress):
                 run = drop_self(found, task.collection) if task.exclude_self else found
                 values.append(session.values(run, task))
                 firsts.append(session.values(run, task, SUCCESS))
@@ -212,10 +202,8 @@ def _grow_collections(
     session: Session, model: str, task: Task, corpora: Nested, notes: list[str]
 ) -> Growth:
     """A model whose weights depend on the corpus: each size is a collection by itself."""
-    variants = [
-        replace(task, data=corpora.alone(size), label=f"{size:,} documents")
-        for size in corpora.sizes
-    ]
+    sizes = corpora.sizes
+    variants = [replace(task, data=corpora.alone(n), label=f"{n:,} documents") for n in sizes]
     grid = session.grid([model], variants)
     known = tuple(task.data.warnings)
     notes += [note for note in grid.notes if not note.endswith(known)]

@@ -185,7 +185,7 @@ def scored(data) -> tuple[np.ndarray, np.ndarray]:
     [
         (JUDGED[:1], {}, "one judged query: a threshold is chosen on half of them, expected two"),
         ([*JUDGED[:1], ("y", "a", 0)], {}, "1 answerable queries: AUROC compares two different"),
-        ([("x", "?", 1), ("y", "?", 1)], {}, "bm25 finds no relevant document: there is nothing"),
+        ([("x", "a", 0), ("y", "b", 0)], {}, "bm25 finds no relevant document: there is nothing"),
         (JUDGED, {"measure": "Robustness@10"}, "measured by Robustness@10, of groups"),
         (JUDGED, {"depth": 0}, "depth=0: expected at least 1"),
         (JUDGED, {"measure": "nDGC@10"}, "unknown measure 'nDGC'"),

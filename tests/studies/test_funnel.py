@@ -51,7 +51,7 @@ def losses(found: Findings) -> list[Any]:
 def given(monkeypatch, tmp_path):
     """Score a task whose vectors are given, by the funnel's stages."""
 
-    def run(similarity, query, documents, *, index="exact", judged=("a",), **options):
+    def run(similarity, query, documents, *, index="exact", judged=("a",), gain=1, **options):
         rows = {"q": query, **documents}
 
         class Given(Counting):
@@ -64,7 +64,7 @@ def given(monkeypatch, tmp_path):
 
         monkeypatch.setattr(ENCODERS, "create", lambda spec: Given())
         texts = {name: name for name in documents}
-        task = beir(tmp_path / "given", texts, {"q": "q"}, [("q", id, 1) for id in judged])
+        task = beir(tmp_path / "given", texts, {"q": "q"}, [("q", id, gain) for id in judged])
         found = study("given", task, index, store=Store(tmp_path / "s"), **options)
         return found, scores(found)
 
@@ -194,7 +194,7 @@ def test_vectors_of_one_length_are_said_to_be(given):
 
 
 def test_nothing_to_find(given):
-    found, made = given("cosine", [1, 0], {"a": [1, 0], "b": [0, 1]}, judged=("missing",))
+    found, made = given("cosine", [1, 0], {"a": [1, 0], "b": [0, 1]}, gain=0)
     assert made[1:] == [0] * 4
     assert list(found["stages"]["of the best"]) == [None] * 5
 
