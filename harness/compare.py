@@ -197,8 +197,8 @@ def side(paths: Sequence[str | Path]) -> Side:
     if len(names) > 1:
         where = ", ".join(map(str, paths))
         raise InputError(
-            f"{where}: records of {len(names)} systems ({', '.join(names[:5])}): name the files or "
-            "the folder of one"
+            f"{where}: records of {len(names)} systems ({', '.join(names[:5])}"
+            f"{', ...' if len(names) > 5 else ''}): name the files or the folder of one"
         )
     return Side(names[0], {record.task.spec: (path, record) for path, record in found})
 

@@ -402,18 +402,13 @@ def tree(text: str) -> dict[str, str] | None:
 
 
 def on_disk() -> set[str]:
-    """Files of the project, without what tools leave and what is hidden."""
-    found = set()
-    for path in ROOT.rglob("*"):
-        name = path.relative_to(ROOT)
-        hidden = any(part.startswith(".") or part == "__pycache__" for part in name.parts)
-        left = fnmatch(name.parts[0], "*.egg-info") or name.parts[:2] in [
-            ("results", "local"), ("results", "studies"), ("results", "leaderboard.html"),
-            ("dist", *name.parts[1:2]),
-        ]  # fmt: skip
-        if path.is_file() and not hidden and not left:
-            found.add(name.as_posix())
-    return found
+    """Files of the project that git knows, without hidden ones: a user's lie beside them."""
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = {Path(name) for name in tracked.stdout.split("\0") if name}
+    shown = {name for name in names if not any(part.startswith(".") for part in name.parts)}
+    return {name.as_posix() for name in shown if (ROOT / name).is_file()}
 
 
 def unlisted(files: set[str], listed: dict[str, str]) -> set[str]:

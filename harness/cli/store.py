@@ -47,7 +47,7 @@ def list_spaces(cache: Cache = None, style: FormatOption = "terminal", json: Jso
 
 @app.command()
 def verify(cache: Cache = None, quiet: Quiet = False) -> None:
-    """Check every file's checksum.
+    """Check the checksum of every file of embeddings.
 
     Damaged files are set aside, and their texts encoded again when needed.
 

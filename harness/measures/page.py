@@ -30,7 +30,7 @@ To add one, register a function, in a file given with `--plugin mine.py`:
 
 It is then known to every table, leaderboard, gate, comparison, study and export. Where low
 values are good, it says `better="low"`: records keep that, orders are turned round, and a study of
-losses and shares says that it takes none such. What a function is given, and what else it may ask
+losses and shares refuses it. What a function is given, and what else it may ask
 for, stands in `harness/measures/__init__.py` and `judged.py`.
 """
 

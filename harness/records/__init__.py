@@ -297,7 +297,7 @@ def save(record: Record, per_query: Mapping[str, Any], folder: str | Path) -> Pa
         record.id,
     ]
     name = "-".join(disk.slug(part) for part in parts if part)
-    path = Path(folder) / disk.slug(record.system.spec) / f"{name}.json"
+    path = Path(folder) / disk.slug(record.name) / f"{name}.json"
     write(record, per_query, path)
     return path
 

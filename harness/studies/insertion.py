@@ -96,7 +96,7 @@ class Insertion(Study):
     default_task: ClassVar[str] = "limit-1k"
     old_options: ClassVar[Mapping[str, str]] = {"-i": "index"}
 
-    index: Annotated[str, "graph in order of insertion, which takes M and ef_search"] = "hnswlib"
+    index: Annotated[str, "graph in order of insertion; hnswlib: extra of that name"] = "hnswlib"
     M: Annotated[int, "links of each node of the graph"] = 16
     ef_construction: Annotated[int, "candidates considered when a document is inserted"] = 128
     ef_search: Annotated[tuple[int, ...], "candidates of a search; each is tried"] = (10, 40)
