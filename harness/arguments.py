@@ -12,17 +12,20 @@ from __future__ import annotations
 import inspect
 import os
 import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from harness.arrays import is_iterable
 from harness.errors import InputError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+LARGEST = 2**63 - 1  # that arrays and files hold
 
 
 def _refuse(name: str, value: object, expected: str) -> InputError:
@@ -37,9 +40,10 @@ def _whole(least: int) -> Callable[[str, object], int]:
             isinstance(value, Real) and float(value).is_integer()
         )
         number = int(value) if fits and not isinstance(value, bool) else least - 1  # type: ignore[call-overload]
-        if number < least:
-            raise _refuse(name, value, f"a whole number from {least}")
-        return int(number)
+        if not least <= number <= LARGEST:
+            most = f" to {LARGEST:,}" if number > LARGEST else ""
+            raise _refuse(name, value, f"a whole number from {least}{most}")
+        return number
 
     return read
 
@@ -54,9 +58,9 @@ def read_names(name: str, value: object) -> list[str]:
     """Names in a list, or one name; none at all for None. Raises InputError for anything else."""
     if isinstance(value, str):
         return [value]
-    if isinstance(value, bytes) or not (value is None or isinstance(value, Iterable)):
+    if isinstance(value, bytes) or not (value is None or is_iterable(value)):
         raise _refuse(name, value, "a list of names")
-    listed = list(value or ())
+    listed = [] if value is None else list(value)
     for each in listed:
         if not isinstance(each, str):
             raise _refuse(name, value, f"a list of names, and {reprlib.repr(each)} is no text")
@@ -70,21 +74,32 @@ def _read_flag(name: str, value: object) -> bool:
 
 
 def _read_progress(name: str, value: object) -> Any:
-    if not (value is None or isinstance(value, bool) or callable(value)):
+    if not (value is None or isinstance(value, bool) or _takes_progress(value)):
         raise _refuse(name, value, "True, False, or a function of stage, done, total and unit")
     return value
 
 
+def _takes_progress(value: object) -> bool:
+    """Whether a value can be called as a `Progress` is, as far as it tells."""
+    if not callable(value):
+        return False
+    try:
+        inspect.signature(value).bind("stage", 0, 1, "unit")
+    except (TypeError, ValueError) as error:
+        return isinstance(error, ValueError)  # a function that tells nothing
+    return True
+
+
 def read_path(name: str, value: object) -> Path:
     """A path that is given as such or as text. Raises InputError for anything else."""
-    if not isinstance(value, str | os.PathLike) or not str(value):
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
         raise _refuse(name, value, "a path")
     return Path(value).expanduser()
 
 
 def _read_paths(name: str, value: object) -> list[Path]:
     """Paths in a list, or one alone."""
-    if isinstance(value, str | os.PathLike) or not isinstance(value, Iterable):
+    if isinstance(value, str | os.PathLike) or not is_iterable(value):
         return [read_path(name, value)]
     return [read_path(name, each) for each in value]
 
@@ -95,6 +110,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "k": _whole(1),
     "index": _read_text,
     "rewrite": _read_text,
+    "role": _read_text,
     "license": _read_text,
     "measures": read_names,
     "exclude_self": _read_flag,

@@ -1,6 +1,9 @@
-"""Names of array types, and row numbers of spans."""
+"""Names of array types, row numbers of spans, and what can be gone through."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +14,15 @@ Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
 TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is infinite as float32
+
+
+def is_iterable(value: object) -> TypeGuard[Iterable[Any]]:
+    """Whether a value can be gone through: an array without dimensions only looks so."""
+    try:
+        iter(value)  # type: ignore[call-overload]
+    except TypeError:
+        return False
+    return True
 
 
 def spans(starts: Int64, lengths: Int64) -> Int64:

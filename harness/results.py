@@ -90,6 +90,11 @@ class Results(Sequence[Evaluation]):
     failed: tuple[Failure, ...] = ()
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        given: object = self.evaluations
+        if not isinstance(given, tuple) or not all(isinstance(one, Evaluation) for one in given):
+            raise InputError("Results are made of evaluations: call harness.evaluate or load")
+
     @property
     def systems(self) -> tuple[str, ...]:
         """Names of what was evaluated, each once."""

@@ -365,3 +365,36 @@ def test_fresh_encodes_anew(tmp_path):
     for fresh, made in ((False, 3), (False, 0), (True, 3)):
         found = harness.evaluate(model, MINE, store=tmp_path, fresh=fresh)
         assert found.record.counts["documents_encoded_now"] == made
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (
+            lambda: harness.evaluate("bm25", MINE, seed=10**400),
+            r"seed=1000.*: expected a whole num",
+        ),
+        (
+            lambda: harness.evaluate("bm25", MINE, measures=np.array(1.0)),
+            "measures=array.*: expect",
+        ),
+        (lambda: harness.evaluate("bm25", MINE, progress=len), "progress=.*: expected True, False"),
+        (lambda: harness.evaluate("bm25", MINE, store="\0"), "store='.x00': expected a path"),
+        (
+            lambda: harness.embed("hashing", ["a"], role=np.array(["query"])),
+            "role=array.*: expected",
+        ),
+        (lambda: harness.embed("hashing", np.array(1.0)), "texts: ndarray: expected a mapping"),
+        (lambda: harness.Collection({"a": 10**400}, {"q": "a"}, {"q": {"a": 1}}), "expected text"),
+        (lambda: harness.Results("bm25"), "Results are made of evaluations"),
+    ],
+)
+def test_what_only_looks_right_is_one_line(call, error):
+    with pytest.raises(InputError, match=error) as caught:
+        call()
+    assert "\n" not in str(caught.value)
+
+
+def test_an_array_of_measures_is_a_list_of_names():
+    found = harness.evaluate("bm25", MINE, measures=np.array(["R@1", "nDCG@3"]), progress=False)
+    assert list(found.record.scores) == ["R@1", "nDCG@3"]

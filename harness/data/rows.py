@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 
-from harness.arrays import TOO_LARGE
+from harness.arrays import TOO_LARGE, is_iterable
 from harness.errors import InputError, reason
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def rows(given: object, columns: Sequence[Field], noun: str) -> Iterator[tuple[s
         cells = [column.to_pylist for column in table.columns]
         yield from _read_frame(table.column_names, cells, columns, noun, "row")
         return
-    if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
+    if isinstance(given, str | bytes | Mapping) or not is_iterable(given):
         raise InputError(f"{noun}: {type(given).__name__}: expected a mapping, a DataFrame or rows")
     for number, item in enumerate(given):
         where = f"{noun}[{number}]"
@@ -105,7 +105,7 @@ def _read_table(given: _Arrow, noun: str) -> pa.Table | None:
     try:
         return pa.table(given)
     except (TypeError, ValueError, pa.ArrowException) as error:
-        if isinstance(given, Iterable):
+        if is_iterable(given):
             return None
         raise InputError(f"{noun}: {type(given).__name__}: no table: {reason(error)}") from None
 
@@ -227,7 +227,7 @@ def judgments(
         return
     for query, found in given.items():
         where = f"{noun}[{query!r}]"
-        bare = columns is JUDGMENTS and isinstance(found, Iterable)
+        bare = columns is JUDGMENTS and is_iterable(found)
         if isinstance(found, str | bytes) or not (bare or isinstance(found, Mapping)):
             raise InputError(f"{where}: {_show(found)}: expected scores by document")
         pairs = found.items() if isinstance(found, Mapping) else ((one, 1) for one in found)
@@ -324,5 +324,5 @@ def absent(value: object) -> bool:
     if isinstance(value, str):  # first: the others are slow, and most values are text
         return False
     if not isinstance(value, NO_NUMBERS) and isinstance(value, Real):
-        return math.isnan(value)
+        return value != value  # noqa: PLR0124 - a whole number may be beyond any float
     return value is None or type(value).__name__ in ("NAType", "NaTType")

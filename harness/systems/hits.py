@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, TypeGuard
 
 import numpy as np
 
-from harness.arrays import TOO_LARGE
+from harness.arrays import TOO_LARGE, is_iterable
 from harness.data import Corpus, rows
 from harness.errors import HarnessError, InputError
 from harness.vectors import Run, ranking
@@ -89,7 +89,7 @@ def read(returned: object, texts: Sequence[str], name: str) -> list[Hits]:
 
 
 def _list(value: object, name: str) -> list[object]:
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes | Mapping | Set) or not is_iterable(value):
         raise HarnessError(
             f"{name} returned {reprlib.repr(value)}: expected a list with the results of each query"
         )
@@ -122,6 +122,8 @@ def _read_hits(found: object, text: str, name: str) -> Hits:
     listed = _list(found, where)
     if _are_pairs(listed):
         return listed
+    if 0 < sum(isinstance(each, tuple | list | Mapping) for each in listed) < len(listed):
+        raise HarnessError(f"{where}: some results have a score and some none: expected one form")
     hits = [_read_hit(each, len(listed) - at, where) for at, each in enumerate(listed)]
     seen = set[str]()
     for id, _ in hits:
@@ -153,7 +155,7 @@ def _read_hit(each: object, score: float, where: str) -> tuple[str, float]:
         if len(each) != 2:
             raise HarnessError(f"{where}: {reprlib.repr(each)}: expected an id and its score")
         id, value = each
-    number = math.nan if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    number = math.nan if isinstance(value, str) else rows.read_number(value)
     if not abs(number) < TOO_LARGE:
         raise HarnessError(f"{where}: the score of {id!r} is {value!r}: expected a finite float32")
     try:

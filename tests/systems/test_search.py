@@ -293,6 +293,9 @@ def test_fewer_than_k_are_counted(session):
     [
         ([SEEN, ["b", "a", "b"]], "mine, query 'banana split': document 'b' is returned twice"),
         ([SEEN, ["z", "z"]], "document 'z' is returned twice: expected once"),
+        ([SEEN, ["b", ("a", 5.0)]], "some results have a score and some none: expected one form"),
+        ([SEEN, {"a", "b"}], "expected a list with the results of each query"),
+        ([SEEN, [("a", 10**400)]], "the score of 'a' is 1000"),
         ([SEEN], "mine returned results of 1 queries for 2: expected a list for each"),
         ([SEEN, "ab"], "query 'banana split' returned 'ab': expected a list"),
         ([SEEN, None], "query 'banana split' returned None: expected a list"),
