@@ -11,6 +11,8 @@ UnkeptWarning        vectors were made and used, and could not be kept
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 
@@ -60,3 +62,11 @@ def reason(error: BaseException) -> str:
     """The first line of an exception's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn of the line of the user's program that led here, however deep in this package."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "harness":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -330,8 +330,9 @@ def test_a_store_that_cannot_be_written_is_said_and_vectors_are_used(tmp_path):
     said = f"{place} cannot be written: vectors of hashing are not kept; set HARNESS_CACHE"
     with pytest.warns(UnkeptWarning, match=said):
         assert harness.evaluate("hashing", MINE, store=place).record.main.mean == 0.5
-    with pytest.warns(UnkeptWarning, match=said):
+    with pytest.warns(UnkeptWarning, match=said) as warned:
         assert harness.embed("hashing", ["apple"], store=place).shape == (1, 256)
+    assert [one.filename for one in warned] == [__file__]  # the line that asked
 
 
 def test_no_home_is_one_line(monkeypatch):

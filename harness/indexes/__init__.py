@@ -121,7 +121,7 @@ class Index(ABC):
 
         Raises:
             InputError: for vectors it cannot take, or too many.
-            StoreError: where the folder cannot be used.
+            StoreError: where what was kept cannot be read.
         """
 
 

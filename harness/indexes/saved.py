@@ -35,7 +35,7 @@ from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
 BLOCK = 1 << 14  # rows hashed at a time
 ATTEMPTS = 5  # at giving a structure its name, while others do the same
-UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM)
+ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)  # also what is not for this user
 UNKEPT = "the index was built and not kept: the store cannot be written"
 DAMAGED = "a damaged index in the store was set aside and built anew"
 
@@ -114,7 +114,7 @@ class FileIndex(Index):
         """Build the structure, or read it where it was built before from the same vectors.
 
         A file whose checksum does not hold is set aside, and the searcher's notes say so, as they
-        say where it is not kept because the folder is read-only.
+        say where it is not kept because the folder cannot be written.
         """
         if place is None:
             return self.searcher(self.make(documents, progress), documents)
@@ -144,8 +144,8 @@ def _read_or_build(
 ) -> tuple[Any, bool, tuple[str, ...]]:
     """An index's structure, whether it was read from `folder`, and what was noticed.
 
-    Where it was not, it is built and kept there. Raises InputError for vectors that cannot be
-    searched and StoreError where the folder cannot be used.
+    Where it was not, it is built, and kept there if it can be. Raises InputError for vectors that
+    cannot be searched and StoreError where what is there cannot be read.
     """
     vectors = {"sha256": digest(documents), "shape": [len(documents), documents.dim]}
     about = {"vectors": vectors, "structure": dict(index.build_key())}
@@ -157,8 +157,7 @@ def _read_or_build(
         reused = built is not None
         if built is None:
             built = index.make(documents, progress)
-            if not _keep(index, built, place, about):
-                notes = (*notes, UNKEPT)
+            notes = notes if _keep(index, built, place, about) else (*notes, UNKEPT)
     except OSError as error:
         what = error.strerror or reason(error)
         raise StoreError(f"{place}: the index store cannot be used: {what}") from error
@@ -196,7 +195,7 @@ def _read(index: FileIndex, place: Path) -> tuple[Any, bool]:
                 with suppress(OSError):
                     os.utime(place / "structure.json")  # when it was last used, for prune
                 return built, False
-        except FileNotFoundError:  # nothing was built, or somebody removed it
+        except ABSENT:  # nothing was built, or somebody removed it
             return None, False
         except InputError:
             pass
@@ -223,7 +222,7 @@ def _set_aside(place: Path) -> None:
 
 
 def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> bool:
-    """Write a structure, whole or not at all; False where nothing may be written. Raises OSError.
+    """Write a structure, whole or not at all; False where it cannot be, whatever the reason.
 
     It is built beside, in a folder of its own: processes and threads that build the same one do not
     meet, and the first that is done has its in place.
@@ -233,10 +232,8 @@ def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> b
         disk.make_folder(folder)
         disk.sweep(folder)
         made = Path(tempfile.mkdtemp(dir=folder, prefix=disk.HIDDEN, suffix=".part"))
-    except OSError as error:
-        if error.errno in UNWRITABLE:
-            return False
-        raise
+    except OSError:
+        return False
     try:
         data = made / "structure"
         index.save(built, data)
@@ -247,6 +244,8 @@ def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> b
         disk.write_whole(made / "structure.json", text.encode())
         os.chmod(made, 0o755)
         _put(made, place)
+    except OSError:
+        return False
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return True

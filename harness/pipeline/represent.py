@@ -320,8 +320,8 @@ def _of_makers(label: str, makers: Sequence[Maker], encoder: TextEncoder) -> lis
         ways = "; ".join(_differing(makers))
         made = f"vectors of {label} were made in {len(makers)} ways"
         notes.append(f"{made} ({ways}): {AGAIN}")
-    elif known and (apart := _differing([known[0], _present(known[0], encoder)])):
-        notes.append(f"vectors of {label} were made with {'; '.join(apart)}: {AGAIN}")
+    elif known and (apart := _compare(known[0], _present(known[0], encoder))):
+        notes.append(f"vectors of {label} were made with {', '.join(apart)}: {AGAIN}")
     return notes
 
 
@@ -338,6 +338,15 @@ def _find_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def _compare(maker: Maker, present: Maker) -> list[str]:
+    """What is another now: "torch 2.12.0 (this is 2.13.0)"."""
+    pairs = {
+        name: (maker.get(name, "unknown"), present.get(name, "unknown"))
+        for name in {**maker, **present}
+    }
+    return [f"{name} {was} (this is {now})" for name, (was, now) in pairs.items() if was != now]
 
 
 def _differing(makers: Sequence[Maker]) -> list[str]:

@@ -9,30 +9,23 @@ whole; its name is its checksum, tested whenever it is read.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import json
-import shutil
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile, mkdtemp
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import disk
 from harness.arguments import read_fields
 from harness.data import Role
 from harness.disk.lease import hold
 from harness.encoders import TextEncoder
-from harness.errors import UnkeptWarning
 from harness.progress import Progress, silent
-from harness.store import shards, spaces
+from harness.store import passing, shards, spaces
 from harness.store.held import Held, look
 from harness.store.plan import Embedded, Plan, lacking
 from harness.store.spaces import Space
@@ -65,9 +58,7 @@ class Store:
     def plan(self, encoder: TextEncoder, texts: Sequence[str], role: Role, label: str = "") -> Plan:
         """Look up which texts must be encoded; label: what people call the encoder.
 
-        Where the store cannot be written, they will be kept until this process ends, with a
-        warning; what is paid for is refused when it would be encoded. Raises StoreError where
-        shards cannot be read.
+        Raises StoreError where shards cannot be read.
         """
         identity = {
             "encoder": dict(encoder.fingerprint()),
@@ -78,11 +69,9 @@ class Store:
         keys = shards.keys_of(texts)
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         lease = hold(space)
-        held = look(space)
+        held = look(passing.paths(space))
         old = self._find_stale(held, unique) if self.since else {}
         held = held.without(*old) if old else held
-        if not (encoder.paid or held.holds(unique).all() or self.is_writable()):
-            return self._pass_on(label).plan(encoder, texts, role, label)
         return Plan(
             space,
             {"label": label, **identity},
@@ -136,34 +125,6 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
-
-    def _pass_on(self, label: str) -> Store:
-        """The store that is used in place of this one, which cannot be written."""
-        warnings.warn(
-            f"{self.root} cannot be written: vectors of {label or 'the model'} are not kept; "
-            "set HARNESS_CACHE to another folder",
-            UnkeptWarning,
-            stacklevel=4,
-        )
-        return replace(self, root=_make_passing())
-
-    def is_writable(self) -> bool:
-        """Whether anything can be kept here."""
-        folder = self.root / "embeddings"
-        try:
-            disk.make_folder(folder)
-            with TemporaryFile(dir=folder):
-                return True
-        except OSError:
-            return False
-
-
-@lru_cache
-def _make_passing() -> Path:
-    """A folder for what the store cannot keep; it goes when the process ends."""
-    folder = mkdtemp(prefix="harness-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
 
 
 def _digest(description: dict[str, Any]) -> str:

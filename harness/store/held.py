@@ -142,8 +142,8 @@ class Held:
 NOTHING = Held((), np.empty(0, shards.KEY), np.empty(0, np.int32), np.empty(0, np.int32))
 
 
-def look(space: Path, before: Held | None = None) -> Held:
-    """Find out what a space holds; shards whose checksum does not hold are set aside.
+def look(listed: Sequence[Path], before: Held | None = None) -> Held:
+    """Find out what the shards of a space hold; those whose checksum does not hold are set aside.
 
     before: what was found when it was last looked into: those shards are not read again.
 
@@ -154,10 +154,10 @@ def look(space: Path, before: Held | None = None) -> Held:
     paths, known, damaged = list[Path](), set(before.paths), 0
     fresh: dict[Path, NDArray[np.bytes_]] = {}
     layouts, makers = set[tuple[str, int]](), dict(before.makers)
-    for path in shards.paths(space):
+    for path in listed:
         if path not in known:
             try:
-                fresh[path], layout = _keys(path)
+                keys, layout = _keys(path)
                 makers[path] = shards.read_maker(path)
             except FileNotFoundError:  # it went since the folder was listed
                 continue
@@ -167,12 +167,13 @@ def look(space: Path, before: Held | None = None) -> Held:
                 continue
             except OSError as error:
                 raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+            fresh[path] = keys  # now that nothing of it can fail
             layouts.add(layout)
         elif before.layout:
             layouts.add(before.layout)
         paths.append(path)
     if len(layouts) > 1:
-        raise StoreError(f"{space}: holds vectors of several widths: delete that folder")
+        raise StoreError(f"{paths[0].parent}: holds vectors of several widths: delete that folder")
     merged = _merge(before, paths, fresh)
     kind = layouts.pop() if layouts else None
     return replace(merged, layout=kind, damaged=damaged, makers=makers)

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,13 @@ from harness.data import Role
 from harness.disk.lease import Lease, hold
 from harness.encoders import Encoded, TextEncoder
 from harness.endpoints.usage import sum_usage
-from harness.errors import EncodingError, StoreError, reason
+from harness.errors import EncodingError, StoreError, UnkeptWarning, reason, warn_caller
 from harness.progress import Progress, silent
+from harness.store import passing
 from harness.store.held import Held, LostError, look
 
 EMPTY = np.empty((0, 0), np.float32)
+PROBE = 1 << 16  # bytes that must fit before anything is paid for
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile
 
 
@@ -52,6 +55,9 @@ class Embedded:
 @dataclass(frozen=True)
 class Plan:
     """Texts looked up in a space; nothing is encoded yet.
+
+    What a space cannot keep, whatever the system's reason, is kept beside it until this process
+    ends, with a warning. What is paid for is refused instead, before it is encoded.
 
     lease: on the space, until the vectors are fetched, None where it was not there yet;
     unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
@@ -79,7 +85,8 @@ class Plan:
 
         Raises:
             EncodingError: The encoder returned anything but finite vectors for each text.
-            StoreError: The store cannot be written or read; whole shards stay.
+            StoreError: The store cannot be read, or not be written by what is paid for, or there
+                is no other place either; whole shards stay.
         """
         with ExitStack() as leases:
             if self.lease:
@@ -94,20 +101,25 @@ class Plan:
             if len(missing):
                 parts += self._encode(missing, held.width, leases, progress, f"encode {name}")
                 made += len(missing)
-                self._drop_stale()
-                held = look(self.space, held)
+                held = self._look(held)
                 damaged += held.damaged
+                if not self._passes(held):
+                    self._drop_stale()
+            *_, last = passing.places(self.space)
+            folder = self.space.parent.parent if last == self.space else last
             try:
-                encoded = held.gather(self.unique, self.inverse, self.space.parent.parent)
+                encoded = held.gather(self.unique, self.inverse, folder)
                 break
             except LostError as error:
                 if attempt == ATTEMPTS - 1:
                     raise
-                held = look(self.space, held.without(error.path))
+                held = self._look(held.without(error.path))
             damaged += held.damaged
             missing = lacking(held, self.unique, self.first, self.texts)
             self.encoder.load()
         _touch(self.space)
+        if self._passes(held):
+            self._warn()
         notes = dict.fromkeys(note for part in parts for note in part.notes)
         usage = sum_usage([self.encoder.no_usage, *(part.usage for part in parts)])
         encoded = replace(encoded, notes=tuple(notes), usage=usage)
@@ -115,15 +127,34 @@ class Plan:
         makers = tuple(json.loads(one) if one else {} for one in said)
         return Embedded(encoded, len(self.unique), made, _describe_damage(damaged), makers)
 
-    def _drop_stale(self) -> None:
-        """Remove the shards that were replaced, but for those that were written again.
+    def _look(self, held: Held) -> Held:
+        """What the space holds now, without what is replaced."""
+        old = self._find_replaced()
+        return look([path for path in passing.paths(self.space) if path not in old], held)
+
+    def _passes(self, held: Held) -> bool:
+        """Whether any of the vectors is not kept."""
+        return any(path.parent != self.space for path in held.holding(self.unique))
+
+    def _warn(self) -> None:
+        root, label = self.space.parent.parent, self.description["label"] or "the model"
+        warn_caller(
+            f"{root} cannot be written: vectors of {label} are not kept; "
+            "set HARNESS_CACHE to another folder",
+            UnkeptWarning,
+        )
+
+    def _find_replaced(self) -> list[Path]:
+        """The shards that are replaced, but for those that were written again.
 
         Equal vectors of an equal maker have the name that they had; whoever wrote them since, this
         plan or another program, they are no longer what was to be replaced.
         """
-        for path, written in self.stale.items():
-            if shards.stamp(path) == written:
-                path.unlink(missing_ok=True)
+        return [path for path, written in self.stale.items() if shards.stamp(path) == written]
+
+    def _drop_stale(self) -> None:
+        for path in self._find_replaced():
+            path.unlink(missing_ok=True)
 
     def _encode(
         self,
@@ -135,19 +166,29 @@ class Plan:
     ) -> list[Encoded]:
         """Encode texts and write them as shards; what came of each part, but its vectors."""
         made = list[Encoded]()
-        with _writing(self.space):
+        with _writing(self.space) if self.encoder.paid else suppress(OSError):
             leases.enter_context(_prepare(self.space, self.description))
+            if self.encoder.paid:
+                _probe(self.space)
         for arrays, parts in self._shards(missing, width, progress, stage):
-            maker = self.encoder.made_with()
-            with _writing(self.space):
+            self._keep(arrays, leases)
+            _touch(self.space)
+            made += parts
+        return made
+
+    def _keep(self, arrays: list[NDArray[Any]], leases: ExitStack) -> None:
+        """Write a shard, beside the space where that cannot be written. Raises StoreError."""
+        maker = self.encoder.made_with()
+        with _writing(self.space):
+            try:
                 try:
                     shards.write(self.space, arrays, maker)
                 except FileNotFoundError:  # somebody removed the folder
                     leases.enter_context(_prepare(self.space, self.description))
                     shards.write(self.space, arrays, maker)
-            _touch(self.space)
-            made += parts
-        return made
+            except OSError:
+                if self.encoder.paid or not passing.write(self.space, arrays, maker):
+                    raise
 
     def _shards(
         self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
@@ -227,8 +268,19 @@ def _prepare(space: Path, description: dict[str, Any]) -> Lease:
         if (lease := hold(space)) is not None:  # else it was removed between the two
             break
     if not path.exists():
-        disk.write_whole(path, json.dumps(description, indent=2).encode())
+        try:
+            disk.write_whole(path, json.dumps(description, indent=2).encode())
+        except OSError:
+            with suppress(OSError):  # shards of others are in it
+                space.rmdir()
+            raise
     return lease
+
+
+def _probe(space: Path) -> None:
+    """Raise OSError where a folder that can be written has no room left."""
+    with TemporaryFile(dir=space, buffering=0) as file:
+        file.write(bytes(PROBE))
 
 
 def _touch(space: Path) -> None:

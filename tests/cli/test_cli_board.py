@@ -147,7 +147,9 @@ def test_what_is_measured_on_the_way_is_noted_and_made_anew(
     assert run("baseline", "freeze", measured / "hashing", "--out", base).status == 0
     words = ["gate", "-b", base] if command == "gate" else ["leaderboard", "-t", TASK]
     words += ["-m", "hashing", "--cache", tmp_path / "store", "-o", tmp_path / "new"]
-    note = f"note: hashing on {TASK}: vectors of hashing were made with numpy 1, 2: --fresh"
+    note = (
+        f"note: hashing on {TASK}: vectors of hashing were made with numpy 1 (this is 2): --fresh"
+    )
     for version, more, noted in [
         ("1", [], 0),
         ("2", [], 1),

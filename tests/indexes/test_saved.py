@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -237,17 +238,33 @@ def test_hnswlib_does_not_keep_part_of_a_file(tmp_path):
         index.save(Full(), tmp_path / "structure")
 
 
-def test_a_folder_that_cannot_be_used(tmp_path):
+def test_an_index_below_a_file_is_built_and_not_kept(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StoreError, match="the index store cannot be used"):
-        INDEXES.create("hnsw").open(made(50), tmp_path / "file")
+    for place in (tmp_path / "file", tmp_path / "file" / "indexes"):
+        info = INDEXES.create("hnsw").open(made(50), place).info
+        assert (info.reused, info.notes[-1]) == (False, saved.UNKEPT)
 
 
-def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypatch):
+def test_an_index_that_cannot_be_read_is_one_line(tmp_path, monkeypatch):
+    def fail(path: Path) -> str:
+        raise OSError(errno.EIO, "Input/output error")
+
+    INDEXES.create("hnsw").open(made(50), tmp_path)
+    monkeypatch.setattr(disk, "file_sha256", fail)
+    with pytest.raises(StoreError, match="the index store cannot be used: Input/output error"):
+        INDEXES.create("hnsw").open(made(50), tmp_path)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO])
+def test_nothing_is_left_of_a_build_that_fails_to_be_written(tmp_path, monkeypatch, number):
     index = INDEXES.create("hnsw")
-    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError(28, "No space")))
-    with pytest.raises(StoreError, match="No space"):
-        index.open(made(50), tmp_path)
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", fail)
+    info = index.open(made(50), tmp_path).info
+    assert (info.reused, info.notes[-1]) == (False, saved.UNKEPT)
     assert list(tmp_path.iterdir()) == []
 
 

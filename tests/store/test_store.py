@@ -28,8 +28,9 @@ from harness.data import Role
 from harness.disk import cache_root
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
-from harness.errors import EncodingError, StoreError
-from harness.store import Embedded, Store
+from harness.errors import EncodingError, StoreError, UnkeptWarning
+from harness.store import Embedded, Store, passing
+from harness.store.shards import read_maker
 from harness.vectors import MultiVector, Representation, Sparse
 from tests.fakes import Counting, beir
 from tests.killed import run
@@ -307,17 +308,39 @@ def test_zero_vectors_are_legal_counted_and_told(tmp_path):
     assert record.scores["RR@10"].mean == 1.0
 
 
-def test_a_store_that_cannot_be_written_any_more_says_so_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(Store, "is_writable", lambda store: True)  # as it was when work began
-    file = tmp_path / "file"
+@dataclass(frozen=True)
+class Paid(Counting):
+    """Counting, whose every text costs something."""
+
+    @property
+    def paid(self) -> bool:
+        return True
+
+
+def test_what_is_paid_for_is_refused_in_one_line_where_it_cannot_be_kept(tmp_path):
+    file, encoder = tmp_path / "file", Paid()
     file.write_text("")
     with pytest.raises(StoreError) as error:
-        fetch(Store(file / "store"), Counting(), ["one"])
+        fetch(Store(file / "store"), encoder, ["one"])
     line = str(error.value)
     assert line.startswith(f"{file}/store/embeddings/")
     assert "cannot be written: Not a directory; what was encoded before is kept" in line
     assert line.endswith("choose another place with --cache DIR or HARNESS_CACHE")
     assert "\n" not in line
+    assert encoder.seen == []
+
+
+def test_what_is_paid_for_is_not_asked_where_no_room_is_left(tmp_path, monkeypatch):
+    store, encoder = Store(tmp_path), Paid()
+    fetch(store, encoder, ["one"])
+
+    def full(**_: object) -> io.FileIO:
+        return open("/dev/full", "wb", buffering=0)
+
+    monkeypatch.setattr("harness.store.plan.TemporaryFile", full)
+    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
+        fetch(store, encoder, ["two"])
+    assert encoder.seen == ["one"]
 
 
 def refuse(*_: object, **__: object) -> None:
@@ -361,25 +384,66 @@ def test_pruning_a_read_only_store_removes_nothing_and_says_so(tmp_path, monkeyp
     assert fetch(store, Counting(), ["one"]).made == 0
 
 
-def test_a_full_disk_keeps_whole_shards_and_the_next_run_goes_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EIO]
+)
+def test_a_full_disk_keeps_whole_shards_and_the_next_run_goes_on(tmp_path, monkeypatch, number):
     store, texts = Store(tmp_path, shard=2), [f"text {i}" for i in range(8)]
     write, written = disk.write_whole, []
 
     def full(path: Path, data: bytes) -> None:
         written.append(path)
-        if len(written) == 4:  # space.json, two shards, and then
-            raise OSError(errno.ENOSPC, "No space left on device")
+        if len(written) >= 4 and tmp_path in path.parents:  # space.json, two shards, and then
+            raise OSError(number, os.strerror(number))
         write(path, data)
 
+    monkeypatch.setattr(passing, "_folders", {})
     monkeypatch.setattr(disk, "write_whole", full)
-    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
-        fetch(store, Counting(), texts)
-    monkeypatch.undo()
+    encoder = Counting()
+    with pytest.warns(UnkeptWarning, match=f"{tmp_path} cannot be written: vectors of the model"):
+        found = fetch(store, encoder, texts)
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, texts))
+    with pytest.warns(UnkeptWarning):
+        assert fetch(store, encoder, texts).made == 0  # as long as the process
+    assert len(encoder.seen) == 8
+    monkeypatch.undo()  # another process, once there is room
     assert len(shards(store)) == 2
     encoder = Counting()
     found = fetch(store, encoder, texts)
     assert len(encoder.seen) == found.made == 4
     np.testing.assert_array_equal(found.encoded.values, direct(encoder, texts))
+
+
+def test_a_full_disk_leaves_no_space_without_a_description(tmp_path, monkeypatch):
+    monkeypatch.setattr(passing, "_folders", {tmp_path / "none": tmp_path / "none"})
+
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(disk, "write_whole", full)
+    with pytest.raises(StoreError, match="cannot be written: No space left on device"):
+        fetch(Store(tmp_path), Counting(), ["one"])
+    assert list((tmp_path / "embeddings").iterdir()) == []
+
+
+def test_what_is_encoded_anew_and_cannot_be_kept_replaces_nothing(tmp_path, monkeypatch):
+    store, write = Store(tmp_path), disk.write_whole
+    fetch(store, Made(), ["one", "two"])
+    fresh, names, encoder = age(store), shards(store), Made(version="2.0")
+
+    def full(path: Path, data: bytes) -> None:
+        if tmp_path in path.parents:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(passing, "_folders", {})
+    monkeypatch.setattr(disk, "write_whole", full)
+    for _ in range(2):  # once in a run
+        with pytest.warns(UnkeptWarning):
+            found = fetch(fresh, encoder, ["one", "two"])
+        assert found.makers == ({"device": "cpu", "counting": "2.0"},)
+    assert sorted(encoder.seen) == ["one", "two"]
+    assert shards(store) == names
 
 
 def test_a_write_that_the_system_cuts_short_leaves_no_shard(tmp_path):
@@ -835,6 +899,23 @@ def test_two_fresh_runs_at_once_leave_all_vectors(tmp_path, version):
     assert (after.made, after.makers) == (0, ({"device": "cpu", "counting": version},))
 
 
+def test_a_shard_that_is_replaced_while_it_is_read_is_encoded_again(tmp_path, monkeypatch):
+    store, read, gone = Store(tmp_path), read_maker, []
+
+    def replaced(path: Path) -> str:  # another process encodes anew
+        if not gone:
+            gone.append(path)
+            path.unlink()
+        return read(path)
+
+    fetch(store, Counting(), ["one", "two"])
+    monkeypatch.setattr("harness.store.shards.read_maker", replaced)
+    encoder = Counting()
+    found = fetch(store, encoder, ["one", "two", "three"])
+    assert found.made == 3
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, ["one", "two", "three"]))
+
+
 def test_a_fresh_run_that_is_killed_loses_no_vectors(tmp_path):
     program = """
         import os, time
@@ -867,7 +948,7 @@ def test_a_record_says_what_made_its_vectors_and_warns_of_several(tmp_path):
     again = evaluate(Made(version="2.0"), task, store=store, measures=["RR@10"]).record
     assert again.makers == record.makers
     assert any(
-        "made with counting 1.0, 2.0: --fresh, or fresh=True, encodes anew" in n
+        "made with counting 1.0 (this is 2.0): --fresh, or fresh=True, encodes anew" in n
         for n in again.warnings
     )
     more = beir(tmp_path / "u", {**documents, "c": "three"}, {"q": "one"}, [("q", "a", 1)])
