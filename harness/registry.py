@@ -10,6 +10,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ NAME = re.compile(r"\w[\w./-]*")  # what specs, lists of them, and @INDEX leave 
 
 _registries: dict[str, Registry[Any]] = {}
 _seen: set[str] = set()  # groups whose entry points are loaded
+# Who loads holds a lock, may ask again meanwhile, and others wait. Modules of ours ask for no names
+# while they are imported, so the first is never held by one who waits for the second.
+_ours, _installed = threading.RLock(), threading.RLock()
+_thread = threading.local()  # registering: whether somebody's module may be half imported here
 
 GROUPS = (
     "harness.kinds", "harness.measures", "harness.sources", "harness.encoders",
@@ -88,11 +93,7 @@ class Registry(Generic[T]):
     @overload
     def register(self, name: Callable[..., T]) -> Callable[..., T]: ...
     def register(
-        self,
-        name: str | Callable[..., T],
-        *,
-        renamed: Mapping[str, str] | None = None,
-        of: object = None,
+        self, name: object = None, *, renamed: Mapping[str, str] | None = None, of: object = None
     ) -> Any:
         """Decorate a factory with the name that specs call it by.
 
@@ -132,14 +133,12 @@ class Registry(Generic[T]):
             )
         if name in self._reserved:
             raise InputError(f"{self.noun} {name!r}: the name is reserved: choose another name")
-        beside = list[str]()
-        if not self.owns(place):  # ours register themselves while they are loaded
+        if foreign := not self.owns(place):  # ours register themselves while they are loaded
             self._load()
-            beside = names_of(self._beside) if self._beside else beside
         known = self._entries.get(name) or self._aliases.get(name)
         if known and (place is None or known.place != place):
             raise InputError(f"{self.noun} {name!r} is registered already: choose another name")
-        if name in beside:
+        if foreign and self._beside and name in names_of(self._beside):
             raise InputError(
                 f"{self.noun} {name!r}: {self._beside} has one of that name, and specs could not "
                 "tell them apart: choose another name"
@@ -151,15 +150,16 @@ class Registry(Generic[T]):
 
     def _load(self) -> None:
         """Bring all that there is, or raise: never a part of it."""
-        if not self._complete:
-            self._complete = True  # what is imported may ask
-            try:
-                package = importlib.import_module(self.package)
-                for module in pkgutil.iter_modules(package.__path__):
-                    importlib.import_module(f"{self.package}.{module.name}")
-            except BaseException:
-                self._complete = False
-                raise
+        with _ours:
+            if not self._complete:
+                self._complete = True  # what is imported may ask
+                try:
+                    package = importlib.import_module(self.package)
+                    for module in pkgutil.iter_modules(package.__path__):
+                        importlib.import_module(f"{self.package}.{module.name}")
+                except BaseException:
+                    self._complete = False
+                    raise
         load_entry_points()
 
     def entries(self) -> list[Entry[T]]:
@@ -178,10 +178,8 @@ class Registry(Generic[T]):
 
     def choices(self) -> list[str]:
         """The names that there are to choose from: all but old ones."""
-        return [name for name in self.names() if not self._is_old(name)]
-
-    def _is_old(self, name: str) -> bool:
-        return name in self._aliases and self._aliases[name].old
+        old = {name for name, alias in self._aliases.items() if alias.old}
+        return [name for name in self.names() if name not in old]
 
     def infer(self, text: str | Spec, kind: str) -> Spec:
         """A spec as given, or kind:... for a bare hub id or folder."""
@@ -202,11 +200,9 @@ class Registry(Generic[T]):
             for name, parameter in entry.parameters.items()
             if parameter.default is not inspect.Parameter.empty
         }
-        full = {**defaults, **values}
-        written = {
-            key: write_value(value) for key, value in sorted(full.items()) if value is not None
-        }
-        return Spec(spec.name, spec.target, tuple(written.items()))
+        full = sorted((defaults | values).items())
+        written = tuple((key, write_value(value)) for key, value in full if value is not None)
+        return Spec(spec.name, spec.target, written)
 
     def modern(self, full: str) -> str:
         """A full spec with its parameters under today's names; as it is where it is not known."""
@@ -259,7 +255,7 @@ class Registry(Generic[T]):
         spec = _rename(spec, entry.renamed, parse(text).name)
         if entry.target is None and spec.target is not None:
             raise InputError(f"{self.noun} {spec.name!r} takes no target, yet {text!s} has one")
-        if entry.target is not None and spec.target is None and not _optional(entry.target):
+        if entry.target and spec.target is None and entry.target.default is inspect.Parameter.empty:
             raise InputError(f"{self.noun} {spec.name!r} needs a target: {spec.name}:...")
         hints, values = entry.hints, dict[str, Any]()
         for key, value in spec.params:
@@ -301,22 +297,37 @@ def decorate(name: object, add: Callable[[str, Any], Any], noun: str) -> Any:
         InputError: It is neither.
     """
     if isinstance(name, str):
-        return partial(add, name)
+        return partial(_register, add, name)
     if not (inspect.isfunction(name) or inspect.isclass(name)):
         raise InputError(f"{noun} {name!r}: expected its name, or a function or class to decorate")
-    return add(name.__name__, name)
+    return _register(add, name.__name__, name)
+
+
+def _register(add: Callable[[str, Any], Any], name: str, made: Any) -> Any:
+    before, _thread.registering = vars(_thread).get("registering", False), True
+    try:
+        return add(name, made)
+    finally:
+        _thread.registering = before
 
 
 def load_entry_points() -> None:
-    """Import what installed packages register, once. Raises InputError, again each time."""
+    """Import what installed packages register, once. Raises InputError, again each time.
+
+    Who registers does not wait: another thread that loads may wait for the very module.
+    """
+    if not _installed.acquire(blocking=not vars(_thread).get("registering")):
+        return
     groups = [group for group in dict.fromkeys([*GROUPS, *_registries]) if group not in _seen]
     _seen.update(groups)  # what is imported may ask for names
     try:
         for group in groups:
             load_group(group)
-    except InputError:
+    except BaseException:
         _seen.difference_update(groups)
         raise
+    finally:
+        _installed.release()
 
 
 def load_group(group: str) -> list[object]:
@@ -353,10 +364,6 @@ def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
     for line in told:
         warnings.warn(line, RenamedWarning, stacklevel=2)
     return Spec(spec.name, target, tuple(params.items()))
-
-
-def _optional(parameter: inspect.Parameter) -> bool:
-    return parameter.default is not inspect.Parameter.empty
 
 
 def unknown(noun: str, name: str, choices: Iterable[str]) -> InputError:

@@ -86,6 +86,67 @@ def test_a_built_in_name_is_refused_in_a_fresh_process():
     assert done[-1] == "True 256"
 
 
+THREADS = """
+    import sys, threading
+    from harness import encoder, registry
+    from harness.encoders import ENCODERS
+    from harness.indexes import INDEXES
+
+    def load(group):
+        if group != "harness.measures":
+            return []
+        imported.set()  # this thread holds the lock of entry points, and now waits for the module
+        began.wait()
+        with module:
+            return []
+
+    def register():
+        with module:  # as the lock of a module that another thread is importing
+            began.set()
+            imported.wait()
+            encoder("mine")(lambda texts: texts)
+
+    imported, began, module = threading.Event(), threading.Event(), threading.Lock()
+    registry.load_group = load
+    told = []
+    threads = [threading.Thread(target=register)]
+    threads += [
+        threading.Thread(target=lambda: told.append("hnsw" in INDEXES and "hashing" in ENCODERS))
+        for _ in range(8)
+    ]
+    for each in threads:
+        each.daemon = True
+        each.start()
+    for each in threads:
+        each.join(60)
+    print(told, [each.name for each in threads if each.is_alive()], "mine" in ENCODERS)
+"""
+
+
+@pytest.mark.parametrize("time", range(2))
+def test_threads_wait_for_all_that_there_is_and_never_for_each_other(time):
+    words = [sys.executable, "-c", dedent(THREADS)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=100)
+    assert done.stdout == f"{[True] * 8} [] True\n"
+
+
+ASKED = """
+    import importlib, pkgutil, harness
+    from harness import registry
+
+    registry.load_entry_points = lambda: print("asked")
+    for module in pkgutil.walk_packages(harness.__path__, "harness."):
+        if not module.name.endswith("__main__") and ".gpu" not in module.name:
+            importlib.import_module(module.name)
+"""
+
+
+def test_ours_ask_for_no_names_while_they_are_imported():
+    """Else a thread that loads ours waits for one that loads what is installed, and that for it."""
+    words = [sys.executable, "-c", dedent(ASKED)]
+    assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == ""
+
+
 def test_encoders_and_systems_share_their_names():
     assert not set(ENCODERS.names()) & set(RETRIEVERS.names())
     harness.system("s1")(hits_of)

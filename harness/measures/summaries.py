@@ -77,7 +77,10 @@ def _register() -> None:
     """Each correlation as a measure."""
 
     def make(name: str) -> Callable[[Rated], Float64]:
-        return lambda rated: rated.correlations[name]
+        def read(rated: Rated) -> Float64:
+            return rated.correlations[name]
+
+        return read
 
     for name in SUMMARY_MEASURES:
         similarity, _, kind = name.partition("_")
