@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import inspect
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import UnionType
-from typing import Any, Generic, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Generic,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from harness.errors import HarnessError, InputError, reason
 from harness.spec import join, scalar, split_list
@@ -109,6 +120,44 @@ def read_hints(factory: Callable[..., object], name: str) -> dict[str, Any]:
         raise InputError(
             f"{name}: the type of a parameter cannot be read: {reason(error)}"
         ) from error
+
+
+def read_signature(factory: Any, name: str) -> inspect.Signature:
+    """The parameters of a function or class; name: what errors call it. Raises InputError."""
+    try:
+        return inspect.signature(factory)
+    except (TypeError, ValueError) as error:  # no function, or one of C that does not say
+        raise InputError(
+            f"{name}: its parameters cannot be read: {reason(error)}: write a function or class "
+            "of your own around it"
+        ) from None
+
+
+def require_type(value: object, hint: Any, where: str) -> None:
+    """Raise InputError for a value that is not of an annotated type. where: what holds it."""
+    if not _fits(value, hint):
+        expected = inspect.formatannotation(hint).replace("collections.abc.", "")
+        raise InputError(f"{where}={value!r}: expected {expected}")
+
+
+def _fits(value: object, hint: Any) -> bool:
+    kind, parts = get_origin(hint) or hint, get_args(hint)
+    if kind in (Annotated, ClassVar):
+        return _fits(value, parts[0])
+    if kind in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if kind is Literal:
+        return any(type(value) is type(part) and value == part for part in parts)
+    if kind is Any or (kind is float and type(value) is int):
+        return True
+    fits = isinstance(value, kind) and not (kind in (int, float) and isinstance(value, bool))
+    held: list[tuple[object, Any]] = []
+    if parts and isinstance(value, Mapping):
+        held = [(one, parts[0]) for one in value] + [(one, parts[1]) for one in value.values()]
+    elif parts and isinstance(value, Sequence):  # a text is one, and never meant as one
+        fits = fits and not isinstance(value, str)
+        held = [(one, parts[0]) for one in value if fits]
+    return fits and all(_fits(*each) for each in held)
 
 
 def identify_code(written: object) -> str:

@@ -174,8 +174,24 @@ def test_a_name_that_no_spec_can_have(decorate, name):
         ({"aliases": ("mrr",)}, "'mrr' is a spelling of RR already: choose another"),
         ({"aliases": ("Recall",)}, "'Recall' is a spelling of R already: choose another"),
         ({"mteb": "NDCG"}, "'NDCG' is a spelling of nDCG already: choose another"),
-        ({"whole": {"map": 5}}, "'map' is a spelling of AP already: choose another"),
+        (
+            {"cutoff": True, "whole": {"map": 5}},
+            "'map' is a spelling of AP already: choose another",
+        ),
         ({"aliases": ("a b@3",)}, "no name can have the spelling 'a b@3'"),
+        ({"aliases": ("hit-rate",)}, "'hit-rate' is a spelling of Success already: choose another"),
+        ({"aliases": ("P_2",)}, "'P_2' is a spelling of P already: choose another"),
+        ({"mteb": "ndcg_cut_2"}, "'ndcg_cut_2' is a spelling of nDCG already: choose another"),
+        ({"aliases": ("recall_at_2",)}, "'recall_at_2' is a spelling of R already: choose another"),
+        ({"aliases": "xyz"}, "aliases='xyz': expected Sequence[str]"),
+        ({"aliases": 3}, "aliases=3: expected Sequence[str]"),
+        ({"depth": "a"}, "depth='a': expected int"),
+        ({"depth": -1}, "depth=-1: expected 0 or more"),
+        ({"citation": 3}, "citation=3: expected str"),
+        ({"cutoff": True, "whole": {"x": "7"}}, "whole={'x': '7'}: expected Mapping[str, int]"),
+        ({"cutoff": True, "whole": {"x": 0}}, "whole={'x': 0}: expected a cut-off of at least 1"),
+        ({"cutoff": True, "whole": {"x": -3}}, "whole={'x': -3}: expected a cut-off of at least 1"),
+        ({"whole": {"x": 5}}, "whole={'x': 5}: expected a measure with cutoff"),
         ({"better": "lower"}, "better='lower': expected one of high, low"),
         ({"cutoff": "yes"}, "cutoff='yes': expected one of True, False, optional"),
         (
@@ -278,6 +294,16 @@ def test_a_class_that_cannot_be_made_is_one_line():
             "odd: the type of a parameter cannot be read: name 'Nowhere' is not defined",
             lambda decorate=decorate: decorate("odd")(Odd),
         )
+
+
+def test_what_has_no_signature_and_no_name_is_one_line():
+    own = "write a function or class of your own around it"
+    for decorate, noun in ((harness.encoder, "encoder"), (harness.system, "system")):
+        with pytest.raises(InputError, match=f"^{noun} 'dict': its parameters cannot .*{own}$"):
+            decorate(dict)
+    for decorate in (harness.encoder, harness.system, harness.measure, harness.study):
+        with pytest.raises(InputError, match=r"^\w+ None: expected its name, or a function or"):
+            decorate()
 
 
 # --- studies ------------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ from harness.encoders.models import MODELS
 from harness.encoders.prompting import role_prompts
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
 from harness.errors import InputError, reason
-from harness.parameters import read_hints
+from harness.parameters import read_hints, read_signature
 from harness.registry import decorate
 from harness.spec import Spec
 from harness.vectors import Representation
@@ -55,7 +55,7 @@ BATCH = 32  # texts that a model of sentence-transformers is given at a time
 def register(name: str) -> Callable[[Made], Made]: ...
 @overload
 def register(name: Made) -> Made: ...
-def register(name: str | Made) -> Any:
+def register(name: str | Made | None = None) -> Any:
     """Decorate a function of texts, or a class with encode(texts), with the name of a model.
 
     Args:
@@ -83,7 +83,7 @@ def _register(name: str, made: Made) -> Made:
         return _adapt(MODELS.get(key, partial(model, **parameters)), name, parameters)
 
     # what a registry reads of a factory
-    signature = inspect.signature(model) if is_class else inspect.Signature()
+    signature = read_signature(model, f"encoder {name!r}") if is_class else inspect.Signature()
     vars(factory)["__signature__"] = signature
     factory.__annotations__ = read_hints(made, name) if is_class else {}
     factory.__doc__ = inspect.getdoc(model)

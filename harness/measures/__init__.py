@@ -21,11 +21,13 @@ from typing import Any, Literal, TypeVar
 
 from harness import promises
 from harness.errors import InputError
+from harness.parameters import read_hints, read_signature, require_type
 from harness.registry import NAME, Registry, decorate, names_of, place_of
 
 Function = TypeVar("Function", bound=Callable[..., object])
 Value = float | str
 
+NUMBERED = re.compile(r"(.+?)_(?:at_|cut_)?([0-9]+)", re.DOTALL | re.I)  # ndcg_at_10, NDCG_CUT_10
 DEPTH = 1000  # results of a ranking, where a measure has no cut-off: trec_eval's and MTEB's
 NEEDS = {
     "run": "a ranking",
@@ -35,6 +37,13 @@ NEEDS = {
     "names": "ids of queries and documents",
 }
 """What a measure of retrieval may ask for beside the judged results, by parameter."""
+
+KNOWN: dict[str, tuple[object, ...]] = {
+    "better": ("high", "low"),
+    "cutoff": (True, False, "optional"),
+    "needs": tuple(NEEDS),
+}
+"""What some facts of a measure may be."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +57,8 @@ class MeasureDefinition:
     whole: Mapping[str, int] = field(default_factory=dict)
     better: Literal["high", "low"] = "high"
     graded: bool = False
-    needs: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    needs: Sequence[str] = ()
+    aliases: Sequence[str] = ()
     mteb: str = ""
     citation: str = ""
     about: str = ""
@@ -91,6 +100,12 @@ class MeasureDefinition:
             found.pop(self.name.lower())
         return {name: implied.get(key) for key, name in reversed(found.items())}
 
+    def understands(self, spelling: str) -> bool:
+        """Whether it is called so already: in any case, however words are joined, or with K."""
+        known, numbered = set(map(fold, self.spellings)), NUMBERED.fullmatch(spelling)
+        cut = bool(self.cutoff and numbered and fold(numbered[1]) in known)
+        return cut or fold(spelling) in known
+
     def require_parameters(self) -> None:
         """Raise InputError where the function does not take what it will be called with."""
         given = [*(["cutoff"] if self.cutoff else []), *self.needs]
@@ -107,7 +122,7 @@ MEASURES: Registry[MeasureDefinition] = Registry("measure", "harness.measures")
 
 
 def measure(
-    name: str | Callable[..., object],
+    name: str | Callable[..., object] | None = None,
     *,
     kind: str = "retrieval",
     cutoff: bool | Literal["optional"] = False,
@@ -150,8 +165,8 @@ def measure(
 
     def add(name: str, function: Function) -> Function:
         made = MeasureDefinition(
-            name, kind, function, cutoff, dict(whole or {}), better, graded, tuple(needs),
-            tuple(aliases), mteb, citation, about, depth, read,
+            name, kind, function, cutoff, {} if whole is None else whole, better, graded, needs,
+            aliases, mteb, citation, about, depth, read,
         )  # fmt: skip
         if not MEASURES.owns(place_of(function)):
             _check(made)
@@ -164,30 +179,40 @@ def measure(
 
 def _check(made: MeasureDefinition) -> None:
     """Refuse what a measure cannot be. Raises InputError."""
-    facts: dict[str, tuple[Sequence[object], tuple[object, ...]]] = {
-        "better": ([made.better], ("high", "low")),
-        "cutoff": ([made.cutoff], (True, False, "optional")),
-        "needs": (made.needs, tuple(NEEDS)),
-    }
-    for fact, (given, known) in facts.items():
-        for one in given:
-            if one not in known:
-                expected = ", ".join(map(str, known))
-                raise InputError(f"measure {made.name}: {fact}={one!r}: expected one of {expected}")
+    where = f"measure {made.name}"
+    facts, hints = vars(made), read_hints(MeasureDefinition, where)
+    for fact in hints.keys() - KNOWN:
+        require_type(facts[fact], hints[fact], f"{where}: {fact}")
+    require_type(made.needs, hints["needs"], f"{where}: needs")
+    for fact, known in KNOWN.items():
+        given = facts[fact]
+        if wrong := [one for one in (given if fact == "needs" else [given]) if one not in known]:
+            expected = ", ".join(map(str, known))
+            raise InputError(f"{where}: {fact}={wrong[0]!r}: expected one of {expected}")
+    if made.depth < 0:
+        raise InputError(f"{where}: depth={made.depth}: expected 0 or more")
+    for spelling, cutoff in made.whole.items():
+        if cutoff < 1 or not made.cutoff:
+            expected = "a cut-off of at least 1" if made.cutoff else "a measure with cutoff"
+            raise InputError(f"{where}: whole={{{spelling!r}: {cutoff}}}: expected {expected}")
+    read_signature(made.function, where)
+    _check_names(made, where)
+
+
+def _check_names(made: MeasureDefinition, where: str) -> None:
     kinds = names_of("harness.kinds")
     if made.kind not in kinds and (near := difflib.get_close_matches(made.kind, kinds, 1, 0.8)):
         raise InputError(
-            f"measure {made.name}: unknown kind of task {made.kind!r}. Did you mean {near[0]!r}? "
+            f"{where}: unknown kind of task {made.kind!r}. Did you mean {near[0]!r}? "
             "A kind of your own is registered before its measures"
         )
     for spelling in made.spellings:
         if not NAME.fullmatch(spelling):
-            raise InputError(f"measure {made.name}: no name can have the spelling {spelling!r}")
+            raise InputError(f"{where}: no name can have the spelling {spelling!r}")
         for one in definitions(made.kind):
-            if one.name != made.name and spelling.lower() in map(str.lower, one.spellings):
+            if one.name != made.name and one.understands(spelling):
                 raise InputError(
-                    f"measure {made.name}: {spelling!r} is a spelling of {one.name} already: "
-                    "choose another"
+                    f"{where}: {spelling!r} is a spelling of {one.name} already: choose another"
                 )
 
 

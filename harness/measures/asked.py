@@ -14,11 +14,10 @@ from harness import promises
 from harness.arguments import read_names
 from harness.arrays import Float64
 from harness.errors import InputError
-from harness.measures import MeasureDefinition, Value, definitions, fold
+from harness.measures import NUMBERED, MeasureDefinition, Value, definitions, fold
 from harness.registry import LISTED
 
 SPELLED = re.compile(r"([^()@]+)(?:\(([^()]*)\))?(?:@(.*))?", re.DOTALL)  # RBP(p=0.8)@10
-NUMBERED = re.compile(r"(.+?)_(?:at_|cut_)?([0-9]+)", re.DOTALL | re.I)  # ndcg_at_10, NDCG_CUT_10
 DEEPEST = 10**15  # a cut-off that arrays of whole numbers hold, beyond every corpus
 
 

@@ -28,7 +28,7 @@ from harness.encoders import OWN, Encoder, user_model
 from harness.endpoints.options import check_range
 from harness.endpoints.usage import Usage
 from harness.errors import ENDINGS, HarnessError, InputError, reason
-from harness.parameters import read_hints
+from harness.parameters import read_hints, read_signature
 from harness.progress import Progress
 from harness.registry import decorate
 from harness.spec import Spec
@@ -47,7 +47,7 @@ TIMEOUT_S, BATCH = 60.0, 32
 def register(name: str) -> Callable[[Made], Made]: ...
 @overload
 def register(name: Made) -> Made: ...
-def register(name: str | Made) -> Any:
+def register(name: str | Made | None = None) -> Any:
     """Register a search of your own as a system that specs can name.
 
     Args:
@@ -70,7 +70,8 @@ def _register(name: str, made: Made) -> Made:
             f"system {name!r}: expected a function of texts and k, or a class or object with "
             "search(texts, k)"
         )
-    taken = list(inspect.signature(made).parameters.values()) if is_code else []
+    signature = read_signature(made, f"system {name!r}") if is_code else inspect.Signature()
+    taken = list(signature.parameters.values())
     own = [
         each
         for each in (taken if is_class else taken[2:])
