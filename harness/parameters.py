@@ -136,7 +136,11 @@ def read_signature(factory: Any, name: str) -> inspect.Signature:
 def require_type(value: object, hint: Any, where: str) -> None:
     """Raise InputError for a value that is not of an annotated type. where: what holds it."""
     if not _fits(value, hint):
-        expected = inspect.formatannotation(hint).replace("collections.abc.", "")
+        expected = inspect.formatannotation(
+            get_args(hint)[0] if get_origin(hint) is ClassVar else hint
+        )
+        for prefix in ("collections.abc.", "typing."):
+            expected = expected.replace(prefix, "")
         raise InputError(f"{where}={value!r}: expected {expected}")
 
 

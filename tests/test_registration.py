@@ -228,6 +228,8 @@ def test_each_decorator_stands_alone():
     @harness.study
     @dataclass(frozen=True)
     class Few(Study):
+        """Few."""
+
         def run(self, session, systems, task):
             return Findings("few", [])
 
@@ -310,7 +312,8 @@ def test_what_has_no_signature_and_no_name_is_one_line():
 
 
 def study_of(returned=None, **fields):
-    made = make_dataclass("Made", fields.items(), bases=(Study,), frozen=True)
+    namespace = {"__doc__": "Made."}
+    made = make_dataclass("Made", fields.items(), bases=(Study,), namespace=namespace, frozen=True)
     made.run = lambda self, session, systems, task: returned
     made.__abstractmethods__ = frozenset()
     return made
@@ -330,6 +333,45 @@ def test_what_is_no_study_is_refused(made, message):
     with pytest.raises(InputError, match=r"^study 'mine': ") as caught:
         harness.study("mine")(made)
     assert message in str(caught.value)
+
+
+BAD = [
+    ("'Some.'\n    x: 'Nowhere' = 1", "the type of a parameter cannot be read: name 'Nowhere'"),
+    ("'Some.'\n    x: int = 'a'", "its field x='a': expected int"),
+    (
+        "'Some.'\n    x: tuple[int, ...] = (1, 'a')",
+        "its field x=(1, 'a'): expected tuple[int, ...]",
+    ),
+    ("'Some.'\n    x: dict = None", "its field x is dict: expected int, float, str, bool, a"),
+    ("'Some.'\n    x: object = 1", "its field x is object: expected int, float, str, bool, a"),
+    ("'Some.'\n    takes = 'three'", "takes='three': expected Literal['one', 'many']"),
+    ("'Some.'\n    tasks = 'x'", "tasks='x': expected "),
+    ("'Some.'\n    default_task = 3", "default_task=3: expected "),
+    ("'Some.'\n    default_systems = 'bm25'", "default_systems='bm25': expected "),
+    ("x: int = 1", "it has no docstring: say in a line what it tells"),
+    (
+        "'Some.'\n    def run(self, session): ...",
+        "run(self, session): expected run(self, session, sy",
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), BAD)
+def test_a_study_that_cannot_be(body, message):
+    there = {"Study": Study, "dataclass": dataclass, "__name__": __name__}
+    run = "" if "def run" in body else "    def run(self, session, systems, task): ..."
+    exec(f"@dataclass(frozen=True)\nclass Some(Study):\n    {body}\n{run}\n", there)
+    with pytest.raises(InputError) as caught:
+        harness.study("some")(there["Some"])
+    assert str(caught.value).startswith(f"study 'some': {message}")
+
+
+@pytest.mark.parametrize("name", ["cells", "list"])
+def test_a_name_that_the_folder_of_studies_needs(name):
+    refuse(
+        f"study {name!r}: the name is reserved: choose another name",
+        lambda: harness.study(name)(study_of()),
+    )
 
 
 def test_the_options_of_the_command_are_those_that_no_field_has():

@@ -41,11 +41,13 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
-from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame
 from harness.frames.charts import Chart
+from harness.parameters import read_hints, require_type
 from harness.registry import Registry
 from harness.session import Session
 from harness.spec import Spec
@@ -131,6 +133,8 @@ COMMAND = ("model", "task", "seed", "out", "cache", "fresh", "plugin", "format",
            "help")  # fmt: skip
 """Options of the command, and so names that no field of a study has."""
 
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false"}
+
 
 def check(name: str, made: Any) -> None:
     """Refuse what is no study. Raises InputError."""
@@ -140,17 +144,48 @@ def check(name: str, made: Any) -> None:
             f"study {name!r}: expected a frozen dataclass that is a harness.studies.Study and has "
             f"run(session, systems, task): not {made!r}"
         )
+    try:
+        inspect.signature(made.run).bind("self", "session", "systems", "task")
+    except TypeError:
+        raise InputError(
+            f"study {name!r}: run{inspect.signature(made.run)}: expected run(self, session, "
+            "systems, task)"
+        ) from None
+    if (made.__doc__ or f"{made.__name__}(").startswith(f"{made.__name__}("):  # dataclass's own
+        raise InputError(f"study {name!r}: it has no docstring: say in a line what it tells")
+    for attribute, hint in get_type_hints(Study).items():
+        require_type(getattr(made, attribute), hint, f"study {name!r}: {attribute}")
+    hints = read_hints(made, f"study {name!r}")
     for field in inspect.signature(made).parameters.values():
-        if field.name in COMMAND:
-            raise InputError(
-                f"study {name!r}: its field {field.name} is called as an option of the command: "
-                "rename the field"
-            )
-        if field.default is field.empty:
-            raise InputError(f"study {name!r}: its field {field.name} has no default: give it one")
+        _check_field(
+            f"study {name!r}: its field {field.name}", field, hints.get(field.name, object)
+        )
 
 
-STUDIES: Registry[Study] = Registry("study", "harness.studies", check=check)
+def _check_field(where: str, field: inspect.Parameter, hint: Any) -> None:
+    if field.name in COMMAND:
+        raise InputError(f"{where} is called as an option of the command: rename the field")
+    if field.default is field.empty:
+        raise InputError(f"{where} has no default: give it one")
+    if not _is_option(hint):
+        raise InputError(
+            f"{where} is {inspect.formatannotation(hint)}: expected int, float, str, bool, a "
+            "Literal, or a tuple[..., ...] of these"
+        )
+    require_type(field.default, hint, where)
+
+
+def _is_option(hint: Any) -> bool:
+    """Whether a spec can hold what is of a type."""
+    parts = [part for part in get_args(hint) if part not in (type(None), Ellipsis)]
+    if get_origin(hint) in (tuple, Union, UnionType):
+        return len(parts) == 1 and _is_option(parts[0])
+    return hint in WORDS or get_origin(hint) is Literal
+
+
+STUDIES: Registry[Study] = Registry(
+    "study", "harness.studies", reserved=("cells", "list"), check=check
+)
 
 study = STUDIES.register
 """Decorate a frozen dataclass that is a Study with the name that commands call it by."""
@@ -224,5 +259,4 @@ def _kind(hint: Any) -> str:
         return ", ".join(map(str, parts))
     if parts:
         return _kind(parts[0])
-    names = {int: "whole number", float: "number", str: "text", bool: "true or false"}
-    return names.get(hint, str(hint))
+    return WORDS[hint]
