@@ -18,6 +18,7 @@ import numpy as np
 from harness import disk, environment, records
 from harness.arrays import Float64
 from harness.errors import HarnessError, InputError, reason
+from harness.frames.formats import count
 from harness.kinds import KINDS
 from harness.measures import MEASURES
 from harness.measures.asked import Measure
@@ -101,7 +102,7 @@ def _tell(system: str, alike: Mapping[str, str]) -> str:
     """A note of a system, with the variant that it is of. alike: by variant."""
     (label, note), *others = alike.items()
     where = f"{system}, {label}" if label else system
-    more = f" (and the like of {len(others)} more variant{'s' * (len(others) > 1)})"
+    more = f" ({count(len(others), 'more variant')} likewise)"
     return f"{where}: {note}{more if others else ''}"
 
 

@@ -125,7 +125,7 @@ def test_a_query_without_results_scores_zero_and_is_counted(tmp_path):
 def test_a_cut_off_beyond_the_corpus_is_told_and_harmless(small):
     record = evaluate("hashing", small, measures=["R@1000", "R@4"]).record
     assert record.scores["R@1000"].mean == record.scores["R@4"].mean == 0.75
-    assert "a cut-off of 1000 is beyond the 4 documents" in record.warnings
+    assert "a cut-off of 1,000 is beyond the 4 documents" in record.warnings
     assert record.depth == 1000
     assert not any(
         "cut-off" in w for w in evaluate("hashing", small, measures=["R@4"]).record.warnings

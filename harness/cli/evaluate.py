@@ -321,7 +321,9 @@ def _summary(done: int, failed: Sequence[Failed]) -> None:
 
 def _next(last: Path, count: int) -> None:
     """Say where the records are and what to do next."""
-    say(f"{count} record{'s' if count > 1 else ''} written under {last.parent.parent}")
+    from harness.frames import formats
+
+    say(f"{formats.count(count, 'record')} written under {last.parent.parent}")
     harness = program()
     say(f"One, whole:       {harness} show {last}")
     say(f"All, as a table:  {harness} show {last.parent.parent}")

@@ -60,7 +60,11 @@ def wandb(
 
 
 def _runs(new: list[bool], where: str) -> None:
-    print(f"{sum(new)} runs written to {where}, {len(new) - sum(new)} were there already")
+    from harness.frames.formats import count
+
+    old = len(new) - sum(new)
+    there = "was" if old == 1 else "were"
+    print(f"{count(sum(new), 'run')} written to {where}, {old:,} {there} there already")
 
 
 @app.command()
@@ -78,6 +82,7 @@ def mteb(
     load_plugins(plugin)
     from harness import records
     from harness.exchange import mteb as exchange
+    from harness.frames.formats import count
 
     kept = [exchange.save(record, out) for _, record in records.load_all(paths)]
-    print(f"{len(kept)} results written under {out}")
+    print(f"{count(len(kept), 'result')} written under {out}")

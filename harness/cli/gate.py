@@ -57,9 +57,10 @@ def freeze(
     Example: harness baseline freeze results/minilm --out baselines/minilm
     """
     from harness import gate as gates
+    from harness.frames.formats import count
 
     kept = gates.freeze(paths, out, replace=replace)
-    print(f"{len(kept)} records frozen in {out}")
+    print(f"{count(len(kept), 'record')} frozen in {out}")
 
 
 Baseline = Annotated[
@@ -130,9 +131,9 @@ def gate(
     from harness.gate import policy as policies
 
     if not baseline:
-        raise InputError("the gate needs --baseline DIR, of `harness baseline freeze`")
+        raise InputError("the gate needs --baseline FOLDER, of `harness baseline freeze`")
     if not paths and not model:
-        raise InputError("name the candidate: its records, or --model SPEC to evaluate it")
+        raise InputError("name the candidate: its records, or --model SYSTEM to evaluate it")
     held, read = gates.thaw(Path(baseline)), list(paths or [])
     rules = policies.read_policy(policy) if policy else policies.Policy()
     store = open_store(cache, fresh=fresh)

@@ -30,7 +30,7 @@ def models(
 ) -> None:
     """List models and their parameters; pull or remove them.
 
-    Lists encoders, retrievers made of several, rerankers, and the zoo: models whose weights come
+    Lists encoders, systems made of several, rerankers, and the zoo: models whose weights come
     out of Python packages.
 
     Example: harness models --format markdown

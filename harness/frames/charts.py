@@ -17,6 +17,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Literal
 
 from harness.frames import Cell, Column, Frame
+from harness.frames.formats import WHOLE
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
 # Okabe and Ito 2008: told apart by colour-blind readers
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 GREY, GRID = "#666666", "#E5E5E5"
-DASHES = ("-", "--", "-.", ":")
-MARKERS = "osD^vPXph"
 PERCENT = ("share", "relative")
 MEASURED = ("ms", "seconds", "rate", "bytes")  # units of what nobody chose
+BESIDE = ((5, -11), (-5, -11), (5, 4), (-5, 4), (5, -25), (-5, -25), (5, -39), (-5, -39))
+DASHES = ("-", "--", "-.", ":")
+MARKERS = "osD^vPXph"
 Log = Literal["", "x", "y", "xy"]
 
 
@@ -151,12 +153,16 @@ def draw(charts: Sequence[Chart], headline: str) -> Figure:
     title = textwrap.fill(headline, int(8.4 * width))
     made.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold")
     panels = made.subplots(lines, columns, squeeze=False, height_ratios=heights).ravel()
-    colours = _colours(charts)
-    for axes, chart in zip(panels, charts, strict=False):
+    colours, pairs = _colours(charts), list(zip(panels, charts, strict=False))
+    for axes, chart in pairs:
         _panel(axes, chart, colours)
     for axes in panels[len(charts) :]:
         axes.set_axis_off()
     _legend(made, colours)
+    for axes, chart in pairs:
+        if isinstance(chart, Lines | Points) and chart.label:
+            made.draw_without_rendering()  # lays out: only then is known where there is room
+            _write_beside(axes, chart)
     return made
 
 
@@ -176,7 +182,7 @@ def _height(chart: Chart) -> float:
     if isinstance(chart, Lines | Points):
         return 4.3
     many = len(chart.frame.values(chart.by)) if chart.by else 1
-    return max(2.0, 0.9 + len(chart.frame.values(chart.y)) * (0.22 + 0.16 * many))
+    return max(1.3, 0.9 + len(chart.frame.values(chart.y)) * (0.22 + 0.16 * many))
 
 
 def _colours(charts: Sequence[Chart]) -> dict[Cell, str]:
@@ -210,19 +216,19 @@ def _groups(frame: Frame, by: str, colours: Colours) -> list[tuple[Frame, str, s
 def _lines(axes: Axes, chart: Lines, colours: Colours) -> None:
     dashes = chart.frame.values(chart.dash) if chart.dash else [None]
     for group, colour, name in _groups(chart.frame, chart.by, colours):
-        label = name  # of the first line that is drawn
+        label, place = name, PALETTE.index(colour)  # so that of equal lines each is seen
         for at, dash in enumerate(dashes):
             rows = group.where(chart.dash, dash) if chart.dash else group
             if not len(rows):
                 continue
             x, y = rows.numbers(chart.x), rows.numbers(chart.y)
-            style, mark = DASHES[at % len(DASHES)], "o" if chart.points else ""
+            style = DASHES[(at if chart.dash else place) % len(DASHES)]
+            mark = MARKERS[place] if chart.points else ""
             axes.plot(x, y, style, color=colour, lw=2, marker=mark, ms=4, label=label)
             label = ""
             low, high = _bounds(rows, chart.y)
             if chart.band and low != high:
                 axes.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
-            _write_beside(axes, rows, chart)
     if chart.dash and len(dashes) > 1:
         _key(axes, [chart.frame.column(chart.dash).write(dash) for dash in dashes])
 
@@ -231,10 +237,9 @@ def _key(axes: Axes, names: Sequence[str]) -> None:
     """What dashes mean, inside the panel."""
     from matplotlib.lines import Line2D
 
-    styles = [DASHES[at % len(DASHES)] for at in range(len(names))]
     handles = [
-        Line2D([], [], color=GREY, ls=style, label=name)
-        for style, name in zip(styles, names, strict=True)
+        Line2D([], [], color=GREY, ls=DASHES[at % len(DASHES)], label=name)
+        for at, name in enumerate(names)
     ]
     axes.legend(handles=handles, frameon=False, fontsize=9)
 
@@ -249,19 +254,25 @@ def _points(axes: Axes, chart: Points, colours: Colours) -> None:
                 yerr=_arms(rows, chart.y), fmt=MARKERS[at % len(MARKERS)], color=colour, ms=6,
                 lw=1.2, label="" if at else name,
             )  # fmt: skip
-            _write_beside(axes, rows, chart)
 
 
-def _write_beside(axes: Axes, rows: Frame, chart: Lines | Points) -> None:
-    if not chart.label:
-        return
-    column = rows.column(chart.label)
-    places = zip(rows[chart.label], rows.numbers(chart.x), rows.numbers(chart.y), strict=True)
-    for text, x, y in places:
-        axes.annotate(
-            column.write(text), (x, y), (5, -11), textcoords="offset points", fontsize=8,
-            color=GREY,
-        )  # fmt: skip
+def _write_beside(axes: Axes, chart: Lines | Points) -> None:
+    """Label each point where there is room: inside the panel, on no other label."""
+    taken = [text.get_window_extent() for text in axes.texts]
+    panel, column = axes.get_window_extent(), chart.frame.column(chart.label)
+    x, y = chart.frame.numbers(chart.x), chart.frame.numbers(chart.y)
+    for cell, *point in zip(chart.frame[chart.label], x, y, strict=True):
+        for right, up in BESIDE if all(map(math.isfinite, point)) else ():
+            text = axes.annotate(
+                column.write(cell), (point[0], point[1]), (right, up), fontsize=8, color=GREY,
+                textcoords="offset points", ha="left" if right > 0 else "right",
+            )  # fmt: skip
+            box = text.get_window_extent()
+            inside = panel.contains(box.x0, box.y0) and panel.containsx(box.x1)
+            if (inside and not box.count_overlaps(taken)) or (right, up) == BESIDE[-1]:
+                taken.append(box)
+                break
+            text.remove()
 
 
 def _rows(axes: Axes, chart: Dots | Bars, colours: Colours) -> None:
@@ -331,8 +342,8 @@ def _finish(axes: Axes, chart: Chart) -> None:
     axes.set_title(textwrap.fill(chart.title, 70), loc="left", fontsize=11)
     x = chart.frame.column(chart.x)
     axes.set_xlabel(_label(x))
-    if x.unit in PERCENT:
-        axes.xaxis.set_major_formatter("{x:.0%}")
+    log = "" if isinstance(chart, Bars) else chart.log
+    _tick(axes, "x", chart.frame, x, log)
     if isinstance(chart, Dots | Bars):
         axes.grid(axis="x", color=GRID)
         axes.spines["left"].set_visible(False)
@@ -340,15 +351,11 @@ def _finish(axes: Axes, chart: Chart) -> None:
         y = chart.frame.column(chart.y)
         axes.grid(color=GRID)
         axes.set_ylabel(_label(y))
-        if y.unit in PERCENT:
-            axes.yaxis.set_major_formatter("{x:.0%}")
-        if y.unit in ("share", "score", "estimate") and "y" not in chart.log:
-            axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-    log = "" if isinstance(chart, Bars) else chart.log
-    if "x" in log:
-        _logarithmic(axes, "x", chart.frame, x)
-    if "y" in log:
-        _logarithmic(axes, "y", chart.frame, chart.frame.column(chart.y))
+        _tick(axes, "y", chart.frame, y, log)
+        if y.unit in ("share", "score", "estimate") and "y" not in log:
+            low, high = axes.get_ylim()
+            if 0 < low < high / 2:  # else what differs little would look the same
+                axes.set_ylim(0, high + 0.05 * low)
 
 
 def _label(column: Column) -> str:
@@ -356,21 +363,27 @@ def _label(column: Column) -> str:
     return column.header + (" per second" if column.unit == "rate" else said)
 
 
-def _logarithmic(axes: Axes, which: Literal["x", "y"], frame: Frame, column: Column) -> None:
-    """A logarithmic axis in plain numbers, with a tick at each of a few values that were chosen."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter
+def _tick(axes: Axes, which: Literal["x", "y"], frame: Frame, column: Column, log: Log) -> None:
+    """Ticks as values are: percent, or whole; on a logarithmic axis at those that were chosen."""
+    from matplotlib import ticker
 
-    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis, percent = axes.xaxis if which == "x" else axes.yaxis, column.unit in PERCENT
+    if which not in log:
+        if percent:
+            axis.set_major_formatter("{x:.0%}")
+        if column.unit in WHOLE:
+            axes.locator_params(which, integer=True)
+        return
     (axes.set_xscale if which == "x" else axes.set_yscale)("log")
-    percent = column.unit in PERCENT
-    values = frame.numbers(column.name)
-    different = sorted({value for value in values if math.isfinite(value) and value > 0})
-    few = len(different) <= 9 and column.unit not in MEASURED
-    axis.set_major_locator(FixedLocator(different) if few else LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(
-        FuncFormatter(lambda value, _: f"{100 * value:,.3g}%" if percent else f"{value:,g}")
-    )
-    axis.set_minor_formatter(NullFormatter())
+    different = sorted({x for x in frame.numbers(column.name) if math.isfinite(x) and x > 0})
+    if len(different) <= 9 and column.unit not in MEASURED:
+        axis.set_major_locator(ticker.FixedLocator(different))
+    elif different and different[-1] < 10 * different[0]:  # hardly a power of ten between
+        axis.set_major_locator(ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
+    else:
+        axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(lambda at, _: f"{100 * at:,.3g}%" if percent else f"{at:,g}")
+    axis.set_minor_formatter(ticker.NullFormatter())
 
 
 def _legend(figure: Figure, colours: Colours) -> None:

@@ -1,6 +1,7 @@
 """How numbers are written, by what they are: one place for tables, pages, headlines.
 
-A negative number has a hyphen before it, and a percent sign no blank: -22.5%.
+A negative number has a hyphen before it, and a percent sign no blank: -22.5%. What rounds to 0 has
+no hyphen: the z of format specs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SUFFIXES: dict[str, str] = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)
 
 def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
     """Write an estimate: mean [low, high]."""
-    form = f"{'+' if signed else ''}.{digits}f"
+    form = f"{'+' if signed else ''}z.{digits}f"
     if value.low is None or value.high is None:
         return format(value.mean, form)
     return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
@@ -36,17 +37,22 @@ def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
 
 def number(value: float | None, digits: int = 4) -> str:
     """Write a score; a dash where it is not defined."""
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else f"{value:z.{digits}f}"
 
 
 def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:
     """Write a share as percent."""
-    return f"{value:{'+' if signed else ''}.{digits}%}"
+    return f"{value:{'+' if signed else ''}z.{digits}%}"
 
 
 def plural(noun: str) -> str:
     """Write a noun for several: queries, pairs."""
     return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+
+
+def count(number: int, noun: str) -> str:
+    """Write how many there are: 1 query, 2,000 queries."""
+    return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 def probability(value: float) -> str:
@@ -68,18 +74,18 @@ def write(value: float | Estimate, unit: Unit, digits: int | None = None) -> str
 
 
 def _fix(usual: int, sign: str = "") -> Callable[[float, int | None], str]:
-    return lambda value, digits: f"{value:{sign},.{usual if digits is None else digits}f}"
+    return lambda value, digits: f"{value:{sign}z,.{usual if digits is None else digits}f}"
 
 
 def _percentage(sign: str = "") -> Callable[[float, int | None], str]:
-    return lambda value, digits: f"{value:{sign}.{1 if digits is None else digits}%}"
+    return lambda value, digits: f"{value:{sign}z.{1 if digits is None else digits}%}"
 
 
 _WRITTEN: dict[str, Callable[[float, int | None], str]] = {
     "flag": lambda value, _: "yes" if value else "no",
     "count": _fix(0),
     "bytes": _fix(0),
-    "number": lambda value, digits: f"{value:,.4g}" if digits is None else f"{value:,.{digits}f}",
+    "number": lambda value, digits: f"{value:,.4g}" if digits is None else f"{value:z,.{digits}f}",
     "score": _fix(4),
     "difference": _fix(4, "+"),
     "share": _percentage(),

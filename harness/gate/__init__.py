@@ -127,7 +127,9 @@ def _find_replaced(folder: Path, replace: bool) -> Collection[str]:
             raise InputError(f"{folder}: holds other files: name an empty folder for a baseline")
         return ()
     if not replace:
-        raise InputError(f"{folder}: a baseline is there already: replace it or name another")
+        raise InputError(
+            f"{folder}: a baseline is there already: replace it (--replace) or name another"
+        )
     return _sums(folder).keys()
 
 
@@ -156,6 +158,8 @@ def thaw(folder: Path) -> Side:
 
 def _sums(folder: Path) -> dict[str, str]:
     path = folder / SUMS
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; make one with harness baseline freeze")
     try:
         lines = [line.split("  ", 1) for line in path.read_text("utf-8").splitlines()]
         found = {name: digest for digest, name in lines}

@@ -117,7 +117,7 @@ def _notes(counts: dict[str, int], data: Retrieval, measures: Sequence[Measure])
             yield f"{counts[name]} {name.replace('_', ' ')}"
     deepest = max(measure.cutoff or 0 for measure in measures)
     if deepest > len(data.corpus.ranked):
-        yield f"a cut-off of {deepest} is beyond the {len(data.corpus.ranked)} documents"
+        yield f"a cut-off of {deepest:,} is beyond the {len(data.corpus.ranked):,} documents"
 
 
 def _samples(data: Retrieval) -> Iterator[tuple[str, ...]]:

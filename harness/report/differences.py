@@ -34,14 +34,14 @@ def _tasks(found: PairComparison) -> Table:
             one.measure,
             number(one.a),
             number(one.b),
-            f"{one.difference:+.4f}",
-            f"[{one.low:+.4f}, {one.high:+.4f}]",
+            f"{one.difference:+z.4f}",
+            f"[{one.low:+z.4f}, {one.high:+z.4f}]",
             probability(one.p.two_sided),
             probability(one.holm),
             probability(one.benjamini_hochberg),
             number(one.effect, 2),
             number(one.detectable),
-            f"{one.wins} / {one.ties} / {one.losses}" if one.paired else "–",
+            f"{one.wins:,} / {one.ties:,} / {one.losses:,}" if one.paired else "–",
         ]
         for one in found.differences
     ]
@@ -57,8 +57,8 @@ def _disagreements(found: PairComparison) -> list[Table]:
             rows.append(
                 [
                     one.task,
-                    f"{one.measure} {one.difference:+.4f}",
-                    f"{other.measure} {other.difference:+.4f}",
+                    f"{one.measure} {one.difference:+z.4f}",
+                    f"{other.measure} {other.difference:+z.4f}",
                     str(other.against),
                     str(other.reverse),
                     str(one.items - other.against - other.reverse),
@@ -73,7 +73,7 @@ def _disagreements(found: PairComparison) -> list[Table]:
 
 
 def _items(title: str, noun: str, found: PairComparison, items: tuple[Item, ...]) -> Table:
-    rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+.4f}"] for i in items]
+    rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+z.4f}"] for i in items]
     return Table(title, [noun, found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
 
 

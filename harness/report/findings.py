@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -51,7 +52,10 @@ def tables(findings: Findings) -> list[Table]:
 
 def page(findings: Findings, about: About) -> str:
     """The page as Markdown: headline, what was run, tables with what their columns mean."""
-    parts = [f"# {findings.headline}", f"`harness study {about.study}` {_describe(about)}"]
+    parts = [
+        f"# {findings.headline}",
+        f"`harness study {shlex.quote(about.study)}` {_describe(about)}",
+    ]
     for frame in findings.frames:
         if frame.shown:
             parts += [write([frame.table()], "markdown"), *_meanings(frame)]

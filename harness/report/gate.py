@@ -41,7 +41,7 @@ def _row(verdict: TaskVerdict) -> list[str]:
     found = verdict.difference
     if found is None or verdict.p is None:
         return [verdict.task, verdict.status, "", "", "", "", "", verdict.reason]
-    numbers = [number(found.b), number(found.a), f"{found.difference:+.4f}"]
+    numbers = [number(found.b), number(found.a), f"{found.difference:+z.4f}"]
     p = probability(verdict.p)
     return [verdict.task, verdict.status, found.measure, *numbers, p, verdict.reason]
 

@@ -112,7 +112,7 @@ def _compare_to_exact(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return ""
     change, size = found
-    return f"{change:+.4f}" + (f", {size:.2f} x bytes" if size else "")
+    return f"{change:+z.4f}" + (f", {size:.2f} x bytes" if size else "")
 
 
 def _mean(row: Standing) -> str:

@@ -19,6 +19,7 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Chart, Lines, Reference
+from harness.frames.formats import count
 from harness.indexes import INDEXES
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
@@ -29,7 +30,9 @@ from harness.studies.setting import (
     cheapest,
     fastest,
     fitting_indexes,
+    note_slower,
     search_exactly,
+    tell_kept,
 )
 
 SWEEP = "[ef_search=8+16+32+64+128+256]"  # of hnsw, where nothing is asked for
@@ -169,12 +172,13 @@ class Ann(Study):
             values: dict[str, dict[str, Float64]] = {spec: {} for spec in indexes}
             for model in models:
                 exact, tried = search_exactly(session, model, one, self.k), list[TriedSetting]()
-                notes += [f"{one.name}, {model}: {note}" for note in exact.vectors.notes]
                 for spec in fitting[model]:
                     session.progress("compare", done, total, "settings")
                     tried.append(attempt(session, exact, spec))
                     values[spec][model], done = tried[-1].values, done + 1
                 self._add(session, rows, (one.name, model), exact, tried)
+                said = (*exact.vectors.notes, *note_slower(tried))
+                notes += [f"{one.name}, {model}: {note}" for note in said]
                 notes += [f"{one.name}, {model}, {t.index}: {n}" for t in tried for n in t.notes]
             _rank(session, rows, one.name, values)
         session.progress("compare", total, total, "settings")
@@ -219,13 +223,13 @@ class Ann(Study):
         rows["fastest"] += [(*pair, *row) for row in fastest(tried, self.k)]
 
     def _findings(self, rows: Rows, notes: Sequence[str]) -> Findings:
-        at = f"batches on {threads()} thread{'s' if threads() > 1 else ''}"
+        at = f"batches on {count(threads(), 'thread')}"
         found = {
             n: Frame(title.format(at=at), columns, rows[n], name=n, shown=n not in HIDDEN)
             for n, (title, columns) in FRAMES.items()
         }
         drawn = curves(rows["curves"])
-        said = headline(found["answers"], found["rankings"], self.margin)
+        said = headline(found["answers"], found["rankings"], self.margin, notes)
         frames = [frame for name, frame in found.items() if len(frame) or name not in SEVERAL]
         return Findings(said, [*frames, drawn], charts(drawn, self.recall), notes)
 
@@ -270,30 +274,26 @@ def charts(curves: Frame, recall: float) -> list[Chart]:
         shown = curves.where("task", task)
         exact = shown.where("index", "exact")
         same = () if several else (Reference(exact.numbers("score")[0], "exact search", "y"),)
-        enough = (Reference(recall, f"{recall:g}", "y"),)
         more: dict[str, Any] = {"by": by[0], "dash": by[1], "log": "x", "label": "value"}
-        title = f"{task}: {shown['measure'][0]}"
         made += [
             Lines(shown, "queries", "recall", title=f"{task}: recall of neighbours, in batches",
-                  references=enough, **more),
-            Lines(shown, "median latency", "score", title=title, references=same, **more),
+                  references=(Reference(recall, f"{recall:g}", "y"),), **more),
+            Lines(shown, "median latency", "score", title=f"{task}: {shown['measure'][0]}",
+                  references=same, **more),
         ]  # fmt: skip
     return made
 
 
-def headline(answers: Frame, rankings: Frame, margin: float) -> str:
+def headline(answers: Frame, rankings: Frame, margin: float, notes: Sequence[str]) -> str:
     """What the cheapest setting is, for one model and task; of more, how many have one."""
     found = answers.records()
     if len(found) == 2:
-        said = [f"{a['cheapest'] or 'nothing tried'} keeps {a['to keep']}" for a in found]
-        return f"{found[0]['model']} on {found[0]['task']}: {'; '.join(said)}"
+        return f"{found[0]['model']} on {found[0]['task']}: {tell_kept(answers, notes)}"
     held = [sum(a["cheapest"] is not None for a in kind) for kind in (found[::2], found[1::2])]
     whole = len(found) // 2
-    text = (
+    changed, cases = sum(swaps > 0 for swaps in rankings.numbers("swaps")), len(rankings)
+    moved = f"; models change places in {changed} of {cases} cases" if cases else ""
+    return (
         f"A setting keeps {found[0]['to keep']} for {held[0]} of {whole} models and tasks, the "
-        f"task's measure within {margin:.1%} for {held[1]} of {whole}"
+        f"task's measure within {margin:.1%} for {held[1]} of {whole}{moved}"
     )
-    if len(rankings):
-        changed = sum(swaps > 0 for swaps in rankings.numbers("swaps"))
-        text += f"; models change places in {changed} of {len(rankings)} cases"
-    return text

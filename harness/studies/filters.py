@@ -185,14 +185,15 @@ class Filters(Study):
         """What is left at the selectivity nearest to 1%, where ways differ most."""
         nearest = min(answers.numbers("selectivity"), key=lambda s: abs(math.log(s / 0.01)))
         rows = answers.where("selectivity", nearest).where("index", self.index)
+        passing = rows.numbers("documents that match")[0]
         left = {(row["way"], row["factor"]): row["recall"].mean for row in rows.records()}
         post, native = left["post-filter", FACTORS[-1]], left.get(("native", None))
-        inside = "" if native is None else f", filtering inside {self.index} {percent(native)}"
+        inside = "" if native is None else f", {percent(native)} by filtering inside {self.index}"
         best = min(FACTORS[-1] * self.k, documents)
         return (
-            f"where {percent(nearest)} of documents pass the filter: of the {self.k} nearest of "
-            f"them, filtering the {best} best of {self.index} afterwards finds {percent(post)}"
-            f"{inside}, filtering first all"
+            f"where {percent(passing)} of documents pass the filter: recall@{self.k} is 100% by "
+            f"filtering before the search, {percent(post)} by filtering the {best:,} best of "
+            f"{self.index} after it{inside}"
         )
 
 

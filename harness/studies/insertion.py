@@ -139,7 +139,7 @@ class Insertion(Study):
         built = f"{self.index}, M={self.M}, ef_construction={self.ef_construction}"
         title = (
             f"{systems[0]} on {task}: {len(documents):,} documents inserted in several orders; "
-            f"{built}, {self.draws} seeds; {asked.main} by exact search {number(exact.mean())}"
+            f"{built}, draws={self.draws}; {asked.main} by exact search {number(exact.mean())}"
         )
         told = order_frame(title, swept, session, exact)
         quarters, relation = relations(swept, lids, session)
@@ -151,8 +151,8 @@ class Insertion(Study):
         vector = vector_frames([*sets, own], quarters, session)
         frames = [told, quarters, relation, *vector, seed_frame(swept, seeds)]
         notes = graph.notes(max(NEAR, asked.main.depth) + asked.exclude_self)
-        said = f"{systems[0]} on {task}, {headline(told, quarters)}"
-        return Findings(said, frames, charts(told, vector[1]), [*vectors.notes, *notes])
+        said, drawn = headline(told, quarters), charts(told, vector[1])
+        return Findings(f"{systems[0]} on {task}, {said}", frames, drawn, [*vectors.notes, *notes])
 
 
 def document_orders(
@@ -197,6 +197,7 @@ def order_frame(title: str, swept: Swept, session: Session, exact: Float64 | Non
             scores = [session.estimate(values), session.estimate(values - exact)]
         found = session.estimate(recall.mean(axis=0))
         rows.append((name, ef, found, means.min(), means.max(), change, differs, *scores))
+    title += "; within noise: what the spread of queries or of seeds explains"
     return Frame(title, ORDERS, rows, name="orders")
 
 
@@ -267,8 +268,7 @@ def charts(orders: Frame, drawn: Frame) -> list[Lines | Dots]:
     shown = orders.with_column(Column("search"), searched)
     random = shown.where("documents inserted", RANDOM).records()
     lines = tuple(Reference(row[RECALL].mean, f"random, {row['search']}") for row in random)
-    least = min(orders.numbers("ef_search"))
-    about = f"{RECALL} by dimension, ef_search={least:g}"
+    about = f"{RECALL} by dimension, ef_search={min(orders.numbers('ef_search')):g}"
     return [
         Lines(drawn, "local dimension (LID) of queries", RECALL, "vectors", title=about),
         Dots(

@@ -19,7 +19,7 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.frames import Column, Frame, follow
 from harness.frames.charts import Dots, Reference
-from harness.frames.formats import percent
+from harness.frames.formats import count, percent
 from harness.grid import Grid
 from harness.measures.neighbours import neighbour_overlap
 from harness.registry import unknown
@@ -102,8 +102,9 @@ class Robustness(Study):
         found = [_effects(session, grid, at, made) for at in range(len(grid.systems))]
         data, measure = clean.collection, str(grid.measure)
         title = (
-            f"{measure} on {task}: {int(data.qrels.judged.sum()):,} queries, "
-            f"{len(data.corpus):,} documents, {self.draws} draws of what is random in queries"
+            f"{measure} on {task}: {count(int(data.qrels.judged.sum()), 'query')}, "
+            f"{count(len(data.corpus), 'document')}, {count(self.draws, 'random draw')} of each "
+            "change to the queries"
         )
         rows = [(name, *row) for name, (row, _, _) in zip(grid.systems, found, strict=True)]
         effects = Frame(
@@ -115,7 +116,9 @@ class Robustness(Study):
         systems_frame = Frame(title, follow(SYSTEMS, clean.sign), rows, name="systems")
         frames = [systems_frame, drops(effects, measure), effects]
         frames += [apart] if len(apart) else []
-        chart = Dots(effects, "change", "perturbation", "system", references=(Reference(0),))
+        about = Column(f"change of {measure}", "change")
+        drawn = effects.with_column(about, effects["change"])
+        chart = Dots(drawn, about.name, "perturbation", "system", references=(Reference(0),))
         notes += grid.notes
         return Findings(f"{task}: {headline(effects, measure, clean.sign)}", frames, [chart], notes)
 
@@ -224,8 +227,10 @@ def headline(effects: Frame, measure: str, sign: int = 1) -> str:
         f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}"
         for row in effects.where("perturbation", least["perturbation"]).records()
     ]
-    what = "costs the most" if sign > 0 else "adds the most to"
-    return f"{least['perturbation']} {what} {measure}: {', '.join(lost)}"
+    what = "costs" if sign > 0 else "adds"
+    most = " the most" if len(effects.values("perturbation")) > 1 else ""
+    to = "" if sign > 0 else " to"
+    return f"{least['perturbation']} {what}{most}{to} {measure}: {', '.join(lost)}"
 
 
 STUDIES.alias("robust", "robustness", old=True)

@@ -12,6 +12,7 @@ import numpy as np
 from harness.analysis import approximation, timing
 from harness.arrays import Float64
 from harness.errors import InputError
+from harness.frames import Frame
 from harness.indexes import INDEXES, Searcher
 from harness.measures.neighbours import neighbour_overlap
 from harness.session import Session
@@ -226,6 +227,24 @@ def fastest(tried: Sequence[TriedSetting], near: int) -> list[tuple[Any, ...]]:
             if budget is None or row[2:] != answers[-1][2:]:
                 answers.append(row)
     return answers
+
+
+def tell_kept(answers: Frame, notes: Sequence[str]) -> str:
+    """Say what the cheapest setting of each row keeps, and where notes say that it is not as named.
+
+    notes: those of a setting begin with its task, model and index.
+    """
+    said = list[str]()
+    for task, model, kept, index, *_ in answers.rows:
+        noted = any(note.startswith(f"{task}, {model}, {index}: ") for note in notes)
+        said.append(f"{index or 'nothing tried'}{' (see the notes)' * noted} keeps {kept}")
+    return "; ".join(said)
+
+
+def note_slower(tried: Sequence[TriedSetting]) -> tuple[str, ...]:
+    """Say so where no setting is faster than exact search, which is tried first."""
+    exact, *others = (one.near.p50 for one in tried)
+    return () if min(others) < exact else (f"none is faster than exact search: {exact:.2g} ms",)
 
 
 def fitting_indexes(

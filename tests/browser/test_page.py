@@ -95,7 +95,7 @@ def test_what_is_missing_stays_last_whichever_way_it_is_sorted(tab):
 
 def test_families_tasks_models_and_size_filter(tab):
     tab.get_by_label("odd").uncheck()
-    assert tab.locator("#shown").inner_text() == "3 models, 2 tasks"
+    assert tab.locator("#shown").inner_text() == "3 systems, 2 tasks"
     tab.get_by_role("button", name="Shown tasks").click()
     # means of birds and trees: alpha 0.7, beta 0.7; gamma lacks trees
     assert tab.locator("#standings-table tbody tr td:nth-child(2)").all_inner_texts() == [
@@ -103,17 +103,17 @@ def test_families_tasks_models_and_size_filter(tab):
         "0.700",
         "–",
     ]
-    tab.get_by_label("only tasks that all shown models have").check()
-    assert tab.locator("#shown").inner_text() == "3 models, 1 task"
+    tab.get_by_label("only tasks that all shown systems have").check()
+    assert tab.locator("#shown").inner_text() == "3 systems, 1 task"
     assert names(tab) == ["alpha", "gamma", "beta"]
-    tab.get_by_role("searchbox", name="Models").fill("ETA")
+    tab.get_by_role("searchbox", name="Systems").fill("ETA")
     assert names(tab) == ["beta"]
     tab.get_by_role("button", name="Clear").click()
-    assert tab.locator("#shown").inner_text() == "3 models, 3 tasks"
+    assert tab.locator("#shown").inner_text() == "3 systems, 3 tasks"
     tab.get_by_label("Size").select_option(label="100 M to 1 B")
     assert names(tab) == ["beta"]
-    tab.get_by_role("searchbox", name="Models").fill("nobody")
-    assert tab.locator("#shown").inner_text() == "0 models, 3 tasks"
+    tab.get_by_role("searchbox", name="Systems").fill("nobody")
+    assert tab.locator("#shown").inner_text() == "0 systems, 3 tasks"
 
 
 def test_a_score_opens_its_record_by_keys_alone_and_leads_to_its_queries(tab):

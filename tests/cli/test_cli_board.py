@@ -75,7 +75,7 @@ def test_what_studies_keep_is_left_out_of_every_folder(run, measured, tmp_path):
 def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypatch):
     base = tmp_path / "baselines/bm25"
     done = run("baseline", "freeze", measured / "bm25", "--out", base)
-    assert (done.status, done.out) == (0, f"1 records frozen in {base}\n")
+    assert (done.status, done.out) == (0, f"1 record frozen in {base}\n")
     assert run("baseline", "freeze", measured / "bm25", "--out", base).status == 2  # not replaced
 
     rows = run("gate", measured / "bm25", "-b", base, "-q", "-f", "csv")
@@ -107,11 +107,14 @@ def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypat
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["gate", "x"], "error: the gate needs --baseline DIR, of `harness baseline freeze`\n"),
-        (["gate", "-b", "x"], "error: name the candidate: its records, or --model SPEC "),
+        (["gate", "x"], "error: the gate needs --baseline FOLDER, of `harness baseline freeze`\n"),
+        (["gate", "-b", "x"], "error: name the candidate: its records, or --model SYSTEM "),
         (["gate", "x", "-b", "none"], "error: none"),
-        (["gate", "x", "-b", ""], "error: the gate needs --baseline DIR, of `harness baseline "),
-        (["gate", "-m", "", "-b", "x"], "error: name the candidate: its records, or --model SPEC "),
+        (["gate", "x", "-b", ""], "error: the gate needs --baseline FOLDER, of `harness baseline "),
+        (
+            ["gate", "-m", "", "-b", "x"],
+            "error: name the candidate: its records, or --model SYSTEM ",
+        ),
         (["gate", "x", "-b", "."], "error: SHA256SUMS: not a baseline's list of files: "),
         (["export", "wandb", "x", "--project", ""], "error: --project: expected a name\n"),
     ],

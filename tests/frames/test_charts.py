@@ -119,3 +119,48 @@ def test_what_is_not_there_is_not_drawn():
     rows = [("bm25", 1, None, None, ""), ("bm25", 2, Estimate(0.5), None, "")]
     frame = Frame("t", COLUMNS, rows, name="t")
     image(draw([Lines(frame, "documents", "score"), Dots(frame, "score", "system")], "h"), "png")
+
+
+def drawn(columns, rows, **more):
+    frame = Frame("t", columns, rows, name="t")
+    x, y, *_ = [column.name for column in columns]
+    figure = draw([Lines(frame, x, y, **more)], "h")
+    image(figure, "png")
+    return figure.axes[0]
+
+
+def test_labels_are_inside_and_apart():
+    columns = [Column("ms", "ms"), Column("y", "score"), Column("name")]
+    rows = [(1 + 0.001 * i, 1.0, f"number {i}") for i in range(4)] + [(9.0, 1.0, "rightmost")]
+    axes = drawn(columns, [*rows, (None, 1.0, "absent")], label="name", log="x")
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == [name for *_, name in rows]
+    assert all(axes.get_window_extent().containsx(x) for box in boxes for x in (box.x0, box.x1))
+    assert not any(one.overlaps(two) for one in boxes for two in boxes if one is not two)
+
+
+def test_counts_have_whole_ticks():
+    axes = drawn([Column("draws", "count"), Column("y", "score")], [(1, 0.5), (2, 0.6)])
+    assert all(tick == int(tick) for tick in axes.get_xticks())
+
+
+@pytest.mark.parametrize(("lowest", "from_zero"), [(0.1, True), (0.98, False)])
+def test_heights_begin_at_zero_unless_they_would_look_the_same(lowest, from_zero):
+    axes = drawn([Column("x", "number"), Column("y", "score")], [(1, lowest), (2, 0.99)])
+    low, high = axes.get_ylim()
+    assert bool(low <= 0) is from_zero
+    assert high > 0.99
+
+
+def test_a_logarithmic_axis_within_a_power_of_ten_has_ticks():
+    axes = drawn([Column("x", "ms"), Column("y", "score")], [(0.06, 0.5), (0.13, 0.5)], log="x")
+    low, high = axes.get_xlim()
+    assert len([tick for tick in axes.get_xticks() if low <= tick <= high]) >= 3
+
+
+def test_equal_lines_have_other_dashes_and_markers():
+    columns = [Column("x", "number"), Column("y", "score"), Column("by")]
+    rows = [(x, 0.5, by) for by in "ab" for x in (1, 2)]
+    lines = drawn(columns, rows, by="by").get_lines()
+    assert [line.get_linestyle() for line in lines] == ["-", "--"]
+    assert [line.get_marker() for line in lines] == ["o", "s"]

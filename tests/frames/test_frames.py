@@ -119,6 +119,30 @@ def test_how_values_are_written(column, cell, expected):
     assert column.write(cell) == expected
 
 
+@pytest.mark.parametrize(
+    ("unit", "expected"),
+    [
+        ("number", "-1e-05"),
+        ("score", "0.0000"),
+        ("difference", "+0.0000"),
+        ("relative", "+0.0%"),
+        ("rate", "0"),
+    ],
+)
+def test_what_rounds_to_nothing_has_no_hyphen(unit, expected):
+    assert formats.write(-0.00001, unit) == expected
+
+
+def test_an_interval_has_no_negative_zero():
+    estimate = Estimate(-0.00001, -0.00002, 0.0)
+    assert formats.interval(estimate, signed=True) == "+0.0000 [+0.0000, +0.0000]"
+
+
+def test_counts_are_written_with_their_noun():
+    said = [formats.count(n, "query") for n in (0, 1, 2000)]
+    assert said == ["0 queries", "1 query", "2,000 queries"]
+
+
 def test_every_unit_is_written():
     for unit in set(formats.UNITS) - {"text", *formats.INTERVALS}:
         assert Column("c", unit).write(1)

@@ -173,7 +173,7 @@ def test_what_has_no_room_is_left_out_and_said(tmp_path, monkeypatch):
     assert data["queries"] == []
     assert "No room for all single queries: those of 0 tasks are here." in data["notes"]
     monkeypatch.setattr(page, "LIMIT", least - 1)
-    with pytest.raises(InputError, match=r"3 models x 3 tasks .* at most 3 MB; choose fewer"):
+    with pytest.raises(InputError, match=r"3 systems x 3 tasks .* at most 3 MB; choose fewer"):
         written(tmp_path)
 
 

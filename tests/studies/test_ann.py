@@ -25,6 +25,7 @@ from harness.stats import Estimate
 from harness.store import Store
 from harness.studies import Findings
 from harness.studies.ann import Ann
+from harness.studies.setting import tell_kept
 from harness.tasks import catalog
 from harness.vectors import Embeddings, MultiVector, Sparse, ranking
 from tests.fakes import Counting, beir
@@ -527,6 +528,24 @@ def test_the_headline_of_one_model_and_task(made):
         "0.5% of exact search"
     )
     assert [chart.by for chart in found.charts] == ["setting"] * 2
+
+
+def test_the_headline_refers_to_the_notes_of_what_it_names(made):
+    found = made(["dropping,cost=9,drop=0", "dropping,drop=3,cost=2"])
+    line = tell_kept(found["answers"], [f"{found['answers']['task'][0]}, good, other: no"])
+    assert "notes" not in line
+    named = f"{found['answers']['task'][0]}, good, {found['answers']['cheapest'][0]}: keeps 10"
+    assert "(see the notes) keeps recall@10" in tell_kept(found["answers"], [named])
+
+
+@pytest.mark.parametrize(("cost", "noted"), [(5, True), (3, False)])
+def test_exact_search_that_is_faster_is_noted(made, monkeypatch, cost, noted):
+    def latencies(searcher, queries, k):
+        return np.array([4.0 if searcher.info.exact else searcher.cost])
+
+    monkeypatch.setattr("harness.analysis.timing.latencies", latencies)
+    notes = made(["dropping,cost=9", f"dropping,cost={cost}"]).notes
+    assert any("none is faster than exact search: 4 ms" in note for note in notes) is noted
 
 
 @pytest.mark.parametrize(

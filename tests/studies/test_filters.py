@@ -129,8 +129,8 @@ def test_recall_by_hand(line, tmp_path):
     )  # fmt: skip
     assert found["short"]["50.0%"] == (0, 1, 0, 0, 0)
     assert found.headline == (
-        f"given on {line}, where 50.0% of documents pass the filter: of the 3 nearest of them, "
-        "filtering the 10 best of exact afterwards finds 100.0%, filtering first all"
+        f"given on {line}, where 50.0% of documents pass the filter: recall@3 is 100% by filtering "
+        "before the search, 100.0% by filtering the 10 best of exact after it"
     )
 
 
@@ -150,7 +150,7 @@ def test_an_index_that_finds_nothing_of_it(line, nothing, tmp_path):
     assert answers(found, "native", index="nothing") == []
     assert len(found.charts[0].frame) == 5  # post-filtering of exact search is not drawn
     assert found.headline.endswith(
-        "filtering the 10 best of nothing afterwards finds 0.0%, filtering first all"
+        "100% by filtering before the search, 0.0% by filtering the 10 best of nothing after it"
     )
 
 
@@ -183,8 +183,8 @@ def test_a_graph_that_looks_at_predicates_finds_more_than_filtering_what_it_foun
     said = "hnsw has ef_search=32, less than the 100 results wanted: it searches with 100"
     assert said in random.notes
     assert re.search(
-        rf"where 1\.0% .* of the 10 nearest of them, filtering the 100 best of {GRAPH} afterwards "
-        rf"finds \d+\.\d%, filtering inside {GRAPH} \d+\.\d%, filtering first all$",
+        rf"where 1\.0% .* recall@10 is 100% by filtering before the search, \d+\.\d% by filtering "
+        rf"the 100 best of {GRAPH} after it, \d+\.\d% by filtering inside {GRAPH}$",
         random.headline,
     )
 

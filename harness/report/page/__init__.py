@@ -60,7 +60,7 @@ def write(
     data = render(TITLE, {**whole, **fixed})
     if len(data) > LIMIT:
         raise InputError(
-            f"{path}: {len(board.systems):,} models x {len(board.tasks):,} tasks and "
+            f"{path}: {len(board.systems):,} systems x {len(board.tasks):,} tasks and "
             f"{len(figures):,} figures make a page of {len(data) / 1e6:.1f} MB: at most 3 MB; "
             "choose fewer"
         )

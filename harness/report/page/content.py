@@ -1,7 +1,7 @@
 """What the page shows, as values that JSON can hold, within a number of bytes.
 
 Scores of a task are whole multiples of its unit (1e-4, ten times that where they are large), as
-little-endian int16 in base64, -32768 for none: four decimals, and 600 models x 1,500 tasks in
+little-endian int16 in base64, -32768 for none: four decimals, and 600 systems x 1,500 tasks in
 2.4 MB.
 """
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from harness.board.standings import Standing, Standings
 
 MISSING = -32768
-QUERIES = 10  # shown of two models, most apart first; as in script.js
-COMPARED = 40  # models of a task whose queries are kept, the best first
+QUERIES = 10  # shown of two systems, most apart first; as in script.js
+COMPARED = 40  # systems of a task whose queries are kept, the best first
 TEXT = 300  # characters of a query or note
 REFUSED = 20  # files that are named
 SPARE = 500  # bytes for what had no room
@@ -94,7 +94,7 @@ def _notes(board: Board, standings: Standings) -> list[str]:
 
 
 def _systems(board: Board, standings: Standings, costs: Sequence[Cost]) -> list[dict[str, Any]]:
-    """Models in the order of the standings, with a value for each cost and each column."""
+    """Systems in the order of the standings, with a value for each cost and each column."""
     return [
         {
             "name": row.system,
@@ -125,12 +125,12 @@ def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
     cells: list[tuple[Head, Cell]] = [
         (("Rank", 0, False, f"by {standings.order} {over}; none where one is missing"), row.rank),
         (
-            ("Groups", 0, False, "models of one group cannot be told apart"),
+            ("Groups", 0, False, "systems of one group cannot be told apart"),
             spans(row.groups) or None,
         ),
         (("Mean", 4, high, f"mean {over}"), row.mean),
         (("95% interval", 4, high, "of the mean"), interval),
-        (("Borda", 1, True, "points: on each task, one for each model passed"), row.borda),
+        (("Borda", 1, True, "points: on each task, one for each system passed"), row.borda),
         (("Kemeny", 0, False, f"place in an order that agrees with most; {best}"), row.kemeny),
         (("Keeps rank", 2, True, "share of resamples of tasks that give this rank"), row.kept),
         (("First", 2, True, "share of resamples of tasks in which it is first"), row.first),

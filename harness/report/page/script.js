@@ -77,7 +77,7 @@ const state = {
   one: null, other: null, queryTask: null, wide: false, cell: null,
 };
 
-/** Models and tasks that the filters leave, models in the order chosen, and their means. */
+/** Systems and tasks that the filters leave, systems in the order chosen, and their means. */
 function view() {
   const [models, tasks] = ["model-text", "task-text"].map((id) => $(id).value.trim().toLowerCase());
   const families = new Set([...document.querySelectorAll("#families input:checked")].map((box) => box.value));
@@ -128,7 +128,7 @@ function render() {
   const focus = document.activeElement?.dataset?.key;
   const shown = view();
   const page = { ...shown, rows: shown.systems.slice(state.row, state.row + ROWS) };
-  $("shown").value = `${count(shown.systems.length, "model")}, ${count(shown.columns.length, "task")}`;
+  $("shown").value = `${count(shown.systems.length, "system")}, ${count(shown.columns.length, "task")}`;
   standings(page);
   heat(page);
   bars(shown);
@@ -154,7 +154,7 @@ function standings({ systems, columns, rows, means, has, filtered }) {
     el("td", { class: typeof given === "string" ? "number long" : "number", title: typeof given === "string" && given }, Array.isArray(given) ? range(...given) : typeof given === "string" ? given : fixed(given, column.digits));
   $("standings-table").replaceChildren(
     el("thead", {}, el("tr", {},
-      sortable("name", "Model", false, { numeric: false, class: "corner" }),
+      sortable("name", "System", false, { numeric: false, class: "corner" }),
       filtered ? sortable("mean", "Shown tasks", joint(columns) > 0, { about: "mean over the tasks that the filters leave" }) : null,
       DATA.columns.map((column, i) => sortable(`column:${i}`, column.title, column.down, { about: column.about })))),
     el("tbody", {}, rows.map((s) => el("tr", { class: has.get(s) < columns.length ? "partial" : null },
@@ -163,7 +163,7 @@ function standings({ systems, columns, rows, means, has, filtered }) {
         has.get(s) < columns.length ? [" ", el("span", { class: "badge" }, `${has.get(s)} of ${count(columns.length, "task")}`)] : null),
       filtered ? el("td", { class: "number" }, fixed(means.get(s), 3)) : null,
       DATA.columns.map((column, i) => cell(column, DATA.systems[s].values[i]))))));
-  pager($("rows-pager"), "row", systems.length, ROWS, "model");
+  pager($("rows-pager"), "row", systems.length, ROWS, "system");
 }
 
 // ---- heat map --------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ function heat({ systems, columns, rows }) {
   $("heat").replaceChildren(
     el("thead", {},
       el("tr", {}, el("td", {}), runs.map(({ family, span }) => el("th", { class: "family", style: "height:auto", scope: "colgroup", colspan: span }, family))),
-      el("tr", {}, sortable("name", "Model", false, { numeric: false, class: "corner" }),
+      el("tr", {}, sortable("name", "System", false, { numeric: false, class: "corner" }),
         shown.map((t) => sortable(`task:${t}`, short(DATA.tasks[t].name, 24), DATA.tasks[t].sign > 0, { numeric: false, about: `${DATA.tasks[t].name}, ${DATA.tasks[t].measure}` })))),
     el("tbody", {}, rows.map((s) => el("tr", {},
       el("th", { scope: "row", title: DATA.systems[s].name }, DATA.systems[s].name),
@@ -285,12 +285,12 @@ function cost({ systems, columns, means }) {
     point.best = point.gap === 0 && !rivals.some(({ x, y }) => y === point.y && x !== point.x);
   }
   $("cost-about").textContent = points.length
-    ? `${count(points.length, "model")} with both known. Filled: on the Pareto front, none is better at no greater cost.`
-    : "No shown model has both known. A mean needs every shown task: leave only tasks that all shown models have, or choose one task.";
+    ? `${count(points.length, "system")} with both known. Filled: on the Pareto front, none is better at no greater cost.`
+    : "No shown system has both known. A mean needs every shown task: leave only tasks that all shown systems have, or choose one task.";
   $("scatter").replaceChildren(...(points.length ? [scatter(points, axis)] : []));
   points.sort((a, b) => up * (b.y - a.y));
   $("front").replaceChildren(...(points.length ? table({
-    header: ["Model", axis.title, "Quality", "Below the front"],
+    header: ["System", axis.title, "Quality", "Below the front"],
     rows: points.slice(0, ROWS).map(({ s, x, y, gap, best }) => [DATA.systems[s].name, large(x), fixed(y), best ? "on it" : fixed(gap)]),
     numeric: [1, 2, 3],
   }) : []));
@@ -353,7 +353,7 @@ function label(name, x, y, width, taken) {
   return null;
 }
 
-// ---- two models ------------------------------------------------------------------------------
+// ---- two systems ------------------------------------------------------------------------------
 
 function differences() {
   const sets = DATA.queries;
@@ -435,7 +435,7 @@ function openRecord(s, t) {
       differences();
       $("queries").scrollIntoView();
       $("one").focus({ preventScroll: true });
-    } }, "Query by query against another model")) : null);
+    } }, "Query by query against another system")) : null);
 }
 
 function openSystem(s) {
@@ -456,7 +456,7 @@ function openSystem(s) {
 
 function start() {
   const families = [...new Set(DATA.tasks.map((task) => task.family))];
-  $("summary").textContent = `${count(DATA.systems.length, "model")}, ${count(DATA.tasks.length, "task")} of ${count(families.length, "family")}.`;
+  $("summary").textContent = `${count(DATA.systems.length, "system")}, ${count(DATA.tasks.length, "task")} of ${count(families.length, "family")}.`;
   $("families").replaceChildren(...families.map((name) => el("label", {}, el("input", { type: "checkbox", value: name, checked: true }), ` ${name}`)));
   options($("size"), SIZES.map(([text], i) => [i, text]), 0);
   options($("cost-choice"), DATA.costs.map((axis, i) => [i, axis.title]), 0);
