@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import harness.store.passing as passing
 import harness.store.shards as shards
 from harness import disk
 from harness.data import Role
@@ -28,7 +29,6 @@ from harness.encoders import Encoded, TextEncoder
 from harness.endpoints.usage import sum_usage
 from harness.errors import EncodingError, StoreError, UnkeptWarning, reason, warn_caller
 from harness.progress import Progress, silent
-from harness.store import passing
 from harness.store.held import Held, LostError, look
 
 EMPTY = np.empty((0, 0), np.float32)

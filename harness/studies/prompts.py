@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from harness.analysis.choice import SPLITS, choose_elsewhere
+from harness.analysis.prompting import OWN, PROMPTS, Prompt, Texts, labels, name_prompt, quote, read
 from harness.arrays import Float64
 from harness.encoders import ENCODERS, CollectionEncoder, encoder_spec
 from harness.encoders.prompting import PLACE
@@ -27,7 +28,6 @@ from harness.frames.charts import Dots, Reference
 from harness.grid import Cell
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
-from harness.studies.prompting import OWN, PROMPTS, Prompt, Texts, labels, name_prompt, quote, read
 from harness.systems import split_index
 from harness.tasks import Task
 

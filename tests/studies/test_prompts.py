@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
+from harness.analysis.prompting import PROMPTS, Prompt, labels, read
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
@@ -17,7 +18,6 @@ from harness.session import Session
 from harness.stats import Estimate
 from harness.store import Store
 from harness.studies import STUDIES
-from harness.studies.prompting import PROMPTS, Prompt, labels, read
 from harness.studies.prompts import CHOICE, Prompts, headline
 from harness.tasks import catalog
 from tests.fakes import Counting, beir
