@@ -7,6 +7,7 @@ import inspect
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -24,6 +25,7 @@ from typing import (
 
 from harness.errors import HarnessError, InputError, reason
 from harness.spec import join, scalar, split_list
+from harness.threads import PARSING
 
 T = TypeVar("T")
 
@@ -108,7 +110,7 @@ class Entry(Generic[T]):
 
     @property
     def _signature(self) -> Mapping[str, inspect.Parameter]:
-        return inspect.signature(self.factory).parameters
+        return _read_parameters(self.factory)
 
 
 def read_hints(factory: Callable[..., object], name: str) -> dict[str, Any]:
@@ -120,6 +122,12 @@ def read_hints(factory: Callable[..., object], name: str) -> dict[str, Any]:
         raise InputError(
             f"{name}: the type of a parameter cannot be read: {reason(error)}"
         ) from error
+
+
+@cache  # asked for again and again
+def _read_parameters(factory: Callable[..., object]) -> Mapping[str, inspect.Parameter]:
+    with PARSING:
+        return inspect.signature(factory).parameters
 
 
 def read_signature(factory: Any, name: str) -> inspect.Signature:

@@ -12,7 +12,6 @@ import io
 import json
 import math
 import os
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from harness import disk
 from harness.encoders import Encoded
 from harness.errors import EncodingError
+from harness.threads import PARSING
 from harness.vectors import MultiVector, Sparse
 
 KEY = "S16"  # the first 16 bytes of SHA-256, compared as bytes
@@ -153,7 +153,7 @@ def read_maker(path: Path) -> str:
         while file.tell() < end:
             last = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if last == (1, 0) else _read_header_2_0
-            with _HEADERS:
+            with PARSING:
                 shape, _, kind = read(file)
             size = math.prod(shape) * kind.itemsize
             if kind == np.uint8 and file.tell() + size == end:
@@ -163,9 +163,6 @@ def read_maker(path: Path) -> str:
 
 
 _read_header_2_0 = np.lib.format.read_array_header_2_0
-# numpy reads a header by ast.literal_eval, which may fail in two threads at a time
-# (https://github.com/python/cpython/issues/106905)
-_HEADERS = threading.Lock()
 
 
 def count(path: Path) -> int:
@@ -206,7 +203,7 @@ def set_aside(path: Path) -> Path:
 
 def _read(path: Path, parts: int) -> list[NDArray[Any]]:
     try:
-        with open(path, "rb") as file, _HEADERS:
+        with open(path, "rb") as file, PARSING:
             return [np.lib.format.read_array(file, allow_pickle=False) for _ in range(parts)]
     except BROKEN as error:
         raise ValueError(f"{path}: not a shard of vectors") from error
@@ -215,7 +212,7 @@ def _read(path: Path, parts: int) -> list[NDArray[Any]]:
 def _map(path: Path) -> NDArray[Any]:
     """A shard's rows as a map, which ends with the array: nothing but what is used is read."""
     try:
-        with _HEADERS:
+        with PARSING:
             return np.lib.format.open_memmap(path, mode="r")
     except BROKEN as error:
         raise ValueError(f"{path}: not a shard of vectors") from error
