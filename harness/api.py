@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,7 @@ from harness.arrays import Float32
 from harness.data import Retrieval, Role
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, encoder_spec
-from harness.errors import ENDINGS, InputError
+from harness.errors import ENDINGS, InputError, warn_caller
 from harness.evaluation import Evaluation
 from harness.indexes import INDEXES
 from harness.measures.asked import choose
@@ -187,7 +186,7 @@ def search(
         data, ranked = task.collection, session.rank(system, task, depth=k, index=index)
     for note in ranked.warnings:
         if note.endswith(LEFT_OUT):
-            warnings.warn(note, stacklevel=3)
+            warn_caller(note)
     return _tabulate(ranked.run, data)
 
 

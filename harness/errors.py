@@ -64,7 +64,7 @@ def reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def warn_caller(message: str, category: type[Warning]) -> None:
+def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the line of the user's program that led here, however deep in this package."""
     frame, level = sys._getframe(), 1
     while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "harness":

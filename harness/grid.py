@@ -25,6 +25,7 @@ from harness.measures.asked import Measure
 from harness.records import Record
 from harness.records.files import RUN
 from harness.tasks import Task
+from harness.threads import PARSING
 from harness.vectors import Run
 
 NUMBER = re.compile(r"\d[\d,.]*")
@@ -110,7 +111,7 @@ def _tell(system: str, alike: Mapping[str, str]) -> str:
 class Cells:
     """Cells in a folder, each whole or absent, so that a killed study goes on where it was.
 
-    FOLDER/KEY.npz        the run, if any
+    FOLDER/KEY.npz        the run, empty for a task that ranks nothing: it marks a cell
           /KEY.parquet    the values of each query, as of any record
           /KEY.json       the record; written last
 
@@ -127,11 +128,9 @@ class Cells:
             if path.stat().st_mtime < self.since:
                 return None
             record, table = records.load(path), records.per_query(path)
-            run = None
-            if record.depth is not None:
-                with open(path.with_suffix(RUN), "rb") as file:
-                    kept = np.load(file, allow_pickle=False)
-                    run = Run(kept["docs"], kept["scores"])
+            with open(path.with_suffix(RUN), "rb") as file, PARSING:
+                kept = dict(np.load(file, allow_pickle=False))
+            run = Run(**kept) if kept else None
             columns = {name: table.column(name).to_numpy() for name in table.column_names}
             return Cell(record, columns, run)
         return None
@@ -141,9 +140,11 @@ class Cells:
         path, buffer, run = self.folder / f"{key}.json", BytesIO(), cell.ranking
         try:
             disk.make_folder(self.folder)
-            if run is not None:
+            if run is None:
+                np.savez(buffer)
+            else:
                 np.savez(buffer, docs=run.docs, scores=run.scores)
-                disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
+            disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
         except OSError as error:
             what = error.strerror or reason(error)
             raise HarnessError(f"{self.folder}: cannot be written: {what}") from error

@@ -11,7 +11,6 @@ import pkgutil
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
-from harness.errors import InputError, RenamedWarning, reason
+from harness.errors import InputError, RenamedWarning, reason, warn_caller
 from harness.parameters import Entry, identify_code, kind_of, read_value, write_value
 from harness.spec import Spec, parse
 
@@ -362,7 +361,7 @@ def _rename(spec: Spec, names: Mapping[str, str], called: str) -> Spec:
             told.append(f"{called}: {key} is now called {new}")
         params[new] = value
     for line in told:
-        warnings.warn(line, RenamedWarning, stacklevel=2)
+        warn_caller(line, RenamedWarning)
     return Spec(spec.name, target, tuple(params.items()))
 
 

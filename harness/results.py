@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import reprlib
-import warnings
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Integral
@@ -18,7 +17,7 @@ from harness import compare, records
 from harness.arguments import read_arguments
 from harness.compare import InMemory, PairComparison
 from harness.encoders import OWN
-from harness.errors import InputError
+from harness.errors import InputError, warn_caller
 from harness.evaluation import Evaluation, write_score
 from harness.records import files
 from harness.spec import parse
@@ -282,7 +281,7 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
         named = ", ".join(map(str, asked)) or "no path is given"
         raise InputError(f"{named}: no records: expected *.json files")
     if others:
-        warnings.warn(f"{others} files are no records: left out", stacklevel=4)
+        warn_caller(f"{others} files are no records: left out")
     read = [_load_one(file) for file in dict.fromkeys(found)]
     return Results(tuple(sorted(read, key=lambda each: each.record.created)))
 

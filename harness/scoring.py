@@ -8,7 +8,6 @@ counts if it has judgments, and scores 0 where the run has nothing for it.
 from __future__ import annotations
 
 import html
-import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -21,7 +20,7 @@ import numpy as np
 from harness.arrays import Float64
 from harness.data import Corpus, Qrels, Queries, rows
 from harness.data.rows import Field, Row
-from harness.errors import InputError
+from harness.errors import InputError, warn_caller
 from harness.measures.asked import Measure, choose
 from harness.measures.judged import Evidence, Names
 from harness.sources import files, trec
@@ -199,7 +198,7 @@ def _compare_ids(
             f"none of the documents of the run is judged: it has {results[0][1]!r}, the "
             f"judgments have {min(judged)!r}: compare their ids"
         )
-        warnings.warn(notes[-1], stacklevel=3)
+        warn_caller(notes[-1])
     return tuple(notes)
 
 

@@ -16,6 +16,7 @@ from harness.indexes import INDEXES
 from harness.kinds import KINDS
 from harness.measures import MEASURES
 from harness.parameters import identify_code
+from harness.records import files
 from harness.registry import Registry, load_plugin
 from harness.rerankers import RERANKERS
 from harness.rewriting import REWRITERS
@@ -500,13 +501,17 @@ def test_data_of_a_kind_that_ranks_are_a_collection(tmp_path):
 def test_a_kind_that_judges_vectors_has_grids_variants_and_vectors(tmp_path):
     (tmp_path / "oddity.py").write_text(dedent(KIND))
     load_plugin(tmp_path / "oddity.py")
-    session = Session(Store(tmp_path / "cache"), cells=tmp_path / "cells")
+    session = Session(Store(tmp_path / "cache"), cells=tmp_path / "results" / "cells")
     task = session.task("triples")
     mild = replace(task.data, texts=("red cat", "red cat", "blue dog", "one", "two two", "two"))
     variant = task.changed("mild", data=replace(mild, odd=(2, 0)))
     for _ in range(2):
         grid = session.grid(["hashing"], [task, variant])
         assert grid.values.tolist() == [[[1, 0], [1, 1]]]
+    assert (
+        files.find(tmp_path / "results") == []
+    )  # cells of what ranks nothing are no records of a folder
+    assert len(files.find(tmp_path / "results" / "cells")) == 2
     assert [one.label for one in grid.variants] == ["", "mild"]
     assert len(session.vectors("hashing", task).arrays["texts"]) == 6
     with pytest.raises(InputError, match=r"^triples ranks nothing: expected a task that does"):

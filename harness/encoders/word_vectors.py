@@ -20,6 +20,7 @@ from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
 from harness.encoders.models import MODELS
 from harness.errors import InputError, reason
+from harness.threads import PARSING
 from harness.vectors import Representation
 
 Weighting = Literal["none", "sif"]
@@ -126,7 +127,8 @@ def _only(folder: Path, *suffixes: str) -> Path:
 def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
     """Words and rows of an array with a vocabulary."""
     try:
-        rows = np.load(array, allow_pickle=False)
+        with PARSING:
+            rows = np.load(array, allow_pickle=False)
         if vocabulary.suffix == ".parquet":
             from pyarrow import parquet
 

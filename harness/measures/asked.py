@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from harness import promises
 from harness.arguments import read_names
 from harness.arrays import Float64
+from harness.data.rows import read_number
 from harness.errors import InputError
 from harness.measures import NUMBERED, MeasureDefinition, Value, definitions, fold
 from harness.registry import LISTED
@@ -208,11 +208,8 @@ def _parameters(known: MeasureDefinition, inner: str, text: str) -> tuple[tuple[
 
 
 def _number(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value):
+    value = read_number(text)
+    if not math.isfinite(value):
         raise InputError(f"{where}={text}: expected a number")
     return value
 
