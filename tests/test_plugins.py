@@ -508,9 +508,8 @@ def test_a_kind_that_judges_vectors_has_grids_variants_and_vectors(tmp_path):
     for _ in range(2):
         grid = session.grid(["hashing"], [task, variant])
         assert grid.values.tolist() == [[[1, 0], [1, 1]]]
-    assert (
-        files.find(tmp_path / "results") == []
-    )  # cells of what ranks nothing are no records of a folder
+    # cells of what ranks nothing are no records of a folder, either
+    assert files.find(tmp_path / "results") == []
     assert len(files.find(tmp_path / "results" / "cells")) == 2
     assert [one.label for one in grid.variants] == ["", "mild"]
     assert len(session.vectors("hashing", task).arrays["texts"]) == 6
