@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import reprlib
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 from harness import compare, records
 from harness.arguments import read_arguments
 from harness.compare import InMemory, PairComparison
+from harness.disk import foreign
 from harness.encoders import OWN
 from harness.errors import InputError, warn_caller
 from harness.evaluation import Evaluation, write_score
@@ -288,8 +288,8 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
 
 def _is_record(path: Path) -> bool:
     try:
-        return "main_measure" in json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
+        return "main_measure" in foreign.read_json(path)
+    except (InputError, TypeError):
         return False
 
 

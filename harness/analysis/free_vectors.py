@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.analysis.relevance import Relevance, require_room
-from harness.disk import available_memory
+from harness.disk.memory import available_memory
 from harness.errors import InputError
 from harness.progress import Progress, silent
 

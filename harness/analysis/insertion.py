@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,7 +11,8 @@ import numpy as np
 
 from harness.analysis.graphs import GraphSettings, graph_recall, nearest
 from harness.arrays import Float32, Float64, Int64
-from harness.errors import InputError, reason
+from harness.disk import foreign
+from harness.errors import InputError
 from harness.indexes import Searcher
 from harness.progress import Progress, silent
 from harness.stats import Estimate
@@ -49,10 +49,7 @@ def groups(
 
 
 def _labels(path: Path) -> dict[str, str]:
-    try:
-        read = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: labels cannot be read: {reason(error)}") from error
+    read = foreign.read_json(path)
     if not isinstance(read, dict):
         raise InputError(f"{path}: expected a JSON object of groups by document id")
     return {id: str(group) for id, group in read.items()}

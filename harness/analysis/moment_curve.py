@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.analysis.relevance import Relevance, require_room
 from harness.arrays import Float64
-from harness.disk import available_memory
+from harness.disk.memory import available_memory
 from harness.errors import InputError
 
 Precision = Literal["float64", "float32", "float16", "bfloat16"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.disk import foreign
 from harness.encoders.prompting import PLACE
-from harness.errors import InputError, reason
+from harness.errors import InputError
 from harness.registry import unknown
 
 PROMPTS = (
@@ -51,13 +51,9 @@ def read(path: Path) -> tuple[list[str], list[str] | None]:
     Raises:
         InputError: for a file that cannot be read or holds anything else.
     """
-    try:
-        text = path.read_text("utf-8")
-        toml = tomllib.loads(text) if path.suffix == ".toml" else None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: no readable file of prompts: {reason(error)}") from None
-    if toml is None:
-        return text.removesuffix("\n").split("\n"), None
+    if path.suffix != ".toml":
+        return foreign.read_text(path).removesuffix("\n").split("\n"), None
+    toml = foreign.read_toml(path)
     for name, value in toml.items():
         if name not in ("prompts", "document_prompts"):
             raise unknown(f"key of {path}", name, ("prompts", "document_prompts"))

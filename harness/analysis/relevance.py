@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.arrays import Int64
 from harness.data import Qrels
-from harness.disk import available_memory
+from harness.disk.memory import available_memory
 from harness.errors import InputError
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from harness import records
 from harness.arrays import Float64, Int64
-from harness.errors import InputError, reason
+from harness.disk import foreign
+from harness.errors import InputError
 from harness.exchange import mteb
 from harness.measures.pairs import compared_as
 from harness.progress import Progress, silent
 from harness.records import Record, costs, files
-
-LARGEST = 64 * 2**20  # bytes of a file that is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +164,15 @@ def load(
     for done, file in enumerate(listed):
         progress("read records", done, len(listed), "files")
         try:
-            data = _json(file)
+            data = foreign.read_json(file)
             if isinstance(data, dict) and "schema_version" in data:
-                found.append(of_record(records.read(data, ""), file))
+                found.append(of_record(records.read(data, str(file)), file))
                 continue
             entry = _of_mteb(mteb.read(data), file, subsets, families or {}, strict=strict)
             revisions.setdefault(entry.system, set()).add(file.parent.name)
             found.append(entry)
         except InputError as error:
-            refused.append((file, str(error).removeprefix(": ")))
+            refused.append((file, str(error).removeprefix(f"{file}: ")))
     if not found:
         raise _no_records(paths, refused)
     return of_entries(found, refused=refused, notes=_note_revisions(revisions))
@@ -249,17 +246,6 @@ def _list_files(paths: Sequence[Path | str]) -> list[Path]:
     """All files, each once. Raises InputError for a path that names nothing."""
     found = dict.fromkeys(file for path in paths for file in files.find(path))
     return [file for file in found if file.name != mteb.META]
-
-
-def _json(file: Path) -> Any:
-    try:
-        if not file.is_file():
-            raise InputError("not a file")
-        if file.stat().st_size > LARGEST:
-            raise InputError(f"larger than {LARGEST // 2**20} MiB: no record is")
-        return json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"not readable: {reason(error)}") from None
 
 
 def of_record(record: Record, path: Path | None = None) -> BoardEntry:

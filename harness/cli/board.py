@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -35,7 +34,8 @@ from harness.cli.evaluate import (
     measure_all,
     say_notes,
 )
-from harness.errors import HarnessError, InputError, reason
+from harness.disk import foreign
+from harness.errors import HarnessError, InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -229,10 +229,7 @@ def _json(path: Path | None) -> dict[str, str] | None:
     """The families of MTEB's tasks that a file names, if there is one."""
     if path is None:
         return None
-    try:
-        found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable JSON: {reason(error)}") from None
+    found = foreign.read_json(path)
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise InputError(f"{path}: expected an object of families by task")
     return found

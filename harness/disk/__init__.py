@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and arrays that may be larger than memory."""
+"""Files that are whole or absent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
-from harness.arrays import Float32
 from harness.errors import InputError
 
 STALE_S = 3600  # a temporary file of this age belongs to no running process
@@ -241,23 +238,6 @@ def _exchange(one: Path, other: Path) -> bool:
 
 def _before(folder: Path) -> Path:
     return folder.with_name(f"{HIDDEN}{folder.name}.before")
-
-
-def matrix(rows: int, columns: int, folder: Path) -> Float32:
-    """Unset float32 [rows, columns] in memory; in a nameless file if over half of what is free."""
-    if rows * columns * 4 <= available_memory() // 2:
-        return np.empty((rows, columns), np.float32)
-    with tempfile.TemporaryFile(dir=folder) as file:
-        return np.memmap(file, np.float32, "w+", shape=(rows, columns))
-
-
-def available_memory() -> int:
-    """Bytes of memory that a new array may take, as the system tells."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvail"))
-    except (OSError, StopIteration):
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def slug(text: str) -> str:

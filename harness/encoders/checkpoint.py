@@ -6,7 +6,6 @@ trust_remote_code=true.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness import zoo
+from harness.disk import foreign
 from harness.encoders import ENCODERS
 from harness.errors import InputError, reason
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
@@ -229,10 +229,7 @@ def checkpoint(
 
 def read_json(path: Path, default: Any) -> Any:
     """A JSON file's content. Raises InputError for a broken one."""
-    try:
-        return json.loads(path.read_text("utf-8")) if path.is_file() else default
-    except ValueError as error:
-        raise InputError(f"{path}: broken JSON: {reason(error)}") from None
+    return foreign.read_json(path) if path.exists() else default
 
 
 def _locate(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import disk
-from harness.errors import StoreError, reason
+from harness.disk import foreign
+from harness.errors import InputError, StoreError, reason
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class ResponseCache:
     def find(self, asked: Mapping[str, object]) -> str | None:
         """The answer to this very question; None where it is not kept or its file is damaged."""
         try:
-            kept = json.loads(self._path(asked).read_bytes())
+            kept = foreign.read_json(self._path(asked))
             answer = kept["answer"] if kept["asked"] == asked else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (InputError, KeyError, TypeError):
             return None
         return answer if isinstance(answer, str) else None
 

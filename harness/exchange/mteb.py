@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.measures.asked import Measure
 from harness.records import Record
@@ -165,8 +166,8 @@ def model(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     """
     name, revision = path.parent.parent.name.replace("__", "/", 1), path.parent.name
     try:
-        meta = json.loads((path.parent / META).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        meta = foreign.read_json(path.parent / META)
+    except InputError:
         meta = None
     meta = meta if isinstance(meta, dict) else {}
     said = meta.get("name")

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from harness import compare, disk, records, stats
 from harness.compare import Difference, Side
+from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.frames.formats import plural, probability
 from harness.gate.policy import CostPolicy, Policy, TaskPolicy
@@ -161,9 +162,9 @@ def _sums(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; make one with harness baseline freeze")
     try:
-        lines = [line.split("  ", 1) for line in path.read_text("utf-8").splitlines()]
+        lines = [line.split("  ", 1) for line in foreign.read_text(path).splitlines()]
         found = {name: digest for digest, name in lines}
-    except (OSError, ValueError) as error:
+    except (InputError, ValueError) as error:
         raise InputError(
             f"{path}: not a baseline's list of files: {reason(error)}; make one with "
             "harness baseline freeze"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import InputError, reason
+from harness.disk import foreign
+from harness.errors import InputError
 from harness.registry import unknown
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -70,7 +70,7 @@ def read_policy(path: Path) -> Policy:
         InputError: Naming the key and what was expected.
     """
     try:
-        return Policy.model_validate(tomllib.loads(path.read_text("utf-8")))
+        return Policy.model_validate(foreign.read_toml(path))
     except ValidationError as error:
         first = error.errors()[0]
         *above, key = first["loc"]
@@ -80,5 +80,3 @@ def read_policy(path: Path) -> Policy:
             raise InputError(f"{path}: {unknown('key', str(key), model.model_fields)}") from None
         where = ".".join(map(str, first["loc"]))
         raise InputError(f"{path}: {where} = {first['input']!r}: {first['msg']}") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness import disk
 from harness.arrays import Float32, Int64
+from harness.disk import memory
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo, scoring
 from harness.indexes.exact import check_dense
@@ -100,7 +100,7 @@ def refuse_too_large(what: str, needed: float) -> None:
     Raises:
         InputError: where it does not.
     """
-    free = disk.available_memory()
+    free = memory.available_memory()
     if needed > free:
         raise InputError(
             f"{what} needs about {needed / 1e9:,.1f} GB of memory and {free / 1e9:,.1f} GB are "

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.disk import foreign
 from harness.disk.lease import hold
 from harness.errors import InputError, StoreError, reason
 from harness.indexes import Found, Index, IndexInfo, Searcher
@@ -207,9 +208,9 @@ def _read(index: FileIndex, place: Path) -> tuple[Any, bool]:
 def _is_whole(place: Path) -> bool:
     """Whether a structure's checksum holds. Raises OSError."""
     try:
-        about = json.loads((place / "structure.json").read_text("utf-8"))
+        about = foreign.read_json(place / "structure.json")
         return bool(about["sha256"] == disk.file_sha256(place / "structure"))
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (InputError, TypeError, KeyError):
         return False
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from harness.arrays import Float32, Int32
 from harness.data import Role
-from harness.disk import available_memory
+from harness.disk.memory import available_memory
 from harness.encoders import CollectionEncoder, Encoder, TextEncoder
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import InputError

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from harness import disk
 from harness.arguments import read_arguments
+from harness.disk import foreign
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError, reason
 from harness.measures import definitions
@@ -328,11 +329,7 @@ def load(path: str | Path) -> Record:
     Raises:
         InputError: For a file that is not one, saying what is wrong.
     """
-    try:
-        data = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable record: {reason(error)}") from None
-    return read(data, str(path))
+    return read(foreign.read_json(Path(path), "record"), str(path))
 
 
 def read(data: object, where: str) -> Record:

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness import disk
 from harness.arguments import read_arguments
+from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
@@ -145,7 +146,7 @@ def load_findings(folder: str | Path) -> Saved:
     """
     path = Path(folder) / NUMBERS
     try:
-        read = json.loads(path.read_text("utf-8"))
+        read = foreign.read_json(path, "study")
         if read["schema"] > SCHEMA:
             raise InputError(
                 f"{path}: of schema {read['schema']}: this version reads {SCHEMA}; upgrade harness"
@@ -156,7 +157,5 @@ def load_findings(folder: str | Path) -> Saved:
         )  # fmt: skip
         frames = [from_plain(frame) for frame in read["frames"]]
         return Saved(about, Findings(read["headline"], frames, (), read["notes"]))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or reason(error)}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: not a study's numbers: {reason(error)}") from error

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.disk import cache_root
+from harness.disk import cache_root, foreign
 from harness.endpoints.answers import ResponseCache
 from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
 from harness.endpoints.service import (
@@ -25,7 +25,7 @@ from harness.endpoints.service import (
     read_count,
 )
 from harness.endpoints.usage import Usage, sum_usage
-from harness.errors import InputError, reason
+from harness.errors import InputError
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 
@@ -200,10 +200,7 @@ def _read_prompt(style: Style) -> str:
 
 def _own(path: Path) -> str:
     """A user's prompt. Raises InputError where it cannot be read or does not take the query."""
-    try:
-        template = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no prompt in UTF-8 to be read there: {reason(error)}") from error
+    template = foreign.read_text(path)
     if QUERY not in template:
         raise InputError(f"{path}: the prompt holds no {QUERY}: expected it where the query goes")
     return template

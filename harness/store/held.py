@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import harness.store.shards as shards
-from harness import disk
 from harness.arrays import Int32, Int64, spans
+from harness.disk import memory
 from harness.encoders import Encoded
 from harness.errors import StoreError, reason
 from harness.vectors import MultiVector, Sparse
@@ -95,7 +95,7 @@ class Held:
         layout, n = self.layout, len(inverse)
         wanted, at = unique[inverse], np.searchsorted(self.keys, unique)[inverse]
         tokens, truncated = np.empty(n, np.int32), np.empty(n, np.bool_)
-        vectors = disk.matrix(n, layout[1], folder) if layout[0] == "vector" else None
+        vectors = memory.matrix(n, layout[1], folder) if layout[0] == "vector" else None
         lengths = np.zeros(n, np.int64)
         for path, texts in self._visits(at):
             rows = _take(_read(path, shards.read_rows), self.row[at[texts]], wanted[texts], path)
@@ -128,7 +128,7 @@ class Held:
         """Terms or token vectors, from the second arrays of the shards."""
         total, sparse = int(offsets[-1]), layout[0] == "vocabulary"
         out: NDArray[Any] = (
-            np.empty(total, shards.TERM) if sparse else disk.matrix(total, layout[1], folder)
+            np.empty(total, shards.TERM) if sparse else memory.matrix(total, layout[1], folder)
         )
         for path, texts in self._visits(at):
             rows, items = _read(path, shards.read_items)

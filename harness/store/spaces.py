@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any
 
 import harness.store.shards as shards
 from harness import disk
+from harness.disk import foreign
 from harness.disk.lease import alone
-from harness.errors import StoreError, reason
+from harness.errors import InputError, StoreError, reason
 
 DESCRIBED = {"embeddings": "space.json", "indexes": "structure.json"}
 SAID = {"label", "role", "prompt"}  # of a space, to people
@@ -106,13 +106,14 @@ def _discard(path: Path) -> None:
 def _read_space(folder: Path, used: float, *, strict: bool) -> Space:
     """One encoder's vectors. Raises StoreError where that is strict, and FileNotFoundError."""
     try:
-        description = json.loads((folder / "space.json").read_text("utf-8"))
+        description = foreign.read_json(folder / "space.json")
         if not isinstance(description, dict) or not description.keys() >= SAID:
-            raise ValueError(f"space.json: expected {', '.join(sorted(SAID))}")
+            raise InputError(f"{folder}/space.json: expected {', '.join(sorted(SAID))}")
         texts = sum(map(shards.count, shards.paths(folder)))
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, InputError) as error:
+        went = error if isinstance(error, OSError) else error.__cause__
+        if isinstance(went, FileNotFoundError):
+            raise went from None
         if strict:
             raise StoreError(
                 f"{folder}: cannot be read: {reason(error)}; delete that folder"
@@ -127,9 +128,9 @@ def _read_structure(folder: Path, used: float) -> Space:
     One that cannot be read is no loss: it is listed as such, and built anew when it is wanted.
     """
     try:
-        about = json.loads((folder / "structure.json").read_text("utf-8"))
+        about = foreign.read_json(folder / "structure.json")
         label, n = str(about["structure"]["kind"]), int(about["vectors"]["shape"][0])
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (InputError, ValueError, LookupError, TypeError):
         label, n = "unreadable", 0
     description = {"label": label, "role": "index", "prompt": ""}
     return Space(folder, description, n, _size(folder), used)

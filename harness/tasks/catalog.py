@@ -7,7 +7,6 @@ Where a suite has the name of a task, suite:NAME stands for the suite.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.data import Data
-from harness.errors import InputError, reason
+from harness.disk import foreign
+from harness.errors import InputError
 from harness.kinds import KINDS
 from harness.measures.asked import Measure, choose
 from harness.registry import load_entry_points, load_group, unknown
@@ -148,7 +148,7 @@ def definitions() -> dict[str, Definition]:
     paths += [Path(str(path)) for path in load_group(GROUP)] + _extra
     found: dict[str, Definition] = {}
     for path in paths:
-        for name, table in _tables(path).items():
+        for name, table in foreign.read_toml(path).items():
             if name in found:
                 raise InputError(f"{path}: task {name!r} is defined already: rename it")
             found[name] = _definition(path, name, table)
@@ -157,15 +157,8 @@ def definitions() -> dict[str, Definition]:
 
 def suites() -> dict[str, Suite]:
     """Every suite, by name."""
-    tables = _tables(_folder() / "suites.toml")
+    tables = foreign.read_toml(_folder() / "suites.toml")
     return {name: Suite(name, **table) for name, table in tables.items()}
-
-
-def _tables(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError(f"{path}: not a readable TOML file: {reason(error)}") from None
 
 
 def _definition(path: Path, name: str, table: Any) -> Definition:

@@ -129,7 +129,7 @@ def test_a_cost_is_found_in_every_part_of_a_system():
     assert found["document_bytes"] == found["index_bytes"] / 40
 
 
-def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypatch):
+def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path):
     good = mteb_file(tmp_path, "m", "r")
     (good.parent / "model_meta.json").write_text("{}")
     record = json.loads(real("bm25").record.model_dump_json())
@@ -148,8 +148,8 @@ def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypa
     (tmp_path / "i.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "j.json").mkdir()
     (tmp_path / "k.json").symlink_to(tmp_path / "nowhere")
-    monkeypatch.setattr(board, "LARGEST", 4 * 2**20)
-    (tmp_path / "l.json").write_bytes(b" " * (4 * 2**20 + 1))
+    with open(tmp_path / "l.json", "wb") as file:
+        file.truncate(64 * 2**20 + 1)
     found = board.load([tmp_path])
     assert found.systems == ("m",)
     why = {path.name: said for path, said in found.refused}
@@ -158,9 +158,10 @@ def test_files_that_are_no_records_are_named_and_stop_nothing(tmp_path, monkeypa
     assert why["d.json"].startswith("scores: ")
     assert why["f.json"] == "neither a record nor a result of mteb"
     assert why["g.json"] == "a result of mteb without any score"
-    assert why["j.json"] == why["k.json"] == "not a file"
-    assert why["l.json"] == "larger than 4 MiB: no record is"
-    assert all(why[f"{letter}.json"].startswith("not readable: ") for letter in "abehi")
+    assert why["j.json"] == "cannot be read: Is a directory"
+    assert why["k.json"] == "cannot be read: No such file or directory"
+    assert why["l.json"] == "67,108,865 bytes: expected at most 67,108,864"
+    assert all(why[f"{letter}.json"].startswith("not a readable JSON file: ") for letter in "abehi")
 
 
 def test_nothing_of_use_is_an_error(tmp_path):

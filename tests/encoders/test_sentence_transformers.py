@@ -265,7 +265,7 @@ def test_a_folder_that_holds_no_model(tmp_path, copy):
     assert refused(str(broken)).startswith(f"{broken}: cannot be loaded: ")
     garbled = copy("garbled")
     (garbled / "modules.json").write_text("[{")
-    assert refused(str(garbled)).startswith(f"{garbled}/modules.json: broken JSON: ")
+    assert refused(str(garbled)).startswith(f"{garbled}/modules.json: not a readable JSON file: ")
 
 
 def test_texts_without_tokens_are_zero_vectors_or_none(tmp_path):

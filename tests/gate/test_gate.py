@@ -269,10 +269,10 @@ def test_a_wrong_policy_is_one_line(tmp_path, text, message):
 
 
 def test_a_policy_that_is_not_there_or_no_text(tmp_path):
-    with pytest.raises(InputError, match=r"not a readable TOML file: .*No such file"):
+    with pytest.raises(InputError, match="cannot be read: No such file"):
         read_policy(tmp_path / "gate.toml")
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(InputError, match="not a readable TOML file"):
+    with pytest.raises(InputError, match="byte 0 is not UTF-8"):
         read_policy(tmp_path / "bytes.toml")
 
 

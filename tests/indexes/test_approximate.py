@@ -346,7 +346,7 @@ def test_few_documents_a_list_and_too_many_probes_are_warned_of(capfd):
 
 
 def test_what_memory_will_not_hold_is_refused_with_the_number(monkeypatch):
-    monkeypatch.setattr(approximate.disk, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(approximate.memory, "available_memory", lambda: 10_000)
     for spec in ("hnsw", "hnswlib", "usearch", "faiss:Flat"):
         with pytest.raises(InputError, match=r"over 1,000 vectors needs about 0.0 GB of memory an"):
             INDEXES.create(spec).open(made(1000))

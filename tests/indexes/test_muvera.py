@@ -315,6 +315,6 @@ def test_vectors_that_cannot_be_encoded(monkeypatch):
     searcher = index.open(multi([[1, 0]]))
     with pytest.raises(InputError, match="queries are 3-d and documents 2-d: expected one width"):
         searcher.search(multi([[1, 0, 0]], width=3), 1, silent)
-    monkeypatch.setattr("harness.disk.available_memory", lambda: 10_000)
+    monkeypatch.setattr("harness.disk.memory.available_memory", lambda: 10_000)
     with pytest.raises(InputError, match=r"^muvera: 1 encodings of 10,240 dimensions needs about"):
         index.open(multi([[1, 0]]))

@@ -104,7 +104,7 @@ def test_what_is_no_study(tmp_path):
     for text, message in (
         ('{"schema": 2}', "of schema 2: this version reads 1"),
         ('{"schema": 1}', "not a study's numbers"),
-        ("[", "not a study's numbers"),
+        ("[", "not a readable study"),
     ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):

@@ -198,8 +198,8 @@ def test_a_study_is_shown_under_what_it_found(tmp_path):
 def test_bad_figures_are_refused(tmp_path):
     for name, text, message in (
         ("a.svg", "plain", "not an SVG figure: expected a file that holds <svg"),
-        ("b.svg", SVG + "x" * 400_000, "bytes: a figure has at most 400,000"),
-        ("none.svg", None, "not readable: No such file or directory"),
+        ("b.svg", SVG + "x" * 400_000, "bytes: expected at most 400,000"),
+        ("none.svg", None, "cannot be read: No such file or directory"),
     ):
         if text is not None:
             (tmp_path / name).write_text(text)

@@ -419,8 +419,8 @@ def test_parameters_out_of_range_are_refused(param, message):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no prompt in UTF-8 to be read there: .*No such file"),
-        (b"\xff{query}", "no prompt in UTF-8 to be read there: .*invalid start byte"),
+        (None, "cannot be read: No such file"),
+        (b"\xff{query}", "byte 0 is not UTF-8: convert the file"),
         (b"no place", r"the prompt holds no \{query\}: expected it where the query goes"),
     ],
 )

@@ -25,7 +25,7 @@ from scipy.sparse import csr_matrix
 from harness import disk
 from harness.api import evaluate
 from harness.data import Role
-from harness.disk import cache_root
+from harness.disk import cache_root, memory
 from harness.encoders import Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, StoreError, UnkeptWarning
@@ -543,7 +543,7 @@ def test_where_the_store_lies(monkeypatch):
 
 def test_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeypatch):
     store, encoder = Store(tmp_path, shard=2), Counting()
-    monkeypatch.setattr(disk, "available_memory", lambda: 64)
+    monkeypatch.setattr(memory, "available_memory", lambda: 64)
     found = fetch(store, encoder, TEXTS)
     assert isinstance(found.encoded.values, np.memmap)
     np.testing.assert_array_equal(found.encoded.values, direct(encoder, TEXTS))
@@ -650,7 +650,7 @@ def test_damage_behind_the_rows_of_a_shard_is_seen(tmp_path, damage):
 def test_token_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeypatch):
     store = Store(tmp_path, shard=2)
     whole = fetch(store, Ragged(), TEXTS).encoded.values
-    monkeypatch.setattr(disk, "available_memory", lambda: 64)
+    monkeypatch.setattr(memory, "available_memory", lambda: 64)
     found = fetch(store, Ragged(), TEXTS).encoded.values
     assert isinstance(found.values, np.memmap)
     np.testing.assert_array_equal(found.values, whole.values)

@@ -163,7 +163,7 @@ def test_labels_and_prefixes_keep_groups_together(forgetful, tmp_path):
         labelled({})
     with pytest.raises(InputError, match=r"labels\.json: expected a JSON object of groups by"):
         labelled([])
-    with pytest.raises(InputError, match=r"none\.json: labels cannot be read"):
+    with pytest.raises(InputError, match=r"none\.json: cannot be read"):
         study(MODEL, task, **graph, labels=str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="document id 'b-01' holds no ':' to group it by"):
         study(MODEL, task, **graph, separator=":")

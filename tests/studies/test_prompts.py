@@ -298,8 +298,8 @@ def test_prompts_of_a_file(tmp_path):
         ("p.toml", "prompts = []", r"p.toml: prompts = \[\]: expected a list of texts"),
         ("p.toml", "prompts = [1]", r"p.toml: prompts = \[1\]: expected a list of texts"),
         ("p.toml", 'document_prompts = ["a"]', "p.toml has no prompts: expected prompts = "),
-        ("p.toml", "prompts", "p.toml: no readable file of prompts: "),
-        ("none.txt", None, "none.txt: no readable file of prompts: "),
+        ("p.toml", "prompts", "p.toml: not a readable TOML file: "),
+        ("none.txt", None, "none.txt: cannot be read: "),
     ],
 )
 def test_a_file_that_holds_no_prompts(name, text, message, tmp_path):

@@ -352,7 +352,7 @@ def test_bad_task_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     assert complaint(lambda: catalog.add(path)) == f"{path}: no such task file"
     path.write_bytes(b"[a]\nsource = '\xff'")
-    assert complaint(lambda: catalog.add(path)).startswith(f"{path}: not a readable TOML file: ")
+    assert complaint(lambda: catalog.add(path)).startswith(f"{path}: byte 14 is not UTF-8")
     assert set(catalog.definitions()) == set(OWN)
 
 

@@ -20,6 +20,7 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 
 from harness import disk
+from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
@@ -97,14 +98,9 @@ def _figure(path: Path) -> dict[str, str]:
     folder = study_folder(path)
     if folder is not None:
         path = folder / "figure.svg"
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: not readable: {error.strerror or reason(error)}") from None
+    data = foreign.read_bytes(path, LARGE)
     if b"<svg" not in data[:2000]:
         raise InputError(f"{path}: not an SVG figure: expected a file that holds <svg")
-    if len(data) > LARGE:
-        raise InputError(f"{path}: {len(data):,} bytes: a figure has at most {LARGE:,}")
     title = path.parent.name if path.stem == "figure" else path.stem
     if folder is not None:
         title = load_findings(folder).findings.headline
