@@ -60,3 +60,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 $(VENV)/ready-dev: $(VENV)/ready
 	@$(PIP) --editable '.[dev]'
 	@touch $@
+
+$(VENV)/ready-ci: $(VENV)/ready-dev
+	@$(PIP) --editable '.[dev,ci]'
+	@touch $@

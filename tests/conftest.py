@@ -14,12 +14,20 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.skips import (  # noqa: F401  hooks of pytest
+    pytest_addoption,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
+
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_name] = "1"
+    os.environ.setdefault(
+        _name, "1"
+    )  # more are as right, and slower: two processes share the cores
 for _name in ("HARNESS_CACHE_LIMIT", "HARNESS_DEBUG"):
     os.environ.pop(_name, None)
 _root = str(Path(__file__).parents[1])  # children import the same harness

@@ -191,7 +191,7 @@ def test_what_mlflow_refuses(mlflow, tmp_path, monkeypatch):
         trackers.save_mlflow(known(), "ftp://me:secret@host/x", "e")
     assert "secret" not in str(error.value)
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    with pytest.raises(InputError, match=r"^sqlalchemy cannot be imported .*harness\[mlflow\]'$"):
+    with pytest.raises(InputError, match=r"^sqlalchemy cannot be imported .*\[mlflow\]'$"):
         trackers.save_mlflow(known(), f"sqlite:///{tmp_path}/m.db", "e")
 
 
@@ -231,6 +231,7 @@ def test_wandb(wandb, tmp_path, capfd):
     protocol = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     out = tmp_path / "out"
     assert trackers.save_wandb(known(), "trials", out)
+    wandb.teardown()  # its service writes on after a run is finished
     (folder,) = (out / "wandb").glob("offline-run-*")
     assert records.load(folder / "files" / "record.json") == known()
     (file,) = folder.glob("run-*.wandb")
