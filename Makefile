@@ -5,11 +5,24 @@ VENV   := .venv
 MODEL  ?= minilm bm25
 TASKS  ?= core
 INDEX  ?= exact
+BASELINE ?= results/minilm
 FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
-# what make leaderboard and make gate measure: only what is asked for
-ASKED   = $(filter-out default file,$(origin MODEL))
-RANKED  = $(if $(ASKED),$(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)'))
+# what was asked for: a study, a board and a gate have defaults of their own
+MODELS  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),--model '$(m)'))
+ASKED   = $(MODELS) $(if $(filter-out default file,$(origin TASKS)),$(foreach t,$(TASKS),--task '$(t)'))
 PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# what each command takes; what is given and none takes is refused
+TAKES_eval := MODEL TASKS INDEX ARGS
+TAKES_ann := MODEL TASKS ARGS
+TAKES_leaderboard := MODEL TASKS ARGS
+TAKES_gate := MODEL BASELINE ARGS
+TAKES_check := $(TAKES_gate)
+TAKES_test := ARGS
+TAKES_bench := ARGS
+GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
+IDLE := $(filter-out PYTHON $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
+$(if $(IDLE),$(error $(IDLE): no part of make $(or $(MAKECMDGOALS),help)))
 
 .DEFAULT_GOAL := help
 .PHONY: help setup eval ann leaderboard gate check test lint bench clean
@@ -23,16 +36,16 @@ eval: setup  ## measure MODEL='a b' on TASKS='c d' with INDEX; no arguments: the
 	@$(VENV)/bin/harness eval $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') --index '$(INDEX)' $(ARGS)
 
 ann: setup  ## set HNSW beside exact search: MODEL on TASKS, other settings in ARGS
-	@$(VENV)/bin/harness ann $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') $(ARGS)
+	@$(VENV)/bin/harness ann $(ASKED) $(ARGS)
 
 leaderboard: setup  ## rank the systems of all records under results/; given a MODEL, measure it first
-	@$(VENV)/bin/harness leaderboard results $(RANKED) --html results/leaderboard.html $(ARGS)
+	@$(VENV)/bin/harness leaderboard results $(ASKED) --html results/leaderboard.html $(ARGS)
 
-gate: setup  ## test MODEL against BASELINE, a folder of harness baseline freeze; fails if it is worse
+gate: setup  ## test MODEL (minilm) against BASELINE (results/minilm); fails if it is worse
 check: setup  ## the old name of gate
 gate check:
 	@$(if $(filter check,$@),echo "make check is now called make gate" >&2)
-	@$(VENV)/bin/harness gate $(if $(ASKED),--model '$(MODEL)') --baseline '$(BASELINE)' $(ARGS)
+	@$(VENV)/bin/harness gate $(or $(MODELS),--model minilm) --baseline '$(BASELINE)' $(ARGS)
 
 test: $(VENV)/ready-dev  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)

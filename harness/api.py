@@ -30,7 +30,7 @@ from harness.rewriting import REWRITERS
 from harness.session import Session
 from harness.store import Store
 from harness.studies import Findings
-from harness.systems import Retriever, resolve, split_index
+from harness.systems import Retriever, choose_index, refuse_idle_index, resolve, split_index
 from harness.systems.external import LEFT_OUT
 from harness.systems.own import adopt
 from harness.tasks import Task, catalog
@@ -122,6 +122,8 @@ def evaluate(
     rows = _name_systems(systems if isinstance(systems, list | tuple) else [systems])
     columns = _name_tasks(tasks if isinstance(tasks, list | tuple) else [tasks])
     _check_names(index, rewrite, measures)
+    refuse_idle_index([system for _, system in rows], index)
+    session.lenient = len(columns) > 1
     with _watch(progress, "evaluate") as report:
         return _evaluate_pairs(session, rows, columns, asked, report)
 
@@ -324,7 +326,8 @@ def _evaluate_pairs(
         for task, data in tasks:
             report = _name_pair(progress, f"{system} on {task}")
             try:
-                found = replace(session, progress=report).evaluate(given, data, **asked)
+                one = {**asked, "index": choose_index(given, asked["index"])}
+                found = replace(session, progress=report).evaluate(given, data, **one)
             except ENDINGS as error:  # a pair that fails stops no other
                 failed.append(Failure(system, task, error))
             except KeyboardInterrupt:

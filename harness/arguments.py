@@ -48,6 +48,13 @@ def _whole(least: int) -> Callable[[str, object], int]:
     return read
 
 
+def _read_share(name: str, value: object) -> float:
+    """A number between 0 and 1, neither of them."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
+        raise _refuse(name, value, "a number between 0 and 1")
+    return float(value)
+
+
 def _read_text(name: str, value: object) -> str:
     if not isinstance(value, str):
         raise _refuse(name, value, "text")
@@ -108,6 +115,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _whole(0),
     "latency": _whole(0),
     "k": _whole(1),
+    "alpha": _read_share,
     "index": _read_text,
     "rewrite": _read_text,
     "role": _read_text,

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from harness import environment, records, stats
-from harness.data import Data
+from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.encoders.models import MODELS
 from harness.endpoints.usage import known_usage
 from harness.errors import InputError
+from harness.indexes import INDEXES
 from harness.kinds import Verdict
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Maker, Workplace, represent
@@ -80,12 +81,48 @@ class Setting:
         seed: Of the bootstrap.
         clock: Collects the phases.
         depth: Results of each query that are kept.
+        lenient: Whether what the task has no use for is a note, and no error.
+        notes: What the record warns of, whatever the evaluation finds.
     """
 
     task: Task
     seed: int
     clock: Clock
     depth: int
+    lenient: bool = False
+    notes: tuple[str, ...] = ()
+
+
+USUAL = {"index": "exact", "rewrite": "none", "latency": 0, "depth": 0, "trec": None}
+"""What is asked of a search, with the values that ask for nothing."""
+
+
+def refuse_idle(
+    task: Task, asked: Mapping[str, object], *, lenient: bool = False
+) -> tuple[str, ...]:
+    """Refuse what is asked of a task that has no use for it.
+
+    Args:
+        task: With its data.
+        asked: By the names of USUAL.
+        lenient: Return it as a note in place of an error.
+
+    Raises:
+        InputError: It names what plays no part.
+    """
+    if not task.kind.ranks:
+        index = INDEXES.create(str(asked.get("index", "exact")))
+        takes = {"index"} if index.compresses else set[str]()
+        why = f"a task of {task.data.kind} is not searched"
+    elif isinstance(task.data, Retrieval) and task.data.candidates is not None:
+        takes, why = USUAL.keys() - {"index"}, "all candidates of a query are scored"
+    else:
+        return ()
+    idle = [name for name, value in asked.items() if name not in takes and value != USUAL[name]]
+    note = f"{why}: {', '.join(idle)} {'plays' if len(idle) == 1 else 'play'} no part"
+    if idle and not lenient:
+        raise InputError(note)
+    return (note,) if idle else ()
 
 
 @dataclass(frozen=True)
@@ -111,8 +148,13 @@ def of_system(
     latency: int,
 ) -> Evaluation:
     """Measure a system. model: a spec, or the name of one that was handed over."""
-    task = setting.task
-    request = replace(request, tuning=lambda split: _tuning(setting, split))
+    task, index = setting.task, request.index
+    deeper = setting.depth - task.depth
+    asked = {"index": index, "rewrite": request.rewrite, "latency": latency, "depth": deeper}
+    notes = refuse_idle(task, asked, lenient=setting.lenient)
+    setting = replace(setting, notes=notes)
+    index = "exact" if notes and task.kind.ranks else index  # of candidates nothing else is idle
+    request = replace(request, index=index, tuning=lambda split: _tuning(setting, split))
     if not task.kind.ranks:
         return _make_record(_vectors(model, setting, request), setting)
     data = task.collection
@@ -165,8 +207,6 @@ def _judge(
 def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
     """Encode the texts of a task that searches nothing, and judge their vectors."""
     task, data, clock = setting.task.name, setting.task.data, setting.clock
-    if request.rewrite != "none":
-        raise InputError(f"{task} has no queries: nothing to rewrite")
     handed_over = request.own.get(model)
     registered = handed_over is None and parse(model).name in RETRIEVERS
     if registered or isinstance(handed_over, Retriever):
@@ -264,7 +304,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
         makers=[dict(maker) for maker in outcome.makers],
-        warnings=[*data.warnings, *outcome.warnings, *verdict.warnings],
+        warnings=[*setting.notes, *data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=environment.current(),

@@ -21,7 +21,7 @@ from harness.arrays import Float64
 from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.models import MODELS
 from harness.errors import InputError
-from harness.evaluation import Evaluation, Setting
+from harness.evaluation import Evaluation, Setting, refuse_idle
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
 from harness.measures.asked import Measure
@@ -52,12 +52,14 @@ class Session:
         progress: Called as work goes on.
         cells: Folder in which the cells of grids are kept, so that a killed study goes on; None
             keeps nothing.
+        lenient: Leave out what a task has no use for, and say so in its record: of many tasks.
     """
 
     store: Store
     seed: int = 0
     progress: Progress = silent
     cells: Path | None = None
+    lenient: bool = False
     _tasks: dict[str, Task] = field(default_factory=dict, repr=False)
     _cache: VectorCache = field(default_factory=VectorCache, repr=False)
 
@@ -195,13 +197,8 @@ class Session:
             k: Results of each query.
         """
         opened = Searchable(vectors.task.collection, vectors.documents, searcher)
-        return retrieve(
-            vectors.queries,
-            opened,
-            k,
-            exclude_self=vectors.task.exclude_self,
-            progress=self.progress,
-        )
+        own = vectors.task.exclude_self
+        return retrieve(vectors.queries, opened, k, exclude_self=own, progress=self.progress)
 
     @read_arguments
     def rank(
@@ -228,6 +225,8 @@ class Session:
         """
         searched, clock = self.task(task), Clock(self.progress)
         named, own = self._name(system)
+        refuse_idle(searched, {"index": index})
+        systems.refuse_idle_index([system], index)
         request = self._request(searched, clock, index=index, rewrite=rewrite)
         request = replace(request, own=own, depth=depth or searched.depth)
         return rank(named, searched.collection, request)
@@ -279,6 +278,7 @@ class Session:
             StoreError: The store cannot be used.
         """
         named, own = self._name(system)
+        systems.refuse_idle_index([system], index)
         if named not in own:
             named, its_own = split_index(named)
             named, index = systems.rename(named), its_own or index
@@ -290,7 +290,7 @@ class Session:
             task = self.task(asked, measures)
         if lacking := task.kind.lacks(task.data):
             raise InputError(f"{task.name} has no {lacking}")
-        setting = Setting(task, self.seed, clock, max(depth, task.depth))
+        setting = Setting(task, self.seed, clock, max(depth, task.depth), self.lenient)
         request = self._request(task, clock, index=index, rewrite=rewrite)
         request = replace(request, own=own, depth=setting.depth)
         return evaluation.of_system(named, request, setting, rewritten, latency)
@@ -321,6 +321,7 @@ class Session:
             InputError: What `evaluate` raises; a main measure without a value for each item.
         """
         self.check(asked)
+        systems.refuse_idle_index(asked, index)
         measure = self.task(variants[0]).require_values().main
         names, rows = tuple(dict.fromkeys(asked)), list[tuple[Cell, ...]]()
         for system in names:
@@ -344,6 +345,7 @@ class Session:
 
     def _cell(self, system: str, task: Task, depth: int, *, index: str, rewrite: str) -> Cell:
         """A cell of a grid, kept or made now."""
+        index = systems.choose_index(system, index)
         key = grid.key(systems.identity(system, index, rewrite), task, depth, self.seed)
         cells = None if self.cells is None else Cells(self.cells, self.store.since)
         if cells and (kept := cells.get(key)):
@@ -357,12 +359,7 @@ class Session:
 
     @read_arguments
     def evaluate_run(
-        self,
-        path: Path,
-        asked: Asked,
-        *,
-        measures: Sequence[str] = (),
-        depth: int = 0,
+        self, path: Path, asked: Asked, *, measures: Sequence[str] = (), depth: int = 0
     ) -> Evaluation:
         """Measure a ranking that another program wrote as a TREC run file.
 

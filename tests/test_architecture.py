@@ -157,7 +157,6 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "api.evaluate": "the first page that people read: half of it is documentation",
     "cli.gate.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
-    "cli.evaluate.evaluate": "a command: 15 options",
     "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",

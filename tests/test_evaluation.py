@@ -252,7 +252,7 @@ def test_a_rewriting_that_does_not_fit_is_refused(small, tmp_path):
     (tmp_path / "test.csv").write_text("sentence1,sentence2,score\na,b,5\nc,d,4\n")
     with pytest.raises(InputError) as error:
         evaluate("hashing", f"pairs:{tmp_path}", rewrite="average")
-    assert str(error.value) == f"pairs:{tmp_path} has no queries: nothing to rewrite"
+    assert str(error.value) == "a task of pairs is not searched: rewrite plays no part"
     with pytest.raises(InputError, match="unknown rewriting 'averag'"):
         evaluate("hashing", small, rewrite="averag")
 

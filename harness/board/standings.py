@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from harness.arguments import read_fields
 from harness.arrays import Float64, Int64
 from harness.board import Board, joint_sign
 from harness.board.resampling import draw_means, move_queries
@@ -90,6 +91,9 @@ class Ordering:
     fixed_tasks: bool = field(default=False, kw_only=True)
     alpha: float = field(default=0.05, kw_only=True)
     seed: int = field(default=0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        read_fields(self)
 
 
 BORDA = Ordering()

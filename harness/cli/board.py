@@ -13,13 +13,11 @@ from harness.cli.common import (
     Cache,
     FormatOption,
     Fresh,
-    Json,
     Latency,
     Made,
     Plugins,
     Quiet,
     Seed,
-    check_format,
     load_plugins,
     open_store,
     say,
@@ -135,7 +133,6 @@ def leaderboard(
     fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Rank systems by their records.
@@ -146,24 +143,23 @@ def leaderboard(
 
     Example: harness leaderboard -m bm25 -m minilm@int8 -m rrf:bm25+minilm -t core
     """
-    check_format(style)
     load_plugins(plugin)
+    from harness.board.standings import Ordering, standings
+    from harness.report import leaderboard as report
+
+    ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
     store = open_store(cache, fresh=fresh)
     done, failed = _measure_first(model, task, latency, Batch(store, seed, out, quiet=quiet))
     read = [*(paths or []), *(path for path, _ in done)]
     if model and not read:
         end(done, failed)
-    from harness.board.standings import Ordering, standings
-    from harness.report import leaderboard as report
-
-    ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
     named, said = _json(families), None
     with terminal.showing("leaderboard", quiet) as progress:
         board = _load(read or [RECORDS], subset, named, progress, strict=not loose)
         ranked = standings(board, ordering, progress)
         if html:
             said = _html(board, ranked, html, figure or (), progress)
-    if as_json or style == "json":
+    if style == "json":
         print(report.to_json(board, ranked, rows))
     else:
         show_tables(report.page(board, ranked, details=refused, most=rows), style)
@@ -176,12 +172,14 @@ def _measure_first(
     models: list[str] | None, tasks: list[str] | None, latency: int, batch: Batch
 ) -> tuple[list[Done], list[Failed]]:
     """Measure the systems that were named, before records are read."""
-    if tasks and not models:
-        raise InputError("--task is what --model is measured on: name a model too")
     if not models:
         return [], []
+    from harness.frames import formats
+
     done, failed = measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
     say_notes(done, quiet=batch.quiet)
+    if done and not batch.quiet:
+        say(f"{formats.count(len(done), 'record')} written under {batch.out}")
     return done, failed
 
 
@@ -245,9 +243,10 @@ def compare(
         Path,
         typer.Argument(metavar="OTHER", help="Records of the other system, or the other study."),
     ],
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, metavar="N", help="Random seed, of records. [default: 0]")
+    ] = None,
     style: FormatOption = "terminal",
-    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Compare two systems query by query, or two runs of a study.
@@ -257,16 +256,16 @@ def compare(
 
     Example: harness compare results/local/minilm results/local/bm25
     """
-    check_format(style)
     from harness import compare as comparing
     from harness.report import differences, study_differences
 
-    style = "json" if as_json else style
     studies = study_differences.read_both(a, b)
     if studies:
+        if seed is not None:
+            raise InputError("--seed plays no part where studies are compared: nothing is drawn")
         show_tables(study_differences.page(*studies), style)
         return
     with terminal.showing("compare", quiet) as progress:
         one, other = comparing.side([a]), comparing.side([b])
-        found = comparing.compare(one, other, seed=seed, progress=progress)
+        found = comparing.compare(one, other, seed=seed or 0, progress=progress)
     show_tables(differences.page(found), style)

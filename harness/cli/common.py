@@ -7,8 +7,9 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -70,24 +71,140 @@ Latency = Annotated[
     int,
     typer.Option(min=0, metavar="N", help="Queries to ask one by one, to time each; 0 times none."),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: short for --format json.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", expose_value=False, help="Print JSON: short for --format json."),
+]
+
+
+@dataclass(frozen=True)
+class Idle:
+    """Options that do nothing where others are given, or are not.
+
+    options: names of parameters. where: whether they do nothing, by all values. why: as the user
+    is told.
+    """
+
+    options: tuple[str, ...]
+    where: Callable[[Mapping[str, Any]], bool]
+    why: str
+
+
+MEASURED = ("out", "cache", "fresh")  # what a command that measures on the way does it with
+IDLE = {
+    "eval": [
+        Idle(
+            ("index", "rewrite", "latency", "cache", "fresh"),
+            lambda given: given["run"] and not given["model"],
+            "for --run without --model",
+        )
+    ],
+    "leaderboard": [
+        Idle(("task", "latency", *MEASURED), lambda given: not given["model"], "without --model"),
+        Idle(("figure",), lambda given: not given["html"], "without --html"),
+    ],
+    "gate": [Idle(MEASURED, lambda given: not given["model"], "without --model")],
+    "measures": [Idle(("style", "json"), lambda given: given["page"], "beside --markdown")],
+}
+"""By command, which options are refused, and where."""
 
 
 class Once(TyperCommand):
-    """A command that refuses a second value of an option that takes one: which is meant?"""
+    """A command that refuses options that do nothing, and a second value of one that takes one."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        _offer_json(self.params)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the words of a command."""
+        """Read the words of a command. Raises InputError."""
         _, _, order = self.make_parser(ctx).parse_args(list(args))
         for one in self.params:
             single = isinstance(one, TyperOption) and not one.multiple and not one.is_flag
             if single and order.count(one) > 1:
                 raise InputError(f"{one.opts[0]} is given {order.count(one)} times: expected once")
-        return super().parse_args(ctx, args)
+        rest = super().parse_args(ctx, args)
+        _read_format(ctx)
+        for idle in IDLE.get(str(self.name), ()):
+            given = _name_given(ctx, idle.options) if idle.where(ctx.params) else []
+            if given:
+                play = "plays" if len(given) == 1 else "play"
+                raise InputError(f"{', '.join(given)} {play} no part {idle.why}")
+        return rest
+
+
+def _take_json(json: Json = False) -> None:
+    """Stand for a command, so that typer makes the option."""
+
+
+def _offer_json(params: list[Any]) -> None:
+    """Give a command that prints in several formats the short option for one of them."""
+    names = [one.name for one in params]
+    if "style" in names:
+        made = typer.Typer(add_completion=False)
+        made.command()(_take_json)
+        params.insert(names.index("style") + 1, typer.main.get_command(made).params[0])
+
+
+def _name_given(ctx: Any, names: Iterable[str]) -> list[str]:
+    """Those of a command's options that the user gave, not the environment."""
+    return [
+        one.opts[0]
+        for one in ctx.command.params
+        if one.name in names and ctx.get_parameter_source(one.name).name == "COMMANDLINE"
+    ]
+
+
+def _read_format(ctx: Any) -> None:
+    """Fold --json into the format, and refuse one that there is not. Raises InputError."""
+    if "style" not in ctx.params:
+        return
+    from harness.report.tables import FORMATS
+
+    style = ctx.params["style"]
+    given = _name_given(ctx, ("style", "json"))
+    if len(given) == 2 and style != "json":
+        raise InputError(f"--json and --format {style}: expected one of them")
+    if style not in FORMATS:
+        raise InputError(f"--format {style}: expected one of {', '.join(FORMATS)}")
+    if "--json" in given:
+        ctx.params["style"] = "json"
 
 
 class Group(TyperGroup):
-    """Commands whose help names values as people do, and keeps an example on one line."""
+    """Commands whose help names values as people do, and keeps an example on one line.
+
+    Attributes:
+        listing: Parameters of what is listed where no command is named.
+    """
+
+    listing: tuple[str, ...] = ("style", "json", "plugin")
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        _offer_json(self.params)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the words before a command, or in place of one. Raises InputError."""
+        rest = super().parse_args(ctx, args)
+        _read_format(ctx)
+        return rest
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that is named, and read no options for another one.
+
+        Raises:
+            InputError: There is no such command; or options were given that only listing takes.
+        """
+        from harness.registry import unknown
+
+        name = args[0]
+        if self.get_command(ctx, name) is None:
+            raise unknown("command", name, self.list_commands(ctx))
+        given = _name_given(ctx, self.listing)
+        if given:
+            raise InputError(f"{', '.join(given)} before {name}: expected after it, or not at all")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Find a command, its help put into words."""
@@ -125,14 +242,6 @@ def show_tables(tables: list[Table], style: str) -> None:
 def room(style: str) -> int | None:
     """How many measures there is room for, None for all."""
     return 5 if style == "terminal" else None
-
-
-def check_format(style: str) -> None:
-    """Raise InputError for an unknown format, before anything is computed."""
-    from harness.report.tables import FORMATS
-
-    if style not in FORMATS:
-        raise InputError(f"--format {style}: expected one of {', '.join(FORMATS)}")
 
 
 def load_plugins(paths: list[Path] | None) -> None:

@@ -17,14 +17,12 @@ from harness.cli.common import (
     Cache,
     FormatOption,
     Fresh,
-    Json,
     Latency,
     Made,
     Plugins,
     Quiet,
     Records,
     Seed,
-    check_format,
     load_plugins,
     one_line,
     open_store,
@@ -132,7 +130,6 @@ def evaluate(
     fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Measure models on tasks.
@@ -141,7 +138,6 @@ def evaluate(
 
     Example: harness eval -m minilm -m bm25,k1=0.9 -t limit-small -t folder:my/collection
     """
-    check_format(style)
     load_plugins(plugin)
     systems: list[str | Path] = [*(model or ([] if run else DEFAULT_MODELS)), *(run or [])]
     began, batch = time.time(), Batch(open_store(cache, fresh=fresh), seed, out, trec, quiet=quiet)
@@ -149,11 +145,11 @@ def evaluate(
         "index": index, "rewrite": rewrite, "measures": measure or [], "latency": latency,
     }  # fmt: skip
     done, failed = measure_all(systems, task or DEFAULT_TASKS, asked, batch)
-    _report(done, "json" if json else style)
+    _report(done, style)
     say_notes(done, quiet=quiet)
     if len(failed) + len(done) > 1:
         _summary(len(done), failed)
-    if done and not quiet and not json:
+    if done and not quiet and style != "json":
         _next(done[-1][0], len(done))
     removed = batch.store.prune(keep=began)
     if removed and not quiet:
@@ -199,6 +195,7 @@ def measure_all(
     from harness.session import Session
 
     session, done, failed = Session(batch.store, batch.seed), list[Done](), list[Failed]()
+    session.lenient = len(tasks) > 1
     for system in systems:
         with MODELS.scope():  # what one system needs stays for all tasks
             for name in tasks:
@@ -206,6 +203,7 @@ def measure_all(
                 try:
                     with terminal.showing(pair, batch.quiet) as progress:
                         session.progress = progress
+                        _warn_of_no_trec(session, name, batch)
                         found = _one(session, system, name, asked)
                         done.append((_keep(found, batch.out, batch.trec), found.record))
                 except Exception as error:
@@ -220,8 +218,9 @@ def measure_like(known: Sequence[Record], model: str, batch: Batch) -> list[Done
     """Measure a model on tasks that others were measured on, searched and judged as they were."""
     from harness.encoders.models import MODELS
     from harness.session import Session
+    from harness.systems import choose_index
 
-    session, done = Session(batch.store, batch.seed), list[Done]()
+    session, done = Session(batch.store, batch.seed, lenient=True), list[Done]()
     with MODELS.scope():  # what the model needs stays for all tasks
         for record in known:
             with terminal.showing(f"{model} on {record.task.spec}", batch.quiet) as progress:
@@ -229,7 +228,7 @@ def measure_like(known: Sequence[Record], model: str, batch: Batch) -> list[Done
                 found = session.evaluate(
                     model,
                     record.task.spec,
-                    index=record.index.spec if record.index else "exact",
+                    index=choose_index(model, record.index.spec if record.index else "exact"),
                     rewrite=record.rewriting.spec if record.rewriting else "none",
                     measures=list(record.scores),
                 )
@@ -252,7 +251,7 @@ def _check(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> lis
     from harness.indexes import INDEXES
     from harness.measures.asked import Measure
     from harness.rewriting import REWRITERS
-    from harness.systems import resolve
+    from harness.systems import refuse_idle_index, resolve
     from harness.tasks import catalog
 
     for system in systems:
@@ -261,17 +260,32 @@ def _check(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> lis
     expanded = catalog.expand(tasks)
     for name in expanded:
         catalog.task(name)
-    INDEXES.resolve(asked.get("index", "exact"))
+    INDEXES.resolve(index := asked.get("index", "exact"))
+    refuse_idle_index([system for system in systems if isinstance(system, str)], index)
     REWRITERS.resolve(asked.get("rewrite", "none"))
     for name in asked.get("measures", ()):
         Measure.parse(name)
     return expanded
 
 
+def _warn_of_no_trec(session: Session, task: str, batch: Batch) -> None:
+    """Refuse, or of several tasks note, that a task has no rankings to write."""
+    if batch.trec:
+        from harness.evaluation import refuse_idle
+
+        asked = {"trec": batch.trec}
+        for note in refuse_idle(session.task(task), asked, lenient=session.lenient):
+            if not batch.quiet:
+                say(f"note: {task}: {note}")
+
+
 def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evaluation:
     """Measure one system or run file."""
+    from harness.systems import choose_index
+
     if isinstance(system, Path):
         return session.evaluate_run(system, task, measures=asked.get("measures", ()))
+    asked = {**asked, "index": choose_index(system, asked.get("index", "exact"))}
     return session.evaluate(system, task, **asked)
 
 
@@ -335,19 +349,17 @@ def show(
     paths: Records,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    json: Json = False,
 ) -> None:
     """Show one record in full, or the scores of several as a table.
 
     Example: harness show results/local
     """
-    check_format(style)
     load_plugins(plugin)
     from harness import records
     from harness.report import tables
 
     found = [record for _, record in records.load_all(paths)]
-    if json or style == "json":
+    if style == "json":
         print("[" + ",\n".join(record.model_dump_json(indent=2) for record in found) + "]")
     else:
         one = len(found) == 1

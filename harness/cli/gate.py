@@ -15,13 +15,11 @@ from harness.cli.common import (
     Cache,
     FormatOption,
     Fresh,
-    Json,
     Made,
     Plugins,
     Quiet,
     Records,
     Seed,
-    check_format,
     group,
     load_plugins,
     open_store,
@@ -115,7 +113,6 @@ def gate(
     fresh: Fresh = False,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Test whether a candidate is worse than a baseline.
@@ -124,7 +121,6 @@ def gate(
 
     Example: harness gate --model path/to/model --baseline baselines/minilm --policy gate.toml
     """
-    check_format(style)
     load_plugins(plugin)
     from harness import compare as comparing
     from harness import gate as gates
@@ -144,7 +140,7 @@ def gate(
             say_notes(done, quiet=quiet)
             read += [path for path, _ in done]
         judged = gates.judge(held, comparing.side(read), rules, seed=seed, progress=progress)
-    _show_gate(judged, "json" if as_json else style)
+    _show_gate(judged, style)
     _write_gate(judged, junit, markdown, github=github)
     raise typer.Exit(judged.exit_status)
 

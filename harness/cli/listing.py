@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.common import FormatOption, Json, Plugins, check_format, load_plugins, show_tables
+from harness.cli.common import FormatOption, Plugins, load_plugins, show_tables
 
 if TYPE_CHECKING:
     from harness.registry import Registry
@@ -18,48 +18,43 @@ def tasks(
     ] = None,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    json: Json = False,
 ) -> None:
     """List tasks and suites, or show samples of one task.
 
     Example: harness tasks limit-small
     """
-    check_format(style)
     load_plugins(plugin)
     from harness.report import listings
     from harness.tasks import catalog
 
     found = listings.task(catalog.task(name)) if name else listings.tasks()
-    show_tables(found, "json" if json else style)
+    show_tables(found, style)
 
 
-def indexes(plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False) -> None:
+def indexes(plugin: Plugins = None, style: FormatOption = "terminal") -> None:
     """List indexes and their parameters.
 
     Also the presets of hnsw: what vector databases build and search with by default.
 
     Example: harness indexes --json
     """
-    check_format(style)
     load_plugins(plugin)
     from harness.indexes import INDEXES
     from harness.report import listings
 
     found = [listings.registry("Indexes", INDEXES), listings.presets()]
-    show_tables(found, "json" if json else style)
+    show_tables(found, style)
 
 
 def measures(
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    json: Json = False,
     page: Annotated[bool, typer.Option("--markdown", help="Print docs/measures.md.")] = False,
 ) -> None:
     """List measures, how each is spelled and defined.
 
     Example: harness measures --json
     """
-    check_format(style)
     load_plugins(plugin)
     from harness.measures.page import markdown
     from harness.report import listings
@@ -67,23 +62,20 @@ def measures(
     if page:
         print(markdown(), end="")
     else:
-        show_tables(listings.measures(), "json" if json else style)
+        show_tables(listings.measures(), style)
 
 
-def rewritings(
-    plugin: Plugins = None, style: FormatOption = "terminal", json: Json = False
-) -> None:
+def rewritings(plugin: Plugins = None, style: FormatOption = "terminal") -> None:
     """List ways to rewrite queries, and their parameters.
 
     Example: harness rewritings
     """
     from harness.rewriting import REWRITERS
 
-    _registry("Rewritings", REWRITERS, plugin, "json" if json else style)
+    _registry("Rewritings", REWRITERS, plugin, style)
 
 
 def _registry(title: str, registry: Registry[Any], plugin: Plugins, style: str) -> None:
-    check_format(style)
     load_plugins(plugin)
     from harness.report import listings
 

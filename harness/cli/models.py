@@ -10,10 +10,8 @@ from harness import terminal
 from harness.cli.common import (
     FormatOption,
     Group,
-    Json,
     Plugins,
     Quiet,
-    check_format,
     load_plugins,
     show_tables,
 )
@@ -26,7 +24,6 @@ def models(
     context: typer.Context,
     plugin: Plugins = None,
     style: FormatOption = "terminal",
-    json: Json = False,
 ) -> None:
     """List models and their parameters; pull or remove them.
 
@@ -37,7 +34,6 @@ def models(
     """
     if context.invoked_subcommand is not None:
         return
-    check_format(style)
     load_plugins(plugin)
     from harness.encoders import ENCODERS
     from harness.report import listings
@@ -50,7 +46,7 @@ def models(
         listings.registry("Rerankers, for rerank:", RERANKERS),
         listings.zoo(),
     ]
-    show_tables(found, "json" if json else style)
+    show_tables(found, style)
 
 
 @app.command()

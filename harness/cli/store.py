@@ -11,9 +11,7 @@ from harness.cli.common import (
     Cache,
     FormatOption,
     Group,
-    Json,
     Quiet,
-    check_format,
     open_store,
     say,
     show_tables,
@@ -34,15 +32,14 @@ def store(context: typer.Context) -> None:
 
 
 @app.command("list")
-def list_spaces(cache: Cache = None, style: FormatOption = "terminal", json: Json = False) -> None:
+def list_spaces(cache: Cache = None, style: FormatOption = "terminal") -> None:
     """List what the store holds, least recently used first.
 
     Example: harness store list
     """
-    check_format(style)
     from harness.report import listings
 
-    show_tables([listings.spaces(open_store(cache))], "json" if json else style)
+    show_tables([listings.spaces(open_store(cache))], style)
 
 
 @app.command()

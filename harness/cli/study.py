@@ -22,7 +22,6 @@ from harness.cli.common import (
     Once,
     Plugins,
     Quiet,
-    check_format,
     load_plugins,
     open_store,
     program,
@@ -43,6 +42,8 @@ PASSED = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option
 
 class Studies(Group):
     """A command for each study that is registered, whatever options its name carries."""
+
+    listing = ("style", "json")  # plugins serve every study
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Name every study."""
@@ -81,7 +82,7 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
+def studies(ctx: typer.Context, plugin: Plugins = None, style: FormatOption = "terminal") -> None:
     """List the studies where none is named."""
     if ctx.invoked_subcommand is not None:
         return
@@ -93,7 +94,7 @@ def studies(ctx: typer.Context, plugin: Plugins = None) -> None:
         (n, group.get_command(ctx, n).get_short_help_str(200)) for n in group.list_commands(ctx)
     ]
     frame = Frame("Studies", [Column("study"), Column("what it tells")], rows, name="studies")
-    terminal.show([frame.table()])
+    show_tables([frame.table()], style)
     say(f"What one tells, its options and an example: {program()} study NAME --help")
 
 
@@ -230,7 +231,6 @@ def _run(
     quiet: Quiet = False,
 ) -> None:
     """Run a study, print what it found and keep it. plugin: loaded before the study was named."""
-    check_format(style)
     from harness import environment, records
     from harness.disk import slug
     from harness.report.findings import About, save

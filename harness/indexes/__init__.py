@@ -77,6 +77,9 @@ class Index(ABC):
     """
 
     accepts: ClassVar[tuple[Representation, ...]]
+    compresses: ClassVar[bool] = False
+    """Whether it keeps vectors otherwise than the model made them: a loss also where nothing is
+    searched."""
 
     @property
     def exact(self) -> bool:

@@ -44,6 +44,7 @@ class Compressed(Index):
     kind: ClassVar[str]
     row_by_row: ClassVar[bool]  # whether a small vector depends on no other document
     accepts: ClassVar[tuple[Representation, ...]] = ("dense",)
+    compresses: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         at_least(self.kind, 0, oversample=self.oversample)

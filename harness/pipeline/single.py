@@ -129,7 +129,9 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
             progress=clock.progress,
         )
     if data.candidates is not None:  # which are few: all of them are scored
-        served, notes = IndexRecord(spec=served.spec, full=served.full, exact=True), ()
+        served = IndexRecord(spec=served.spec, full=served.full, exact=True)
+        idle = f"all candidates of a query are scored: index {named} plays no part"
+        notes = () if named == "exact" else (idle,)
     simple = data.candidates is None and data.corpus.parents is None and rewriter is None
     return Ranked(
         run,

@@ -64,6 +64,19 @@ def split_index(model: str) -> tuple[str, str | None]:
     return bare("@".join(head)), last
 
 
+def choose_index(model: object, index: str) -> str:
+    """The index that serves a system: the one it names, else this. What is no text names none."""
+    return (split_index(model)[1] if isinstance(model, str) else None) or index
+
+
+def refuse_idle_index(models: Sequence[object], index: str) -> None:
+    """Refuse an index for systems that name none where all name another. Raises InputError."""
+    if models and index != "exact" and all(choose_index(model, index) != index for model in models):
+        raise InputError(
+            f"index {index} plays no part: {', '.join(map(str, models))} names its own"
+        )
+
+
 def resolve(model: str) -> Spec:
     """The full spec of an encoder or a retriever, without its index.
 
