@@ -186,6 +186,9 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the words before a command, or in place of one. Raises InputError."""
+        if not args and self.no_args_is_help:
+            print(ctx.get_help())
+            ctx.exit()
         rest = super().parse_args(ctx, args)
         _read_format(ctx)
         return rest

@@ -194,7 +194,8 @@ def _help(name: str, study: Study) -> str:
         parts.append("\b\nOptions after the name, with their defaults:\n" + "\n".join(lines))
     usual = f"{systems} -t {study.default_task} --seed {study.default_seed}"
     parts.append(f"\b\nWhere nothing is said: {usual}")
-    parts.append(f"\b\nExample: harness study {name}{example} {systems} -t {study.default_task}")
+    spec = shlex.quote(f"{name}{example}")  # brackets mean something to a shell
+    parts.append(f"\b\nExample: harness study {spec} {systems} -t {study.default_task}")
     return "\n\n".join(parts)
 
 

@@ -49,6 +49,17 @@ def test_two_systems_are_compared(run, measured):
     assert run("compare", measured / "bm25", measured / "gone").status == 2
 
 
+def test_a_folder_holds_one_system_whatever_serves_it(run, measured):
+    """So that a system is compared by its folder after others of its model were measured."""
+    words = ["-m", "bm25", "-r", "rm3", "-m", "hashing@int8", "-m", "hashing@hnsw,like=qdrant"]
+    assert run("eval", *words[:4], "-t", TASK, "-o", measured, "-q").status == 0
+    assert run("eval", *words[4:], "-t", TASK, "-o", measured, "-q").status == 0
+    assert sorted(path.name for path in measured.iterdir()) == [
+        "bm25", "bm25_rm3", "hashing", "hashing_hnsw_like=qdrant", "hashing_int8"
+    ]  # fmt: skip
+    assert run("compare", measured / "hashing", measured / "bm25", "-q").status == 0
+
+
 def test_what_studies_keep_is_left_out_of_every_folder(run, measured, tmp_path):
     """A study's cells are records of variants of tasks: they count where they are named alone."""
     base = tmp_path / "base"
