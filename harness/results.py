@@ -19,7 +19,7 @@ from harness.disk import foreign
 from harness.encoders import OWN
 from harness.errors import InputError, warn_caller
 from harness.evaluation import Evaluation, write_score
-from harness.records import files
+from harness.records import Record, files
 from harness.spec import parse
 from harness.systems.own import adopt
 from harness.tasks.collection import Collection, read_task
@@ -157,7 +157,7 @@ class Results(Sequence[Evaluation]):
         """
         import pandas as pd
 
-        rows = [row for found in self.evaluations for row in _make_rows(found)]
+        rows = [row for found in self.evaluations for row in make_rows(found.record)]
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame.attrs["schema"] = SCHEMA
         return frame
@@ -299,9 +299,8 @@ def _load_one(path: Path) -> Evaluation:
     return Evaluation(record, columns, None, None)
 
 
-def _make_rows(found: Evaluation) -> Iterator[dict[str, object]]:
-    """What a frame has of an evaluation, a row for each measure."""
-    record = found.record
+def make_rows(record: Record) -> Iterator[dict[str, object]]:
+    """What a frame has of an evaluation, by COLUMNS: a row for each measure."""
     about: dict[str, object] = {
         "system": record.name,
         "task": record.task.spec,
@@ -315,7 +314,8 @@ def _make_rows(found: Evaluation) -> Iterator[dict[str, object]]:
     }
     for name, score in record.scores.items():
         values = {"mean": score.mean, "low": score.low, "high": score.high}
-        yield {**about, "measure": name, "main": name == record.main_measure, **values}
+        row = {**about, "measure": name, "main": name == record.main_measure, **values}
+        yield {column: row[column] for column in COLUMNS}
 
 
 def _make_frames(found: Evaluation) -> Iterator[pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,29 +17,36 @@ if TYPE_CHECKING:
 
     from harness.frames import Table
 
+NARROW, WIDE = 8, 24  # characters that a column of texts gets at least, on a terminal, in a file
+PAGE = 120  # columns of tables where there is no terminal, and COLUMNS does not say
 PATIENCE_S = 10.0  # between two lines of progress where there is no terminal
 OVERWRITTEN_S = 0.2  # between two states of a notebook's line
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables to standard output, as wide as the terminal, or as they need in a file."""
+    """Print tables to standard output, as wide as the terminal, or as a page in a file.
+
+    Titles, and texts with addresses, below their table, stand whole in lines of their own.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text
 
-    console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
+    known = sys.stdout.isatty() or os.environ.get("COLUMNS")
+    console = Console(width=None if known else PAGE, highlight=False)
+    room = console.width
     for table in tables:
         grid = Grid(
-            title=Text(table.title),
-            title_justify="left",
-            title_style="bold",
             box=box.SIMPLE_HEAD,
             show_header=any(table.header),
         )
-        for column, name in enumerate(table.header):
+        console.width = max(room, _measure(table, NARROW if known else WIDE))
+        inside = [i for i in range(len(table.header)) if i not in table.links]
+        for column, name in ((i, table.header[i]) for i in inside):
             right = column in table.numeric
-            widest = max([len(row[column]) for row in table.rows], default=0) if right else 0
+            widths = [min(len(name), NARROW), *(len(row[column]) for row in table.rows)]
+            widest = max(widths) if right else 0
             grid.add_column(
                 Text(name),
                 justify="right" if right else "left",
@@ -46,10 +54,35 @@ def show(tables: Sequence[Table]) -> None:
                 min_width=min(widest, 24) or None,
             )
         for row in table.rows:
-            grid.add_row(*(Text(cell) for cell in row))
+            grid.add_row(*(Text(row[column]) for column in inside))
         with console.capture() as captured:
+            console.print(Text(table.title, "bold"), soft_wrap=True)
             console.print(grid)
+            for line in _list_links(table):
+                console.print(Text(line), soft_wrap=True)
         print(*map(str.rstrip, captured.get().splitlines()), sep="\n")
+
+
+def _measure(table: Table, text: int) -> int:
+    """Columns that a table needs, so that no number is cut off. text: room of a column of texts."""
+    needed = 2
+    for column, name in enumerate(table.header):
+        width = max([len(row[column]) for row in table.rows], default=0)
+        if column in table.numeric:
+            needed += 3 + max(width, min(len(name), text))
+        elif column not in table.links:
+            needed += 3 + min(max(width, len(name)), text)
+    return needed
+
+
+def _list_links(table: Table) -> list[str]:
+    """A line for each text with an address, after the first cells of the rows that have it."""
+    named = dict[str, list[str]]()
+    for column in sorted(table.links):
+        for row in table.rows:
+            if row[column]:
+                named.setdefault(row[column], []).append(row[0])
+    return [f"  {', '.join(names)}: {text}" for text, names in named.items()]
 
 
 @contextmanager

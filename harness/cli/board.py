@@ -145,6 +145,7 @@ def leaderboard(
     """
     load_plugins(plugin)
     from harness.board.standings import Ordering, standings
+    from harness.report import data
     from harness.report import leaderboard as report
 
     ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
@@ -159,10 +160,8 @@ def leaderboard(
         ranked = standings(board, ordering, progress)
         if html:
             said = _html(board, ranked, html, figure or (), progress)
-    if style == "json":
-        print(report.to_json(board, ranked, rows))
-    else:
-        show_tables(report.page(board, ranked, details=refused, most=rows), style)
+    tables = report.page(board, ranked, details=refused, most=rows)
+    show_tables(tables, style, lambda: data.read(report.to_json(board, ranked, rows)))
     if said and not quiet:
         say(said)
     end(done, failed)
@@ -263,9 +262,10 @@ def compare(
     if studies:
         if seed is not None:
             raise InputError("--seed plays no part where studies are compared: nothing is drawn")
-        show_tables(study_differences.page(*studies), style)
+        page = study_differences.page(*studies)
+        show_tables(page, style, lambda: study_differences.data(*studies))
         return
     with terminal.showing("compare", quiet) as progress:
         one, other = comparing.side([a]), comparing.side([b])
         found = comparing.compare(one, other, seed=seed or 0, progress=progress)
-    show_tables(differences.page(found), style)
+    show_tables(differences.page(found), style, lambda: differences.data(found))

@@ -7,7 +7,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from harness import terminal
 from harness.errors import HarnessError, InputError, RenamedWarning, UnkeptWarning, reason
 
 if TYPE_CHECKING:
-    from harness.frames import Table
+    from harness.frames import Frame, Table
     from harness.store import Store
 
 OUT = Path("results/local")
@@ -232,14 +232,29 @@ def group(help: str) -> typer.Typer:
     return typer.Typer(cls=Group, help=help, no_args_is_help=True, rich_markup_mode=None)
 
 
-def show_tables(tables: list[Table], style: str) -> None:
-    """Print tables in a format."""
+def show_tables(
+    tables: Sequence[Table | Frame], style: str, document: Callable[[], Any] | None = None
+) -> None:
+    """Print tables in a format.
+
+    Args:
+        tables: What people read.
+        style: Of FORMATS.
+        document: Makes what programs read; without it, the tables are frames.
+    """
+    from harness.frames import Frame
+    from harness.report import data
     from harness.report.tables import write
 
+    if style in ("json", "csv"):
+        frames = [table for table in tables if isinstance(table, Frame)]
+        print(data.write(document() if document else data.of_frames(frames), style))
+        return
+    written = [table.table() if isinstance(table, Frame) else table for table in tables]
     if style == "terminal":
-        terminal.show(tables)
+        terminal.show(written)
     else:
-        print(write(tables, style))
+        print(write(written, style))
 
 
 def room(style: str) -> int | None:

@@ -145,7 +145,7 @@ def evaluate(
         "index": index, "rewrite": rewrite, "measures": measure or [], "latency": latency,
     }  # fmt: skip
     done, failed = measure_all(systems, task or DEFAULT_TASKS, asked, batch)
-    _report(done, style)
+    _report([record for _, record in done], style)
     say_notes(done, quiet=quiet)
     if len(failed) + len(done) > 1:
         _summary(len(done), failed)
@@ -308,15 +308,18 @@ def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     return path
 
 
-def _report(done: Sequence[Done], style: str) -> None:
-    """Print the scores of what was evaluated."""
-    from harness.report import tables
+def _report(records: Sequence[Record], style: str, *, whole: bool = False) -> None:
+    """Print records as data, or their scores. whole: all that a single one holds, for people."""
+    from harness.report import data, tables
+    from harness.results import make_rows
 
     if style == "json":
-        print("[" + ",\n".join(record.model_dump_json(indent=2) for _, record in done) + "]")
-    elif done:
-        found = [record for _, record in done]
-        show_tables([*tables.scores(found, room(style)), *tables.families(found)], style)
+        print("[" + ",\n".join(record.model_dump_json(indent=2) for record in records) + "]")
+    elif style == "csv":
+        print(data.write({"scores": [row for each in records for row in make_rows(each)]}, style))
+    elif records:
+        scored = [*tables.scores(records, room(style)), *tables.families(records)]
+        show_tables(tables.details(records[0]) if whole else scored, style)
 
 
 def say_notes(done: Sequence[Done], *, quiet: bool) -> None:
@@ -356,12 +359,6 @@ def show(
     """
     load_plugins(plugin)
     from harness import records
-    from harness.report import tables
 
     found = [record for _, record in records.load_all(paths)]
-    if style == "json":
-        print("[" + ",\n".join(record.model_dump_json(indent=2) for record in found) + "]")
-    else:
-        one = len(found) == 1
-        scored = [*tables.scores(found, room(style)), *tables.families(found)]
-        show_tables(tables.details(found[0]) if one else scored, style)
+    _report(found, style, whole=len(found) == 1)

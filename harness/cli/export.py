@@ -25,11 +25,13 @@ def mlflow(
     experiment: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the experiment.")
     ] = "retrieval-harness",
+    plugin: Plugins = None,
 ) -> None:
     """Write records as MLflow runs; those written before are skipped.
 
     Example: harness export mlflow results/local --uri sqlite:///mlflow.db
     """
+    load_plugins(plugin)
     from harness import records
     from harness.exchange import trackers
 
@@ -45,16 +47,18 @@ def wandb(
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Folder for offline runs.")
     ] = Path("results/local"),
+    plugin: Plugins = None,
 ) -> None:
     """Write records as offline Weights & Biases runs, for `wandb sync`.
 
     Example: harness export wandb results/local --project embedders
     """
+    if not project:
+        raise InputError("--project: expected a name")
+    load_plugins(plugin)
     from harness import records
     from harness.exchange import trackers
 
-    if not project:
-        raise InputError("--project: expected a name")
     found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
     _runs(found, str(out))
 

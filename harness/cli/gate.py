@@ -147,12 +147,11 @@ def gate(
 
 def _show_gate(judged: Gate, style: str) -> None:
     """Print the verdicts."""
+    from harness.report import data
     from harness.report import gate as report
 
-    if style == "json":
-        print(report.to_json(judged))
-    else:
-        show_tables(report.page(judged), style)
+    show_tables(report.page(judged), style, lambda: data.read(report.to_json(judged)))
+    if style != "json":
         with_it = style in ("terminal", "markdown")
         print(report.summary(judged), file=sys.stdout if with_it else sys.stderr)
 

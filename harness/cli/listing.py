@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness.cli.common import FormatOption, Plugins, load_plugins, show_tables
-
-if TYPE_CHECKING:
-    from harness.registry import Registry
 
 
 def tasks(
@@ -27,8 +24,11 @@ def tasks(
     from harness.report import listings
     from harness.tasks import catalog
 
-    found = listings.task(catalog.task(name)) if name else listings.tasks()
-    show_tables(found, style)
+    if name is None:
+        show_tables(listings.tasks(), style)
+        return
+    found = listings.task(catalog.task(name))
+    show_tables(found, style, lambda: listings.card(found))
 
 
 def indexes(plugin: Plugins = None, style: FormatOption = "terminal") -> None:
@@ -42,7 +42,7 @@ def indexes(plugin: Plugins = None, style: FormatOption = "terminal") -> None:
     from harness.indexes import INDEXES
     from harness.report import listings
 
-    found = [listings.registry("Indexes", INDEXES), listings.presets()]
+    found = [listings.registry("Indexes", INDEXES, "indexes"), listings.presets()]
     show_tables(found, style)
 
 
@@ -70,13 +70,8 @@ def rewritings(plugin: Plugins = None, style: FormatOption = "terminal") -> None
 
     Example: harness rewritings
     """
-    from harness.rewriting import REWRITERS
-
-    _registry("Rewritings", REWRITERS, plugin, style)
-
-
-def _registry(title: str, registry: Registry[Any], plugin: Plugins, style: str) -> None:
     load_plugins(plugin)
     from harness.report import listings
+    from harness.rewriting import REWRITERS
 
-    show_tables([listings.registry(title, registry)], style)
+    show_tables([listings.registry("Rewritings", REWRITERS, "rewritings")], style)

@@ -41,9 +41,9 @@ def models(
     from harness.systems import RETRIEVERS
 
     found = [
-        listings.registry("Encoders", ENCODERS),
-        listings.registry("Made of them: one ranking of several", RETRIEVERS),
-        listings.registry("Rerankers, for rerank:", RERANKERS),
+        listings.registry("Encoders", ENCODERS, "encoders"),
+        listings.registry("Made of them: one ranking of several", RETRIEVERS, "systems"),
+        listings.registry("Rerankers, for rerank:", RERANKERS, "rerankers"),
         listings.zoo(),
     ]
     show_tables(found, style)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shlex
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -94,7 +93,7 @@ def studies(ctx: typer.Context, plugin: Plugins = None, style: FormatOption = "t
         (n, group.get_command(ctx, n).get_short_help_str(200)) for n in group.list_commands(ctx)
     ]
     frame = Frame("Studies", [Column("study"), Column("what it tells")], rows, name="studies")
-    show_tables([frame.table()], style)
+    show_tables([frame], style)
     say(f"What one tells, its options and an example: {program()} study NAME --help")
 
 
@@ -268,11 +267,15 @@ def _choose(given: Sequence[str] | None, usual: Sequence[str], many: str, rule: 
 
 def _show(findings: Findings, about: About, style: str) -> None:
     """Print the headline and the tables; as JSON, the numbers as they are kept."""
+    from harness.report import data
     from harness.report.findings import plain, tables
 
-    if style == "json":
-        print(json.dumps(plain(findings, about), indent=2, ensure_ascii=False))
-        return
+    def document() -> Any:
+        if style == "json":
+            return plain(findings, about)
+        shown = [frame for frame in findings.frames if frame.shown]
+        return data.of_frames(shown, headline=findings.headline, notes=list(findings.notes))
+
     if style in ("terminal", "markdown"):
         print(f"# {findings.headline}\n" if style == "markdown" else f"{findings.headline}\n")
-    show_tables(tables(findings), style)
+    show_tables(tables(findings), style, document)

@@ -37,12 +37,17 @@ Cell = str | bool | int | float | Estimate | None
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a header and rows of text; `numeric` columns are set flush right."""
+    """A title, a header and rows of text.
+
+    numeric: columns that are set flush right. links: those whose texts a terminal writes below,
+    each whole in a line of its own.
+    """
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     numeric: frozenset[int] = frozenset()
+    links: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ class Column:
             return Estimate(*bounds)
         if self.unit == "flag":
             return bool(cell)
-        if self.unit == "text":
+        if self.unit in ("text", "link"):
             if not isinstance(cell, str):
                 raise TypeError(f"column {self.name}: {cell!r}: expected a text")
             return cell
@@ -250,7 +255,8 @@ class Frame:
         text = [[c.write(cell) for c, cell in zip(columns, row, strict=False)] for row in self.rows]
         if not self.turned:
             numeric = {i for i, column in enumerate(columns) if column.unit not in WORDS}
-            return Table(self.title, [c.header for c in columns], text, frozenset(numeric))
+            links = frozenset(i for i, column in enumerate(columns) if column.unit == "link")
+            return Table(self.title, [c.header for c in columns], text, frozenset(numeric), links)
         about = any(column.about for column in columns[1:])
         rows = [
             [column.header, *(row[i] for row in text), *([column.about] if about else [])]
@@ -302,7 +308,13 @@ class Frame:
     def _arrow(self) -> pa.Table:
         import pyarrow as pa
 
-        kinds = {"text": pa.string(), "flag": pa.bool_(), "count": pa.int64(), "bytes": pa.int64()}
+        kinds = {
+            "text": pa.string(),
+            "link": pa.string(),
+            "flag": pa.bool_(),
+            "count": pa.int64(),
+            "bytes": pa.int64(),
+        }
         fields = [
             pa.field(name, kinds.get(column.unit, pa.float64()))
             for column in self.columns

@@ -12,15 +12,15 @@ from typing import Literal, get_args
 from harness.stats import Estimate
 
 Unit = Literal[
-    "text", "flag", "count", "bytes", "number", "score", "difference", "share", "relative",
+    "text", "link", "flag", "count", "bytes", "number", "score", "difference", "share", "relative",
     "estimate", "change", "p", "ms", "seconds", "rate",
 ]  # fmt: skip
-"""What a column's values are: `score` in [0, 1]; `difference` of scores, signed; `share` of a whole
-and `relative` change, both written as percent; `estimate` and `change` (signed), Estimates; `p` of
-a test; `rate` a second."""
+"""What a column's values are: `link` text with an address; `score` in [0, 1]; `difference` of
+scores, signed; `share` of a whole and `relative` change, both written as percent; `estimate` and
+`change` (signed), Estimates; `p` of a test; `rate` a second."""
 
 UNITS: tuple[str, ...] = get_args(Unit)
-WORDS = ("text", "flag")  # set flush left
+WORDS = ("text", "link", "flag")  # set flush left
 WHOLE = ("count", "bytes")
 INTERVALS = ("estimate", "change")
 SUFFIXES: dict[str, str] = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)"}

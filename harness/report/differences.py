@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from harness.compare import Difference, Item, PairComparison
 from harness.frames import Table
 from harness.frames.formats import number, plural, probability
+from harness.report.data import SCHEMA
 
 
 def page(found: PairComparison) -> list[Table]:
@@ -16,13 +19,41 @@ def page(found: PairComparison) -> list[Table]:
             if items:
                 title = f"{one.task}: where {ahead} beats {behind} most, {one.measure}"
                 tables.append(_items(title, one.noun, found, items))
+    notes = _all_notes(found)
+    return [*tables, *([Table("Notes", ["task", "note"], notes)] if notes else [])]
+
+
+def _all_notes(found: PairComparison) -> list[list[str]]:
+    """Tasks with what is to be known of them."""
     notes = [[one.task, note] for one in found.differences for note in _notes(one)]
     notes += [[task, f"not compared: {why}"] for task, why in found.refused]
     notes += [[task, f"only {found.a} was measured"] for task in found.only_a]
-    notes += [[task, f"only {found.b} was measured"] for task in found.only_b]
-    if notes:
-        tables.append(Table("Notes", ["task", "note"], notes))
-    return tables
+    return notes + [[task, f"only {found.b} was measured"] for task in found.only_b]
+
+
+def data(found: PairComparison) -> dict[str, object]:
+    """The same as a document: tasks, other measures, the items that differ most, notes."""
+    nested = ("p", "notes", "others", "best", "worst", "fall", "rise", "error", "sign", "noun")
+    tasks, measures, items = list[object](), list[object](), list[object]()
+    for one in found.differences:
+        row = {key: value for key, value in asdict(one).items() if key not in nested}
+        more = {"difference": one.difference, "detectable": one.detectable, "p": one.p.two_sided}
+        tasks.append({**row, **more, "lower_is_better": one.sign < 0})
+        measures += [
+            {"task": one.task, **asdict(each), "difference": each.difference} for each in one.others
+        ]
+        items += [
+            {
+                "task": one.task,
+                "measure": one.measure,
+                **asdict(each),
+                "difference": each.a - each.b,
+            }
+            for each in (*one.best, *one.worst)
+        ]
+    notes = [{"task": task, "note": note} for task, note in _all_notes(found)]
+    named = {"schema": SCHEMA, "a": found.a, "b": found.b}
+    return {**named, "tasks": tasks, "measures": measures, "items": items, "notes": notes}
 
 
 def _tasks(found: PairComparison) -> Table:

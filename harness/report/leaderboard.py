@@ -49,19 +49,17 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
         for row in standings.rows[:most]
     ]
     entries = [board.entries.get((name, task)) for name in names for task in standings.tasks]
-    wins = {
-        one: {
-            other: None if np.isnan(value) else float(value)
-            for other, value in zip(names, row, strict=False)
-            if other != one
-        }
+    wins = [
+        {"system": one, "other": other, "share": None if np.isnan(value) else float(value)}
         for one, row in zip(names, standings.wins, strict=False)
-    }
+        for other, value in zip(names, row, strict=False)
+        if other != one
+    ]
     whole = {
         "order": standings.order,
         "kemeny_exact": standings.kemeny_exact,
-        "tasks": standings.tasks,
         "ranking": ranked,
+        "tasks": standings.tasks,
         "scores": [
             {**asdict(entry), "path": entry.path and str(entry.path)} for entry in entries if entry
         ],

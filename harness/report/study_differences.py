@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import InputError
 from harness.frames import Cell, Column, Frame, Table
+from harness.report.data import SCHEMA
 from harness.report.findings import Saved, load_findings, study_folder
 from harness.spec import parse
 from harness.stats import Estimate
@@ -16,6 +17,7 @@ from harness.stats import Estimate
 NAMING = ("text", "flag", "count", "number")  # units of what tells rows apart
 MOVED = ["frame", "row", "column", "first", "second", "first less second"]
 Measured = dict[str, tuple[Column, Cell]]  # by column name
+Moved = tuple[str, str, Column, Cell, Cell]  # frame, row, column, and both values
 
 
 def read_both(first: Path, second: Path) -> tuple[Saved, Saved] | None:
@@ -41,30 +43,59 @@ def read_both(first: Path, second: Path) -> tuple[Saved, Saved] | None:
 
 
 def page(one: Saved, other: Saved) -> list[Table]:
-    """What was run, which values moved, and how many rows only one of the two has.
-
-    Rows are the same where all before their first measured column is: one with a direction, or of
-    another unit than texts and counts.
-    """
-    moved, equal, alone = list[list[str]](), 0, [0, 0]
-    frames = [{f.name: f for f in s.findings.frames if f.shown} for s in (one, other)]
-    for name in dict.fromkeys([*frames[0], *frames[1]]):
-        here, there = (_rows(of.get(name)) for of in frames)
-        alone = [alone[0] + len(here.keys() - there), alone[1] + len(there.keys() - here)]
-        for key in [key for key in here if key in there]:
-            for column, (a, b) in _both(here[key], there[key]):
-                if a == b:
-                    equal += 1
-                    continue
-                values = column.write(a), column.write(b), _difference(a, b)
-                moved.append([name, ", ".join(filter(None, key[:-1])), column.name, *values])
+    """What was run, which values moved, and how many rows only one of the two has."""
+    moved, equal, alone = _compare(one, other)
+    cells = [
+        [name, row, column.name, column.write(a), column.write(b), _write(_subtract(a, b))]
+        for name, row, column, a, b in moved
+    ]
     counts = ["rows that the other lacks", *map(str, alone)]
     tables = [Table("Two runs", ["", "first", "second"], [*_facts(one, other), counts])]
     if moved:
         title = f"{len(moved)} of {len(moved) + equal} values differ"
-        return [*tables, Table(title, MOVED, moved, frozenset({3, 4, 5}))]
+        return [*tables, Table(title, MOVED, cells, frozenset({3, 4, 5}))]
     note = f"all {equal} values are equal" if equal else "no row is in both: nothing is compared"
     return [*tables, Table("Notes", [""], [[note]])]
+
+
+def data(one: Saved, other: Saved) -> dict[str, object]:
+    """The same as a document: what was run, and the values that moved."""
+    moved, equal, alone = _compare(one, other)
+    values = [
+        [name, row, column.name, a, b,
+         _subtract(a, b)]
+        for name, row, column, a, b in moved
+    ]  # fmt: skip
+    runs = [
+        dict(zip(("fact", "first", "second"), fact, strict=True)) for fact in _facts(one, other)
+    ]
+    return {
+        "schema": SCHEMA,
+        "equal": equal,
+        "only_first": alone[0],
+        "only_second": alone[1],
+        "runs": runs,
+        "moved": [dict(zip([*MOVED[:5], "difference"], value, strict=True)) for value in values],
+    }
+
+
+def _compare(one: Saved, other: Saved) -> tuple[list[Moved], int, tuple[int, int]]:
+    """Values that moved, how many did not, and how many rows only one of the two has.
+
+    Rows are the same where all before their first measured column is: one with a direction, or of
+    another unit than texts and counts.
+    """
+    moved, equal, alone = list[Moved](), 0, (0, 0)
+    frames = [{f.name: f for f in s.findings.frames if f.shown} for s in (one, other)]
+    for name in dict.fromkeys([*frames[0], *frames[1]]):
+        here, there = (_rows(of.get(name)) for of in frames)
+        alone = alone[0] + len(here.keys() - there), alone[1] + len(there.keys() - here)
+        for key in [key for key in here if key in there]:
+            row = ", ".join(filter(None, key[:-1]))
+            for column, (a, b) in _both(here[key], there[key]):
+                equal += a == b
+                moved += [] if a == b else [(name, row, column, a, b)]
+    return moved, equal, alone
 
 
 def _facts(one: Saved, other: Saved) -> list[list[str]]:
@@ -105,9 +136,13 @@ def _both(here: Measured, there: Measured) -> Iterator[tuple[Column, tuple[Cell,
             yield column, (cell, there[name][1])
 
 
-def _difference(one: Cell, other: Cell) -> str:
+def _subtract(one: Cell, other: Cell) -> float | None:
     """The first less the second, of estimates their means; nothing for texts."""
     a, b = (cell.mean if isinstance(cell, Estimate) else cell for cell in (one, other))
     if isinstance(a, bool | str | None) or isinstance(b, bool | str | None):
-        return ""
-    return f"{a - b:+,.4g}"
+        return None
+    return a - b
+
+
+def _write(difference: float | None) -> str:
+    return "" if difference is None else f"{difference:+,.4g}"

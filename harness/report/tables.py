@@ -1,10 +1,7 @@
-"""Tables of scores, as values, and written as Markdown, CSV, LaTeX, JSON or for a terminal."""
+"""Tables of scores and records, and tables written as Markdown and LaTeX."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
 from math import inf
@@ -317,29 +314,8 @@ def _inner(value: object) -> str:
 
 
 def write(tables: Sequence[Table], style: str) -> str:
-    """Tables as Markdown, CSV, LaTeX (booktabs) or JSON; text from data is escaped."""
-    if style == "json":
-        whole = [_plain(table) for table in tables]
-        return json.dumps(whole[0] if len(whole) == 1 else whole, indent=2, ensure_ascii=False)
-    if style == "csv":
-        return "\n".join(map(_csv, tables)).rstrip("\n")
+    """Tables as Markdown or LaTeX (booktabs); text from data is escaped."""
     return "\n\n".join(_tabulate(table, style) for table in tables)
-
-
-def _plain(table: Table) -> object:
-    """Rows as objects by column; without column names, two columns as one object."""
-    if any(table.header):
-        return [dict(zip(table.header, row, strict=True)) for row in table.rows]
-    if len(table.header) == 2:
-        return {row[0]: row[1] for row in table.rows}
-    return [cell for row in table.rows for cell in row]
-
-
-def _csv(table: Table) -> str:
-    out = io.StringIO()
-    header = [table.header] if any(table.header) else []
-    csv.writer(out, lineterminator="\n").writerows([*header, *table.rows])
-    return out.getvalue()
 
 
 def _tabulate(table: Table, style: str) -> str:

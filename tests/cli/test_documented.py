@@ -23,6 +23,7 @@ from harness.measures.asked import Measure
 from harness.rewriting import REWRITERS
 from harness.systems import resolve
 from harness.tasks import catalog
+from tests.test_plugins import REGISTRIES
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
@@ -61,7 +62,8 @@ def shown() -> list[str]:
         page = (ROOT / name).read_text("utf-8")
         found += [*SHOWN.findall(page), *IN_TEXT.findall(page)]
         found += [" ".join(block.split()) for block in FOLDED.findall(page)]
-    lines = (" ".join(shlex.split(line, comments=True, posix=False)) for line in found)
+    commands = (line.partition(" | ")[0] for line in found)  # without what reads its output
+    lines = (" ".join(shlex.split(line, comments=True, posix=False)) for line in commands)
     return list(dict.fromkeys([*lines, *examples()]))
 
 
@@ -90,6 +92,9 @@ def read(run, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(blocks[-1])
     seen = list[tuple[str, dict[str, Any]]]()
     kept = common.Once.invoke
+    for registry in REGISTRIES:  # what the page registers is gone after it
+        registry.entries()
+        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
 
     def invoke(self: Any, ctx: Any) -> Any:
         if self.name == "ann" and "model" not in ctx.params:

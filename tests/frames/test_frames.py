@@ -144,7 +144,7 @@ def test_counts_are_written_with_their_noun():
 
 
 def test_every_unit_is_written():
-    for unit in set(formats.UNITS) - {"text", *formats.INTERVALS}:
+    for unit in set(formats.UNITS) - {"text", "link", *formats.INTERVALS}:
         assert Column("c", unit).write(1)
 
 

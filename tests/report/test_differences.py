@@ -10,7 +10,7 @@ from harness import compare
 from harness.compare import side
 from harness.frames.formats import probability
 from harness.report.differences import page
-from harness.report.tables import FORMATS, write
+from harness.report.tables import write
 from tests.comparable import saved
 
 
@@ -58,7 +58,7 @@ def test_what_is_said_of_a_measure_without_values_of_queries(found):
     assert page(replace(found, differences=(bare,)))[0].rows[0][-1] == "–"
 
 
-@pytest.mark.parametrize("style", [style for style in FORMATS if style != "terminal"])
+@pytest.mark.parametrize("style", ["markdown", "latex"])
 def test_every_format_holds_every_table(found, style):
     text = write(page(found), style)
     assert all(word in text for word in ("only m was measured", "0.8813", "q0"))

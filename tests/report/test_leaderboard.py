@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import pytest
 from harness.board import Board, BoardEntry, of_entries
 from harness.board.standings import standings
 from harness.report import leaderboard
-from harness.report.tables import FORMATS, write
+from harness.report.tables import write
 
 SCORES = {"small": (0.5, 0.6), "large": (0.7, 0.8), "poor": (0.4, 0.5), "part": (0.9, None)}
 SIZES = {"small": 10.0, "large": 40.0, "poor": 20.0, "part": 1.0}
@@ -62,12 +60,18 @@ def test_the_board_as_data():
     scores = {(row["system"], row["task"]): row["score"] for row in found["scores"]}
     assert len(scores) == 7
     assert scores["small", "t2"] == 0.6
-    assert found["wins"]["large"] == {"small": 1, "poor": 1, "part": 0}
+    assert found["wins"][:3] == [
+        {"system": "large", "other": "small", "share": 1},
+        {"system": "large", "other": "poor", "share": 1},
+        {"system": "large", "other": "part", "share": 0},
+    ]
     assert found["notes"][-1] == "careful"
     assert found["refused"] == [{"file": "a.json", "reason": "not readable"}]
     two = json.loads(leaderboard.to_json(board, standings(board), most=2))
     assert [row["system"] for row in two["ranking"]] == ["large", "small"]
-    assert two["wins"] == {"large": {"small": 1}, "small": {"large": 0}}
+    assert [tuple(row.values()) for row in two["wins"]] == [
+        ("large", "small", 1), ("small", "large", 0)
+    ]  # fmt: skip
 
 
 def test_one_family_and_one_task_need_fewer_columns():
@@ -131,7 +135,7 @@ def test_refused_files_are_counted_and_named_on_request():
     assert list(leaderboard.refusals(made())) == []
 
 
-@pytest.mark.parametrize("style", [style for style in FORMATS if style != "terminal"])
+@pytest.mark.parametrize("style", ["markdown", "latex"])
 def test_a_page_in_every_format(style):
     board = made(refused=[(Path("<script>.json"), "not readable")], notes=["careful"])
     tables = leaderboard.page(board, standings(board), details=True)
@@ -140,9 +144,5 @@ def test_a_page_in_every_format(style):
     ]  # fmt: skip
     text = write(tables, style)
     assert "careful" in text
-    if style == "json":
-        assert json.loads(text)[0][0]["system"] == "large"
-    if style == "csv":
-        assert next(csv.reader(io.StringIO(text)))[1] == "system"
     if style == "markdown":
         assert "<script>" not in text

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from functools import cache
 
 import pytest
@@ -325,35 +322,12 @@ def test_markdown_rows_have_as_many_cells_as_the_header():
     assert "<c>" not in "".join(lines)
 
 
-def test_csv_reads_back():
-    rows = list(csv.reader(io.StringIO(write([NASTY], "csv"))))
-    assert rows == [["name", "value"], *NASTY.rows]
-
-
 def test_latex_escapes_what_latex_reads():
     text = write([NASTY], "latex")
     assert text.startswith("\\begin{tabular}{lr}\n\\toprule\n name")
     assert text.endswith("\\bottomrule\n\\end{tabular}")
     assert '"x" \\& \\_y\\%' in text
     assert "a|b \\ensuremath{<}c\\ensuremath{>} d" in text
-
-
-def test_json_is_a_list_of_objects():
-    assert json.loads(write([NASTY], "json")) == [
-        {"name": "a|b <c>\nd", "value": "1,5"},
-        {"name": '"x" & _y%', "value": "2"},
-    ]
-    assert json.loads(write([NASTY, NASTY], "json"))[1][1] == {"name": '"x" & _y%', "value": "2"}
-
-
-def test_tables_without_column_names_keep_their_pairs():
-    pairs = Table("About", ["", ""], [["license", "MIT"], ["size", "3"]])
-    lines = Table("Warnings", [""], [["careful"]])
-    assert json.loads(write([pairs, lines], "json")) == [
-        {"license": "MIT", "size": "3"},
-        ["careful"],
-    ]
-    assert write([pairs], "csv") == "license,MIT\nsize,3"
 
 
 def test_numbers_in_text_stay_as_they_are_written():

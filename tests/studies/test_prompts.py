@@ -199,7 +199,7 @@ def test_no_prompt_by_the_old_option(run, tmp_path):
     done = run("study", "prompts", "--prompt", "", *words)
     assert done.status == 0, done.err
     assert done.err.splitlines()[0] == f"say: harness study prompts,query_prompts=%5B%5D {also}"
-    assert [line.split(",")[:2] for line in done.out.splitlines()[1:3]] == [
+    assert [line.split(",")[1:3] for line in done.out.splitlines()[1:3]] == [
         ["bm25", "its own"], ["bm25", "none"]
     ]  # fmt: skip
     (tmp_path / "mine.txt").write_text("query: \n")
