@@ -1,7 +1,6 @@
 """Frames: typed columns of results, for the terminal, pandas, Parquet, JSON and charts.
 
-    frame = Frame("Scores", [Column("system"), Column("nDCG@10", "estimate", "high")], rows,
-                  name="scores")
+    frame = Frame("Scores", [Column("system"), Column("nDCG@10", "estimate")], rows, name="scores")
     frame["system"]      frame.where("system", "bm25")      frame.to_pandas()      frame.table()
 
 A column says what its values are; how they are written follows from that, in one place for all.
@@ -37,16 +36,12 @@ Cell = str | bool | int | float | Estimate | None
 
 @dataclass(frozen=True)
 class Table:
-    """A title, a header and rows of text.
-
-    numeric: columns that are set flush right. links: those whose texts a terminal writes below,
-    each whole in a line of its own.
-    """
+    """A title, a header and rows of text; `links` are columns that a terminal writes below."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
-    numeric: frozenset[int] = frozenset()
+    numeric: frozenset[int] = frozenset()  # set flush right
     links: frozenset[int] = frozenset()
 
 
@@ -254,9 +249,9 @@ class Frame:
         columns = self.columns[:room]
         text = [[c.write(cell) for c, cell in zip(columns, row, strict=False)] for row in self.rows]
         if not self.turned:
-            numeric = {i for i, column in enumerate(columns) if column.unit not in WORDS}
-            links = frozenset(i for i, column in enumerate(columns) if column.unit == "link")
-            return Table(self.title, [c.header for c in columns], text, frozenset(numeric), links)
+            numeric = frozenset(i for i, c in enumerate(columns) if c.unit not in WORDS)
+            links = frozenset(i for i, c in enumerate(columns) if c.unit == "link")
+            return Table(self.title, [c.header for c in columns], text, numeric, links)
         about = any(column.about for column in columns[1:])
         rows = [
             [column.header, *(row[i] for row in text), *([column.about] if about else [])]
@@ -272,7 +267,7 @@ class Frame:
 
     def flat(self) -> dict[str, list[Any]]:
         """Values by column; an estimate x as three columns: x, x_low, x_high."""
-        found: dict[str, list[Any]] = {}
+        found = dict[str, list[Any]]()
         for column in self.columns:
             cells = self[column.name]
             if column.unit not in INTERVALS:
@@ -308,13 +303,8 @@ class Frame:
     def _arrow(self) -> pa.Table:
         import pyarrow as pa
 
-        kinds = {
-            "text": pa.string(),
-            "link": pa.string(),
-            "flag": pa.bool_(),
-            "count": pa.int64(),
-            "bytes": pa.int64(),
-        }
+        kinds = {"flag": pa.bool_(), **dict.fromkeys(WHOLE, pa.int64())}
+        kinds |= dict.fromkeys(("text", "link"), pa.string())
         fields = [
             pa.field(name, kinds.get(column.unit, pa.float64()))
             for column in self.columns
