@@ -13,7 +13,6 @@ Truth is exact search restricted to what matches; where fewer than k match, they
 from __future__ import annotations
 
 import math
-import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -201,6 +200,14 @@ def _lacks(attribute: str, selectivity: float) -> str:
     return f"no predicate on {attribute} is met by about {percent(selectivity)} of documents"
 
 
+def _list_some(texts: Sequence[str], room: int = 100) -> str:
+    """The first texts, each whole, and how many more there are."""
+    ends = np.cumsum([len(text) + 2 for text in texts])
+    kept = max(1, int(np.count_nonzero(ends <= room)))
+    more = f"; and {len(texts) - kept:,} more" if kept < len(texts) else ""
+    return "; ".join(texts[:kept]) + more
+
+
 def _predicates(title: str, buckets: Mapping[float, Sequence[Predicate]]) -> list[Frame]:
     """What the predicates of each selectivity are: in short, and each."""
     rows, each = [], list[tuple[Any, ...]]()
@@ -208,8 +215,8 @@ def _predicates(title: str, buckets: Mapping[float, Sequence[Predicate]]) -> lis
         matches = np.stack([predicate.matches for predicate in chosen])
         counts = np.count_nonzero(matches, axis=1)
         texts = [predicate.text for predicate in chosen]
-        which = textwrap.shorten("; ".join(texts), 100, placeholder=" ...")
-        rows.append((selectivity, matches.mean(), np.median(counts), len(chosen), which))
+        shares = selectivity, matches.mean(), np.median(counts)
+        rows.append((*shares, len(chosen), _list_some(texts)))
         each += [(selectivity, *pair) for pair in zip(texts, counts, strict=True)]
     return [
         Frame(title, BUCKETS, rows, name="selectivities"),

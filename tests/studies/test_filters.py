@@ -20,7 +20,7 @@ from harness.session import Session
 from harness.stats import Estimate
 from harness.store import Store
 from harness.studies import STUDIES, Findings
-from harness.studies.filters import FACTORS, SELECTIVITIES, Filters
+from harness.studies.filters import FACTORS, SELECTIVITIES, Filters, _list_some
 from harness.vectors import Run
 from tests.fakes import Counting, beir
 
@@ -273,3 +273,10 @@ def test_an_index_of_sparse_vectors_is_refused(monkeypatch):
     monkeypatch.setattr(INDEXES, "create", lambda spec: Sparse() if spec == "s" else create(spec))
     with pytest.raises(InputError, match="index s takes sparse vectors: these are dense"):
         study(MODEL, TASK, "s")
+
+
+def test_a_list_of_predicates_ends_with_how_many_more_there_are():
+    texts = [f"year = {year}" for year in range(1990, 2013)]  # of 11 characters each
+    assert _list_some(texts, 30) == "year = 1990; year = 1991; and 21 more"
+    assert _list_some(texts[:2], 30) == "year = 1990; year = 1991"
+    assert _list_some(["x" * 99, "y"], 30) == "x" * 99 + "; and 1 more"
