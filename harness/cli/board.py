@@ -157,6 +157,7 @@ def leaderboard(
     named, said = _json(families), None
     with terminal.showing("leaderboard", quiet) as progress:
         board = _load(read or [RECORDS], subset, named, progress, strict=not loose)
+        _refuse_idle(board, subset=subset, families=families, loose=loose)
         ranked = standings(board, ordering, progress)
         if html:
             said = _html(board, ranked, html, figure or (), progress)
@@ -180,6 +181,14 @@ def _measure_first(
     if done and not batch.quiet:
         say(f"{formats.count(len(done), 'record')} written under {batch.out}")
     return done, failed
+
+
+def _refuse_idle(board: Board, **given: object) -> None:
+    """Refuse options of MTEB's results where no file is one. Raises InputError."""
+    idle = [f"--{name}" for name, value in given.items() if value]
+    if idle and not board.refused and all(entry.subject for entry in board.entries.values()):
+        play = "plays" if len(idle) == 1 else "play"
+        raise InputError(f"{', '.join(idle)} {play} no part: none of these is a result of MTEB")
 
 
 def _load(

@@ -38,6 +38,10 @@ def test_a_leaderboard_and_its_page(run, measured, tmp_path):
     done = run("leaderboard", measured, "--families", tmp_path / "families.json")
     assert (done.status, done.out) == (2, "")
     assert done.err.endswith("families.json: expected an object of families by task\n")
+    done = run("leaderboard", measured, "--subset", "en", "--loose")
+    assert (done.status, done.out) == (2, "")
+    why = "--subset, --loose play no part: none of these is a result of MTEB"
+    assert done.err == f"error: {why}\n"
 
 
 def test_two_systems_are_compared(run, measured):
