@@ -178,11 +178,30 @@ def of_run(path: Path, setting: Setting) -> Evaluation:
     with setting.clock.phase("load", "run"):
         deep = setting.depth + task.exclude_self
         run, notes = trec.read_run(path, data.queries, data.corpus, deep)
+        notes += _find_unanswered(path, run, data, notes)
         if task.exclude_self:
-            run = drop_self(run, data)
+            run = drop_self(run, data, setting.depth)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
     system = SystemRecord(spec=name, full=name, source="run", fingerprint=digest)
     return _make_record(_judge(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
+
+
+def _find_unanswered(path: Path, run: Run, data: Retrieval, notes: Sequence[str]) -> list[str]:
+    """What a run lacks, in a sentence. Raises InputError where it answers no judged query."""
+    lacks = np.flatnonzero(data.qrels.judged & (run.docs < 0).all(axis=1))
+    judged = int(data.qrels.judged.sum())
+    if not len(lacks):
+        return []
+    first = data.queries.ids[lacks[0]]
+    if len(lacks) == judged:
+        why = "; ".join(notes) or "it ranks nothing for them"
+        raise InputError(
+            f"{path} has no results for the {judged:,} judged queries, as {first!r}: {why}"
+        )
+    return [
+        f"{path.name} has no results for {len(lacks):,} of {judged:,} judged queries, which score "
+        f"0, as {first!r}"
+    ]
 
 
 def _judge(

@@ -19,7 +19,7 @@ import numpy as np
 
 from harness.arrays import Float64
 from harness.data import Corpus, Qrels, Queries, rows
-from harness.data.rows import Field, Row
+from harness.data.rows import Field, Judgment, Row
 from harness.errors import InputError, warn_caller
 from harness.measures.asked import Measure, choose
 from harness.measures.judged import Evidence, Names
@@ -29,8 +29,6 @@ from harness.vectors import Run, ranking
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Triple = tuple[str, str, float]
 
 
 @dataclass(frozen=True)
@@ -161,11 +159,11 @@ def score(
     if not chosen:
         raise InputError("no measures: expected at least one, as nDCG@10")
     judgments = _read(qrels, JUDGMENTS)
-    queries = Queries(list(dict.fromkeys(query for query, _, _ in judgments)), ())
-    judged = {document for _, document, _ in judgments}
+    queries = Queries(list(dict.fromkeys(one.query for one in judgments)), ())
+    judged = {one.document for one in judgments}
     results = _read(run, RESULTS, {*queries.ids, *judged})
     notes = _compare_ids(results, queries, judged)
-    ids = sorted(judged | {document for _, document, _ in results})
+    ids = sorted(judged | {one.document for one in results})
     corpus, depth = Corpus(ids, ids), max(measure.depth for measure in chosen)
     ranked, gains = _rank(results, queries, corpus, depth), Qrels.of(judgments, queries, corpus)
     evidence = Evidence(ranked, gains, names=Names(queries.ids, ids))
@@ -174,18 +172,18 @@ def score(
 
 
 def _compare_ids(
-    results: Sequence[Triple], queries: Queries, judged: Collection[str]
+    results: Sequence[Judgment], queries: Queries, judged: Collection[str]
 ) -> tuple[str, ...]:
     """What is odd about a run beside the judgments; warns where none of its documents is judged.
 
     Raises InputError for a run that has nothing for any judged query.
     """
-    answered = {query for query, _, _ in results}
+    answered = {one.query for one in results}
     unanswered = [id for id in queries.ids if id not in answered]
     if len(unanswered) == len(queries.ids):
         raise InputError(
             "the run has results for none of the judged queries: it has "
-            f"{results[0][0]!r}, the judgments have {queries.ids[0]!r}: compare their ids"
+            f"{results[0].query!r}, the judgments have {queries.ids[0]!r}: compare their ids"
         )
     notes = list[str]()
     if unanswered:
@@ -193,26 +191,26 @@ def _compare_ids(
             f"{len(unanswered):,} of {len(queries.ids):,} judged queries have no results and "
             f"score 0, {unanswered[0]!r} first"
         )
-    if not any(document in judged for _, document, _ in results):
+    if not any(one.document in judged for one in results):
         notes.append(
-            f"none of the documents of the run is judged: it has {results[0][1]!r}, the "
+            f"none of the documents of the run is judged: it has {results[0].document!r}, the "
             f"judgments have {min(judged)!r}: compare their ids"
         )
         warn_caller(notes[-1])
     return tuple(notes)
 
 
-def _rank(results: Sequence[Triple], queries: Queries, corpus: Corpus, depth: int) -> Run:
+def _rank(results: Sequence[Judgment], queries: Queries, corpus: Corpus, depth: int) -> Run:
     """The ranking [q, k] of judged queries; results of other queries are left out.
 
     depth: results that a measure looks at; what is longer than the longest ranking takes no room.
     """
     place = {id: row for row, id in enumerate(corpus.ids)}  # a search for each would be slow
-    rows = np.array([queries.rows.get(query, -1) for query, _, _ in results], np.int64)
-    documents = np.array([place[id] for _, id, _ in results], np.int32)
+    rows = np.array([queries.rows.get(one.query, -1) for one in results], np.int64)
+    documents = np.array([place[one.document] for one in results], np.int32)
     kept = np.flatnonzero(rows >= 0)
     kept = kept[np.lexsort((documents[kept], rows[kept]))]
-    scores = np.array([score for _, _, score in results], np.float32)[kept]
+    scores = np.array([one.gain for one in results], np.float32)[kept]
     rows, documents = rows[kept], documents[kept]
     twice = np.flatnonzero((rows[1:] == rows[:-1]) & (documents[1:] == documents[:-1]))
     if len(twice):
@@ -222,7 +220,7 @@ def _rank(results: Sequence[Triple], queries: Queries, corpus: Corpus, depth: in
     return ranking.of_cells(rows, documents, scores, q=len(queries.ids), k=k)
 
 
-def _read(given: object, part: _Side, known: Collection[str] = frozenset()) -> list[Triple]:
+def _read(given: object, part: _Side, known: Collection[str] = frozenset()) -> list[Judgment]:
     """Query id, document id and number of everything given. known: ids that a file may encode."""
     found = (
         _read_file(Path(given), part, known)
@@ -257,5 +255,5 @@ def _has_names(path: Path) -> bool:
     """Whether a file names its columns, as all of its suffix do but TSV, which TREC's may be."""
     if not path.name.endswith((".tsv", ".tsv.gz")):
         return path.name.endswith(files.TABLES)
-    first = next((line for _, line in files.lines(path) if line.strip()), "")
-    return bool({*first.split("\t")} & {*rows.RESULTS[0].spellings})
+    header = {cell.strip('"') for cell in files.split_header(path)}
+    return not header.isdisjoint(rows.RESULTS[0].spellings)

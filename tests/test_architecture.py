@@ -31,7 +31,7 @@ LAYERS: list[list[str]] = [
     ["parameters", "promises"],
     ["registry"],
     ["data", "data.*", "vectors", "vectors.*", "endpoints"],
-    ["pipeline", "pipeline.phases", "disk", "disk.memory", "endpoints.service",
+    ["pipeline", "pipeline.phases", "disk", "disk.memory", "disk.lines", "endpoints.service",
      "records.schema1", "records.files", "environment"],
     ["endpoints.answers", "disk.lease"],
     ["zoo", "zoo.*"],

@@ -94,6 +94,7 @@ def test_scores_worked_out_by_hand(small):
 
 def test_what_is_left_out_is_counted_and_told(small):
     record = evaluate("hashing", small).record
+    qrels = f"{small.removeprefix('folder:')}/qrels/test.tsv"
     expected = {
         "documents": 4,
         "queries": 3,
@@ -109,8 +110,8 @@ def test_what_is_left_out_is_counted_and_told(small):
     assert {name: record.counts[name] for name in expected} == expected
     assert {
         "1 queries unjudged",
-        "1 judgments of unknown documents",
-        "1 judgments of unknown queries",
+        f"1 judgments of unknown documents, as 'gone' ({qrels}:5)",
+        f"1 judgments of unknown queries, as 'q9' ({qrels}:6)",
     } <= set(record.warnings)
 
 
@@ -291,6 +292,37 @@ def test_labelled_texts_are_judged_as_their_kind(tmp_path, kind, main, counts):
     )
     with pytest.raises(InputError, match=f"nDCG@10 does not fit {kind}:.*, a task of {kind}"):
         evaluate("hashing", f"{kind}:{tmp_path}", measures=["nDCG@10"])
+
+
+def test_a_run_as_wide_as_its_longest_ranking_loses_the_querys_own_document_only(tmp_path):
+    judgments = [("a", "b", 1), ("c", "d", 1), ("b", "d", 1)]
+    task = beir(tmp_path / "data", DOCUMENTS, DOCUMENTS, judgments)
+    path = tmp_path / "own.run"
+    path.write_text("a Q0 a 1 9 t\na Q0 b 2 8 t\nc Q0 d 1 7 t\nb Q0 c 1 6 t\nb Q0 d 2 5 t\n")
+    for cut in (2, 10, 10**9):
+        record = evaluate_run(path, f"{task},exclude_self=true", measures=[f"R@{cut}"]).record
+        assert record.main.mean == 1
+
+
+def test_a_run_that_lacks_judged_queries(tmp_path):
+    judgments = [("q1", "a", 1), ("q2", "c", 1)]
+    task = beir(tmp_path / "data", DOCUMENTS, {"q1": "red", "q2": "car"}, judgments)
+    half, other, none = (tmp_path / f"{name}.run" for name in ("half", "other", "none"))
+    half.write_text("q1 Q0 a 1 0.9 t\n")
+    record = evaluate_run(half, task, measures=["nDCG@1"]).record
+    assert record.main.mean == 0.5
+    lacks = "half.run has no results for 1 of 2 judged queries, which score 0, as 'q2'"
+    assert lacks in record.warnings
+    other.write_text("q1.1 Q0 a 1 2 t\nq2.1 Q0 c 1 2 t\n")
+    with pytest.raises(InputError) as caught:
+        evaluate_run(other, task)
+    assert str(caught.value) == (
+        f"{other} has no results for the 2 judged queries, as 'q1': 2 lines of other.run name "
+        f"unknown queries, as 'q1.1' ({other}:1)"
+    )
+    none.write_text("")
+    with pytest.raises(InputError, match=r"none\.run has no results for the 2 judged queries"):
+        evaluate_run(none, task)
 
 
 def test_a_run_file_ranks_nothing_for_a_task_without_documents(tmp_path):

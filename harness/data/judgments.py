@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import TOO_LARGE, Float32, Int32, Int64
+from harness.data.rows import Judgment
 from harness.data.texts import Corpus, Queries
+from harness.data.unknown import show_unknown
 from harness.errors import InputError
+
+Given = tuple[str, str, float] | Judgment
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class Qrels:
     indptr: int64 [q+1]; docs: int32 [nnz], row of the corpus, or -1 for a document that the corpus
     does not hold; gains: float32 [nnz]. Documents are ascending within a query, so the unknown
     ones come first. They can never be found and stay in every denominator, as in trec_eval.
+    unknown_query, unknown_document: an example of those that are not there, in words.
     """
 
     indptr: Int64
@@ -27,43 +32,33 @@ class Qrels:
     gains: Float32
     unknown_queries: int = 0
     repeated: int = 0
+    unknown_query: str = ""
+    unknown_document: str = ""
 
     @classmethod
-    def of(
-        cls, judgments: Iterable[tuple[str, str, float]], queries: Queries, corpus: Corpus
-    ) -> Qrels:
-        """Build from (query id, document id, gain).
+    def of(cls, judgments: Iterable[Given], queries: Queries, corpus: Corpus) -> Qrels:
+        """Build from (query id, document id, gain), which may be judgments with their places.
 
         Judgments of unknown queries are left out and counted in `unknown_queries`; one repeated
         with the same gain is counted in `repeated` and kept once. Raises InputError where a
         document is judged twice with different gains, or a gain is no finite float32.
         """
-        rows: list[dict[str, float]] = [{} for _ in queries.ids]
-        unknown_queries = repeated = 0
-        for query_id, document_id, gain in judgments:
-            row = queries.rows.get(query_id)
-            if row is None:
-                unknown_queries += 1
-                continue
-            if not abs(gain) < TOO_LARGE:
-                raise InputError(
-                    f"the judgment of document {document_id!r} for query {query_id!r} is {gain}: "
-                    "expected a finite float32"
-                )
-            known = rows[row].get(document_id)
-            if known is not None and known != gain:
-                raise InputError(
-                    f"document {document_id!r} is judged twice for query {query_id!r}, "
-                    f"as {known:g} and as {gain:g}: keep one"
-                )
-            repeated += known is not None
-            rows[row][document_id] = gain
-        return cls._pack(rows, corpus, unknown_queries, repeated)
+        given = [Judgment(*one) for one in judgments]
+        known = [one for one in given if one.query in queries.rows]
+        strange = ((one.query, one.where) for one in given if one.query not in queries.rows)
+        lost = ((one.document, one.where) for one in known if corpus.row(one.document) < 0)
+        rows = _merge(known, queries)
+        qrels = cls._pack(rows, corpus)
+        return replace(
+            qrels,
+            unknown_queries=len(given) - len(known),
+            repeated=len(known) - len(qrels.docs),
+            unknown_query=show_unknown(strange, queries.rows),
+            unknown_document=show_unknown(lost, corpus) if qrels.unknown_documents else "",
+        )
 
     @classmethod
-    def _pack(
-        cls, rows: list[dict[str, float]], corpus: Corpus, unknown_queries: int, repeated: int
-    ) -> Qrels:
+    def _pack(cls, rows: list[dict[str, float]], corpus: Corpus) -> Qrels:
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(row) for row in rows], out=indptr[1:])
         docs = np.empty(indptr[-1], np.int32)
@@ -72,7 +67,7 @@ class Qrels:
             found = sorted((corpus.row(id), gain) for id, gain in row.items())
             docs[indptr[i] : indptr[i + 1]] = [doc for doc, _ in found]
             gains[indptr[i] : indptr[i + 1]] = [gain for _, gain in found]
-        return cls(indptr, docs, gains, unknown_queries, repeated)
+        return cls(indptr, docs, gains)
 
     @property
     def judged(self) -> NDArray[np.bool_]:
@@ -88,6 +83,30 @@ class Qrels:
     def query_rows(self) -> Int64:
         """[nnz]: the query that each judgment belongs to."""
         return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+
+def _merge(given: Sequence[Judgment], queries: Queries) -> list[dict[str, float]]:
+    """Gains by document of each query. Raises as `Qrels.of`."""
+    rows: list[dict[str, float]] = [{} for _ in queries.ids]
+    for one in given:
+        if not abs(one.gain) < TOO_LARGE:
+            raise InputError(
+                f"{_begin(one)}the judgment of document {one.document!r} for query {one.query!r} "
+                f"is {one.gain}: expected a finite float32"
+            )
+        before = rows[queries.rows[one.query]].setdefault(one.document, one.gain)
+        if before != one.gain:
+            first = next(other.where for other in given if other[:2] == one[:2])
+            raise InputError(
+                f"{_begin(one)}document {one.document!r} is judged twice for query {one.query!r}, "
+                f"as {before:g}{f' ({first})' if first else ''} and as {one.gain:g}: keep one"
+            )
+    return rows
+
+
+def _begin(judgment: Judgment) -> str:
+    """What an error about a judgment begins with: its place, if that is known."""
+    return f"{judgment.where}: " if judgment.where else ""
 
 
 @dataclass(frozen=True)

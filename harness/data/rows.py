@@ -7,13 +7,14 @@ and `docno` are one. Its place, as Python would write it (`corpus[3]`), is what 
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import numpy as np
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, Any]
+DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 NO_NUMBERS = (bool, np.timedelta64)  # whole numbers by their classes, and by nothing else
 
 
@@ -236,7 +238,16 @@ def judgments(
             yield at, {"query-id": query, "corpus-id": document, "score": score}
 
 
-def triples(found: Iterable[tuple[str, Row]], what: str) -> Iterator[tuple[str, str, float]]:
+class Judgment(NamedTuple):
+    """A document judged for a query, or found for it: ids, the number, and where it stands."""
+
+    query: str
+    document: str
+    gain: float
+    where: str = ""
+
+
+def triples(found: Iterable[tuple[str, Row]], what: str) -> Iterator[Judgment]:
     """Query id, document id and number of rows with their place.
 
     Args:
@@ -247,10 +258,11 @@ def triples(found: Iterable[tuple[str, Row]], what: str) -> Iterator[tuple[str, 
         InputError: An id or a number is something else.
     """
     for where, row in found:
-        yield (
+        yield Judgment(
             identifier(row["query-id"], where, "query"),
             identifier(row["corpus-id"], where, "document"),
             number(row["score"], where, what),
+            where,
         )
 
 
@@ -291,13 +303,18 @@ def number(value: object, where: str, noun: str) -> float:
 
 
 def read_number(value: object) -> float:
-    """A real number, as text or not, as a float; NaN for anything else, as truth and times."""
+    """A real number, as text or not, as a float; NaN for anything else, as truth and times.
+
+    Text is a number in decimals, as 2, -0.5 or 1e-3: not all that Python reads, as 1_0 or ' 1'.
+    """
     if type(value) is float:  # first: the other questions are slow
         return value
-    if isinstance(value, NO_NUMBERS) or not isinstance(value, Real | Decimal | str):
+    if isinstance(value, str):
+        return float(value) if DECIMAL.fullmatch(value) else math.nan
+    if isinstance(value, NO_NUMBERS) or not isinstance(value, Real | Decimal):
         return math.nan
     try:
-        return math.nan if isinstance(value, str) and "_" in value else float(value)
+        return float(value)
     except (ValueError, OverflowError):
         return math.nan
 

@@ -81,6 +81,10 @@ class Corpus:
         at = bisect_left(self.ranked, id)
         return at if at < len(self.ranked) and self.ranked[at] == id else -1
 
+    def __contains__(self, id: object) -> bool:
+        """Whether an id is of what is ranked."""
+        return isinstance(id, str) and self.row(id) >= 0
+
     def __len__(self) -> int:
         return len(self.ids)
 

@@ -7,7 +7,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from harness.errors import InputError, reason
 
@@ -27,18 +27,33 @@ def read_bytes(path: Path, most: int = LARGEST) -> bytes:
         InputError: It is not there, is none, is larger or cannot be read; where it is not there,
             a FileNotFoundError is the cause.
     """
-    try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            about = os.fstat(file.fileno())
-            if not stat.S_ISREG(about.st_mode):
-                raise InputError(f"{path}: not a regular file: expected one")
-            if about.st_size > most:
-                raise InputError(f"{path}: {about.st_size:,} bytes: expected at most {most:,}")
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise InputError(f"{path}: {size:,} bytes: expected at most {most:,}")
+        try:
             return file.read(most)
+        except OSError as error:
+            raise unreadable(path, error) from error
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to be read. Raises InputError as `read_bytes` does."""
+    try:
+        file = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: SIM115 - the caller's
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or reason(error)}") from error
+        raise unreadable(path, error) from error
     except ValueError as error:  # a NUL or a lone surrogate in the name
         raise InputError(f"{path!s:.100}: no name of a file: {reason(error)}") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InputError(f"{path}: not a regular file: expected one")
+    return file
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What the system says of a file that cannot be read, on one line."""
+    return InputError(f"{path}: cannot be read: {error.strerror or reason(error)}")
 
 
 def read_text(path: Path) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from harness import zoo
 from harness.arrays import Float32
 from harness.data import Role
 from harness.disk import file_sha256
+from harness.disk.lines import read_lines
 from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
 from harness.encoders.models import MODELS
@@ -26,6 +26,8 @@ from harness.vectors import Representation
 Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
 TEXT = (".txt", ".vec")
+LONGEST = 2**20  # bytes of a line: a word and its numbers have some thousand
+DECIMALS = re.compile(r"[-+.0-9eE ]*")
 
 
 @ENCODERS.register("words")
@@ -153,20 +155,15 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     words: list[str] = []
     rows: list[Float32] = []
     told, dim = None, 0
-    opener = gzip.open if path.suffix == ".gz" else open
-    try:
-        with opener(path, "rt", encoding="utf-8", errors="replace", newline="\n") as file:
-            for number, line in enumerate(file, 1):
-                fields = line.rstrip().split(" ")
-                if number == 1 and len(fields) == 2 and all(map(str.isdigit, fields)):
-                    told, dim = map(int, fields)
-                    continue
-                dim = dim or len(fields) - 1
-                split = max(1, len(fields) - dim)
-                words.append(" ".join(fields[:split]))
-                rows.append(_numbers(fields[split:], dim, f"{path}, line {number}"))
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path}: not readable: {reason(error)}") from None
+    for where, line in read_lines(path, "replace", LONGEST):
+        fields = line.rstrip().split(" ")
+        if not rows and told is None and len(fields) == 2 and all(map(str.isdigit, fields)):
+            told, dim = map(int, fields)
+            continue
+        dim = dim or len(fields) - 1
+        split = max(1, len(fields) - dim)
+        words.append(" ".join(fields[:split]))
+        rows.append(_numbers(fields[split:], dim, where))
     if not rows or told not in (None, len(rows)):
         raise InputError(f"{path}: {len(rows)} words: expected {told or 'at least one'}")
     return words, np.stack(rows)
@@ -175,6 +172,10 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
 def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:
     """The numbers after a word."""
     try:
-        return np.fromiter(map(float, fields), np.float32, dim)
+        with np.errstate(over="ignore"):  # infinity is refused with all others
+            found = np.fromiter(map(float, fields), np.float32, dim)
+        if not dim or not DECIMALS.fullmatch(" ".join(fields)):  # float reads nan and 1_0, too
+            raise ValueError("no decimal numbers")
     except ValueError as error:
         raise InputError(f"{where}: {reason(error)}: expected a word and {dim} numbers") from None
+    return found

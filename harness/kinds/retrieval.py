@@ -112,9 +112,14 @@ def _counts(run: Run, data: Retrieval) -> dict[str, int]:
 
 
 def _notes(counts: dict[str, int], data: Retrieval, measures: Sequence[Measure]) -> Iterator[str]:
+    examples = {
+        "judgments_of_unknown_documents": data.qrels.unknown_document,
+        "judgments_of_unknown_queries": data.qrels.unknown_query,
+    }
     for name in NOTED:
         if counts.get(name):
-            yield f"{counts[name]} {name.replace('_', ' ')}"
+            example = f", as {examples[name]}" if examples.get(name) else ""
+            yield f"{counts[name]} {name.replace('_', ' ')}{example}"
     deepest = max(measure.cutoff or 0 for measure in measures)
     if deepest > len(data.corpus.ranked):
         yield f"a cut-off of {deepest:,} is beyond the {len(data.corpus.ranked):,} documents"

@@ -56,16 +56,14 @@ def retrieve(
         run = _passages(queries, collection, deeper, progress)
     else:
         run = _by_parent(queries, collection, deeper, progress)
-    if not exclude_self:
-        return run
-    if run.docs.shape[1] < deeper:  # all there is: what is not its own stays
+    return drop_self(run, data, depth) if exclude_self else run
+
+
+def drop_self(run: Run, data: Retrieval, depth: int) -> Run:
+    """A run [q, <=depth] of one [q, <=depth+1]: without the document that has the query's id."""
+    if run.docs.shape[1] <= depth:  # all there is: what is not its own stays
         room = ((0, 0), (0, 1))
         run = Run(np.pad(run.docs, room, constant_values=-1), np.pad(run.scores, room))
-    return drop_self(run, data)
-
-
-def drop_self(run: Run, data: Retrieval) -> Run:
-    """A run [q, k] one shorter: without the document that has the query's id."""
     own = [data.corpus.row(id) for id in data.queries.ids]
     return ranking.without(run, np.asarray(own, np.int32))
 

@@ -23,12 +23,13 @@ from harness.data import (
     Queries,
     Retrieval,
 )
-from harness.data.rows import Row
+from harness.data.judgments import Given
+from harness.data.rows import Judgment, Row
 from harness.errors import InputError
 from harness.sources import files
 
 Rows = Iterable[tuple[str, Row]]
-Judgments = Iterable[tuple[str, str, float]]
+Judgments = Iterable[Judgment]
 
 
 @dataclass(frozen=True)
@@ -40,17 +41,26 @@ class Columns:
 
     id: str = "_id"
     text: str = "text"
-    title: str = "title"
+    title: str = ""
     parent: str | None = None
     instruction: str | None = None
     metadata: str | None = None
 
 
-BEIR = Columns()
-FOLDER = Columns(instruction="instruction", metadata="metadata")
+CORPUS = Columns(title="title", metadata="metadata")
+QUERIES = Columns(instruction="instruction")
+OWN_LEFT_OUT = {"beir/arguana", "beir/quora", "mteb/arguana", "mteb/quora"}
 
 
-def corpus(rows: Rows, place: str, columns: Columns = BEIR) -> Corpus:
+def leaves_own_out(dataset: str) -> bool:
+    """Whether a query's own document is no result, as the makers of a data set measure with it.
+
+    dataset: its id on the hub or in ir_datasets, where BEIR's have their splits below them.
+    """
+    return "/".join(dataset.lower().split("/")[:2]) in OWN_LEFT_OUT
+
+
+def corpus(rows: Rows, place: str, columns: Columns = CORPUS) -> Corpus:
     """Documents, or passages where `columns` name a parent. place: all of the rows, for errors."""
     ids, texts, parents, objects = [], [], [], []
     for where, row, id, text in _texts(rows, "document", place, columns):
@@ -73,8 +83,11 @@ def _object(row: Row, key: str, where: str) -> Row:
     return value or {}
 
 
-def queries(rows: Rows, place: str, columns: Columns = BEIR) -> Queries:
-    """Queries; an instruction follows its query after one space, as in MTEB."""
+def queries(rows: Rows, place: str, columns: Columns = QUERIES) -> Queries:
+    """Queries; an instruction follows its query after one space, as in MTEB.
+
+    A query is its text: its title is no part of it, in BEIR and MTEB, unless `columns` name one.
+    """
     ids, texts = [], []
     name = columns.instruction
     for where, row, id, text in _texts(rows, "query", place, columns):
@@ -106,40 +119,39 @@ def judgments(
 ) -> Judgments:
     """Query id, document id and gain of each row. query, document, gain: names of columns."""
     for where, row in rows:
-        yield (
+        yield Judgment(
             files.identifier(row, query, where),
             files.identifier(row, document, where),
             files.number(row, gain, where),
+            where,
         )
 
 
 def retrieval(
-    corpus: Corpus, queries: Queries, judged: Judgments, place: str, source: str
+    corpus: Corpus, queries: Queries, judged: Iterable[Given], place: str, source: str
 ) -> Retrieval:
     """A collection. Raises InputError where no query or no document of it is judged.
 
     place, source: what errors call the judgments and the whole.
     """
-    judged = list(judged)
     qrels = Qrels.of(judged, queries, corpus)
     if not qrels.judged.any():
         raise InputError(
             f"{place}: judges none of the {len(queries)} queries of {source}"
-            f"{_compare_ids((row[0] for row in judged), queries.ids)}"
+            f"{_compare_ids(qrels.unknown_query, queries.ids)}"
         )
     if qrels.unknown_documents == len(qrels.docs):
         raise InputError(
             f"{place}: judges none of the {len(corpus.ranked)} documents of {source}"
-            f"{_compare_ids((row[1] for row in judged if row[0] in queries.rows), corpus.ranked)}"
+            f"{_compare_ids(qrels.unknown_document, corpus.ranked)}"
         )
     return Retrieval(corpus, queries, qrels)
 
 
-def _compare_ids(judged: Iterable[str], held: Sequence[str]) -> str:
+def _compare_ids(unknown: str, held: Sequence[str]) -> str:
     """What was expected of ids, with one of each side; nothing where none is judged."""
-    first = next(iter(judged), None)
-    same = f": expected the same ids on both sides, as {held[0]!r}, not {first!r}"
-    return "" if first is None else same
+    same = f": expected the same ids on both sides, as {held[0]!r}, not {unknown}"
+    return same if unknown else ""
 
 
 def pairs(rows: Rows, place: str, left: str, right: str, score: str) -> Pairs:

@@ -6,17 +6,21 @@ Every error names file and line, what was found and what was expected.
 from __future__ import annotations
 
 import csv
-import gzip
 import json
+import os
 import reprlib
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any
 
 from harness.data.rows import Row, read_number
+from harness.disk import foreign
+from harness.disk.lines import LONGEST, largest_unpacked, read_lines, refuse_bomb
 from harness.errors import InputError, reason
 
+BATCH = 256  # rows of Parquet that are unpacked at a time
+JSON_BLANKS = " \t\r\n"
 TABLES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
 
@@ -53,60 +57,84 @@ def rows(path: Path) -> Iterator[tuple[str, Row]]:
     truncated file, broken JSON, bad UTF-8 and an unknown suffix.
     """
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
-    readers = {"jsonl": _jsonl, "csv": _csv, "tsv": _tsv, "parquet": _parquet}
+    readers: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
+        "jsonl": _jsonl, "csv": read_csv, "tsv": _tsv, "parquet": _parquet,
+    }  # fmt: skip
     if kind not in readers:
         raise InputError(f"{path}: unknown suffix: expected {', '.join(readers)}")
     return readers[kind](path)
 
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield ("file:line", text) for every line, blank ones too; .gz is unpacked."""
-    number = 0
-    try:
-        with open(path, "rb") as raw:
-            packed = path.suffix == ".gz"
-            stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
-            for number, data in enumerate(stream, 1):
-                try:
-                    text = data.decode("utf-8-sig" if number == 1 else "utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        f"{path}:{number}: byte {error.start} is not UTF-8: convert the file"
-                    ) from None
-                yield f"{path}:{number}", text.rstrip("\r\n")
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}:{number}: the compressed file is damaged ({reason(error)}): fetch it again"
-        ) from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or reason(error)}") from None
+    """Yield ("file:line", text without its end) for every line, as `read_lines` does."""
+    for where, line in read_lines(path):
+        yield where, line.removesuffix("\n").removesuffix("\r")
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Row]]:
-    for where, line in lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:  # ValueError: or a number of 5,000 digits
-            raise InputError(f"{where}: broken JSON: {reason(error)}") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{where}: expected a JSON object, got {type(row).__name__}")
-        yield where, row
+    for where, line in read_lines(path):
+        if line.strip(JSON_BLANKS):
+            yield where, _require_object(_parse(line, where), where)
 
 
-def _csv(path: Path) -> Iterator[tuple[str, Row]]:
-    """CSV with a header; a quoted field may span lines, and the row is named by the last."""
-    reader = csv.reader((f"{line}\n" for _, line in lines(path)), strict=True)
+def read_json(path: Path) -> Iterator[tuple[str, Row]]:
+    """Yield the objects of JSON Lines, or of one array, each with its place."""
+    first = next((line for _, line in read_lines(path) if line.strip(JSON_BLANKS)), "")
+    if not first.lstrip(JSON_BLANKS).startswith("["):
+        yield from _jsonl(path)
+        return
+    listed = _parse("".join(line for _, line in read_lines(path)), str(path))
+    for number, row in enumerate(listed, 1):
+        where = f"{path} row {number}"
+        yield where, _require_object(row, where)
+
+
+def _parse(text: str, where: str) -> Any:
     try:
-        yield from _table((f"{path}:{reader.line_num}", fields) for fields in reader)
+        return json.loads(text, object_pairs_hook=_make_object)
+    except (ValueError, RecursionError) as error:  # ValueError: or a number of 5,000 digits
+        raise InputError(f"{where}: broken JSON: {reason(error)}") from None
+
+
+def _require_object(value: object, where: str) -> Row:
+    if not isinstance(value, dict):
+        raise InputError(f"{where}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _make_object(pairs: list[tuple[str, object]]) -> Row:
+    """A JSON object; no name may stand twice in it, as only the last would count."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{reprlib.repr(twice)} stands twice in an object: keep one")
+    return made
+
+
+def read_csv(path: Path, delimiter: str = ",") -> Iterator[tuple[str, Row]]:
+    """Yield rows of CSV with a header, each with its place.
+
+    A quoted field may span lines, and the row is named by the last.
+    """
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
+    cells = csv.reader((line for _, line in read_lines(path)), delimiter=delimiter, strict=True)
+    try:
+        yield from _table((f"{path}:{cells.line_num}", fields) for fields in cells)
     except csv.Error as error:
-        raise InputError(f"{path}:{reader.line_num}: broken CSV: {reason(error)}") from None
+        raise InputError(f"{path}:{cells.line_num}: broken CSV: {reason(error)}") from None
 
 
 def _tsv(path: Path) -> Iterator[tuple[str, Row]]:
-    """Tab-separated with a header; quotes are ordinary characters."""
-    return _table((where, line.split("\t")) for where, line in lines(path) if line.strip())
+    """Tab-separated with a header; quotes are ordinary characters, unless all of it is quoted."""
+    header = split_header(path)
+    if header and all(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in header):
+        return read_csv(path, "\t")
+    return _table((where, line.split("\t")) for where, line in lines(path) if line.strip(" "))
+
+
+def split_header(path: Path) -> list[str]:
+    """The cells of the first line of a tab-separated file that is not blank."""
+    return next((line.split("\t") for _, line in lines(path) if line.strip(" ")), [])
 
 
 def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]]:
@@ -115,25 +143,37 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
     for where, fields in records:
         if not header:
             header = fields
-            if twice := next((name for name in header if header.count(name) > 1), None):
-                raise InputError(f"{where}: {header.count(twice)} columns {twice!r}: expected one")
+            _refuse_twice(header, where)
         elif len(fields) not in (0, len(header)):
             raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
         elif fields:
             yield where, dict(zip(header, fields, strict=True))
 
 
+def _refuse_twice(columns: Sequence[str], where: str) -> None:
+    if twice := next((name for name in columns if columns.count(name) > 1), None):
+        raise InputError(f"{where}: {columns.count(twice)} columns {twice!r}: expected one")
+
+
 def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number = unpacked = 0
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=8192):
+        with foreign.open_regular(path) as raw, pq.ParquetFile(raw) as file:
+            most = largest_unpacked(os.fstat(raw.fileno()).st_size)
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            refuse_bomb(str(path), sum(group.total_byte_size for group in groups), most)
+            _refuse_twice(file.schema_arrow.names, str(path))
+            for batch in file.iter_batches(BATCH):
+                unpacked += batch.nbytes  # a text that is stored once may stand in every row
+                refuse_bomb(str(path), unpacked, most)
                 for row in batch.to_pylist():
                     number += 1
                     yield f"{path} row {number}", row
+    except InputError:
+        raise
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
 
@@ -161,7 +201,13 @@ def number(row: Row, key: str, where: str) -> float:
 
 
 def identifier(row: Row, key: str, where: str) -> str:
-    """A field that must be text and not empty. Raises InputError as `text` does."""
+    """A field that must be an id: text that is not empty, or a whole number, which becomes text.
+
+    Raises InputError as `text` does.
+    """
+    value = row.get(key)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
     id = text(row, key, where)
     if not id:
         raise InputError(f"{where}: {key!r} is empty: expected an id")

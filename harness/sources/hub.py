@@ -10,8 +10,9 @@ from __future__ import annotations
 import inspect
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -20,10 +21,11 @@ from harness.data import Classification, Clustering, Data, Origin, Pairs, Qrels,
 from harness.data.rows import Row
 from harness.errors import InputError
 from harness.registry import unknown
-from harness.sources import SOURCES, assembly
-from harness.sources.assembly import Columns, Judgments
+from harness.sources import SOURCES, assembly, files
+from harness.sources.assembly import Columns, Judgments, leaves_own_out
 
 BATCH = 8192  # rows that are Python objects at a time
+TEXT = (".csv", ".tsv", ".json", ".jsonl")
 COMMIT = re.compile("[0-9a-f]{40}")
 
 
@@ -42,6 +44,7 @@ def hub(
     parent: str | None = None,
     query_id: str = "_id",
     query_text: str = "text",
+    query_title: str = "",
     instruction: str | None = None,
     judgments: str | None = None,
     binary: str | None = None,
@@ -56,11 +59,11 @@ def hub(
 ) -> Data:
     """A dataset of the hub (ORG/NAME), or a folder of such tables.
 
-    kind=retrieval reads the tables corpus, queries and qrels; pairs and clustering read test;
-    classification train and test. The other parameters name columns. parent: the document that a
-    passage belongs to, which is ranked and judged. instruction: follows its query. judgments: of a
-    query, a list of {id, label} in place of qrels; binary: another, for the measures that ask
-    whether a document is relevant. revision: a commit, or a branch or tag, which may move.
+    kind=retrieval reads the tables corpus, queries and qrels; pairs and clustering test;
+    classification train and test. The others name columns. parent: the document of a passage,
+    which is ranked and judged. query_title goes before its query, instruction behind it.
+    judgments: of a query, a list of {id, label} in place of qrels; binary: another, for measures
+    of binary relevance. revision: a commit, or a branch or tag, which may move.
 
     Raises InputError for what is missing, cannot be had, or is not the commit asked for.
     """
@@ -83,42 +86,28 @@ class Tables:
         return f"{self.target} {part}"
 
     def rows(
-        self,
-        part: str,
-        *columns: str | None,
-        ids: tuple[str | None, ...] = (),
-        optional: str = "title",
+        self, part: str, *columns: str | None, optional: str = "title"
     ) -> Iterator[tuple[str, Row]]:
-        """Yield the place and the columns of each row; whole numbers in `ids` become text.
+        """Yield the place and the columns of each row.
 
         None and "" are no column. Raises InputError for one that is missing and not `optional`.
         """
         if part not in self.loaded:
             self.loaded[part] = _load(self.target, self.revision, part)
         table, place = self.loaded[part], self.place(part)
-        there = table.column_names
-        wanted = [name for name in dict.fromkeys(ids + columns) if name]
-        wanted = [name for name in wanted if name in there or name != optional]
-        for name in wanted:
-            if name not in there:
-                raise unknown(f"column of {place}", name, there)
-        named = [name for name in ids if name]
-        number = 0
-        for batch in table.select_columns(wanted).with_format("arrow").iter(BATCH):
-            for row in batch.to_pylist():
-                number += 1
-                for name in named:
-                    row[name] = _id(row[name])
-                yield f"{place} row {number}", row
+        wanted = [name for name in dict.fromkeys(columns) if name]
+        read = table.rows if isinstance(table, _TextTable) else partial(_read_typed, table)
+        return read(wanted, place, optional)
 
     def provenance(self) -> tuple[Origin, list[str]]:
         """Where the tables came from, and a sentence where that is not certain.
 
         Raises InputError where they were read at different commits.
         """
+        own = leaves_own_out(self.target)
         if Path(self.target).expanduser().is_dir():
             note = f"revision={self.revision} is not checked: {self.target} is a folder"
-            return Origin(), [note] if self.revision else []
+            return Origin(exclude_self=own), [note] if self.revision else []
         commits = sorted({commit for commit in map(_commit, self.loaded.values()) if commit})
         if len(commits) > 1:
             raise InputError(
@@ -131,7 +120,54 @@ class Tables:
             notes = [f"{self.target} may change ({at}): add revision=COMMIT"]
         elif not commits:
             notes = [f"{self.target}: {at}"]
-        return Origin(reference=f"{page}/tree/{commits[0]}" if commits else page), notes
+        page = f"{page}/tree/{commits[0]}" if commits else page
+        return Origin(reference=page, exclude_self=own), notes
+
+
+@dataclass(frozen=True)
+class _TextTable:
+    """Files whose cells are text: `datasets` would guess what they are, 007 a number, NULL none.
+
+    separator: of CSV.
+    """
+
+    paths: Sequence[Path]
+    separator: str
+
+    def rows(self, wanted: Sequence[str], place: str, optional: str) -> Iterator[tuple[str, Row]]:
+        """Rows as they stand in the files; see `Tables.rows`."""
+        there = dict[str, None]()
+        for path in self.paths:
+            for where, row in self._read(path):
+                there |= dict.fromkeys(row)
+                yield where, row
+        for name in wanted:
+            if there and name not in there and name != optional:
+                raise unknown(f"column of {place}", name, there)
+
+    def _read(self, path: Path) -> Iterator[tuple[str, Row]]:
+        kind = path.name.removesuffix(".gz")
+        if kind.endswith(".json"):
+            return files.read_json(path)
+        if kind.endswith(".csv"):
+            return files.read_csv(path, self.separator)
+        return files.rows(path)
+
+
+def _read_typed(
+    table: Any, wanted: Sequence[str], place: str, optional: str
+) -> Iterator[tuple[str, Row]]:
+    """Rows of a table of `datasets`; see `Tables.rows`."""
+    there = table.column_names
+    wanted = [name for name in wanted if name in there or name != optional]
+    for name in wanted:
+        if name not in there:
+            raise unknown(f"column of {place}", name, there)
+    number = 0
+    for batch in table.select_columns(wanted).with_format("arrow").iter(BATCH):
+        for row in batch.to_pylist():
+            number += 1
+            yield f"{place} row {number}", row
 
 
 def _reader(kind: str, given: Mapping[str, Any]) -> _Reader:
@@ -162,6 +198,7 @@ class _RetrievalReader:
     parent: str | None
     query_id: str
     query_text: str
+    query_title: str
     instruction: str | None
     judgments: str | None
     binary: str | None
@@ -171,13 +208,15 @@ class _RetrievalReader:
 
     def read(self, tables: Tables) -> Retrieval:
         documents = assembly.corpus(
-            tables.rows(self.corpus, self.text, self.title, ids=(self.id, self.parent)),
+            tables.rows(self.corpus, self.id, self.parent, self.text, self.title),
             tables.place(self.corpus),
             Columns(self.id, self.text, self.title, parent=self.parent),
         )
-        columns = Columns(self.query_id, self.query_text, self.title, instruction=self.instruction)
-        named = (self.query_text, self.title, self.instruction)
-        rows = tables.rows(self.queries, *named, ids=(self.query_id,), optional=self.title)
+        columns = Columns(
+            self.query_id, self.query_text, self.query_title, instruction=self.instruction
+        )
+        named = (self.query_id, self.query_text, self.query_title, self.instruction)
+        rows = tables.rows(self.queries, *named)
         asked = assembly.queries(rows, tables.place(self.queries), columns)
         judged, place = self._judge(tables)
         found = assembly.retrieval(documents, asked, judged, place, tables.target)
@@ -191,11 +230,11 @@ class _RetrievalReader:
             place = f"{tables.place(self.queries)} {self.judgments}"
             return self._nest(tables, self.judgments), place
         columns = (self.qrels_query, self.qrels_document, self.score)
-        rows = tables.rows(self.qrels, self.score, ids=columns[:2])
+        rows = tables.rows(self.qrels, *columns)
         return assembly.judgments(rows, *columns), tables.place(self.qrels)
 
     def _nest(self, tables: Tables, column: str) -> Judgments:
-        rows = tables.rows(self.queries, column, ids=(self.query_id,))
+        rows = tables.rows(self.queries, self.query_id, column)
         return assembly.judgments(_unnest(rows, self.query_id, column))
 
 
@@ -251,20 +290,15 @@ READERS: dict[str, Callable[..., _Reader]] = {
 def _unnest(rows: Iterator[tuple[str, Row]], query: str, column: str) -> Iterator[tuple[str, Row]]:
     """The judgments that stand in a query's row, as rows of qrels; null is none."""
     for where, row in rows:
-        listed = [] if row[column] is None else row[column]
+        listed = [] if row.get(column) is None else row[column]
         if isinstance(listed, dict):  # datasets' Sequence of a dict: a dict of lists
             each = zip(*listed.values(), strict=True)
             listed = [dict(zip(listed, values, strict=True)) for values in each]
         for one in listed if isinstance(listed, list) else [listed]:
             if not isinstance(one, dict) or not {"id", "label"} <= set(one):
                 raise InputError(f"{where}: {column!r} holds {one!r}: expected id and label")
-            id = _id(one["id"])
-            yield where, {"query-id": row[query], "corpus-id": id, "score": one["label"]}
-
-
-def _id(value: object) -> object:
-    """A whole number as text; anything else as it is."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            judged = {"corpus-id": one["id"], "score": one["label"]}
+            yield where, {"query-id": row.get(query), **judged}
 
 
 def _load(target: str, revision: str | None, part: str) -> Any:
@@ -315,7 +349,7 @@ def _refusal(place: str, error: BaseException, *, local: bool) -> InputError:
 
 
 def _local(root: Path, config: str, split: str) -> Any:
-    """A table of a folder."""
+    """A table of a folder: of `datasets`, or of text."""
     import datasets
 
     folder = root / config
@@ -330,11 +364,29 @@ def _local(root: Path, config: str, split: str) -> Any:
     if (root / "README.md").is_file():
         described = datasets.get_dataset_config_names(str(root))
     if config in described:
-        return datasets.load_dataset(str(root), config, split=split)
-    if folder.is_dir():
-        return datasets.load_dataset(str(folder), split=split)
-    there = [path.name for path in root.iterdir() if path.is_dir()]
-    raise unknown(f"config of {root}", config, {*described, *there})
+        named = [str(root), config]
+    elif folder.is_dir():
+        named = [str(folder)]
+    else:
+        there = [path.name for path in root.iterdir() if path.is_dir()]
+        raise unknown(f"config of {root}", config, {*described, *there})
+    text = _find_text(datasets.load_dataset_builder(*named).config, folder, split)
+    return text or datasets.load_dataset(*named, split=split)
+
+
+def _find_text(config: Any, folder: Path, split: str) -> _TextTable | None:
+    """The files of a split if all of them are of text and are read as usual; else None."""
+    splits = {str(name): list(map(Path, paths)) for name, paths in config.data_files.items()}
+    if split not in splits:
+        raise unknown(f"split of {folder}", split, splits)
+    usual = {each.name: each.default for each in fields(config)}
+    asked = {name for name, value in vars(config).items() if name in usual and value != usual[name]}
+    if asked - {"name", "data_dir", "data_files", "description", "version", "sep", "delimiter"}:
+        return None
+    if not all(path.name.removesuffix(".gz").endswith(TEXT) for path in splits[split]):
+        return None
+    read_as = vars(config)  # of JSON Lines nothing parts cells
+    return _TextTable(splits[split], read_as.get("delimiter") or read_as.get("sep") or ",")
 
 
 def _commit(table: Any) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import replace
 from io import StringIO
@@ -15,6 +15,7 @@ from harness.errors import InputError
 from harness.optional import load
 from harness.registry import unknown
 from harness.sources import SOURCES, assembly
+from harness.sources.assembly import leaves_own_out
 
 PARTS = ("docs", "queries", "qrels")
 FIELDS = ("text", "body", "contents")
@@ -42,7 +43,8 @@ def irds(target: str) -> Retrieval:
     page = f"https://ir-datasets.com/{target.partition('/')[0]}.html#{target}"
     try:
         with redirect_stderr(StringIO()):  # ir_datasets logs there and draws its progress bars
-            return replace(_read(dataset, f"irds:{target}"), origin=Origin(reference=page))
+            origin = Origin(reference=page, exclude_self=leaves_own_out(target))
+            return replace(_read(dataset, f"irds:{target}"), origin=origin)
     except InputError:
         raise
     except Exception as error:  # requests' errors, those of archives, and ir_datasets' own
@@ -54,8 +56,10 @@ def irds(target: str) -> Retrieval:
 
 
 def _read(dataset: Any, place: str) -> Retrieval:
-    corpus = assembly.corpus(_texts(dataset.docs_iter(), f"{place} document", "doc_id"), place)
-    queries = assembly.queries(_texts(dataset.queries_iter(), f"{place} query", "query_id"), place)
+    documents = _rows(dataset.docs_iter(), f"{place} document", "doc_id", _split_text)
+    corpus = assembly.corpus(documents, place)
+    asked = _rows(dataset.queries_iter(), f"{place} query", "query_id", _whole_text)
+    queries = assembly.queries(asked, place)
     rows = (
         (f"{place} judgment {n}", one._asdict()) for n, one in enumerate(dataset.qrels_iter(), 1)
     )
@@ -63,21 +67,30 @@ def _read(dataset: Any, place: str) -> Retrieval:
     return assembly.retrieval(corpus, queries, judged, f"{place} qrels", place)
 
 
-def _texts(entries: Iterable[Any], noun: str, id: str) -> Iterator[tuple[str, Row]]:
+def _rows(
+    entries: Iterable[Any], noun: str, id: str, read: Callable[[Any, str], Row]
+) -> Iterator[tuple[str, Row]]:
     """Documents or queries with their place, under the names of BEIR's columns."""
     for number, entry in enumerate(entries, 1):
         where = f"{noun} {number}"
-        yield where, {"_id": getattr(entry, id), **_text(entry, where)}
+        yield where, {"_id": getattr(entry, id), **read(entry, where)}
 
 
-def _text(entry: Any, where: str) -> Row:
-    """Text and title of a document or query; where ir_datasets joins just these two, apart."""
-    title, fields = getattr(entry, "title", None), [f for f in FIELDS if hasattr(entry, f)]
+def _split_text(entry: Any, where: str) -> Row:
+    """Text and title of a document, apart where ir_datasets joins just these two."""
+    title, text = getattr(entry, "title", None), getattr(entry, "text", None)
+    whole = _whole_text(entry, where)
+    if not hasattr(entry, "default_text"):
+        return {"title": title, **whole}
+    return {"title": title, "text": text} if whole["text"] == f"{title} {text}" else whole
+
+
+def _whole_text(entry: Any, where: str) -> Row:
+    """The text of a document or query, as ir_datasets has it."""
     if hasattr(entry, "default_text"):
-        whole = entry.default_text()
-        parts = {"title": title, "text": getattr(entry, "text", None)}
-        return parts if whole == f"{title} {parts['text']}" else {"text": whole}
-    if not fields:
-        there = ", ".join(entry._fields)
-        raise InputError(f"{where} has no text among {there}: write the collection as a folder")
-    return {"title": title, "text": getattr(entry, fields[0])}
+        return {"text": entry.default_text()}
+    there = [field for field in FIELDS if hasattr(entry, field)]
+    if not there:
+        named = ", ".join(entry._fields)
+        raise InputError(f"{where} has no text among {named}: write the collection as a folder")
+    return {"text": getattr(entry, there[0])}

@@ -27,7 +27,6 @@ from harness.data import (
     Labelled,
     Origin,
     Pairs,
-    Qrels,
     Queries,
     Retrieval,
     Summaries,
@@ -35,7 +34,7 @@ from harness.data import (
 from harness.errors import InputError, reason
 from harness.measures.asked import Measure
 from harness.registry import unknown
-from harness.sources import SOURCES
+from harness.sources import SOURCES, assembly
 
 NOUNS: Mapping[Any, str] = {
     str: "text",
@@ -267,10 +266,8 @@ def _retrieval(part: _Part) -> Retrieval:
     named = rows.get("top_ranked")
     if named is None and _has_candidates(part):
         raise InputError(f"{part.name} has lost its candidates: {OFFLINE}")
-    return Retrieval(
-        corpus,
-        queries,
-        Qrels.of(triples, queries, corpus),
+    return replace(
+        assembly.retrieval(corpus, queries, triples, f"{part.name} {part.split}", part.name),
         candidates=None if named is None else Candidates.of(named, queries, corpus),
         groups=_groups(queries, main),
         changes=_changes(part, queries, corpus) if main == "p-MRR" else None,

@@ -7,7 +7,9 @@ TREC's columns have no other way to carry them. A column is decoded when it is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -16,11 +18,18 @@ import numpy as np
 from harness import disk
 from harness.arrays import TOO_LARGE
 from harness.data import Corpus, Qrels, Queries
+from harness.data.rows import Judgment
+from harness.data.unknown import show_unknown
+from harness.disk.memory import available_memory
 from harness.errors import InputError
 from harness.sources import files
 from harness.vectors import Run, ranking
 
 QRELS, RUN = "qid 0 docid gain", "qid Q0 docid rank score tag"
+MARCO = "qid docid rank"
+CELL = 32  # bytes of memory that a result takes until it is unpacked
+BLANKS = " \t\v\f\r"  # white space as trec_eval has it: an id may hold that of Unicode
+PART = re.compile(f"[^{BLANKS}]+")
 PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 
@@ -29,26 +38,68 @@ def read_columns(path: Path, form: str) -> Iterator[tuple[str, list[str]]]:
 
     Args:
         path: Of the file.
-        form: QRELS or RUN. A line has as many columns: one of the other form would be read as
-            something that it does not say. A run's tag may be of several words, as in trec_eval's
-            own data.
+        form: QRELS or RUN. Columns are parted by white space; by tabs alone where a line has just
+            as many of these, so that an id or a tag between them may hold blanks. A run may have
+            MS MARCO's three columns: it is read as if it had scores, by its ranks.
 
     Raises:
-        InputError: A line has another number of columns, or the file cannot be read.
+        InputError: A line has another number of columns, which would be read as something that it
+            does not say; or the file cannot be read.
     """
-    for where, line in files.lines(path):
-        columns = line.split(maxsplit=5) if form is RUN else line.split()
-        if len(columns) not in (0, len(form.split())):
-            raise InputError(f"{where}: {len(columns)} columns: expected {form!r}")
-        if columns:
-            yield where, columns
+    found = ((where, line) for where, line in files.lines(path) if line.strip(BLANKS))
+    first = next(found, None)
+    if first is None:
+        return
+    whole = chain([first], found)
+    if form is RUN and len(PART.findall(first[1])) == len(first[1].split("\t")) == 3:
+        yield from _read_ranks(whole)
+        return
+    for where, line in whole:
+        yield where, _split(line, form, where)
 
 
-def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[tuple[str, str, float]]:
-    """Yield (query id, document id, gain). Raises InputError with file and line."""
+def _split(line: str, form: str, where: str) -> list[str]:
+    """The columns of a line, as many as the form has."""
+    wanted = len(form.split())
+    columns = [column.strip(BLANKS) for column in line.split("\t")]
+    if len(columns) != wanted or not all(columns):
+        columns = PART.findall(line)
+    if len(columns) != wanted:
+        raise InputError(f"{where}: {len(columns)} columns: expected {form!r}")
+    return columns
+
+
+def _read_ranks(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[str]]]:
+    """Lines of MS MARCO as those of a run, the best document of each query with the best score.
+
+    Raises InputError where the last column is none of ranks: 1, 2, 3 and so on for each query.
+    """
+    ranks: dict[str, set[int]] = {}
+    where = ""
+    for where, line in lines:
+        query, document, rank = _split(line, MARCO, where)
+        number = int(rank) if rank.isascii() and rank.isdigit() and len(rank) < 10 else 0
+        seen = ranks.setdefault(query, set())
+        if number < 1 or number in seen:
+            raise InputError(
+                f"{where}: {rank!r} is no rank of {query!r}: expected each of 1, 2, ... once"
+            )
+        seen.add(number)
+        yield where, [query, "Q0", document, rank, str(-number), "marco"]
+    for query, seen in ranks.items():
+        if max(seen) > len(seen):
+            raise InputError(
+                f"{where}: {len(seen)} ranks up to {max(seen)} of {query!r}: expected {MARCO!r} "
+                f"with each rank from 1, or {RUN!r}"
+            )
+
+
+def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[Judgment]:
+    """Yield judgments with their places. Raises InputError with file and line."""
     for where, columns in read_columns(path, QRELS):
         gain = files.number({"gain": columns[3]}, "gain", where)
-        yield _id(columns[0], queries.rows), _document(columns[2], corpus), gain
+        document = _document(columns[2], corpus)
+        yield Judgment(_id(columns[0], queries.rows), document, gain, where)
 
 
 def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> None:
@@ -65,34 +116,52 @@ def write_qrels(path: Path, qrels: Qrels, queries: Queries, corpus: Corpus) -> N
 
 
 def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run, list[str]]:
-    """Read a run file and rank it; returns a run [q, k] and warnings.
+    """Read a run file and rank it; returns a run [q, <=k] and warnings.
 
-    Lines of queries or documents that the task does not hold are left out and counted. Raises
-    InputError for a malformed line, a score that is no number, a document ranked twice.
+    It is as wide as the longest ranking of the file, whatever k is. Lines of queries or documents
+    that the task does not hold are left out and counted. Raises InputError for a malformed line, a
+    score that is no number, a document ranked twice.
     """
     found: list[dict[int, float]] = [{} for _ in queries.ids]
-    strange_queries = strange_documents = 0
+    strange: dict[str, list[tuple[str, str]]] = {"queries": [], "documents": []}
     for where, columns in read_columns(path, RUN):
         score = _score(columns[4], where)
         query = queries.rows.get(_id(columns[0], queries.rows))
         doc = _row(columns[2], corpus)
-        strange_queries += query is None
-        strange_documents += doc < 0
+        if query is None:
+            strange["queries"].append((columns[0], where))
+        if doc < 0:
+            strange["documents"].append((columns[2], where))
         if query is None or doc < 0:
             continue
         if doc in found[query]:
             raise InputError(f"{where}: document {columns[2]!r} is ranked twice for {columns[0]!r}")
         found[query][doc] = score
-    keys = np.zeros((len(queries), k), np.uint64)
+    there: dict[str, Container[str]] = {"queries": queries.rows, "documents": corpus}
+    return _rank(found, k, path), [
+        f"{len(named)} lines of {path.name} name unknown {what}, as "
+        f"{show_unknown(named, there[what])}"
+        for what, named in strange.items()
+        if named
+    ]
+
+
+def _rank(found: Sequence[Mapping[int, float]], k: int, path: Path) -> Run:
+    """The run [q, <=k] of scores by document. Raises InputError where it is beyond memory."""
+    k = min(k, max(1, *map(len, found)))
+    if CELL * len(found) * k > available_memory():
+        raise InputError(
+            f"{path}: {len(found):,} rankings of which one has {k:,} results are too large for "
+            "this memory: choose measures with a lower cut-off"
+        )
+    keys = np.zeros((len(found), k), np.uint64)
     for row, scores in enumerate(found):
         if scores:
             packed = ranking.pack(
                 np.fromiter(scores.values(), np.float32), np.fromiter(scores, np.int64)
             )
             keys[row] = ranking.best(packed[None, :], k)[0]
-    counts = {"queries": strange_queries, "documents": strange_documents}
-    notes = [f"{n} lines of {path.name} name unknown {what}" for what, n in counts.items() if n]
-    return ranking.unpack(keys), notes
+    return ranking.unpack(keys)
 
 
 def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) -> None:

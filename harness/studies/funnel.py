@@ -135,9 +135,10 @@ def _ideal(task: Task) -> Run:
     data, measure = task.collection, task.main
     graded = data.binary is None or measure.definition(data.kind).graded
     qrels = data.qrels if graded or data.binary is None else data.binary
-    depth, q = measure.depth + task.exclude_self, len(data.queries)
-    run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=depth)
-    return drop_self(run, data) if task.exclude_self else run
+    own, q = task.exclude_self, len(data.queries)
+    deep = measure.depth + own
+    run = ranking.of_cells(qrels.query_rows, qrels.docs, qrels.gains, q=q, k=deep)
+    return drop_self(run, data, measure.depth) if own else run
 
 
 def _misuse(raw: TaskVectors) -> Iterator[tuple[str, tuple[Float32, Float32]]]:

@@ -229,7 +229,7 @@ def _copies(task: Task, seed: int) -> Shift:
 
     def merge(run: Run) -> Run:
         found = ranking.by_parent(run, source, depth + own)[0]
-        return drop_self(found, data) if own else found
+        return drop_self(found, data, depth) if own else found
 
     readings: dict[str, Callable[[Run], Run]] = {
         "copies, not relevant": lambda run: Run(run.docs[:, :depth], run.scores[:, :depth]),

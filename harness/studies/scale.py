@@ -183,9 +183,9 @@ class Scale(Study):
                 return nested.select(documents, rows, dim, scaled=cosine)
 
             compared = nested.select(queries, rows, dim, scaled=cosine)
-            depth, values, firsts = task.main.depth + task.exclude_self, list[Float64](), []
-            for found in nested.searches(compared, cut, corpora, depth, session.progress):
-                run = drop_self(found, task.collection) if task.exclude_self else found
+            depth, own, values, firsts = task.main.depth, task.exclude_self, list[Float64](), []
+            for found in nested.searches(compared, cut, corpora, depth + own, session.progress):
+                run = drop_self(found, task.collection, depth) if own else found
                 values.append(session.values(run, task))
                 firsts.append(session.values(run, task, SUCCESS))
             width = (dim or documents.dim) if isinstance(documents, Dense) else None

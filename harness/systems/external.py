@@ -6,8 +6,6 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from harness.data import Corpus, Retrieval
 from harness.endpoints.usage import Usage, known_usage, sum_usage
 from harness.errors import InputError
@@ -74,7 +72,7 @@ class External(Retriever):
             found, usage = self._ask(data.queries.texts, data.corpus, k, clock.progress)
             run = found.run
             if request.exclude_self:
-                run = _drop_own(run, data, min(request.depth, documents))
+                run = drop_self(run, data, request.depth)
 
         def answer(row: int) -> Run:
             return self._ask([data.queries.texts[row]], data.corpus, k, silent)[0].run
@@ -118,11 +116,3 @@ class External(Retriever):
             "changed": not self.known,
         }
         return tuple(note for note, noticed in notes.items() if noticed)
-
-
-def _drop_own(run: Run, data: Retrieval, depth: int) -> Run:
-    """A run [q, depth] without the document that has the query's id."""
-    if run.docs.shape[1] == depth:  # all there is: what is not its own stays
-        room = ((0, 0), (0, 1))
-        run = Run(np.pad(run.docs, room, constant_values=-1), np.pad(run.scores, room))
-    return drop_self(run, data)

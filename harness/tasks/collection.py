@@ -16,7 +16,7 @@ from typing import Any
 from harness import tasks
 from harness.arguments import read_fields
 from harness.data import Data, Qrels, Retrieval, rows
-from harness.data.rows import Field, Row
+from harness.data.rows import Field, Judgment, Row
 from harness.errors import InputError
 from harness.sources import assembly, files
 from harness.spec import Spec
@@ -146,12 +146,8 @@ def _read_data(corpus: object, queries: object, qrels: object, name: str) -> Ret
         return tasks.load(str(Spec("folder", str(corpus)))).collection
     if queries is None:
         raise InputError(f"{name}: there are no queries: expected corpus and queries, or a folder")
-    documents = assembly.corpus(
-        _read_texts(corpus, rows.CORPUS, "corpus"), "corpus", assembly.FOLDER
-    )
-    asked = assembly.queries(
-        _read_texts(queries, rows.QUERIES, "queries"), "queries", assembly.FOLDER
-    )
+    documents = assembly.corpus(_read_texts(corpus, rows.CORPUS, "corpus"), "corpus")
+    asked = assembly.queries(_read_texts(queries, rows.QUERIES, "queries"), "queries")
     if qrels is None:
         return Retrieval(documents, asked, Qrels.of((), asked, documents))
     return assembly.retrieval(documents, asked, _read_judgments(qrels), "qrels", name)
@@ -167,8 +163,8 @@ def _read_texts(given: object, columns: Sequence[Field], noun: str) -> Iterator[
         yield where, {name: value for name, value in row.items() if not rows.absent(value)}
 
 
-def _read_judgments(given: object) -> Iterator[tuple[str, str, float]]:
-    """Query id, document id and gain of each judgment."""
+def _read_judgments(given: object) -> Iterator[Judgment]:
+    """Query id, document id and gain of each judgment, and its place."""
     found = _read_file(given, rows.JUDGMENTS) if isinstance(given, str | Path) else None
     return rows.triples(found or rows.judgments(given), "score")
 

@@ -105,14 +105,16 @@ def test_the_packaged_glove_knows_what_is_alike():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a 1 2\nb 1\n", "line 2: iterator too short: Expected 2 but iterator had only 1 items.: "),
-        ("a 1 2\nb 1 x\n", "line 2: could not convert string to float: 'x': "),
+        ("a 1 2\nb 1\n", ":2: iterator too short: Expected 2 but iterator had only 1 items.: "),
+        ("a 1 2\nb 1 x\n", ":2: could not convert string to float: 'x': "),
+        ("a 1 2\nb 1_0 2\n", ":2: no decimal numbers: "),
+        ("a 1 2\nb 1 nan\n", ":2: no decimal numbers: "),
     ],
 )
 def test_a_line_that_is_no_word_with_its_numbers(tmp_path, text, said):
     path = tmp_path / "v.txt"
     path.write_text(text)
-    assert refused(f"words:{path}") == f"{path}, {said}expected a word and 2 numbers"
+    assert refused(f"words:{path}") == f"{path}{said}expected a word and 2 numbers"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,8 @@ def test_a_line_that_is_no_word_with_its_numbers(tmp_path, text, said):
     [
         ("", ": 0 words: expected at least one"),
         ("3 2\na 1 2\n", ": 1 words: expected 3"),
-        ("a 1 nan\n", ": a vector holds NaN or infinity"),
+        ("a 1e39\n", ": a vector holds NaN or infinity"),
+        ("\na 1 2\n", ":1: no decimal numbers: expected a word and 0 numbers"),
     ],
 )
 def test_a_file_that_is_not_whole(tmp_path, text, said):
@@ -138,7 +141,7 @@ def test_files_of_another_kind_are_refused(tmp_path, glove):
     assert refused(f"words:{tmp_path}") == f"{tmp_path}: 0 files .npy: expected one"
     broken = tmp_path / "v.txt.gz"
     broken.write_bytes(gzip.compress(b"a 1 2\n")[:-9])
-    assert refused(f"words:{broken}").startswith(f"{broken}: not readable: ")
+    assert refused(f"words:{broken}").startswith(f"{broken}:0: the compressed file is damaged")
 
 
 def test_a_pickled_array_is_refused_and_not_run(tmp_path):

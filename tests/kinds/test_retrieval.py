@@ -166,8 +166,8 @@ def test_what_is_odd_is_counted_and_told():
     assert found.scores["R@4"].mean == 1 / 4  # 1 of 2, and a query without anything relevant
     assert found.warnings == [
         "1 queries unjudged",
-        "1 judgments of unknown documents",
-        "1 judgments of unknown queries",
+        "1 judgments of unknown documents, as 'gone'",
+        "1 judgments of unknown queries, as 'nobody'",
         "1 judgments repeated",
         "2 queries with unknown candidates",
     ]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.disk.lines import read_lines
 from harness.errors import InputError
 from harness.sources import files
 from tests.sources.writing import complaint, write_bytes, write_rows
@@ -202,6 +203,16 @@ def test_default_stands_in_for_what_is_absent_or_null_only() -> None:
         ("-Infinity", "'k' is '-Infinity': expected a finite number"),
         pytest.param(10**400, "expected a finite number", id="10**400"),
         ("1e400", "'k' is '1e400': expected a finite number"),
+        ("1_0", "'k' is '1_0': expected a finite number"),
+        (" 4 ", "'k' is ' 4 ': expected a finite number"),
+        ("1\n", r"'k' is '1\n': expected a finite number"),
+        ("\uff11", "'k' is '\uff11': expected a finite number"),
+        ("\u0661", "'k' is '\u0661': expected a finite number"),
+        ("0x10", "'k' is '0x10': expected a finite number"),
+        ("infinity", "'k' is 'infinity': expected a finite number"),
+        ("1,5", "'k' is '1,5': expected a finite number"),
+        ("e5", "'k' is 'e5': expected a finite number"),
+        (".", "'k' is '.': expected a finite number"),
         (True, "'k' is True: expected a finite number"),
         (None, "'k' is None: expected a finite number"),
         ([1], "'k' is [1]: expected a finite number"),
@@ -214,12 +225,153 @@ def test_field_that_is_not_a_finite_number(value: object, expected: str) -> None
 
 
 def test_numbers_are_read_as_written() -> None:
-    values = [3, 0.5, "2", "-1.25", "1e-3", " 4 "]
+    values = [3, 0.5, "2", "-1.25", "1e-3", "4."]
     found = [files.number({"k": value}, "k", "here") for value in values]
     assert found == [3, 0.5, 2, -1.25, 0.001, 4]
     message = complaint(lambda: files.number({"a": 1}, "k", "here"))
     assert message == "here: 'k' is missing (found: 'a'): expected a finite number"
 
+
+# what is not changed on reading
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+def test_line_ends_within_a_cell_of_csv_stay(tmp_path: Path, name: str) -> None:
+    data = b'x,y\r\n"a\r\nb","c\nd"\r\n"e\rf","g\r\r\n"\r\n'
+    assert [row for _, row in read(write_bytes(tmp_path / name, data))] == [
+        {"x": "a\r\nb", "y": "c\nd"},
+        {"x": "e\rf", "y": "g\r\r\n"},
+    ]
+
+
+ODD_TEXT = " a\u2028\x85\x1c\x0b\x00\ufeff\u3000b\t"
+
+
+def test_no_character_of_a_text_goes(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a.jsonl", json.dumps({"x": ODD_TEXT + "\r\n"}).encode())
+    assert read(path)[0][1] == {"x": ODD_TEXT + "\r\n"}
+    path = write_bytes(tmp_path / "a.csv", f"x,y\n{ODD_TEXT},\ufeff\n".encode())
+    assert read(path)[0][1] == {"x": ODD_TEXT, "y": "\ufeff"}
+    path = write_bytes(tmp_path / "a.tsv", f"x\ty\n{ODD_TEXT.strip()}\t \n\t\n".encode())
+    assert [row for _, row in read(path)] == [
+        {"x": ODD_TEXT.strip(), "y": " "},
+        {"x": "", "y": ""},
+    ]
+
+
+def test_cells_of_csv_may_be_long(tmp_path: Path) -> None:
+    text = "a b, " * 100_000
+    path = write_bytes(tmp_path / "a.csv", f'x,y\n"{text}",1\n'.encode())
+    assert read(path)[0][1] == {"x": text, "y": "1"}
+
+
+def test_tsv_that_is_quoted_throughout(tmp_path: Path) -> None:
+    data = b'"query-id"\t"corpus-id"\t"score"\r\n"q\t1"\t"say ""a"""\t"1"\r\n"q2"\t"b"\t2\r\n'
+    assert read(write_bytes(tmp_path / "a.tsv", data)) == [
+        (f"{tmp_path / 'a.tsv'}:2", {"query-id": "q\t1", "corpus-id": 'say "a"', "score": "1"}),
+        (f"{tmp_path / 'a.tsv'}:3", {"query-id": "q2", "corpus-id": "b", "score": "2"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a.jsonl", b'{"x": 1, "x": 2}\n', "a.jsonl:1: broken JSON: 'x' stands twice in an object"),
+        ("a.jsonl", b'{"y": {"x": 1, "x": 1}}\n', "a.jsonl:1: broken JSON: 'x' stands twice"),
+        ("a.jsonl", '{"x": 1}\n\u00a0\n'.encode(), "a.jsonl:2: broken JSON: Expecting value"),
+        ("a.jsonl", b'{"x": 1}\r{"x": 2}\r', "a.jsonl:1: lines end with carriage returns alone"),
+        ("a.csv", b"x,y\r1,2\r", "a.csv:1: lines end with carriage returns alone"),
+        ("a.tsv", b"x\ty\r1\t2\r", "a.tsv:1: lines end with carriage returns alone"),
+        ("a.tsv", b'"x"\t"y"\n"1\t2\n', "a.tsv:2: broken CSV: unexpected end of data"),
+        ("a.csv", b"x,x\n1,2\n", "a.csv:1: 2 columns 'x': expected one"),
+    ],
+)
+def test_what_would_be_read_wrongly_is_refused(
+    tmp_path: Path, name: str, data: bytes, expected: str
+) -> None:
+    assert error(write_bytes(tmp_path / name, data)).startswith(expected)
+
+
+def test_parquet_with_a_column_twice(tmp_path: Path) -> None:
+    table = pa.table([pa.array([1]), pa.array([2])], names=["x", "x"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert error(tmp_path / "a.parquet") == "a.parquet: 2 columns 'x': expected one"
+
+
+def test_ids_may_be_whole_numbers() -> None:
+    found = [files.identifier({"k": value}, "k", "here") for value in (3, -7, 10**30, "007", "1.0")]
+    assert found == ["3", "-7", "1" + "0" * 30, "007", "1.0"]
+    for value in (True, 3.0, None, [3]):
+        message = complaint(lambda value=value: files.identifier({"k": value}, "k", "here"))
+        assert message == f"here: 'k' is {value!r}: expected text"
+    assert complaint(lambda: files.identifier({"k": ""}, "k", "here")).startswith("here: 'k' is em")
+
+
+def test_json_of_one_array_or_of_lines(tmp_path: Path) -> None:
+    rows = [{"x": "007"}, {"x": "2024-01-02 10:00:00"}]
+    path = write_bytes(tmp_path / "a.json", json.dumps(rows, indent=1).encode())
+    assert list(files.read_json(path)) == [
+        (f"{path} row 1", {"x": "007"}),
+        (f"{path} row 2", {"x": "2024-01-02 10:00:00"}),
+    ]
+    path = write_bytes(tmp_path / "b.json", b'\n{"x": 1}\n{"x": 2}\n')
+    assert list(files.read_json(path)) == [(f"{path}:2", {"x": 1}), (f"{path}:3", {"x": 2})]
+    path = write_bytes(tmp_path / "c.json", b"[1]")
+    message = complaint(lambda: list(files.read_json(path)))
+    assert message == f"{path} row 1: expected a JSON object, got int"
+
+
+# what is made to fill memory
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.jsonl.gz", "a.parquet"])
+def test_what_is_no_regular_file(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)
+    assert error(tmp_path / name) == f"{name}: not a regular file: expected one"
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to("/dev/zero")
+    assert error(tmp_path / name) == f"{name}: not a regular file: expected one"
+
+
+@pytest.mark.parametrize("line", [b"a" * 1000, b"\n"])
+def test_gzip_that_unpacks_to_far_more_than_text_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    monkeypatch.setattr("harness.disk.foreign.LARGEST", 2000)
+    path = write_bytes(tmp_path / "a.jsonl.gz", line * 100_000)
+    most = max(2000, 64 * path.stat().st_size)
+    assert f": unpacks to more than {most:,} bytes, which text never does" in error(path)
+
+
+def test_text_may_unpack_to_a_certain_size_whatever_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = b'{"x": "' + b"a" * 99_000 + b'"}\n'
+    path = write_bytes(tmp_path / "a.jsonl.gz", row)
+    assert 64 * path.stat().st_size < len(row)
+    assert len(read(path)) == 1
+
+
+def test_lines_have_a_longest_length(tmp_path: Path) -> None:
+    path = write_bytes(tmp_path / "a.txt", b"123456\n1234567\n")
+    assert [line for _, line in read_lines(path, longest=8)] == ["123456\n", "1234567\n"]
+    with pytest.raises(InputError, match=r"a.txt:2: expected lines of at most 7 bytes"):
+        list(read_lines(path, longest=7))
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_parquet_that_unpacks_to_far_more_than_text_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
+) -> None:
+    monkeypatch.setattr("harness.disk.foreign.LARGEST", 2000)
+    path = tmp_path / "a.parquet"
+    table = pa.table({"x": ["a" * 1000] * 5000})
+    pq.write_table(table, path, compression="zstd", use_dictionary=dictionary)
+    most = max(2000, 64 * path.stat().st_size)
+    assert error(path).startswith(f"a.parquet: unpacks to more than {most:,} bytes, which text")
+
+
+# beside readers of a few lines each
 
 JSON = st.dictionaries(
     st.text(max_size=5),
@@ -251,3 +403,49 @@ def test_any_bytes_are_read_or_refused_in_one_line(
         lines = [str(error)]
     assert [line.splitlines() for line in lines] == [[line] for line in lines]
     assert all(line.startswith(str(path)) for line in lines)
+
+
+CELL = st.text(st.sampled_from('a"\u2028\x85\x1c\x00\ufeff ,\t\r\né'), max_size=6)
+
+
+@QUICK
+@given(st.lists(st.tuples(CELL, CELL), max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_quoted_tables_read_back(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], end: str
+) -> None:
+    """Written by hand: every cell quoted, quotes doubled, so that any text may stand in it."""
+    for name, comma in {"round.csv": ",", "round.tsv": "\t"}.items():
+        path = tmp_path_factory.getbasetemp() / name
+        lines = [
+            comma.join(f'"{cell.replace(chr(34), chr(34) * 2)}"' for cell in row)
+            for row in [("x", "y"), *cells]
+        ]
+        path.write_bytes("".join(line + end for line in lines).encode())
+        assert [tuple(row.values()) for _, row in files.rows(path)] == cells
+
+
+PLAIN = st.text(st.sampled_from('a"\u2028\x85\x1c\x00\ufeff ,é'), max_size=6)
+
+
+@QUICK
+@given(st.lists(st.tuples(PLAIN, PLAIN), max_size=4), st.sampled_from(["\n", "\r\n"]))
+def test_plain_tsv_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[str, str]], end: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "plain.tsv"
+    path.write_bytes("".join("\t".join(row) + end for row in [("x", "y"), *cells]).encode())
+    assert [tuple(row.values()) for _, row in files.rows(path)] == cells
+
+
+@QUICK
+@given(st.text(st.sampled_from("0123456789.+-eE_ xnaif\uff11"), max_size=7))
+def test_numbers_are_decimals_and_nothing_else(text: str) -> None:
+    """Beside Python's own reader, which takes more."""
+    try:
+        expected = float(text) if set(text) <= set("0123456789.+-eE") else None
+    except ValueError:
+        expected = None
+    if expected is None or abs(expected) >= 1e300:
+        complaint(lambda: files.number({"k": text}, "k", "here"))
+    else:
+        assert files.number({"k": text}, "k", "here") == expected

@@ -197,16 +197,15 @@ GOOD = row(_id="d1") + b"\n" + row(_id="d2") + b"\n"
     ("third", "expected"),
     [
         (row(_id="d1"), "3: NOUN id 'd1' stands at PART.jsonl:1 already"),
-        (row(_id=7), "3: '_id' is 7: expected text"),
+        (row(_id=7.0), "3: '_id' is 7.0: expected text"),
+        (row(_id=True), "3: '_id' is True: expected text"),
         (b'{"_id": null, "text": "x"}', "3: '_id' is None: expected text"),
         (row(_id=None), "3: '_id' is missing (found: 'text'): expected text"),
         (row(text=None), "3: 'text' is missing (found: '_id'): expected text"),
         (b'{"_id": "d9", "text": null}', "3: 'text' is None: expected text"),
         (row(text=["x"]), "3: 'text' is ['x']: expected text"),
-        (row(title=3), "3: 'title' is 3: expected text"),
         (row(text="\ud800"), "3: 'text' holds a lone surrogate: not valid Unicode"),
         (row(_id="a\udfff"), "3: '_id' holds a lone surrogate: not valid Unicode"),
-        (row(title="\ud800"), "3: 'title' holds a lone surrogate: not valid Unicode"),
         (b"d9 x", "3: broken JSON: Expecting value: line 1 column 1 (char 0)"),
         (b'["d9", "x"]', "3: expected a JSON object, got list"),
         (b'{"_id": "d9", "text": "\xc3("}', "3: byte 23 is not UTF-8: convert the file"),
@@ -235,8 +234,8 @@ def test_bad_parquet_names_its_row(tmp_path: Path) -> None:
         error(root)
         == "corpus.parquet row 3: document id 'a' stands at corpus.parquet row 1 already"
     )
-    pq.write_table(pa.table({"_id": [1, 2], "text": ["x", "y"]}), root / "corpus.parquet")
-    assert error(root) == "corpus.parquet row 1: '_id' is 1: expected text"
+    pq.write_table(pa.table({"_id": [1.0, 2.0], "text": ["x", "y"]}), root / "corpus.parquet")
+    assert error(root) == "corpus.parquet row 1: '_id' is 1.0: expected text"
     pq.write_table(table.slice(0, 0), root / "corpus.parquet")
     assert error(root) == "corpus.parquet: holds no document: expected at least one"
     (root / "corpus.parquet").write_bytes(b"no")
@@ -283,7 +282,10 @@ def test_bad_judgment(tmp_path: Path, lines: bytes, expected: str) -> None:
             b'{"query-id": "q1", "corpus-id": "d1"}',
             "1: 'score' is missing (found: 'query-id', 'corpus-id'): expected a finite number",
         ),
-        (b'{"query-id": 1, "corpus-id": "d1", "score": 1}', "1: 'query-id' is 1: expected text"),
+        (
+            b'{"query-id": 1.5, "corpus-id": "d1", "score": 1}',
+            "1: 'query-id' is 1.5: expected text",
+        ),
         (
             b'{"query-id": "q1", "corpus-id": null, "score": 1}',
             "1: 'corpus-id' is None: expected text",
@@ -316,7 +318,10 @@ def test_header_that_is_missing_or_another(tmp_path: Path) -> None:
 
 def test_contradiction_names_query_and_document(tmp_path: Path) -> None:
     root = write_collection(tmp_path, qrels=[*QRELS, {**QRELS[0], "score": 1}])
-    assert error(root) == "document 'd2' is judged twice for query 'q1', as 2 and as 1: keep one"
+    assert error(root) == (
+        "qrels/test.tsv:5: document 'd2' is judged twice for query 'q1', as 2 (qrels/test.tsv:2) "
+        "and as 1: keep one"
+    )
 
 
 def test_gain_beyond_float32_is_refused_with_its_ids(tmp_path: Path) -> None:
@@ -332,7 +337,7 @@ def test_gain_beyond_float32_is_refused_with_its_ids(tmp_path: Path) -> None:
         (HEADER, ""),
         (
             HEADER + b"q8\td1\t1\nq9\td1\t1\n",
-            ": expected the same ids on both sides, as 'q1', not 'q8'",
+            ": expected the same ids on both sides, as 'q1', not 'q8' (qrels/test.tsv:2)",
         ),
         (b"", ""),
     ],
@@ -412,8 +417,8 @@ def test_record_tells_what_was_tolerated(tmp_path: Path, encoder: str) -> None:
     assert {name: done.record.counts[name] for name in counts} == counts
     assert {
         "1 queries unjudged",
-        "2 judgments of unknown documents",
-        "1 judgments of unknown queries",
+        f"2 judgments of unknown documents, as 'gone' ({root}/qrels/test.tsv:5)",
+        f"1 judgments of unknown queries, as 'q9' ({root}/qrels/test.tsv:7)",
         "3 judgments repeated",
     } <= set(done.record.warnings)
     assert done.per_query["query_id"] == ["q1", "q2"]
@@ -466,3 +471,84 @@ def test_a_document_is_stripped_and_a_query_is_not(tmp_path: Path) -> None:
     data = load(write_collection(tmp_path, corpus=corpus, queries=queries))
     assert data.corpus.texts == load(write_collection(tmp_path / "plain")).corpus.texts
     assert data.queries.texts == [row["text"] for row in queries]
+
+
+def test_a_query_is_its_text_and_its_title_only_where_that_is_asked(tmp_path: Path) -> None:
+    corpus = [{"_id": "a", "text": "alpha beta"}, {"_id": "b", "text": "gamma delta"}]
+    root = write_collection(
+        tmp_path,
+        corpus=corpus,
+        queries=[{"_id": "q", "title": "gamma delta", "text": "alpha"}],
+        qrels=[{"query-id": "q", "corpus-id": "a", "score": 1}],
+    )
+    assert load(root).queries.texts == ["alpha"]
+    done = evaluate("bm25", f"folder:{root}", measures=["nDCG@10"])
+    assert done.record.main.mean == 1
+    assert folder(str(root), query_title="title").queries.texts == ["gamma delta alpha"]
+    done = evaluate("bm25", f"folder:{root},query_title=title", measures=["nDCG@10"])
+    assert done.record.main.mean == pytest.approx(0.6309, abs=5e-5)
+
+
+@pytest.mark.parametrize("texts", ["jsonl", "parquet"])
+def test_ids_that_are_whole_numbers(tmp_path: Path, texts: str) -> None:
+    root = write_collection(
+        tmp_path,
+        corpus=[{"_id": 3, "text": "alpha"}, {"_id": 4, "text": "beta"}],
+        queries=[{"_id": 1, "text": "alpha"}],
+        qrels=b"query-id\tcorpus-id\tscore\n1\t3\t1\n",
+        texts=texts,
+    )
+    data = load(root)
+    assert (data.corpus.ids, data.queries.ids) == (["3", "4"], ["1"])
+    assert evaluate("bm25", f"folder:{root}", measures=["nDCG@10"]).record.main.mean == 1
+
+
+def test_judgments_in_a_quoted_table(tmp_path: Path) -> None:
+    plain = load(write_collection(tmp_path / "plain"))
+    lines = [list(QRELS[0]), *(list(map(str, row.values())) for row in QRELS)]
+    data = "".join("\t".join(f'"{cell}"' for cell in line) + "\n" for line in lines).encode()
+    assert load(write_collection(tmp_path / "x", qrels=data)).fingerprint() == plain.fingerprint()
+
+
+@pytest.mark.parametrize(
+    ("held", "judged", "expected"),
+    [
+        ("1a76-2019-00002", "S1a76-A22", "not 'S1a76-A22' (qrels/test.tsv:2)"),
+        (
+            "a",
+            "a ",
+            "not 'a ' (qrels/test.tsv:2), which is there without the blanks around it: 'a'",
+        ),
+        ("a ", "a", "not 'a' (qrels/test.tsv:2), which is there with a blank behind it: 'a '"),
+        (
+            "caf\u00e9",
+            "cafe\u0301",
+            "not 'cafe\u0301' (qrels/test.tsv:2), which is there in the Unicode form NFC: "
+            "'caf\u00e9'",
+        ),
+        (
+            "cafe\u0301",
+            " caf\u00e9",
+            "not ' caf\u00e9' (qrels/test.tsv:2), which is there in the Unicode form NFD: "
+            "'cafe\u0301'",
+        ),
+    ],
+)
+def test_judgments_of_documents_none_of_which_is_there(
+    tmp_path: Path, held: str, judged: str, expected: str
+) -> None:
+    corpus = [{"_id": held, "text": "alpha"}, {"_id": "0", "text": "beta"}]
+    qrels = HEADER + f"q1\t{judged}\t1\n".encode()
+    root = write_collection(tmp_path, corpus=corpus, qrels=qrels)
+    assert error(root) == (
+        "qrels/test.tsv: judges none of the 2 documents of ROOT: expected the same ids on both "
+        f"sides, as '0', {expected}"
+    )
+
+
+def test_of_unknown_ids_one_with_a_cause_is_shown(tmp_path: Path) -> None:
+    more = b"q1\td1\t1\nq1\tgone\t1\nq2\td10\t1\nq2\t d2\t1\n"
+    root = write_collection(tmp_path, qrels=HEADER + more)
+    assert load(root).qrels.unknown_document == (
+        f"' d2' ({root}/qrels/test.tsv:5), which is there without the blanks around it: 'd2'"
+    )

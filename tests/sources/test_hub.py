@@ -352,6 +352,87 @@ def test_parameter_of_another_kind_is_refused(tmp_path: Path) -> None:
     assert message == "hub:ROOT: kind=retrieval does not read left: leave it out"
 
 
+# text as it stands
+
+
+@pytest.mark.parametrize(
+    ("kind", "documents", "judged"),
+    [
+        ("csv", [("a", "NULL", "a marker"), ("b", "Zero", "a number")], "a"),
+        ("csv", [("A1", "", "alpha"), ("007", "", "beta")], "007"),
+        ("csv", [("a", "", "alpha"), ("b", "", "null"), ("c", "", "NA")], "b"),
+        ("csv", [("1.10", "", "alpha"), ("1.1", "", "beta")], "1.10"),
+        ("csv", [("12345678901234567890123", "", "x"), ("12345678901234567890124", "", "y")],
+         "12345678901234567890124"),
+        ("csv", [("a", "", "2024-01-02 10:00:00"), ("b", "true", "1e5")], "b"),
+        ("jsonl", [("2024-01-02 10:00:00", "", "alpha"), ("2024-01-03", "", "beta")], "2024-01-03"),
+        ("json", [("1.10", "NULL", "alpha"), ("007", "", "2024-01-02 10:00:00")], "007"),
+        ("tsv", [("1.10", "NULL", "alpha"), ("007", "", "2024-01-02 10:00:00")], "007"),
+    ],
+)  # fmt: skip
+def test_cells_of_a_folder_are_text(
+    tmp_path: Path, kind: str, documents: list[tuple[str, str, str]], judged: str
+) -> None:
+    corpus = [dict(zip(("_id", "title", "text"), row, strict=True)) for row in documents]
+    parts = {
+        "corpus": corpus,
+        "queries": [{"_id": "01", "text": "null"}, {"_id": "02", "text": "None"}],
+        "qrels": [{"query-id": "01", "corpus-id": judged, "score": 1}],
+    }
+    for name, rows in parts.items():
+        if kind == "csv":
+            lines = [",".join(rows[0]), *(",".join(map(str, row.values())) for row in rows)]
+            write_bytes(tmp_path / name / "train.csv", "\n".join(lines).encode())
+        elif kind == "json":
+            write_bytes(tmp_path / name / "train.json", json.dumps(rows).encode())
+        else:
+            write_rows(tmp_path / name / f"train.{kind}", rows)
+    asked = {"corpus": "corpus/train", "queries": "queries/train", "qrels": "qrels/train"}
+    data = load(tmp_path, **asked)
+    found = dict(zip(data.corpus.ids, data.corpus.texts, strict=True))
+    assert found == {id: f"{title} {text}".strip() for id, title, text in documents}
+    assert (data.queries.ids, data.queries.texts) == (["01", "02"], ["null", "None"])
+    assert data.qrels.unknown_documents == 0
+
+
+def test_separator_that_the_card_of_a_copy_names(tmp_path: Path) -> None:
+    card = """---
+configs:
+- {config_name: default, sep: ";", data_files: [{split: test, path: sts.csv}]}
+---
+"""
+    write_bytes(tmp_path / "README.md", card.encode())
+    write_bytes(tmp_path / "sts.csv", b"sentence1;sentence2;score\n007;NA;1\na,b;c;2\n")
+    data = hub(str(tmp_path), kind="pairs")
+    assert isinstance(data, Pairs)
+    assert (data.left, data.right, data.gold.tolist()) == (["007", "a,b"], ["NA", "c"], [1, 2])
+
+
+def test_column_that_no_row_of_a_file_has(tmp_path: Path) -> None:
+    for config, rows in {"corpus": CORPUS, "queries": QUERIES, "default": QRELS}.items():
+        write_rows(tmp_path / config / "test.jsonl", rows)
+    asked = {"corpus": "corpus/test", "queries": "queries/test"}
+    assert error(tmp_path, title="titel", **asked) == (
+        "unknown column of ROOT corpus/test 'titel'. Did you mean 'title'? "
+        "Choices: _id, text, title"
+    )
+    assert error(tmp_path, text="body", **asked) == (
+        "ROOT/corpus/test.jsonl:1: 'body' is missing (found: '_id', 'title', 'text'): expected text"
+    )
+
+
+def test_title_of_a_query(tmp_path: Path) -> None:
+    root = save(tmp_path, queries={"queries": [{"_id": "q1", "title": "A", "text": "b"}]})
+    assert load(root).queries.texts == ["b"]
+    assert load(root, query_title="title").queries.texts == ["A b"]
+
+
+def test_a_query_does_not_find_itself_where_that_is_the_protocol(answers: list[Any]) -> None:
+    asked = ("BeIR/arguana", "mteb/quora", "mteb/quora-pl")
+    found = [hub(name, revision=ONE).origin.exclude_self for name in asked]
+    assert found == [True, True, False]
+
+
 # what is missing
 
 
@@ -372,10 +453,7 @@ def test_missing_config_split_and_column(tmp_path: Path) -> None:
     )
     assert error(root, corpus="corpus") == "ROOT: 'corpus' is no table: expected CONFIG/SPLIT"
     write_rows(root / "loose/train.jsonl", CORPUS)
-    assert error(root, corpus="loose/dev") == (
-        "ROOT loose/dev cannot be loaded: ValueError: "
-        "Unknown split \"dev\". Should be one of ['train']."
-    )
+    assert error(root, corpus="loose/dev") == "unknown split of ROOT/loose 'dev'. Choices: train"
 
 
 @pytest.mark.parametrize(
@@ -400,7 +478,7 @@ def test_missing_config_split_and_column(tmp_path: Path) -> None:
             "qrels",
             [{**QRELS[0], "query-id": "q9"}],
             "ROOT default/test: judges none of the 2 queries of ROOT: expected the same ids on "
-            "both sides, as 'q1', not 'q9'",
+            "both sides, as 'q1', not 'q9' (ROOT default/test row 1)",
         ),
         (
             "qrels",
@@ -424,7 +502,7 @@ def test_empty_table(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_broken_file(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write_bytes(tmp_path / "corpus/test.jsonl", b'{"_id": "a", "text": "b"}\n{"_id": \n')
     message = error(tmp_path, corpus="corpus/test")
-    assert message.startswith("ROOT corpus/test cannot be loaded: ArrowInvalid: JSON parse error")
+    assert message.startswith("ROOT/corpus/test.jsonl:2: broken JSON: Expecting value")
     assert capfd.readouterr() == ("", "")
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from math import log2
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,11 +134,12 @@ def test_documents_without_a_text(tmp_path: Path, register: Callable[..., None])
         (
             "q9 0 d1 1\n",
             f"irds:{ID} qrels: judges none of the 2 queries of irds:{ID}: expected the same ids on "
-            "both sides, as 'q1', not 'q9'",
+            f"both sides, as 'q1', not 'q9' (irds:{ID} judgment 1)",
         ),
         (
             "q1 0 d1 1\nq1 0 d1 2\n",
-            "document 'd1' is judged twice for query 'q1', as 1 and as 2: keep one",
+            f"irds:{ID} judgment 2: document 'd1' is judged twice for query 'q1', as 1 "
+            f"(irds:{ID} judgment 1) and as 2: keep one",
         ),
     ],
 )
@@ -199,3 +201,60 @@ def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         "ir_datasets cannot be imported (import of ir_datasets halted; None in sys.modules): "
         + install("irds")
     )
+
+
+def test_a_query_is_what_ir_datasets_calls_its_text(
+    tmp_path: Path, register: Callable[..., None]
+) -> None:
+    class Asked(ir_datasets.formats.BaseQueries):  # type: ignore[misc]
+        def queries_iter(self) -> Iterator[Any]:
+            yield TitledQuery("q1", "who sleeps", "sleep")
+            yield PlainQuery("q2", "who barks", "bark")
+
+    register(Asked(), written(tmp_path))
+    assert irds(ID).queries.texts == ["sleep: who sleeps", "who barks"]
+
+
+class TitledQuery(NamedTuple):
+    query_id: str
+    text: str
+    title: str
+
+    def default_text(self) -> str:
+        return f"{self.title}: {self.text}"
+
+
+class PlainQuery(NamedTuple):
+    query_id: str
+    text: str
+    title: str
+
+
+@pytest.mark.parametrize(
+    ("id", "left_out", "ndcg"),
+    [
+        ("beir/arguana", True, 1),
+        ("beir/quora/dev", True, 1),
+        ("beir/quora/test", True, 1),
+        ("beir/scifact/test", False, 1 / log2(3)),
+        ("nano-beir/arguana", False, 1 / log2(3)),
+    ],
+)
+def test_a_query_that_is_a_document_does_not_find_itself_where_that_is_the_protocol(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, id: str, left_out: bool, ndcg: float
+) -> None:
+    paths = {
+        "docs_tsv": "t1\tcats sleep long\nt2\tcats sleep\nt3\tdogs bark\n",
+        "queries_tsv": "t1\tcats sleep long\n",
+        "qrels_trec": "t1 0 t2 1\n",
+    }
+    files = {
+        name: str(write_bytes(tmp_path / name, content.encode())) for name, content in paths.items()
+    }
+    made = ir_datasets.create_dataset(**files)
+    monkeypatch.setattr(ir_datasets, "load", lambda asked: {id: made}[asked])
+    assert irds(id).origin.exclude_self is left_out
+    done = evaluate("bm25", f"irds:{id}", measures=["nDCG@10"])
+    assert done.record.main.mean == pytest.approx(ndcg)
+    done = evaluate("bm25", f"irds:{id},exclude_self=true", measures=["nDCG@10"])
+    assert done.record.main.mean == 1

@@ -99,8 +99,7 @@ def test_a_run_reads_back_as_it_was_written(tmp_path_factory, documents, asked, 
     back, notes = trec.read_run(path, queries, corpus, shape[1] + 1)
     assert notes == []
     assert rows(back)[0] == []
-    assert back.docs.tolist() == run.docs.tolist()
-    assert back.scores.tolist() == run.scores.tolist()
+    assert rows(back) == rows(run)
 
 
 def test_an_id_is_taken_as_it_stands_where_it_is_one(tmp_path):
@@ -141,14 +140,14 @@ def test_lines_of_unknown_queries_and_documents_are_counted(tmp_path):
     run, notes = trec.read_run(path, QUERIES, CORPUS, 2)
     assert rows(run) == [[(0, 2.0)], []]
     assert notes == [
-        "2 lines of my.run name unknown queries",
-        "2 lines of my.run name unknown documents",
+        f"2 lines of my.run name unknown queries, as 'q9' ({path}:3)",
+        f"2 lines of my.run name unknown documents, as 'z' ({path}:2)",
     ]
 
 
 def test_a_run_without_lines_is_all_padding(tmp_path):
     run, _ = trec.read_run(written(tmp_path / "run", ""), QUERIES, CORPUS, 2)
-    assert run.docs.tolist() == [[-1, -1], [-1, -1]]
+    assert run.docs.tolist() == [[-1], [-1]]
 
 
 @pytest.mark.parametrize(
@@ -165,6 +164,12 @@ def test_a_run_without_lines_is_all_padding(tmp_path):
         ("q9 Q0 b 1 high t", "'score' is 'high'"),
         ("q1 Q0 a 2 0.5 t", "document 'a' is ranked twice for 'q1'"),
         (b"q1 Q0 \xff 2 0.5 t", "byte 6 is not UTF-8"),
+        ("q1 Q0 b 1 0.5 a tag", "7 columns: expected 'qid Q0 docid rank score tag'"),
+        ("q1 Q0 b c 1 0.5 t", "7 columns"),
+        ("q1\tQ0\t\t1\t0.5\tt", "5 columns"),
+        ("q1\tb\t1", "3 columns: expected 'qid Q0 docid rank score tag'"),
+        ("q1 Q0 b 1 1_0 t", "'score' is '1_0'"),
+        ("q1 Q0 b 1 0.5 t\rq1 Q0 c 1 0.5 t", "12 columns"),
     ],
 )
 def test_a_malformed_line_of_a_run_is_named(tmp_path, line, message):
@@ -174,6 +179,86 @@ def test_a_malformed_line_of_a_run_is_named(tmp_path, line, message):
         trec.read_run(path, QUERIES, CORPUS, 2)
     assert str(caught.value).startswith(f"{path}:2: ")
     assert message in str(caught.value)
+
+
+def test_an_id_between_tabs_may_hold_blanks(tmp_path):
+    queries, corpus = collection(["Section 1", "Section 2", "Section"], ["q1"])
+    path = written(tmp_path / "run", "q1\tQ0\tSection 1\t1\t0.9\tm\n")
+    run, notes = trec.read_run(path, queries, corpus, 2)
+    assert (rows(run), notes) == ([[(corpus.row("Section 1"), pytest.approx(0.9))]], [])
+    (judged,) = trec.read_qrels(
+        written(tmp_path / "qrels", "q1\t0\tSection 1\t1\n"), queries, corpus
+    )
+    assert judged[:3] == ("q1", "Section 1", 1)
+
+
+def test_white_space_of_unicode_parts_no_columns(tmp_path):
+    queries, corpus = collection(["a\u00a0b", "c\u2028"], ["q1"])
+    path = written(tmp_path / "run", "q1 Q0 a\u00a0b 1 2 t\nq1 Q0 c\u2028 2 1 t\n")
+    run, notes = trec.read_run(path, queries, corpus, 2)
+    assert (rows(run), notes) == ([[(0, 2.0), (1, 1.0)]], [])
+
+
+def test_carriage_returns_alone_end_no_line(tmp_path):
+    path = written(tmp_path / "run", "q1 Q0 b 1 2 r\rq1 Q0 a 2 1 r\r")
+    with pytest.raises(InputError, match="run:1: lines end with carriage returns alone"):
+        trec.read_run(path, QUERIES, CORPUS, 2)
+
+
+def test_ms_marcos_three_columns(tmp_path):
+    path = written(tmp_path / "run", "q1\tb\t2\n\nq2\tc\t1\nq1\ta\t1\r\nq1\tz\t3\n")
+    run, notes = trec.read_run(path, QUERIES, CORPUS, 3)
+    assert rows(run) == [[(0, -1.0), (1, -2.0)], [(2, -1.0)]]
+    assert notes == [f"1 lines of run name unknown documents, as 'z' ({path}:5)"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("q1\ta\t0.9\n", "run:1: '0.9' is no rank of 'q1': expected each of 1, 2, ... once"),
+        ("q1\ta\t0\n", "run:1: '0' is no rank"),
+        ("q1\ta\t1\nq1\tb\t1\n", "run:2: '1' is no rank of 'q1'"),
+        ("q1\ta\t12\nq1\tb\t7\n", "run:2: 2 ranks up to 12 of 'q1': expected 'qid docid rank'"),
+        ("q1\ta\t1\nq1 Q0 b 2 0.5 t\n", "run:2: 6 columns: expected 'qid docid rank'"),
+        ("q1\ta\t1\nq1\tb\n", "run:2: 2 columns: expected 'qid docid rank'"),
+        ("q1 a 1\n", "run:1: 3 columns: expected 'qid Q0 docid rank score tag'"),
+        ("q1\ta\t" + "9" * 5000 + "\n", "' is no rank"),
+    ],
+)
+def test_three_columns_that_are_no_ranks(tmp_path, text, message):
+    with pytest.raises(InputError) as caught:
+        trec.read_run(written(tmp_path / "run", text), QUERIES, CORPUS, 3)
+    assert message in str(caught.value)
+
+
+def test_a_run_takes_memory_by_what_it_holds(tmp_path, monkeypatch):
+    path = written(tmp_path / "run", "q1 Q0 a 1 2 t\nq1 Q0 b 2 1 t\nq2 Q0 c 1 1 t\n")
+    run, _ = trec.read_run(path, QUERIES, CORPUS, 10**12)
+    assert run.docs.tolist() == [[0, 1], [2, -1]]
+    monkeypatch.setattr(trec, "available_memory", lambda: 100)
+    with pytest.raises(InputError, match="2 rankings of which one has 2 results are too large"):
+        trec.read_run(path, QUERIES, CORPUS, 10)
+
+
+LINES = st.lists(st.sampled_from(["q1", "a b", "7", "0.5", "", "x", "1"]), max_size=7)
+
+
+@QUICK
+@given(LINES, st.sampled_from([" ", "\t", "  ", " \t"]))
+def test_lines_are_read_as_trec_eval_reads_them_or_refused(tmp_path_factory, cells, between):
+    """Beside splitting at white space; what stands between tabs may hold blanks."""
+    line = between.join(cells)
+    path = written(tmp_path_factory.getbasetemp() / "lines", line + "\n")
+    tabbed = line.split("\t")
+    expected = line.split()
+    if len(tabbed) == 4 and all(cell.strip() for cell in tabbed):
+        expected = [cell.strip() for cell in tabbed]
+    try:
+        found = [columns for _, columns in trec.read_columns(path, trec.QRELS)]
+    except InputError:
+        assert len(expected) not in (0, 4)
+    else:
+        assert found == ([expected] if expected else [])
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -225,16 +310,16 @@ def test_qrels_read_back_as_they_were_written(tmp_path_factory, documents, asked
 def test_a_gain_keeps_every_bit(tmp_path, gain):
     qrels = Qrels.of([("q1", "a", gain)], QUERIES, CORPUS)
     trec.write_qrels(tmp_path / "qrels", qrels, QUERIES, CORPUS)
-    ((_, _, back),) = trec.read_qrels(tmp_path / "qrels", QUERIES, CORPUS)
-    assert np.float32(back) == np.float32(gain)
+    (back,) = trec.read_qrels(tmp_path / "qrels", QUERIES, CORPUS)
+    assert np.float32(back.gain) == np.float32(gain)
 
 
 def test_qrels_columns(tmp_path):
     path = written(tmp_path / "qrels", "q1 0 a 1\n\nq1\t0\tz\t-1\nq2 Q0 b 2.5\n")
     assert list(trec.read_qrels(path, QUERIES, CORPUS)) == [
-        ("q1", "a", 1.0),
-        ("q1", "z", -1.0),
-        ("q2", "b", 2.5),
+        ("q1", "a", 1.0, f"{path}:1"),
+        ("q1", "z", -1.0, f"{path}:3"),
+        ("q2", "b", 2.5, f"{path}:4"),
     ]
 
 

@@ -156,8 +156,8 @@ def test_judgments_of_what_is_not_there_are_counted_and_warned_of(session):
     record = session.evaluate("bm25", mine, measures=["R@10"]).record
     assert record.main.mean == 0.5  # a and not z; b, and not c, which shares no word
     assert record.counts["judgments_of_unknown_documents"] == 1
-    assert "1 judgments of unknown documents" in record.warnings
-    assert "1 judgments of unknown queries" in record.warnings
+    assert "1 judgments of unknown documents, as 'z' (qrels['q1']['z'])" in record.warnings
+    assert "1 judgments of unknown queries, as 'q9' (qrels['q9']['a'])" in record.warnings
 
 
 def test_without_judgments_it_is_searched_and_not_evaluated(session):
