@@ -59,17 +59,15 @@ def hub(
 ) -> Data:
     """A dataset of the hub (ORG/NAME), or a folder of such tables.
 
-    kind=retrieval reads the tables corpus, queries and qrels; pairs and clustering test;
-    classification train and test. The others name columns. parent: the document of a passage,
-    which is ranked and judged. query_title goes before its query, instruction behind it.
-    judgments: of a query, a list of {id, label} in place of qrels; binary: another, for measures
-    of binary relevance. revision: a commit, or a branch or tag, which may move.
+    Tables are corpus, queries, qrels; test of pairs and clustering; train and test. The others name
+    columns: parent, the document of a passage, which is judged; query_title, before its query, and
+    instruction, behind it; judgments, of a query, {id, label} each, and binary ones. revision: a
+    commit, or a branch or tag, which may move.
 
     Raises InputError for what is missing, cannot be had, or is not the commit asked for.
     """
     reader, tables = _reader(kind, dict(locals())), Tables(target, revision)
-    data = reader.read(tables)
-    origin, notes = tables.provenance()
+    data, (origin, notes) = reader.read(tables), tables.provenance()
     return replace(data, origin=origin, warnings=(*data.warnings, *notes))
 
 
