@@ -359,6 +359,16 @@ def test_lines_have_a_longest_length(tmp_path: Path) -> None:
         list(read_lines(path, longest=7))
 
 
+def test_a_packed_file_may_have_some_blank_lines_and_not_any_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("harness.disk.foreign.LARGEST", 6400 + 9)
+    path = write_bytes(tmp_path / "a.jsonl.gz", b"\n" * 100 + b'{"x": 1}\n')
+    assert read(path) == [(f"{path}:101", {"x": 1})]
+    write_bytes(path, b"\n" * 101)
+    assert error(path).startswith("a.jsonl.gz:101: unpacks to more than 6,409 bytes")
+
+
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_parquet_that_unpacks_to_far_more_than_text_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dictionary: bool
