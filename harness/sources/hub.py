@@ -118,6 +118,11 @@ class Tables:
             notes = [f"{self.target} may change ({at}): add revision=COMMIT"]
         elif not commits:
             notes = [f"{self.target}: {at}"]
+        if any(table.info.builder_name == "csv" for table in self.loaded.values()):
+            notes.append(
+                f"{self.target} is CSV, whose types are guessed (007 is 7, NULL is none): name a "
+                "folder with a copy of it to have every cell as text"
+            )
         page = f"{page}/tree/{commits[0]}" if commits else page
         return Origin(reference=page, exclude_self=own), notes
 

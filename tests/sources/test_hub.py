@@ -433,6 +433,17 @@ def test_a_query_does_not_find_itself_where_that_is_the_protocol(answers: list[A
     assert found == [True, True, False]
 
 
+def test_csv_of_the_hub_is_guessed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (1, 2)]
+    info = datasets.DatasetInfo(builder_name="csv")
+    table = datasets.Dataset.from_list(rows, info=info)
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
+    assert hub("org/name", kind="pairs", revision=ONE).warnings[1] == (
+        "org/name is CSV, whose types are guessed (007 is 7, NULL is none): name a folder with a "
+        "copy of it to have every cell as text"
+    )
+
+
 # what is missing
 
 
