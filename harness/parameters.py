@@ -225,13 +225,13 @@ def read_value(text: str, kind: Any, where: str) -> Any:
         return tuple(read_value(part, get_args(kind)[0], where) for part in split_list(text))
     if get_origin(kind) is Literal:
         choices = {write_value(choice): choice for choice in get_args(kind)}
-        if text not in choices:
+        if text.strip() not in choices:  # blanks belong to texts alone
             raise InputError(f"{where}={text}: expected one of {', '.join(choices)}")
-        return choices[text]
+        return choices[text.strip()]
     if kind is bool:
-        if text.lower() not in ("true", "false"):
+        if text.strip().lower() not in ("true", "false"):
             raise InputError(f"{where}={text}: expected true or false")
-        return text.lower() == "true"
+        return text.strip().lower() == "true"
     try:
         return kind(text)
     except ValueError:

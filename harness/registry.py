@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
+from os.path import expanduser, isdir
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -181,12 +182,11 @@ class Registry(Generic[T]):
         return [name for name in self.names() if name not in old]
 
     def infer(self, text: str | Spec, kind: str) -> Spec:
-        """A spec as given, or kind:... for a bare hub id or folder."""
+        """A spec as given, or kind:... for a bare hub id or folder, whose name may hold a colon."""
         spec = parse(text)
-        unknown_here = spec.target is None and spec.name not in self
-        if unknown_here and ("/" in spec.name or Path(spec.name).is_dir()):
-            return Spec(kind, spec.name, spec.params)
-        return spec
+        whole = spec.name if spec.target is None else f"{spec.name}:{spec.target}"
+        bare = ("/" in spec.name and spec.target is None) or isdir(expanduser(whole))
+        return Spec(kind, whole, spec.params) if bare and spec.name not in self else spec
 
     def __contains__(self, name: str) -> bool:
         return name in self.names()

@@ -33,21 +33,23 @@ class Spec:
         head = _percent(self.name).replace(":", "%3A")
         if self.target is not None:
             head += ":" + _quote(self.target)
-        return ",".join([head, *(f"{key}={_quote(value)}" for key, value in self.params)])
+        # an "@" within a value is quoted: after a model it would stand before its index
+        params = (f"{key}={_quote(value, SAFE.replace('@', ''))}" for key, value in self.params)
+        return ",".join([head, *params])
 
     def with_parameters(self, params: Iterable[tuple[str, str]]) -> Spec:
         """The same with parameters added or replaced."""
         return Spec(self.name, self.target, tuple({**dict(self.params), **dict(params)}.items()))
 
 
-def _quote(text: str) -> str:
+def _quote(text: str, safe: str = SAFE) -> str:
     """Percent-encoded, but for what stands in brackets: a spec, quoted already."""
-    return "".join(part if inner else _percent(part) for part, inner in _brackets(text))
+    return "".join(part if inner else _percent(part, safe) for part, inner in _brackets(text))
 
 
-def _percent(text: str) -> str:
+def _percent(text: str, safe: str = SAFE) -> str:
     """Percent-encoded, "~" too: a shell reads it as a home folder in TASK=folder:~/data."""
-    return quote(text, safe=SAFE).replace("~", "%7E")
+    return quote(text, safe=safe).replace("~", "%7E")
 
 
 def _unquote(text: str) -> str:
@@ -88,15 +90,19 @@ def split(text: str, separator: str) -> list[str]:
 
 
 def bare(text: str) -> str:
-    """A spec without the brackets around it: "[bm25,k1=0.9]" -> "bm25,k1=0.9"."""
-    text = text.strip()
-    whole = len(_brackets(text)) == 3 and text[0] == "[" and text[-1] == "]"
-    return bare(text[1:-1]) if whole else text
+    """A spec without the brackets around it: "[bm25,k1=0.9]" -> "bm25,k1=0.9".
+
+    Any other text comes back as it is: a blank at its end may belong to a value.
+    """
+    inner = text.strip()
+    whole = len(_brackets(inner)) == 3 and inner[0] == "[" and inner[-1] == "]"
+    return bare(inner[1:-1]) if whole else text
 
 
 def parse(text: str | Spec) -> Spec:
     """Read a spec, with brackets around it or without.
 
+    Blanks around the name and around keys are none of theirs; target and values are as they stand.
     Raises InputError that quotes the text and names the part that is wrong.
     """
     if isinstance(text, Spec):
@@ -104,6 +110,7 @@ def parse(text: str | Spec) -> Spec:
     text = bare(text)
     head, *rest = split(text, ",")
     name, colon, target = head.partition(":")
+    name = name.strip()
     if not name:
         raise InputError(f"{text!r} names nothing: expected name[:target][,key=value...]")
     if colon and not target:
@@ -111,14 +118,15 @@ def parse(text: str | Spec) -> Spec:
     params: dict[str, str] = {}
     for part in rest:
         key, equals, value = part.partition("=")
-        if not equals or not key.strip():
+        key = key.strip()
+        if not equals or not key:
             raise InputError(
                 f"{text!r}: {part!r} is not key=value (a value with commas is written in brackets, "
                 "as [hnsw,M=8], or with %2C for them)"
             )
-        if key.strip() in params:
-            raise InputError(f"{text!r} gives {key.strip()} twice")
-        params[key.strip()] = _unquote(value)
+        if key in params:
+            raise InputError(f"{text!r} gives {key} twice")
+        params[key] = _unquote(value)
     return Spec(unquote(name), _unquote(target) if colon else None, tuple(params.items()))
 
 
@@ -161,4 +169,4 @@ def split_list(text: str) -> list[str]:
     if text == LONE:
         return [""]
     parts = split(text, "+") if text else []
-    return [bare(part) if bare(part) != part.strip() else _unquote(part) for part in parts]
+    return [_unquote(part) if bare(part) == part else bare(part) for part in parts]

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from harness import registry as module
 from harness.errors import InputError, RenamedWarning
 from harness.registry import Registry, load_plugin, unknown
-from harness.spec import Spec, parse, split
+from harness.spec import Spec, bare, parse, split
+from harness.systems import split_index
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
 
@@ -52,10 +53,17 @@ NASTY = Spec("a:b", "~/my $data #1,k=v", (("prompt", "100% 'of' \"it\"\n\\ é\t*
         ("api:m,url=http://h:80/v1?a=b", Spec("api", "m", (("url", "http://h:80/v1?a=b"),))),
         ("folder:a=b:c", Spec("folder", "a=b:c")),
         # values may be given plainly or percent-encoded
-        ("e5,prompt=query: ", Spec("e5", None, (("prompt", "query:"),))),
+        ("e5,prompt=query: ", Spec("e5", None, (("prompt", "query: "),))),
         ("e5,prompt=query%3A%20", Spec("e5", None, (("prompt", "query: "),))),
         ("e5,prompt=", Spec("e5", None, (("prompt", ""),))),
-        (" exact , a =1", Spec("exact ", None, (("a", "1"),))),
+        (" exact , a =1", Spec("exact", None, (("a", "1"),))),
+        # values are as they stand: blanks, tabs, line ends, blanks that do not break
+        (
+            "e5,a= \t,b=\u00a0x\u00a0,c=y\n",
+            Spec("e5", None, (("a", " \t"), ("b", "\u00a0x\u00a0"), ("c", "y\n"))),
+        ),
+        ("folder:my data ", Spec("folder", "my data ")),
+        ("e5,prompt=a=b,other==", Spec("e5", None, (("prompt", "a=b"), ("other", "=")))),
         ("limit,seed=0%2C1", Spec("limit", None, (("seed", "0,1"),))),
         # a spec within a spec stands in brackets, which stay: it is read by whoever uses it
         (
@@ -117,6 +125,29 @@ def test_reading_and_printing_settle_at_once(text):
         return
     assert parse(str(spec)) == spec
     assert str(parse(str(spec))) == str(spec)
+
+
+PLAINLY = st.text(st.characters(exclude_characters=",%[]@", exclude_categories=["Cs"]))
+
+
+@QUICK
+@given(PLAINLY, PLAINLY)
+@example("query: ", "passage: ")
+@example("\t\u00a0", "=\n")
+def test_what_is_given_plainly_arrives_unchanged(query, document):
+    """The last value, too, and before an index, in brackets of its own or not."""
+    expected = (("query_prompt", query), ("document_prompt", document))
+    text = f"m,query_prompt={query},document_prompt={document}"
+    assert parse(text).params == expected
+    assert parse(bare(text)).params == expected
+    named, index = split_index(f"{text}@hnsw")
+    assert (parse(named).params, index) == (expected, "hnsw")
+
+
+def test_a_value_that_looks_like_an_index_is_quoted():
+    spec = Spec("minilm", None, (("query_prompt", "mail@hnsw"),))
+    assert str(spec) == "minilm,query_prompt=mail%40hnsw"
+    assert split_index(str(spec)) == (str(spec), None)
 
 
 def test_parts_of_a_list_are_cut_outside_of_brackets():

@@ -50,8 +50,8 @@ class Prompts(Study):
     """How much scores hang on the prompt before queries: spread, best, worst, held out.
 
     A plus sign stands between prompts, and an empty one is no prompt: query_prompts=+query:%20
-    asks without any and with "query: ", query_prompts=[] without any. %20 is a blank at the end,
-    %2B a plus sign, %2C a comma. {instruction} stands for what the task asks for.
+    asks without any and with "query: ", query_prompts=[] without any. %20 is a blank, %252B a plus
+    sign, %2C a comma. {instruction} stands for what the task asks for.
     """
 
     old_options: ClassVar[Mapping[str, str]] = {

@@ -18,6 +18,7 @@ from harness.disk import foreign
 from harness.errors import InputError
 from harness.kinds import KINDS
 from harness.measures.asked import Measure, choose
+from harness.parameters import write_value
 from harness.registry import load_entry_points, load_group, unknown
 from harness.sources import SOURCES
 from harness.spec import Spec, parse
@@ -183,10 +184,10 @@ def _definition(path: Path, name: str, table: Any) -> Definition:
 
 def _source(spec: str, parameters: Mapping[str, Any]) -> Spec:
     """A source's spec with the parameters of a table, written as a spec writes them."""
-    written = {
-        key: str(v).lower() if isinstance(v, bool) else str(v) for key, v in parameters.items()
-    }
-    return parse(spec).with_parameters(written.items())
+    written = (
+        (k, write_value(tuple(v) if isinstance(v, list) else v)) for k, v in parameters.items()
+    )
+    return parse(spec).with_parameters(written)
 
 
 def expand(names: Iterable[str]) -> list[str]:

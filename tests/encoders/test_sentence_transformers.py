@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import systems
 from harness.encoders import ENCODERS, Encoder, encoder_spec
+from harness.errors import InputError
 from harness.spec import Spec
 from harness.store import Store
 from tests.encoders.refusals import refused
@@ -67,6 +69,22 @@ def test_a_folder_may_be_named_bare(tiny):
     assert encoder_spec(f"{tiny},dtype=float16") == Spec("st", str(tiny), (("dtype", "float16"),))
     assert encoder_spec("organisation/name") == Spec("st", "organisation/name")
     assert encoder_spec("bm25") == Spec("bm25")
+
+
+def test_a_folder_whose_name_holds_a_colon_may_be_named_bare(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "c:d").mkdir()
+    for path in ("./c:d", f"{tmp_path}/c:d", "c:d"):
+        assert encoder_spec(f"{path},dtype=float16").target == path
+        assert str(systems.resolve(path)).startswith(f"st:{path},batch_size=32")
+    with pytest.raises(InputError, match=r"unknown model '\./c'"):  # no such folder
+        systems.resolve("./c:e")
+
+
+@pytest.mark.parametrize("query", ["find: ", "", "\t", "a=b ", "\u00a0x\u00a0"])
+def test_prompts_arrive_as_they_are_given(tiny, query):
+    asked = create(tiny, f",query_prompt={query},document_prompt=passage: ")
+    assert asked.prompts == {"query": query, "document": "passage: ", "text": ""}
 
 
 def test_it_encodes_as_sentence_transformers_does(tiny):

@@ -367,3 +367,9 @@ def test_the_headline_is_what_choosing_adds(four, gain, said):
     assert headline("t", "Success@1", found["prompts"], chosen) == (
         f"prompted on t: Success@1 0.500 to 0.750 by prompt; on other queries than chose it {said}"
     )
+
+
+def test_prompts_of_a_spec_arrive_as_the_study_says_they_are_written():
+    made = STUDIES.create("prompts,query_prompts=+query:%20+C%252B%252B%2C +x ")
+    assert made.query_prompts == ("", "query: ", "C++, ", "x ")
+    assert STUDIES.create("prompts,query_prompts=[]").query_prompts == ("",)
