@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ def key(system: Mapping[str, object], task: Task, depth: int, seed: int) -> str:
     kind, main = task.data.kind, task.main
     about = {
         "system": system,
-        "task": [task.data.fingerprint(), task.exclude_self, dict(task.instructions)],
+        "task": [task.data.fingerprint(), task.exclude_self, asdict(task.purpose)],
         "measure": [str(main), max(depth, task.depth), seed],
         "code": [environment.code_sha256(), KINDS.code(kind), MEASURES.code(f"{kind}/{main.name}")],
         "libraries": environment.current().packages,

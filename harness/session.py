@@ -123,7 +123,7 @@ class Session:
             resolve(system)
 
     def encoder(self, model: str, task: Task) -> Encoder:
-        """The encoder that a spec names, for the task's instructions.
+        """The encoder that a spec names, as it is asked for the task.
 
         Raises:
             InputError: The model is unknown, only ranks, or names an index.
@@ -133,7 +133,7 @@ class Session:
             raise InputError(
                 f"{model}: this study looks at the vectors of an encoder: name it alone, as minilm"
             )
-        return ENCODERS.create(encoder_spec(named)).with_instructions(task.instructions)
+        return ENCODERS.create(encoder_spec(named)).for_task(task.purpose)
 
     def vectors(
         self,
@@ -392,6 +392,6 @@ class Session:
             index=index,
             rewrite=rewrite,
             exclude_self=task.exclude_self,
-            instructions=task.instructions,
+            purpose=task.purpose,
             cache=self._cache,
         )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.data import Purpose
 from harness.encoders import ENCODERS, CollectionEncoder, Encoder, TextEncoder, user_model
 from harness.pipeline.single import Request
 from harness.progress import silent
@@ -276,7 +277,7 @@ def test_optional_members_have_defaults():
     assert (least.paid, least.no_usage, least.prompt("query"), least.made_with()) == (
         False, {}, "", {},
     )  # fmt: skip
-    assert least.with_instructions({"query": "x"}) is least
+    assert least.for_task(Purpose(instructions={"query": "x"})) is least
     least.load()
     with pytest.raises(TypeError, match="abstract"):
         TextEncoder()

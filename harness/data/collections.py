@@ -16,11 +16,30 @@ from harness.errors import InputError
 
 
 @dataclass(frozen=True)
+class Purpose:
+    """What texts are encoded for, which decides what some models put before them.
+
+    Attributes:
+        name: What the task is called.
+        type: What mteb calls tasks of its type, as "Retrieval" or "STS".
+        instructions: What the task asks for, by role, for models that read it.
+    """
+
+    name: str = ""
+    type: str = ""
+    instructions: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_TASK = Purpose()
+
+
+@dataclass(frozen=True)
 class Origin:
     """What a source tells of its data: who may use it, and how its makers measure with it.
 
     measures: the main one first; empty: the default of the kind. exclude_self: a query's own
     document is no result. instructions: what the task asks for, by role, for models that read it.
+    name, type: what mteb calls the task and tasks of its type, where it has them.
     """
 
     license: str = ""
@@ -28,6 +47,8 @@ class Origin:
     measures: tuple[str, ...] = ()
     exclude_self: bool = False
     instructions: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    type: str = ""
 
 
 class Data(Protocol):

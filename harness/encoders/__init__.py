@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32, Int32
-from harness.data import Role
+from harness.data import Purpose, Role
 from harness.endpoints.usage import Usage
 from harness.registry import Registry
 from harness.spec import Spec
@@ -104,8 +104,12 @@ class TextEncoder(_Described):
         """Tell what is put before a text in this role."""
         return ""
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> TextEncoder:
-        """Give the encoder for a task's instructions by role; itself where it reads none."""
+    def name_prompt(self, role: Role) -> str:
+        """Tell what that is called: one of the model's prompts, or a parameter of the spec."""
+        return ""
+
+    def for_task(self, purpose: Purpose) -> TextEncoder:
+        """Give the encoder as it is asked for a task; itself where that makes no difference."""
         return self
 
     def load(self) -> None:
@@ -175,8 +179,8 @@ class CollectionEncoder(_Described):
         """
         return False
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> CollectionEncoder:
-        """Give the encoder for a task's instructions by role: itself, as it reads none."""
+    def for_task(self, purpose: Purpose) -> CollectionEncoder:
+        """Give the encoder as it is asked for a task: itself, as that makes no difference."""
         return self
 
     @abstractmethod

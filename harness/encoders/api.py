@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from harness.arrays import Float32
-from harness.data import Role
+from harness.data import Purpose, Role
 from harness.encoders import ENCODERS, Encoded, TextEncoder
-from harness.encoders.prompting import Prompts, fill, whole_prompt
+from harness.encoders.prompting import Prompting, PromptOptions
 from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
 from harness.endpoints.service import (
     CUT,
@@ -94,6 +94,7 @@ def api(
     query, document = query_type or "", document_type or ""
     if dialect == "cohere":
         query, document = query or "search_query", document or "search_document"
+    prompts = PromptOptions(query_prompt or None, document_prompt or None)
     service = Service("api", PATHS[dialect], "embeddings", LARGEST)
     return EndpointEncoder(
         model=target,
@@ -102,7 +103,7 @@ def api(
         similarity=similarity,
         dim=dim,
         truncate=truncate,
-        prompts={"query": query_prompt, "document": document_prompt, "text": text_prompt},
+        prompting=prompts.replace_own({}, text=text_prompt or None),
         types={"query": query, "document": document, "text": document},
         batch_size=batch_size,
     )
@@ -129,7 +130,7 @@ class EndpointEncoder(TextEncoder):
     similarity: Literal["cosine", "dot"] = "cosine"
     dim: int | None
     truncate: bool
-    prompts: Prompts
+    prompting: Prompting
     types: Mapping[Role, str]
     batch_size: int = 32
 
@@ -156,11 +157,15 @@ class EndpointEncoder(TextEncoder):
 
     def prompt(self, role: Role) -> str:
         """The spec's; none otherwise."""
-        return self.prompts[role]
+        return self.prompting.text(role)
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> EndpointEncoder:
-        """Give the same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=fill(self.prompts, instructions))
+    def name_prompt(self, role: Role) -> str:
+        """The parameter that gives it."""
+        return self.prompting.name(role)
+
+    def for_task(self, purpose: Purpose) -> EndpointEncoder:
+        """Give the same with a task's instructions in its prompts."""
+        return replace(self, prompting=replace(self.prompting, purpose=purpose))
 
     def load(self) -> None:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""
@@ -226,7 +231,7 @@ class EndpointEncoder(TextEncoder):
 
     def _body(self, texts: Sequence[str], role: Role) -> dict[str, Any]:
         """What is sent, and no more: some servers refuse fields that they do not know."""
-        prompt = whole_prompt(self.prompts, role, self.model)
+        prompt = self.prompting.require(role, self.model)
         body: dict[str, Any] = {TEXTS[self.dialect]: [prompt + text for text in texts]}
         if self.dialect == "tei":
             return {**body, "truncate": self.truncate}

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64
-from harness.data import Role
+from harness.data import Purpose, Role
 from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.mteb import OfMteb
 from harness.errors import ENDINGS, EncodingError, InputError, reason
@@ -58,15 +58,15 @@ class CallableEncoder(TextEncoder):
     checks: Checks = field(default_factory=Checks, compare=False, repr=False)
 
     def fingerprint(self) -> Mapping[str, object]:
-        """Tell the instructions that a model of mteb was given; nothing else is known."""
-        given = self.call.instructions if isinstance(self.call, OfMteb) else {}
-        return {"instructions": dict(given)} if given else {}
+        """Tell what a model of mteb was told of the task; nothing else is known."""
+        told = asdict(self.call.purpose) if isinstance(self.call, OfMteb) else {}
+        return {name: value for name, value in told.items() if value}
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> CallableEncoder:
-        """Give a model of mteb with a task's instructions; others do not read them."""
+    def for_task(self, purpose: Purpose) -> CallableEncoder:
+        """Give a model of mteb that is told of the task; others are not."""
         if not isinstance(self.call, OfMteb):
             return self
-        return replace(self, call=replace(self.call, instructions=instructions))
+        return replace(self, call=replace(self.call, purpose=purpose))
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
         """Encode texts; the first batch of a role is encoded in part again.

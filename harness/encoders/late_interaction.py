@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
 from harness.errors import InputError
 from harness.vectors import MultiVector, Representation
 
@@ -55,7 +55,7 @@ def late_interaction(
         raise InputError(f"{target}: seed={seed}: expected 0 or more")
     return LateInteractionEncoder(
         checkpoint=found,
-        prompts=role_prompts(_own_prompts(found), prompts),
+        prompting=prompts.replace_own(_own_prompts(found)),
         batch_size=options.batch_size,
         seed=None if _has_projection(found) else seed,
     )
@@ -122,7 +122,7 @@ class LateInteractionEncoder(PretrainedEncoder):
         Raises:
             InputError: A prompt wants an instruction that the task does not have.
         """
-        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        prompt = self.prompting.require(role, self.checkpoint.target)
         model: MultiVectorEncoder = self.model
         limit, size = _limit(model, role), self.batch_size
         rows, made, counts = ask(model, texts, role, prompt, limit, batch_size=size)

@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
@@ -55,7 +55,7 @@ def learned_sparse(
     own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
     return LearnedSparseEncoder(
         checkpoint=found,
-        prompts=role_prompts(own, prompts, default=default),
+        prompting=prompts.replace_own(own, default),
         batch_size=options.batch_size,
     )
 
@@ -91,7 +91,7 @@ class LearnedSparseEncoder(PretrainedEncoder):
         """
         from scipy.sparse import csr_matrix
 
-        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        prompt = self.prompting.require(role, self.checkpoint.target)
         model: SparseEncoder = self.model
         options = {"batch_size": self.batch_size, "save_to_cpu": True}
         rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)

@@ -2,38 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, get_args
 
-from harness.data import Role
+from harness.data import NO_TASK, Purpose, Role
 
 BATCH = 32  # texts that a model is given at a time
 
 
 @dataclass(frozen=True)
 class OfMteb:
-    """The encode of a model of mteb; it learns of the task only its instructions, by role."""
+    """The encode of a model of mteb, told of the task what decides mteb's prompts."""
 
     encode: Callable[..., object]
-    instructions: Mapping[str, str] = field(default_factory=dict)
+    purpose: Purpose = NO_TASK
 
     def __call__(self, texts: list[str], role: Role) -> object:
         """What it returns for texts in a role."""
         from datasets import Dataset
-        from mteb.abstasks.task_metadata import TaskMetadata
+        from mteb.abstasks.task_metadata import TaskMetadata, TaskType
         from mteb.types import PromptType
         from torch.utils.data import DataLoader
 
+        purpose, usual = self.purpose, "STS" if role == "text" else "Retrieval"
         task: dict[str, Any] = {
-            "name": "Own",
+            "name": purpose.name or "Own",
             "description": "texts to be encoded",
             "dataset": {"path": "local/own", "revision": "local"},
-            "type": "STS" if role == "text" else "Retrieval",
+            "type": purpose.type if purpose.type in get_args(TaskType) else usual,
             "category": "t2t",
             "eval_langs": ["eng-Latn"],
             "main_score": "cosine_spearman" if role == "text" else "ndcg_at_10",
-            "prompt": dict(self.instructions) or None,
+            "prompt": dict(purpose.instructions) or None,
         }
         return self.encode(
             DataLoader(Dataset.from_dict({"text": texts}), batch_size=BATCH),

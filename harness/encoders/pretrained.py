@@ -7,11 +7,11 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from harness.data import Role
+from harness.data import Purpose, Role
 from harness.encoders import TextEncoder
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import Prompts, fill
+from harness.encoders.prompting import Prompting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,13 +20,13 @@ class PretrainedEncoder(TextEncoder):
 
     Attributes:
         checkpoint: Which weights, and how they compute.
-        prompts: What is put before a text in each role.
+        prompting: What is put before a text in each role.
         batch_size: Texts that the model reads together.
         handed: A model that somebody loaded, in place of the checkpoint's weights.
     """
 
     checkpoint: Checkpoint
-    prompts: Prompts
+    prompting: Prompting
     batch_size: int = 32
     handed: Any = None
 
@@ -44,13 +44,22 @@ class PretrainedEncoder(TextEncoder):
     def read_weights(self) -> Any:
         """Load the model anew. Raises InputError where its folder does not hold a usable one."""
 
-    def prompt(self, role: Role) -> str:
-        """The spec's prompt, else the model's own for the role, else none."""
-        return self.prompts[role]
+    @property
+    def prompts(self) -> Mapping[Role, str]:
+        """What is put before a text in each role."""
+        return self.prompting.texts
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> Self:
-        """Give the same with a task's instructions, by role, in its prompts."""
-        return replace(self, prompts=fill(self.prompts, instructions))
+    def prompt(self, role: Role) -> str:
+        """The spec's prompt, else the model's own for task and role, else none."""
+        return self.prompting.text(role)
+
+    def name_prompt(self, role: Role) -> str:
+        """The parameter that gives it, or what the model calls it."""
+        return self.prompting.name(role)
+
+    def for_task(self, purpose: Purpose) -> Self:
+        """Give the same with its prompts for a task."""
+        return replace(self, prompting=replace(self.prompting, purpose=purpose))
 
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""

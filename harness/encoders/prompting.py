@@ -3,20 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Int32
-from harness.data import Role
+from harness.data import NO_TASK, Purpose, Role
 from harness.errors import InputError
 
 PLACE = "{instruction}"  # in a prompt: where what the task asks for goes
 DOCUMENT_PROMPTS = ("document", "passage", "corpus")  # sentence-transformers' own order
 
-Prompts = Mapping[Role, str]
+
+@dataclass(frozen=True)
+class Prompting:
+    """What is put before texts: what a spec gives for a role, else one of the model's own prompts.
+
+    Which of these is decided as mteb does, the most particular name first: "TASK-query", "TASK",
+    "TYPE-query", "TYPE", "query". A prompt that is there and empty counts.
+
+    Attributes:
+        own: The model's prompts by their names; {instruction} in one stands for the task's.
+        given: By role.
+        default: Which of its own is put before texts of neither role.
+        purpose: What texts are encoded for.
+    """
+
+    own: Mapping[str, str | None] = field(default_factory=dict)
+    given: Mapping[Role, str] = field(default_factory=dict)
+    default: str = ""
+    purpose: Purpose = NO_TASK
+
+    def name(self, role: Role) -> str:
+        """What the prompt of a role is called; "" where there is none."""
+        if role in self.given:
+            return f"{role}_prompt"
+        usual: dict[Role, tuple[str, ...]]
+        usual = {"query": ("query",), "document": DOCUMENT_PROMPTS, "text": (self.default,)}
+        names = list[str]()
+        for known in filter(None, (self.purpose.name, self.purpose.type)):
+            names += [known] if role == "text" else [f"{known}-{role}", known]
+        return next((name for name in (*names, *usual[role]) if name in self.own), "")
+
+    def text(self, role: Role) -> str:
+        """The prompt of a role, with the task's instruction in its place."""
+        prompt = self.given[role] if role in self.given else self.own.get(self.name(role)) or ""
+        return prompt.replace(PLACE, self.purpose.instructions.get(role, PLACE))
+
+    @property
+    def texts(self) -> Mapping[Role, str]:
+        """The prompt of each role."""
+        return {
+            "query": self.text("query"),
+            "document": self.text("document"),
+            "text": self.text("text"),
+        }
+
+    def require(self, role: Role, model: str) -> str:
+        """The prompt of a role. Raises InputError where an instruction lacks in its place."""
+        prompt = self.text(role)
+        if PLACE in prompt:
+            raise InputError(
+                f"{model}: its {role} prompt {prompt!r} wants an instruction, and the task has "
+                f"none: give {role}_prompt, or the task one in TOML"
+            )
+        return prompt
 
 
 @dataclass(frozen=True)
@@ -31,58 +84,23 @@ class PromptOptions:
     query_prompt: str | None = None
     document_prompt: str | None = None
 
+    def replace_own(
+        self, own: Mapping[str, str | None], default: str = "", text: str | None = None
+    ) -> Prompting:
+        """Take them in place of a model's own.
+
+        Args:
+            own: The model's prompts by their names.
+            default: The name of the one for texts of neither role.
+            text: What is taken in its place.
+        """
+        asked: dict[Role, str | None]
+        asked = {"query": self.query_prompt, "document": self.document_prompt, "text": text}
+        given = {role: prompt for role, prompt in asked.items() if prompt is not None}
+        return Prompting(own, given, default)
+
 
 MODEL_S_OWN = PromptOptions()
-
-
-def role_prompts(
-    own: Mapping[str, str | None],
-    given: PromptOptions = MODEL_S_OWN,
-    text: str | None = None,
-    *,
-    default: str = "",
-) -> Prompts:
-    """Choose what is put before a text in each role.
-
-    Args:
-        own: The model's prompts by their names.
-        given: What is taken in their place, for queries and documents.
-        text: The same for texts of neither role.
-        default: The name of the model's own prompt for these.
-
-    Returns:
-        What is given, else the model's own, else nothing.
-    """
-
-    def choose(asked: str | None, *names: str) -> str:
-        if asked is not None:
-            return asked
-        return next((own[name] or "" for name in names if name in own), "")
-
-    return {
-        "query": choose(given.query_prompt, "query"),
-        "document": choose(given.document_prompt, *DOCUMENT_PROMPTS),
-        "text": choose(text, default),
-    }
-
-
-def fill(prompts: Prompts, instructions: Mapping[str, str]) -> Prompts:
-    """Prompts with a task's instructions, by role, in their places."""
-    return {
-        role: prompt.replace(PLACE, instructions.get(role, PLACE))
-        for role, prompt in prompts.items()
-    }
-
-
-def whole_prompt(prompts: Prompts, role: Role, model: str) -> str:
-    """The prompt of a role. Raises InputError where its place for an instruction is not filled."""
-    prompt = prompts[role]
-    if PLACE in prompt:
-        raise InputError(
-            f"{model}: its {role} prompt {prompt!r} wants an instruction, and the task has none: "
-            f"give {role}_prompt, or the task one in TOML"
-        )
-    return prompt
 
 
 def ask(

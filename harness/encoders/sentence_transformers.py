@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask, role_prompts, whole_prompt
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
 from harness.errors import InputError
 from harness.vectors import Representation
 
@@ -56,7 +56,7 @@ def sentence_transformer(
     own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
     return SentenceTransformerEncoder(
         checkpoint=found,
-        prompts=role_prompts(own, prompts, text_prompt, default=default),
+        prompting=prompts.replace_own(own, default, text=text_prompt),
         batch_size=options.batch_size,
         similarity=similarity,
         dim=dim,
@@ -116,7 +116,7 @@ class SentenceTransformerEncoder(PretrainedEncoder):
         Raises:
             InputError: A prompt wants an instruction that the task does not have.
         """
-        prompt = whole_prompt(self.prompts, role, self.checkpoint.target)
+        prompt = self.prompting.require(role, self.checkpoint.target)
         model: SentenceTransformer = self.model
         rows, made, counts = ask(
             model, texts, role, prompt, model.max_seq_length,

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
-from harness.data import Role
+from harness.data import Purpose, Role
 from harness.encoders import (
     ENCODERS,
     OWN,
@@ -37,7 +37,7 @@ from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import role_prompts
+from harness.encoders.prompting import Prompting
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
 from harness.errors import InputError, reason
 from harness.parameters import read_hints, read_signature
@@ -199,9 +199,13 @@ class UserModel(TextEncoder):
         """Tell that of a model of sentence-transformers; others put what they like before texts."""
         return self.inner.prompt(role)
 
-    def with_instructions(self, instructions: Mapping[str, str]) -> UserModel:
-        """Give the same for a task's instructions by role, where it reads them."""
-        return replace(self, inner=self.inner.with_instructions(instructions))
+    def name_prompt(self, role: Role) -> str:
+        """Tell what a model of sentence-transformers calls it."""
+        return self.inner.name_prompt(role)
+
+    def for_task(self, purpose: Purpose) -> UserModel:
+        """Give the same as it is asked for a task, where that makes a difference."""
+        return replace(self, inner=self.inner.for_task(purpose))
 
     def made_with(self) -> Mapping[str, str]:
         """Tell what can be seen of it: of a model of sentence-transformers device and libraries."""
@@ -235,10 +239,10 @@ def _inner(model: Any, name: str) -> TextEncoder:
 
 def _parts(model: Any, name: str) -> dict[str, Any]:
     """What every encoder of sentence-transformers is made of, of a model in memory already."""
-    prompts = role_prompts(model.prompts, default=model.default_prompt_name or "")
+    prompts = Prompting(model.prompts, default=model.default_prompt_name or "")
     dtype: Any = str(model.dtype).removeprefix("torch.")
     nowhere = Checkpoint(name, Path(), {}, dtype, None, str(model.device), False)
-    return {"checkpoint": nowhere, "prompts": prompts, "batch_size": BATCH, "handed": model}
+    return {"checkpoint": nowhere, "prompting": prompts, "batch_size": BATCH, "handed": model}
 
 
 def _traces(model: Any) -> dict[str, str]:

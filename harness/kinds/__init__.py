@@ -100,6 +100,10 @@ class Kind(ABC, Generic[D, O]):
     def describe(self, data: D) -> Description:
         """Count and sample the data."""
 
+    def name_type(self, data: D) -> str:
+        """Say what mteb calls tasks of this type, as models name their prompts; "" for none."""
+        return ""
+
     def lacks(self, data: D) -> str:
         """Say what keeps data from being judged, before anything is encoded; "" where nothing."""
         return ""
@@ -114,6 +118,10 @@ class RankingKind(Kind[R, Run]):
     def parts(self, data: R) -> Parts:
         """Documents and queries, each in its role."""
         return texts_to_search(data)
+
+    def name_type(self, data: R) -> str:
+        """Say "Retrieval", or "Reranking" among candidates."""
+        return "Retrieval" if data.candidates is None else "Reranking"
 
 
 def texts_to_search(data: Retrieval) -> Parts:

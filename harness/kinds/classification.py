@@ -38,6 +38,10 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
             "test_texts": ("text", data.test.texts),
         }
 
+    def name_type(self, data: Classification) -> str:
+        """Say "Classification"."""
+        return "Classification"
+
     def judge(
         self,
         outcome: Mapping[str, Float32],

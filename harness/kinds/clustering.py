@@ -28,6 +28,10 @@ class ClusteringKind(Kind[Clustering, Mapping[str, Float32]]):
         rows, _ = _draw(data)
         return {"texts": ("text", [data.texts[row] for row in rows])}
 
+    def name_type(self, data: Clustering) -> str:
+        """Say "Clustering"."""
+        return "Clustering"
+
     def judge(
         self,
         outcome: Mapping[str, Float32],

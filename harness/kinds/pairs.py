@@ -44,6 +44,10 @@ class PairsKind(Kind[Pairs, Mapping[str, Vectors]]):
         """Both sides in one part, so that a sentence is encoded once."""
         return {"sentences": ("text", [*data.left, *data.right])}
 
+    def name_type(self, data: Pairs) -> str:
+        """Say "STS", or "PairClassification" where gold values only tell yes from no."""
+        return "PairClassification" if np.isin(data.gold, (0, 1)).all() else "STS"
+
     def judge(
         self,
         outcome: Mapping[str, Vectors],

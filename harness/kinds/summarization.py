@@ -28,6 +28,10 @@ class SummarizationKind(Kind[Summaries, Mapping[str, Float32]]):
         machine = [text for row in data.machine for text in row]
         return {"summaries": ("text", [*human, *machine])}
 
+    def name_type(self, data: Summaries) -> str:
+        """Say "Summarization"."""
+        return "Summarization"
+
     def judge(
         self,
         outcome: Mapping[str, Float32],

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from harness import records
-from harness.data import Retrieval, Role
+from harness.data import NO_TASK, Purpose, Retrieval, Role
 from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, TextEncoder, encoder_spec
 from harness.endpoints.usage import known_usage, sum_usage
 from harness.errors import InputError
@@ -28,10 +28,10 @@ class Request:
 
     depth: results of a query. index, rewrite: specs. lenient: vectors that the index does not take
     are searched exactly, and rewriting that does not fit is left out, where some part of a system
-    can have them. instructions: the task's, by role. feedback: what pseudo-relevance feedback looks
-    at, in place of a first search. own: models that were handed over, by the specs that name them.
-    cache: vectors that were just used.
-    tuning: judged queries by the name of their split, to choose weights by.
+    can have them. purpose: what texts are encoded for. feedback: what pseudo-relevance feedback
+    looks at, in place of a first search. own: models that were handed over, by the specs that name
+    them. cache: vectors that were just used. tuning: judged queries by the name of their split, to
+    choose weights by.
     """
 
     depth: int
@@ -41,7 +41,7 @@ class Request:
     rewrite: str = "none"
     exclude_self: bool = False
     lenient: bool = False
-    instructions: Mapping[str, str] = field(default_factory=dict)
+    purpose: Purpose = NO_TASK
     feedback: Run | None = None
     own: Mapping[str, object] = field(default_factory=dict)
     cache: VectorCache = field(default_factory=VectorCache)
@@ -87,12 +87,12 @@ class Ranked:
 
 
 def encoder_of(spec: str, request: Request) -> Encoder:
-    """The encoder that a spec names, for the task's instructions."""
+    """The encoder that a spec names, as it is asked for the task."""
     encoder = request.own.get(spec)
     if not isinstance(encoder, TextEncoder | CollectionEncoder):
         request.clock.progress("open the model", 0, 0, "")
         encoder = ENCODERS.create(encoder_spec(spec))
-    return encoder.with_instructions(request.instructions)
+    return encoder.for_task(request.purpose)
 
 
 def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
@@ -158,10 +158,11 @@ def _least(encoder: Encoder) -> float | None:
 
 def describe(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
     """What a record says of an encoder, and of vectors that it made."""
-    prompts = dict[str, str]()
+    prompts, names = dict[str, str](), dict[str, str]()
     if not isinstance(encoder, CollectionEncoder):
         roles: tuple[Role, ...] = ("query", "document", "text")
         prompts = {str(role): encoder.prompt(role) for role in roles}
+        names = {str(role): name for role in roles if (name := encoder.name_prompt(role))}
     named = encoder_spec(spec)
     return SystemRecord(
         spec=spec,
@@ -172,6 +173,7 @@ def describe(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
         similarity=encoder.similarity,
         dim=vectors.dim,
         prompts=prompts,
+        prompt_names=names,
     )
 
 

@@ -52,6 +52,7 @@ class SystemRecord(_Frozen):
         similarity: Of an encoder's vectors.
         dim: Dimensions of its vectors.
         prompts: By role.
+        prompt_names: By role, what the model calls its prompt, or the parameter that gives it.
     """
 
     spec: str
@@ -62,6 +63,7 @@ class SystemRecord(_Frozen):
     similarity: str | None = None
     dim: int | None = None
     prompts: dict[str, str] = {}
+    prompt_names: dict[str, str] = {}
 
 
 class TaskRecord(_Frozen):

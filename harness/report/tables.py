@@ -171,13 +171,23 @@ def _about(record: Record) -> list[list[str]]:
         ["in full", system.full],
         ["makes", _representation(system)],
         *([["similarity", system.similarity]] if system.similarity else []),
-        *([f"prompt ({role})", repr(text)] for role, text in system.prompts.items() if text),
+        *_prompts(system),
         *([["index", index.full]] if index else []),
         *([["depth", str(record.depth)]] if record.depth else []),
         *([["rewriting", record.rewriting.full]] if record.rewriting else []),
         ["evaluated", record.created],
         ["record id", record.id],
         ["bootstrap", ", ".join(f"{key} {value:,g}" for key, value in record.bootstrap.items())],
+    ]
+
+
+def _prompts(system: SystemRecord) -> list[list[str]]:
+    """What is put before texts in each role, and what that prompt is called."""
+    return [
+        [f"prompt ({role})", f"{text!r} ({name})" if (name := names.get(role)) else repr(text)]
+        for names in [system.prompt_names]
+        for role, text in system.prompts.items()
+        if text
     ]
 
 

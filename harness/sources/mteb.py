@@ -200,6 +200,8 @@ def _origin(task: Any) -> Origin:
         reference=str(about.reference or ""),
         exclude_self=bool(getattr(task, "ignore_identical_ids", False)),
         instructions=prompts,
+        name=about.name,
+        type=about.type,
     )
 
 

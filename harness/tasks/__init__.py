@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from harness.data import Corpus, Data, Qrels, Queries, Retrieval
+from harness.data import Corpus, Data, Purpose, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.kinds import KINDS, Kind
 from harness.measures import DEPTH
@@ -41,6 +41,13 @@ class Task:
     def name(self) -> str:
         """The task's spec, with the variant's label behind it."""
         return f"{self.entry.spec} ({self.label})" if self.label else self.entry.spec
+
+    @property
+    def purpose(self) -> Purpose:
+        """What its texts are encoded for, by mteb's own names where the task is mteb's."""
+        origin = self.data.origin
+        name, type = origin.name or self.entry.definition.name, origin.type
+        return Purpose(name, type or self.kind.name_type(self.data), self.instructions)
 
     @property
     def main(self) -> Measure:

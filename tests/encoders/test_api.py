@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness.api import evaluate
+from harness.data import Purpose
 from harness.encoders import ENCODERS
 from harness.encoders.api import EndpointEncoder
 from harness.endpoints.usage import known_usage
@@ -112,12 +113,12 @@ def test_a_role_has_its_prompt_and_its_type(serve, server, dialect, types):
 
 def test_an_instruction_of_the_task_is_filled_in(serve, server):
     encoder = serve(query_prompt="Instruct: {instruction} Query: ")
-    told = encoder.with_instructions({"query": "find it"})
+    told = encoder.for_task(Purpose(instructions={"query": "find it"}))
     made = told.encode(["x"], "query")
     assert server.asked() == ["Instruct: find it Query: x"]
     assert made.usage["requests"] == 1
     with pytest.raises(InputError, match="wants an instruction, and the task has none"):
-        encoder.with_instructions({}).encode(["x"], "query")
+        encoder.for_task(Purpose(instructions={})).encode(["x"], "query")
 
 
 def test_the_key_goes_along(serve, server, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness.data import Purpose
 from harness.encoders import ENCODERS, Encoder, TextEncoder
 from harness.encoders.models import MODELS
 from harness.errors import InputError
@@ -83,13 +84,13 @@ def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved)
 def test_an_instruction_of_the_task_is_filled_in_whatever_a_text_becomes(saved, tiny, name):
     folder = saved if name == "splade" else tiny
     asking = ENCODERS.create(f"{name}:{folder},query_prompt={{instruction}}:%20")
-    told = asking.with_instructions({"query": "find"})
+    told = asking.for_task(Purpose(instructions={"query": "find"}))
     assert (told.prompt("query"), told.prompt("document")) == ("find: ", "")
     plain = ENCODERS.create(f"{name}:{folder},query_prompt=find:%20")
     assert told.encode(["cats"], "query").tokens == plain.encode(["cats"], "query").tokens
     assert asking.model is told.model  # loaded once
     with pytest.raises(InputError) as error:
-        asking.with_instructions({}).encode(["cats"], "query")
+        asking.for_task(Purpose(instructions={})).encode(["cats"], "query")
     assert str(error.value) == (
         f"{folder}: its query prompt '{{instruction}}: ' wants an instruction, and the task has "
         "none: give query_prompt, or the task one in TOML"

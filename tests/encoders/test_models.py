@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.data import Purpose
 from harness.encoders import ENCODERS
 from harness.encoders.models import MODELS, Models
 from harness.errors import InputError
@@ -149,7 +150,7 @@ def test_prompts_dimensions_and_batches_of_one_model_are_one_set_of_weights(tiny
             encoder.encode(["some text"], "query")
         assert len(MODELS) == 1
     assert len({id(encoder.model) for encoder in encoders}) == 1
-    told = encoders[0].with_instructions({"query": "find"})
+    told = encoders[0].for_task(Purpose(instructions={"query": "find"}))
     assert told.model is encoders[0].model
 
 

@@ -14,6 +14,7 @@ import pytest
 
 import harness
 from harness.api import evaluate
+from harness.data import Purpose
 from harness.encoders import ENCODERS, Encoder
 from harness.encoders.hashing import Hashing
 from harness.encoders.models import MODELS
@@ -391,7 +392,7 @@ def test_models_of_sentence_transformers_are_taken_as_their_specs_would_be(tiny,
     assert encoder.encode(["word " * 40], "text").truncated.tolist() == [True]
     assert "weights_sha256" in encoder.fingerprint()
     asked = SentenceTransformer(str(tiny), prompts={"query": "{instruction}: "}, **options)
-    told = adapt(asked).with_instructions({"query": "find"})
+    told = adapt(asked).for_task(Purpose(instructions={"query": "find"}))
     np.testing.assert_array_equal(vectors(told, role="query"), vectors(encoder, role="query"))
     sparse = adapt(SparseEncoder(str(tiny), **options))
     assert isinstance(vectors(sparse), Sparse)
@@ -455,7 +456,7 @@ def test_a_model_of_mteb_is_told_what_mteb_tells():
     }
     assert {told[2:] for told in model.told} == {(None, "test", "default")}
     model.told.clear()
-    asked = encoder.with_instructions({"query": "find letters"})
+    asked = encoder.for_task(Purpose(instructions={"query": "find letters"}))
     vectors(asked, role="query")
     assert [told[2] for told in model.told] == [{"query": "find letters"}]
     assert asked.fingerprint() == {

@@ -231,7 +231,10 @@ def test_the_origin_is_that_of_the_metadata():
         measures=("nDCG@10", "AP@1000", "RR@10", "R@10", "R@100"),
         exclude_self=True,
         instructions={"query": "Find it.", "text": "Find it."},
+        name=found.name,
+        type="Retrieval",
     )
+    assert found.name.startswith("Found")
     other = load(search(about={"license": "not specified"})).origin
     assert (other.license, other.reference, other.exclude_self) == ("", "", False)
 

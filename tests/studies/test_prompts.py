@@ -76,8 +76,9 @@ class Prompted(Counting):
     def prompt(self, role):
         return self.query_prompt if role == "query" else self.document_prompt
 
-    def with_instructions(self, instructions):
-        filled = self.query_prompt.replace("{instruction}", instructions.get("query", "?"))
+    def for_task(self, purpose):
+        told = purpose.instructions.get("query", "?")
+        filled = self.query_prompt.replace("{instruction}", told)
         return replace(self, query_prompt=filled)
 
     def vector(self, text, role):

@@ -204,8 +204,8 @@ def test_a_study_gives_the_model_the_tasks_instruction(tmp_path, monkeypatch):
     given = []
 
     class Reading(Counting):
-        def with_instructions(self, instructions):
-            given.append(dict(instructions))
+        def for_task(self, purpose):
+            given.append(dict(purpose.instructions))
             return self
 
     monkeypatch.setattr("harness.session.ENCODERS.create", lambda spec: Reading())
