@@ -177,16 +177,23 @@ class Checkpoint:
                 model_kwargs={"dtype": getattr(torch, self.dtype), "use_safetensors": True},
                 **options,
             )
+        self._limit(model)
+        return model
+
+    def _limit(self, model: Any) -> None:
+        """Have a model read as much as is asked for, and never more than it has positions for."""
+        most = count_positions(model)
         if self.max_length is not None:
             config = getattr(getattr(model[0], "auto_model", None), "config", None)
-            positions = getattr(config, "max_position_embeddings", None) or self.max_length
+            positions = most or getattr(config, "max_position_embeddings", None) or self.max_length
             if self.max_length > positions:
                 raise InputError(
                     f"{self.target}: max_length={self.max_length}: the model reads "
                     f"{positions} tokens"
                 )
             model.max_seq_length = self.max_length
-        return model
+        elif most is not None and (model.max_seq_length or most + 1) > most:
+            model.max_seq_length = most
 
 
 def checkpoint(
@@ -225,6 +232,19 @@ def checkpoint(
         options.device,
         options.trust_remote_code,
     )
+
+
+def count_positions(model: Any) -> int | None:
+    """Tokens that a model has rows for in its table of positions; None where it has no table.
+
+    RoBERTa and its kin begin to count behind the number of the padding token.
+    """
+    tables = [part for name, part in model.named_modules() if name.endswith(".position_embeddings")]
+    sizes = [
+        table.num_embeddings - (-1 if (pad := table.padding_idx) is None else pad) - 1
+        for table in tables
+    ]
+    return min(sizes, default=None)
 
 
 def read_json(path: Path, default: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
-from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
+from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint, count_positions
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
 from harness.errors import InputError
@@ -99,14 +99,15 @@ class LateInteractionEncoder(PretrainedEncoder):
 
         Raises InputError where its folder does not hold a usable one.
         """
-        limit = self.checkpoint.max_length
         model: MultiVectorEncoder = self.checkpoint.load("MultiVectorEncoder")
+        limit, most = self.checkpoint.max_length, count_positions(model)
         if self.seed is not None:
             _project(model, self.seed)
         first: Any = model[0]
         for name in ("query_length", "document_length"):
-            if limit is not None and getattr(first, name, None) is not None:
-                setattr(first, name, limit)
+            own = getattr(first, name, None)
+            if own is not None and (limit or most):
+                setattr(first, name, limit or min(own, most))
         return model
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:

@@ -33,7 +33,7 @@ from harness.encoders import (
     TextEncoder,
 )
 from harness.encoders.callable import CallableEncoder, as_array, call_of, similarity_of
-from harness.encoders.checkpoint import Checkpoint
+from harness.encoders.checkpoint import Checkpoint, count_positions
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.models import MODELS
@@ -240,6 +240,9 @@ def _inner(model: Any, name: str) -> TextEncoder:
 def _parts(model: Any, name: str) -> dict[str, Any]:
     """What every encoder of sentence-transformers is made of, of a model in memory already."""
     prompts = Prompting(model.prompts, default=model.default_prompt_name or "")
+    most = count_positions(model)
+    if most is not None and (model.max_seq_length or 0) > most:
+        raise InputError(f"{name} has {most} positions: expected model.max_seq_length = {most}")
     dtype: Any = str(model.dtype).removeprefix("torch.")
     nowhere = Checkpoint(name, Path(), {}, dtype, None, str(model.device), False)
     return {"checkpoint": nowhere, "prompting": prompts, "batch_size": BATCH, "handed": model}

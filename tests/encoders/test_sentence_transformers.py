@@ -12,6 +12,7 @@ import pytest
 
 from harness import systems
 from harness.encoders import ENCODERS, Encoder, encoder_spec
+from harness.encoders.user_model import adapt
 from harness.errors import InputError
 from harness.spec import Spec
 from harness.store import Store
@@ -216,6 +217,47 @@ def test_the_spec_may_ask_for_all_positions_and_no_more(tiny):
     assert refused(f"st:{tiny},max_length=65") == (
         f"{tiny}: max_length=65: the model reads 64 tokens"
     )
+
+
+@pytest.fixture
+def roberta(tiny: Path, tmp_path: Path) -> Path:
+    """A RoBERTa of 34 positions, the first two of them for padding; its tokenizer has no limit."""
+    import torch
+    from transformers import RobertaConfig, RobertaModel
+
+    torch.manual_seed(0)
+    config = RobertaConfig(
+        vocab_size=30522, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=16, max_position_embeddings=34, pad_token_id=1,
+    )  # fmt: skip
+    RobertaModel(config).save_pretrained(tmp_path / "roberta")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tiny / name, tmp_path / "roberta" / name)
+    path = tmp_path / "roberta" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "model_max_length": 10**30}))
+    return tmp_path / "roberta"
+
+
+@pytest.mark.parametrize("name", ["st", "colbert"])
+def test_a_roberta_reads_no_more_than_its_positions(roberta, name):
+    texts = ["a " * 30, "a " * 31, "a " * 500]  # with two tokens around them
+    made = ENCODERS.create(f"{name}:{roberta}").encode(texts, "document")
+    assert made.tokens.tolist() == [32, 33, 502]
+    assert made.truncated.tolist() == [False, True, True]
+    assert refused(f"{name}:{roberta},max_length=33") == (
+        f"{roberta}: max_length=33: the model reads 32 tokens"
+    )
+
+
+def test_a_roberta_that_is_handed_over_is_told_of_its_positions(roberta):
+    from sentence_transformers import SentenceTransformer
+
+    model = SentenceTransformer(str(roberta), device="cpu", local_files_only=True)
+    assert model.max_seq_length == 34
+    with pytest.raises(InputError, match=r"has 32 positions: expected model.max_seq_length = 32"):
+        adapt(model)
+    model.max_seq_length = 32
+    assert adapt(model).encode(["a " * 500], "query").truncated.tolist() == [True]
 
 
 @pytest.mark.parametrize("name", ["max_length", "dim", "batch_size"])
