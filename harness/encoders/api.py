@@ -7,8 +7,11 @@ cohere  POST url/embed        {model, texts, input_type}  Cohere's v2
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -24,6 +27,7 @@ from harness.endpoints.service import (
     Line,
     RefusedError,
     Service,
+    UnansweredError,
     name_texts,
     read_count,
 )
@@ -41,6 +45,7 @@ OFFERED: dict[Dialect, set[str]] = {  # parameters that only some dialects have
     "cohere": {"dim", "truncate", "query_type", "document_type"},
 }
 LARGEST = 1 << 28  # bytes of a reply
+PROBE = "a"  # asked for the width of vectors where every text is empty
 
 
 @ENCODERS.register(
@@ -180,7 +185,7 @@ class EndpointEncoder(TextEncoder):
         return Encoded(values, tokens, truncated, usage=usage)
 
     def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
-        """Encode texts, reply by reply.
+        """Encode texts, reply by reply; empty ones, which services refuse, are zero and not sent.
 
         Args:
             texts: Any number of texts.
@@ -197,12 +202,11 @@ class EndpointEncoder(TextEncoder):
         """
         dim = self.dim
 
-        def ask(line: Line, start: int) -> Iterator[tuple[slice, Float32, int | None]]:
-            rows = slice(start, min(start + self.batch_size, len(texts)))
+        def ask(line: Line, rows: slice) -> Iterator[tuple[slice, Float32, int | None]]:
             return line.parts(rows, lambda part: (part, *self._ask(line, texts[part], role)))
 
-        starts = range(0, len(texts), self.batch_size)
-        for (rows, values, tokens), usage in self.endpoint.each(starts, ask):
+        asked, empty = self._batches(texts, role)
+        for (rows, values, tokens), usage in self.endpoint.each(asked, ask):
             if dim not in (None, values.shape[1]):
                 raise EncodingError(
                     f"{self.endpoint.host} sent {values.shape[1]}-d vectors: expected {dim}-d "
@@ -212,6 +216,35 @@ class EndpointEncoder(TextEncoder):
             each = tokens if n == 1 and tokens is not None else -1
             counts = np.full(n, each, np.int32), np.zeros(n, np.bool_)
             yield rows, Encoded(values, *counts, usage=usage)
+        for rows in empty:
+            usage = self.no_usage
+            if dim is None:  # nothing has told yet how wide vectors are
+                dim, usage = self._probe(role)
+            n = rows.stop - rows.start
+            counts = np.zeros(n, np.int32), np.zeros(n, np.bool_)
+            yield rows, Encoded(np.zeros((n, dim), np.float32), *counts, usage=usage)
+
+    def _probe(self, role: Role) -> tuple[int, Usage]:
+        """How wide vectors are, and what it takes to know."""
+
+        def ask(line: Line, texts: list[str]) -> Iterator[Float32]:
+            yield self._ask(line, texts, role)[0]
+
+        [(values, usage)] = self.endpoint.each([[PROBE]], ask)
+        return values.shape[1], usage
+
+    def _batches(self, texts: Sequence[str], role: Role) -> tuple[list[slice], list[slice]]:
+        """Rows of the texts of each request, and rows of those that are nothing but blanks."""
+        prompt, asked, empty, low = self.prompting.require(role, self.model), [], [], 0
+        for full, run in groupby(bool((prompt + text).strip()) for text in texts):
+            high = low + len(list(run))
+            if full:
+                starts = range(low, high, self.batch_size)
+                asked += [slice(at, min(at + self.batch_size, high)) for at in starts]
+            else:
+                empty.append(slice(low, high))
+            low = high
+        return asked, empty
 
     def _ask(self, line: Line, texts: Sequence[str], role: Role) -> tuple[Float32, int | None]:
         """Vectors of texts, of one request, and the tokens that were read."""
@@ -265,8 +298,7 @@ class EndpointEncoder(TextEncoder):
         elif self.dialect == "cohere":
             found = found["embeddings"]["float"]
         self.endpoint.one_each(len(found), n, "vectors")
-        with np.errstate(over="ignore"):  # infinity, which is refused below
-            rows = [np.array(row, np.float32) for row in found]  # null becomes NaN
+        rows = [_read_vector(row, text) for row, text in zip(found, texts, strict=True)]
         if any(row.ndim != 1 or not len(row) for row in rows):
             raise TypeError
         widths = {len(row) for row in rows}
@@ -278,3 +310,15 @@ class EndpointEncoder(TextEncoder):
         values: Float32 = np.stack(rows)
         self.endpoint.all_finite(values, texts)
         return values
+
+
+def _read_vector(row: Any, text: str) -> Float32:
+    """The vector of a text, as numbers or as base64 of float32. Raises UnansweredError for none."""
+    if isinstance(row, str):
+        with suppress(ValueError):
+            return np.frombuffer(base64.b64decode(row, validate=True), "<f4")
+    if row is None or isinstance(row, str) or np.asarray(row).dtype.kind not in "iufO":
+        what = "null" if row is None else "text that is no base64 of float32"
+        raise UnansweredError(f"sent {what} in place of the vector of {name_texts([text])}")
+    with np.errstate(over="ignore"):  # infinity, which is refused later, as null, which becomes NaN
+        return np.array(row, np.float32)

@@ -202,7 +202,9 @@ def test_what_may_have_been_cut_is_said(serve):
         reply('{"data": [{"index": 0, "embedding": 7}]}'),
         reply('{"data": [{"index": 0, "embedding": [[1, 2]]}]}'),
         reply('{"data": [{"index": 0, "embedding": ["x"]}]}'),
-        reply('{"data": [{"index": 0, "embedding": "AACAPw=="}]}'),
+        reply('{"data": [{"index": 0, "embedding": "AACAPw="}]}'),
+        reply('{"data": [{"index": 0, "embedding": "AACAPwA="}]}'),
+        reply('{"data": [{"index": 0, "embedding": ["1", "2"]}]}'),
         reply(f'{{"data": [{{"index": 0, "embedding": [{10**400}]}}]}}'),
     ],
 )
@@ -238,6 +240,47 @@ def test_hope_is_lost_in_one_line(serve, server, bad, message):
     assert str(error.value) == (
         f"{server.host} {message}; answers so far are kept: run it again to go on"
     )
+
+
+@pytest.mark.parametrize(
+    ("sent", "what"),
+    [(None, "null"), ("words", "text that is no base64 of float32"),
+     (["1", "2"], "text that is no base64 of float32")],
+)  # fmt: skip
+def test_what_came_in_place_of_a_vector_is_said_with_its_text(serve, server, sent, what):
+    server.behave(otherwise=reply(embeddings([[1.0, 2.0], sent])))
+    with pytest.raises(HarnessError) as error:
+        serve(retries=1).encode(["one", "two"], "query")
+    assert str(error.value).startswith(
+        f"{server.host} sent {what} in place of the vector of the text 'two' (3 characters) for "
+        "2 texts, the first 'one'"
+    )
+
+
+def test_vectors_may_come_as_base64(serve, server):
+    server.behave(reply('{"data": [{"index": 0, "embedding": "AACAPwAAIMA="}]}'))
+    assert serve().encode(["one"], "query").values.tolist() == [[1.0, -2.5]]
+
+
+def test_an_empty_text_is_zero_and_not_sent(serve, server):
+    texts = ["one", "", "two", " \n\t", "three"]
+    made = serve(batch_size=2).encode(texts, "document")
+    assert sorted(server.asked()) == ["one", "three", "two"]
+    np.testing.assert_array_equal(made.values[[0, 2, 4]], expected("one", "two", "three"))
+    assert not made.values[[1, 3]].any()
+    assert made.tokens[[1, 3]].tolist() == [0, 0]
+    server.behave()
+    asked = serve(query_prompt="query: ").encode([""], "query")  # the prompt is a text
+    assert (server.asked(), asked.values.any()) == (["query: "], True)
+
+
+def test_texts_that_are_all_empty_are_as_wide_as_others(serve, server):
+    made = serve().encode(["", ""], "query")
+    assert (made.values.tolist(), server.asked()) == ([[0.0] * 3] * 2, ["a"])
+    assert made.usage["requests"] == 1
+    server.behave()
+    assert serve(dim=7).encode([""], "query").values.shape == (1, 7)
+    assert server.asked() == []
 
 
 ROWS = [[1.0, 2.0], [3.0, 4.0]]
@@ -294,16 +337,6 @@ def test_what_is_refused_is_the_one_text(serve, server):
     assert str(error.value) == (
         f"{server.host} answered 400 Bad Request for the text 'a long text' (11 characters): "
         "'longer than 512 tokens'"
-    )
-
-
-def test_an_empty_text_that_is_refused(serve, server):
-    server.behave(otherwise=where('[""]', reply('{"error": "`inputs` cannot be empty"}', 422)))
-    with pytest.raises(InputError) as error:
-        serve(dialect="tei").encode([""], "document")
-    assert str(error.value) == (
-        f"{server.host} answered 422 Unprocessable Entity for the text '' (0 characters): "
-        "'`inputs` cannot be empty'; with truncate=true long texts are cut"
     )
 
 
