@@ -12,15 +12,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from os.path import expanduser, isdir
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness import zoo
-from harness.disk import foreign
 from harness.encoders import ENCODERS
+from harness.encoders.settings import (
+    MODULES,
+    NAMED_CODE,
+    Code,
+    Config,
+    Router,
+    Saved,
+    read_settings,
+)
 from harness.errors import InputError, reason
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
+T = TypeVar("T")
 Precision = Literal["float32", "float16", "bfloat16"]
 
 IGNORED = ("onnx/*", "openvino/*", ".*")
@@ -111,20 +121,24 @@ class Checkpoint:
             **libraries,
         }
 
-    def settings(self, name: str) -> Any:
-        """One of the folder's JSON files; {} where it is absent. Raises InputError."""
-        return read_json(self.folder / name, {})
+    def settings(self, name: str, kind: type[T]) -> T:
+        """What one of the folder's JSON files holds. Raises InputError."""
+        return read_settings(self.folder / name, kind, kind())
 
     @property
-    def config(self) -> dict[str, Any]:
-        """What sentence-transformers wrote of the model; {} where it did not."""
-        found: dict[str, Any] = self.settings("config_sentence_transformers.json")
-        return found
+    def saved(self) -> Saved:
+        """What sentence-transformers wrote of the model, if it did. Raises InputError."""
+        return self.settings("config_sentence_transformers.json", Saved)
+
+    @property
+    def modules(self) -> list[str]:
+        """Types of the modules that it is made of; none where it does not tell."""
+        return [m.type for m in read_settings(self.folder / "modules.json", MODULES, [])]
 
     @property
     def architectures(self) -> list[str]:
         """Classes of transformers that the weights are of."""
-        return self.settings("config.json").get("architectures") or []
+        return self.settings("config.json", Config).architectures or []
 
     def is_a(self, kind: str, *endings: str) -> bool:
         """Whether sentence-transformers saved it as the class of that name.
@@ -132,17 +146,12 @@ class Checkpoint:
         Where others saved it, whether an architecture's name ends so.
         """
         if (self.folder / "modules.json").is_file():
-            return bool(self.config.get("model_type") == kind)
+            return self.saved.model_type == kind
         return any(name.endswith(endings) for name in self.architectures)
 
+    @property
     def torch_device(self) -> str | None:
-        """What torch calls the device; None lets it choose. Raises InputError for one not there."""
-        import torch
-
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError(
-                f"{self.target}: device={self.device}, but no CUDA device answers: use device=cpu"
-            )
+        """What torch calls the device; None lets it choose."""
         return None if self.device == "auto" else self.device
 
     @contextmanager
@@ -167,11 +176,10 @@ class Checkpoint:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         logging.getLogger("sentence_transformers").setLevel(logging.ERROR)
-        device = self.torch_device()
         with self.loading():
             model = getattr(sentence_transformers, kind)(
                 str(self.folder),
-                device=device,
+                device=self.torch_device,
                 trust_remote_code=self.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": getattr(torch, self.dtype), "use_safetensors": True},
@@ -221,6 +229,7 @@ def checkpoint(
     for name, value in given.items():
         if value is not None and value < 1:
             raise InputError(f"{target}: {name}={value}: expected at least 1")
+    _check_device(target, options.device)
     folder, source = _locate(target, options.revision, options.trust_remote_code)
     _refuse_unsafe(folder, target, None if options.trust_remote_code else foreign)
     return Checkpoint(
@@ -247,16 +256,31 @@ def count_positions(model: Any) -> int | None:
     return min(sizes, default=None)
 
 
-def read_json(path: Path, default: Any) -> Any:
-    """A JSON file's content. Raises InputError for a broken one."""
-    return foreign.read_json(path) if path.exists() else default
+def _check_device(target: str, device: str) -> None:
+    """Raise InputError for a device that torch does not know or that does not answer."""
+    if device in ("auto", "cpu"):
+        return
+    import torch
+
+    try:
+        asked = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"{target}: device={device}: {reason(error)}") from None
+    if asked.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"{target}: device={device}, but no CUDA device answers: use device=cpu")
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"{target}: device={device}: there are {torch.cuda.device_count()} CUDA devices"
+        )
+    if asked.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"{target}: device=mps, but no Apple GPU answers: use device=cpu")
 
 
 def _locate(
     target: str, revision: str | None, trust_remote_code: bool
 ) -> tuple[Path, dict[str, str] | None]:
     """The folder that holds a model and, where that is known already, what it is."""
-    if target not in zoo.models() and not Path(target).expanduser().is_dir():
+    if target not in zoo.models() and not isdir(expanduser(target)):
         return _fetch(target, revision, trust_remote_code)
     if revision is not None:
         raise InputError(f"{target} is no model of the hub: it has no revision={revision}")
@@ -296,7 +320,10 @@ def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -
     if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
         raise InputError(f"{folder}: no modules.json or config.json: expected a model's folder")
     for path in sorted(folder.rglob("pytorch_model*.bin")):
-        if not any(path.parent.glob("model*.safetensors")):
+        # what libraries take in its place: the whole, or for a part of several the list of parts
+        whole, parts = path.with_name("model.safetensors"), "model.safetensors.index.json"
+        split = path.name != "pytorch_model.bin" and path.with_name(parts).is_file()
+        if not whole.is_file() and not split:
             raise InputError(
                 f"{path}: weights are pickled, which can run code when loaded: refused; "
                 "save the model anew as safetensors"
@@ -313,10 +340,11 @@ def _refuse_unsafe(folder: Path, target: str, allowed: Collection[str] | None) -
 
 def _find_code(folder: Path, allowed: Collection[str]) -> list[str]:
     """Code that a folder's settings name: modules, and classes of its own for any part."""
-    types = [module["type"] for module in read_json(folder / "modules.json", [])]
+    types = [module.type for module in read_settings(folder / "modules.json", MODULES, [])]
     for path in sorted(folder.rglob("router_config.json")):
-        types += read_json(path, {}).get("types", {}).values()
+        types += (read_settings(path, Router, Router()).types or {}).values()
     foreign = [t for t in types if not t.startswith("sentence_transformers.") and t not in allowed]
-    configs = [read_json(path, {}) for path in sorted(folder.rglob("*config.json"))]
-    maps = [config.get("auto_map", {}) for config in configs if isinstance(config, dict)]
+    paths = sorted(folder.rglob("*config.json"))
+    found = [read_settings(path, NAMED_CODE, Code()) for path in paths]
+    maps = [one.auto_map or {} for one in found if isinstance(one, Code)]
     return list(dict.fromkeys([*foreign, *(name for each in maps for name in each)]))

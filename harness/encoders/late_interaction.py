@@ -13,6 +13,7 @@ from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint, count_positions
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
+from harness.encoders.settings import Artifact
 from harness.errors import InputError
 from harness.vectors import MultiVector, Representation
 
@@ -150,11 +151,10 @@ def _has_projection(found: Checkpoint) -> bool:
     """Whether sentence-transformers finds a projection, by the rules it loads a folder by."""
     if any(name.endswith((STANFORD, "ForRetrieval")) for name in found.architectures):
         return True
-    modules = found.settings("modules.json") or []
-    kind = found.config.get("model_type")
+    kind = found.saved.model_type
     if kind in ("MultiVectorEncoder", "ColBERT"):
-        return bool(modules)
-    projected = any(module["type"].endswith(".Dense") for module in modules)
+        return bool(found.modules)
+    projected = any(one.endswith(".Dense") for one in found.modules)
     return projected and kind in (None, "SentenceTransformer")
 
 
@@ -174,17 +174,16 @@ def _project(model: MultiVectorEncoder, seed: int) -> None:
 
 def _own_prompts(found: Checkpoint) -> dict[str, str | None]:
     """A model's prompts; ColBERT's begin with a marker of the role, which is kept elsewhere."""
-    config = found.config
-    own: dict[str, str | None] = {k: v for k, v in (config.get("prompts") or {}).items() if v}
+    saved = found.saved
+    own: dict[str, str | None] = {k: v for k, v in (saved.prompts or {}).items() if v}
     if STANFORD in found.architectures:
-        metadata = found.settings("artifact.metadata")
+        artifact = found.settings("artifact.metadata", Artifact)
         marks = {
-            "query": (metadata.get("query_token_id") or "[unused0]") + " ",
-            "document": (metadata.get("doc_token_id") or "[unused1]") + " ",
+            "query": (artifact.query_token_id or "[unused0]") + " ",
+            "document": (artifact.doc_token_id or "[unused1]") + " ",
         }
         return {**marks, **own}
-    for role in ("query", "document"):  # PyLate's
-        mark = config.get(f"{role}_prefix") or ""
-        if mark:
+    for role, mark in (("query", saved.query_prefix), ("document", saved.document_prefix)):
+        if mark:  # PyLate's
             own[role] = mark + (own.get(role) or "").removeprefix(mark)
     return own

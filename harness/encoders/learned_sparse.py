@@ -49,10 +49,10 @@ def learned_sparse(
             f"{target} has no weights for terms: expected a SparseEncoder of "
             "sentence-transformers or a masked language model"
         )
-    config = found.config
-    if (similarity := config.get("similarity_fn_name") or "dot") != "dot":
+    saved = found.saved
+    if (similarity := saved.similarity_fn_name or "dot") != "dot":
         raise InputError(f"{target} compares sparse vectors by {similarity}: expected dot")
-    own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
+    own, default = saved.prompts or {}, saved.default_prompt_name or ""
     return LearnedSparseEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(own, default),

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+from harness.disk import foreign
 from harness.encoders.checkpoint import Checkpoint
+from harness.encoders.settings import Config
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
     from tokenizers import Tokenizer
+
+LARGEST = 1 << 30  # bytes of a tokenizer, which is read whole
 
 
 def fits(found: Checkpoint) -> bool:
@@ -34,7 +39,7 @@ def load(found: Checkpoint) -> SentenceTransformer:
     from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
     from tokenizers import Tokenizer
 
-    device = found.torch_device()
+    device = found.torch_device
     with found.loading():
         tensors = load_file(found.folder / "model.safetensors")
         rows = tensors["embeddings"].float()
@@ -47,14 +52,14 @@ def load(found: Checkpoint) -> SentenceTransformer:
         first = StaticEmbedding(tokenizer, rows.to(getattr(torch, found.dtype)))
         first.embedding.padding_idx = _unknown_token(found, tokenizer)  # left out of the mean
         modules: list[Any] = [first]
-        if found.settings("config.json").get("normalize"):
+        if found.settings("config.json", Config).normalize:
             modules.append(Normalize())
         return SentenceTransformer(modules=modules, device=device)
 
 
 def _unknown_token(found: Checkpoint, tokenizer: Tokenizer) -> int | None:
     """The number of the token that stands for what a tokenizer does not know, if it has one."""
-    model = found.settings("tokenizer.json")["model"]
+    model = json.loads(foreign.read_bytes(found.folder / "tokenizer.json", LARGEST))["model"]
     name = model.get("unk_token")
     number: int | None = model.get("unk_id") if name is None else tokenizer.token_to_id(name)
     return number

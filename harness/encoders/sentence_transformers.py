@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
+from harness.encoders.settings import Saved
 from harness.errors import InputError
 from harness.vectors import Representation
 
@@ -49,11 +50,11 @@ def sentence_transformer(
         InputError: The model cannot be had, is pickled, brings code or makes no such vectors.
     """
     found = checkpoint(target, options, dim=dim)
-    config = found.config
-    similarity = _similarity(target, config)
+    saved = found.saved
+    similarity = _similarity(target, saved)
     if (limit := options.max_length) is not None and _static(found):
         raise InputError(f"{target}: max_length={limit}: a static model reads all of a text")
-    own, default = config.get("prompts") or {}, config.get("default_prompt_name") or ""
+    own, default = saved.prompts or {}, saved.default_prompt_name or ""
     return SentenceTransformerEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(own, default, text=text_prompt),
@@ -63,14 +64,14 @@ def sentence_transformer(
     )
 
 
-def _similarity(target: str, config: Mapping[str, Any]) -> Similarity:
+def _similarity(target: str, saved: Saved) -> Similarity:
     """How a model compares its vectors. Raises InputError for what is not served."""
-    if other := OTHERS.get(config.get("model_type", "")):
+    if other := OTHERS.get(saved.model_type or ""):
         raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")
-    similarity: Similarity = config.get("similarity_fn_name") or "cosine"
+    similarity = saved.similarity_fn_name or "cosine"
     if similarity not in ("cosine", "dot"):
         raise InputError(f"{target} compares vectors by {similarity}: expected cosine or dot")
-    return similarity
+    return "cosine" if similarity == "cosine" else "dot"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,16 +115,21 @@ class SentenceTransformerEncoder(PretrainedEncoder):
             Vectors [n, d] as float32; of a text without tokens, zeros.
 
         Raises:
-            InputError: A prompt wants an instruction that the task does not have.
+            InputError: A prompt wants an instruction that the task does not have, or the model has
+                fewer dimensions than are to be kept.
         """
         prompt = self.prompting.require(role, self.checkpoint.target)
         model: SentenceTransformer = self.model
+        whole = model.get_embedding_dimension()
+        if whole is not None and self.dim is not None and self.dim > whole:
+            raise InputError(
+                f"{self.checkpoint.target}: dim={self.dim}: the model makes {whole}-d vectors"
+            )
         rows, made, counts = ask(
             model, texts, role, prompt, model.max_seq_length,
             batch_size=self.batch_size, convert_to_tensor=True, truncate_dim=self.dim,
         )  # fmt: skip
-        whole = model.get_embedding_dimension() or 1
-        width = made.shape[1] if rows else min(whole, self.dim or whole)
+        width = made.shape[1] if rows else self.dim or whole or 1
         values = np.zeros((len(texts), width), np.float32)
         if rows:
             values[rows] = made.float().cpu().numpy()
@@ -132,5 +138,5 @@ class SentenceTransformerEncoder(PretrainedEncoder):
 
 def _static(found: Checkpoint) -> bool:
     """Whether a model averages vectors of tokens, which nothing around them changes."""
-    modules = found.settings("modules.json") or [{"type": ""}]
-    return model2vec.fits(found) or modules[0]["type"].endswith(".StaticEmbedding")
+    first = found.modules[:1]
+    return model2vec.fits(found) or any(one.endswith(".StaticEmbedding") for one in first)

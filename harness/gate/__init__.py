@@ -170,7 +170,7 @@ def _sums(folder: Path) -> dict[str, str]:
             "harness baseline freeze"
         ) from None
     for name in found:
-        if Path(name).name != name:
+        if Path(name).name != name or "\0" in name:
             raise InputError(f"{path}: {name!r}: expected the name of a file in this folder")
     return found
 

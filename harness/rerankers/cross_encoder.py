@@ -48,8 +48,8 @@ def cross_encoder(
             f"{target} does not score pairs: expected a CrossEncoder of sentence-transformers or "
             "a model for sequence classification"
         )
-    config = found.config
-    own = (config.get("prompts") or {}).get(config.get("default_prompt_name")) or ""
+    saved = found.saved
+    own = (saved.prompts or {}).get(saved.default_prompt_name or "") or ""
     return CrossEncoderReranker(found, own if prompt is None else prompt, options.batch_size)
 
 
