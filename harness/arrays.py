@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from tokenize import TokenError
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -13,6 +14,11 @@ Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
 
+# what numpy raises for a broken header of a file, which it reads as Python
+BROKEN = (
+    ValueError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError,
+    MemoryError, RecursionError, Warning,
+)  # fmt: skip
 TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is infinite as float32
 
 

