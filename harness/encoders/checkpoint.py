@@ -23,8 +23,8 @@ from harness.encoders.settings import (
     NAMED_CODE,
     Code,
     Config,
+    ModelConfig,
     Router,
-    Saved,
     read_settings,
 )
 from harness.errors import InputError, reason
@@ -126,9 +126,9 @@ class Checkpoint:
         return read_settings(self.folder / name, kind, kind())
 
     @property
-    def saved(self) -> Saved:
+    def saved(self) -> ModelConfig:
         """What sentence-transformers wrote of the model, if it did. Raises InputError."""
-        return self.settings("config_sentence_transformers.json", Saved)
+        return self.settings("config_sentence_transformers.json", ModelConfig)
 
     @property
     def modules(self) -> list[str]:

@@ -13,7 +13,7 @@ from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
-from harness.encoders.settings import Saved
+from harness.encoders.settings import ModelConfig
 from harness.errors import InputError
 from harness.vectors import Representation
 
@@ -64,7 +64,7 @@ def sentence_transformer(
     )
 
 
-def _similarity(target: str, saved: Saved) -> Similarity:
+def _similarity(target: str, saved: ModelConfig) -> Similarity:
     """How a model compares its vectors. Raises InputError for what is not served."""
     if other := OTHERS.get(saved.model_type or ""):
         raise InputError(f"{target} makes no dense vectors: expected {other}:{target}")

@@ -17,7 +17,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True, protected_namespaces=())
 
 
-class Saved(_Settings):
+class ModelConfig(_Settings):
     """What sentence-transformers wrote of a model, or PyLate: config_sentence_transformers.json."""
 
     model_type: str | None = None
