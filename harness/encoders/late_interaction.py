@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint, count_positions
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import Artifact
 from harness.errors import InputError
 from harness.vectors import MultiVector, Representation
@@ -103,7 +103,8 @@ class LateInteractionEncoder(PretrainedEncoder):
         model: MultiVectorEncoder = self.checkpoint.load("MultiVectorEncoder")
         limit, most = self.checkpoint.max_length, count_positions(model)
         if self.seed is not None:
-            _project(model, self.seed)
+            with self.checkpoint.loading():
+                _project(model, self.seed)
         first: Any = model[0]
         for name in ("query_length", "document_length"):
             own = getattr(first, name, None)
@@ -124,10 +125,9 @@ class LateInteractionEncoder(PretrainedEncoder):
         Raises:
             InputError: A prompt wants an instruction that the task does not have.
         """
-        prompt = self.prompting.require(role, self.checkpoint.target)
         model: MultiVectorEncoder = self.model
-        limit, size = _limit(model, role), self.batch_size
-        rows, made, counts = ask(model, texts, role, prompt, limit, batch_size=size)
+        limit = _limit(model, role)
+        rows, made, counts = self.ask(texts, role, limit, batch_size=self.batch_size)
         none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
         arrays = [row.float().cpu().numpy() for row in made]
         offsets = np.zeros(len(texts) + 1, np.int64)

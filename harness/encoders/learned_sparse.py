@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
@@ -91,10 +91,9 @@ class LearnedSparseEncoder(PretrainedEncoder):
         """
         from scipy.sparse import csr_matrix
 
-        prompt = self.prompting.require(role, self.checkpoint.target)
         model: SparseEncoder = self.model
         options = {"batch_size": self.batch_size, "save_to_cpu": True}
-        rows, made, counts = ask(model, texts, role, prompt, model.max_seq_length, **options)
+        rows, made, counts = self.ask(texts, role, model.max_seq_length, **options)
         if not rows:
             first: Any = model[0]  # the model itself knows its width after a text only
             width = first.auto_model.config.vocab_size

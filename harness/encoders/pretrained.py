@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.arrays import Int32
 from harness.data import Purpose, Role
 from harness.encoders import TextEncoder
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import Prompting
+from harness.encoders.prompting import Prompting, ask
+from harness.errors import EncodingError, reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +70,23 @@ class PretrainedEncoder(TextEncoder):
         """Load the model. Raises InputError where its folder does not hold a usable one."""
         if self.handed is None:
             MODELS.get(self.key, self.read_weights)
+
+    def ask(
+        self, texts: Sequence[str], role: Role, limit: int | None, **options: Any
+    ) -> tuple[list[int], Any, tuple[Int32, NDArray[np.bool_]]]:
+        """What the model makes of texts, with its prompt: see `prompting.ask`.
+
+        Raises InputError where a prompt wants an instruction that the task does not have, and
+        EncodingError for whatever the model raises.
+        """
+        model, name = self.model, self.checkpoint.target
+        prompt = self.prompting.require(role, name)
+        try:
+            return ask(model, texts, role, prompt, limit, **options)
+        except Exception as error:  # anything may be wrong with somebody's model
+            raise EncodingError(
+                f"{name} fails on {len(texts)} texts: {type(error).__name__}: {reason(error)}"
+            ) from error
 
     def made_with(self) -> Mapping[str, str]:
         """Tell device, threads, dtype, batch size and the versions of libraries."""

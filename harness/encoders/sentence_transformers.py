@@ -12,7 +12,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.encoders.prompting import MODEL_S_OWN, PromptOptions, ask
+from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import ModelConfig
 from harness.errors import InputError
 from harness.vectors import Representation
@@ -118,15 +118,14 @@ class SentenceTransformerEncoder(PretrainedEncoder):
             InputError: A prompt wants an instruction that the task does not have, or the model has
                 fewer dimensions than are to be kept.
         """
-        prompt = self.prompting.require(role, self.checkpoint.target)
         model: SentenceTransformer = self.model
         whole = model.get_embedding_dimension()
         if whole is not None and self.dim is not None and self.dim > whole:
             raise InputError(
                 f"{self.checkpoint.target}: dim={self.dim}: the model makes {whole}-d vectors"
             )
-        rows, made, counts = ask(
-            model, texts, role, prompt, model.max_seq_length,
+        rows, made, counts = self.ask(
+            texts, role, model.max_seq_length,
             batch_size=self.batch_size, convert_to_tensor=True, truncate_dim=self.dim,
         )  # fmt: skip
         width = made.shape[1] if rows else self.dim or whole or 1

@@ -14,7 +14,7 @@ import pytest
 from harness import systems
 from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.user_model import adapt
-from harness.errors import InputError
+from harness.errors import EncodingError, InputError
 from harness.spec import Spec
 from harness.store import Store
 from tests.encoders.refusals import refused
@@ -377,3 +377,12 @@ def test_an_empty_text_has_the_vector_of_the_marks(packaged):
     assert made.tokens.tolist() == [2, 2]
     np.testing.assert_allclose(made.values[0], made.values[1], atol=1e-6)
     assert made.values.any()
+
+
+@pytest.mark.parametrize("kind", ["st", "colbert"])
+def test_a_model_that_fails_on_texts_is_one_line(tiny, monkeypatch, kind):
+    encoder = ENCODERS.create(f"{kind}:{tiny}")
+    monkeypatch.setattr(encoder.model, "encode", lambda *_, **__: {}["token_embeddings"])
+    with pytest.raises(EncodingError) as caught:
+        encoder.encode(["cats", "dogs"], "query")
+    assert str(caught.value) == f"{tiny} fails on 2 texts: KeyError: 'token_embeddings'"
