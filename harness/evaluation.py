@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,30 @@ import numpy as np
 from harness import environment, records, stats
 from harness.data import Data, Retrieval
 from harness.disk import file_sha256
+from harness.encoders import Encoder
 from harness.encoders.models import MODELS
 from harness.endpoints.usage import known_usage
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, IndexInfo
 from harness.kinds import Verdict
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Maker, Workplace, represent
 from harness.pipeline.retrieve import drop_self
-from harness.pipeline.single import Ranked, Request, Tuning, describe, encoder_of
+from harness.pipeline.single import (
+    Ranked,
+    Request,
+    Tuning,
+    describe,
+    encoder_of,
+    index_record,
+    match_index,
+)
 from harness.records import IndexRecord, LatencyRecord, Record, SystemRecord, TaskRecord
 from harness.sources import trec
 from harness.spec import parse
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
-from harness.vectors import Dense, Run
+from harness.vectors import Dense, Embeddings, Run
 
 WARM = 3  # queries before those whose latency counts
 
@@ -153,7 +162,8 @@ def of_system(
     asked = {"index": index, "rewrite": request.rewrite, "latency": latency, "depth": deeper}
     notes = refuse_idle(task, asked, lenient=setting.lenient)
     setting = replace(setting, notes=notes)
-    index = "exact" if notes and task.kind.ranks else index  # of candidates nothing else is idle
+    if notes and (task.kind.ranks or not INDEXES.create(index).compresses):
+        index = "exact"  # of candidates, and of vectors that nobody searches
     request = replace(request, index=index, tuning=lambda split: _tuning(setting, split))
     if not task.kind.ranks:
         return _make_record(_vectors(model, setting, request), setting)
@@ -236,11 +246,18 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
             f"{model} makes {encoder.representation} vectors and {task} is a task of "
             f"{data.kind}: choose a model that makes {' or '.join(sorted(kind.accepts))} vectors"
         )
+    compress, index = None, None
+    if not INDEXES.create(request.index).exact:
+        compress, index = _compressor(model, encoder, request)
     place = Workplace(request.store, clock, request.cache)
-    vectors = represent(model, encoder, kind.parts(data), place)
-    parts = {
-        n: part.values if isinstance(part, Dense) else part for n, part in vectors.parts.items()
-    }
+    cosine = compress is not None and encoder.similarity == "cosine"  # as they are searched
+    vectors = represent(model, encoder, kind.parts(data), place, scaled=cosine)
+    made = vectors.parts
+    if compress:
+        first = next(iter(made.values()))  # the texts to train on, where there are some
+        with clock.phase("build", items=sum(map(len, made.values())), unit="texts"):
+            made = {name: compress(part, first) for name, part in made.items()}
+    parts = {n: part.values if isinstance(part, Dense) else part for n, part in made.items()}
     with clock.phase("score"):
         verdict = kind.judge(parts, data, setting.task.measures, setting.seed, clock.progress)
     system = describe(model, encoder, next(iter(vectors.parts.values())))
@@ -251,7 +268,22 @@ def _vectors(model: str, setting: Setting, request: Request) -> _Outcome:
         vectors.warnings,
         known_usage(vectors.usage),
         vectors.makers,
+        index=index,
     )
+
+
+def _compressor(
+    model: str, encoder: Encoder, request: Request
+) -> tuple[Callable[[Embeddings, Embeddings], Embeddings], IndexRecord]:
+    """What makes vectors as the index that was asked for keeps them, and what a record says of it.
+
+    Raises InputError where it does not take them, or is only a way to search.
+    """
+    spec, index = match_index(model, encoder, request)
+    try:
+        return index.compressor(), index_record(spec, index, IndexInfo(None))
+    except InputError as error:
+        raise InputError(f"index {spec}: {error}") from None
 
 
 def _tuning(setting: Setting, split: str) -> Tuning:
@@ -304,9 +336,11 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     data, verdict, ranked = setting.task.data, outcome.verdict, outcome.ranked
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task, index = _task_record(setting.task), outcome.index
-    searched = (index.full if index else "given", setting.depth) if ranked else None
+    searched = (index.full if index else "given", setting.depth if ranked else 0)
     record = Record(
-        id=records.identity(outcome.system, task, searched, outcome.rewriting, names),
+        id=records.identity(
+            outcome.system, task, searched if ranked or index else None, outcome.rewriting, names
+        ),
         created=records.stamp(),
         system=outcome.system,
         task=task,

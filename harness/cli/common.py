@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from harness.store import Store
 
 OUT = Path("results/local")
+# warnings to those who write a library or call it, which no user of a command can act on
+OF_PROGRAMS = (DeprecationWarning, PendingDeprecationWarning, FutureWarning, ImportWarning,
+               ResourceWarning, EncodingWarning)  # fmt: skip
 
 Plugins = Annotated[
     list[Path] | None,
@@ -306,14 +309,19 @@ def say(line: str) -> None:
 
 @contextmanager
 def renamings_said_last() -> Iterator[None]:
-    """Say what was given by an old name, or not kept, when all else is said: a line each, once."""
-    shown, lines = warnings.showwarning, dict[str, None]()
+    """Say what was given by an old name, or not kept, when all else is said: a line each, once.
+
+    So is what libraries warn of, but for what only concerns those who write programs.
+    """
+    shown, lines, notes = warnings.showwarning, dict[str, None](), dict[str, None]()
 
     def keep(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
         if issubclass(category, RenamedWarning | UnkeptWarning):
             lines[str(message)] = None
-        else:
+        elif os.environ.get("HARNESS_DEBUG"):
             shown(message, category, *where, **more)
+        elif not issubclass(category, OF_PROGRAMS):
+            notes[f"note: a library warns: {' '.join(str(message).split())}"] = None
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", RenamedWarning)
@@ -325,7 +333,7 @@ def renamings_said_last() -> Iterator[None]:
                 lines.clear()  # beside an error they would be taken for the remedy
             raise
         finally:
-            for line in lines:
+            for line in [*lines, *notes]:
                 say(line)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Protocol
 
+from harness.errors import InputError
 from harness.progress import Progress, silent
 from harness.registry import Registry
 from harness.vectors import Embeddings, Representation, Run
@@ -109,6 +110,20 @@ class Index(ABC):
     def notes(self, k: int) -> tuple[str, ...]:
         """Tell what a search for k results will not do as the parameters say, a sentence each."""
         return ()
+
+    def compressor(self) -> Callable[[Embeddings, Embeddings], Embeddings]:
+        """Give what makes vectors as the index keeps them, for tasks that search nothing.
+
+        Returns:
+            A function of vectors, and of those from which it learns what it has to learn.
+
+        Raises:
+            InputError: where the index is only a way to search.
+        """
+        raise InputError(
+            "it is a way to search, and this task searches nothing: leave the index out, or choose "
+            "binary, int8, pca or truncate"
+        )
 
     @abstractmethod
     def open(

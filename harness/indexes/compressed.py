@@ -62,6 +62,28 @@ class Compressed(Index):
         """Tell what it is, and the library."""
         return {"kind": self.kind, "faiss": load_faiss().__version__}
 
+    def check_alone(self) -> None:
+        """Refuse parameters of what only a search does. Raises InputError."""
+        if self.oversample != type(self).oversample:
+            raise InputError(
+                f"oversample={self.oversample} scores again what a search found, and this task "
+                "searches nothing: leave it out"
+            )
+
+    @abstractmethod
+    def keep(self, values: Float32, fitted_on: Float32) -> Float32:
+        """Give vectors [n, d] as they are after the loss, fitted on others [m, d]."""
+
+    def compressor(self) -> Callable[[Embeddings, Embeddings], Embeddings]:
+        """Give what makes vectors as documents are kept.
+
+        Raises:
+            InputError: for parameters of what only a search does; the function, for NaN, infinity
+                and too few dimensions.
+        """
+        self.check_alone()
+        return lambda vectors, others: Dense(self.keep(_check(vectors), _check(others)))
+
     @abstractmethod
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Make documents [n, d] searchable; returns the search and the bytes that serve it."""
@@ -78,8 +100,7 @@ class Compressed(Index):
         Raises:
             InputError: for NaN, infinity and too few dimensions.
         """
-        values = np.ascontiguousarray(of_kind(documents, Dense).values, np.float32)
-        longest(values)
+        values = _check(documents)
         nearest, size = self.shrink(values)
         if not self.oversample:
             return Approximate(values, nearest, IndexInfo(size), rescore=False)
@@ -104,6 +125,11 @@ class Truncate(Compressed):
     def __post_init__(self) -> None:
         super().__post_init__()
         at_least(self.kind, 1, dim=self.dim)
+
+    def keep(self, values: Float32, fitted_on: Float32) -> Float32:
+        """Cut the vectors."""
+        _refuse_wider(self.kind, self.dim, values)
+        return _project(values, lambda rows: rows[:, : self.dim])
 
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Cut the vectors."""
@@ -131,10 +157,18 @@ class Pca(Compressed):
         at_least(self.kind, 1, dim=self.dim)
         at_least(self.kind, 0, seed=self.seed)
 
+    def keep(self, values: Float32, fitted_on: Float32) -> Float32:
+        """Project the vectors on the principal axes of others."""
+        axes = self._axes(fitted_on)
+        return _project(values, lambda rows: rows @ axes)
+
+    def _axes(self, values: Float32) -> Float64:
+        _refuse_wider(self.kind, self.dim, values)
+        return principal(values, self.seed)[:, : self.dim]
+
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Project the vectors on their principal axes."""
-        _refuse_wider(self.kind, self.dim, values)
-        axes = principal(values, self.seed)[:, : self.dim]
+        axes = self._axes(values)
         nearest, size = _search_projected(values, lambda rows: rows @ axes)
         return nearest, size + 4 * axes.size
 
@@ -150,6 +184,12 @@ class Int8(Compressed):
 
     kind: ClassVar[str] = "int8"
     row_by_row: ClassVar[bool] = False
+
+    def keep(self, values: Float32, fitted_on: Float32) -> Float32:
+        """Round the vectors, between the smallest and the largest numbers of others."""
+        codes = Factory("SQ8").make(Dense(fitted_on), silent)
+        rounded: Float32 = codes.sa_decode(codes.sa_encode(values))
+        return rounded
 
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Round the vectors."""
@@ -172,6 +212,19 @@ class Binary(Compressed):
     kind: ClassVar[str] = "binary"
     row_by_row: ClassVar[bool] = True
 
+    def check_alone(self) -> None:
+        """Also refuse what scores are made of again. Raises InputError."""
+        super().check_alone()
+        if self.kept != "bits":
+            raise InputError(
+                f"kept={self.kept} is what a search scores again by, and this task searches "
+                "nothing: leave it out"
+            )
+
+    def keep(self, values: Float32, fitted_on: Float32) -> Float32:
+        """Take the signs, as 1 and -1."""
+        return np.where(values > 0, np.float32(1), np.float32(-1))
+
     def shrink(self, values: Float32) -> tuple[Nearest, int]:
         """Take the signs."""
         return _search_codes(Factory("BFlat"), values)
@@ -181,7 +234,7 @@ class Binary(Compressed):
         if self.kept == "float32":
             return values, values.nbytes
         if self.kept == "bits":  # which are what is searched
-            return np.where(values > 0, np.float32(1), np.float32(-1)), 0
+            return self.keep(values, values), 0
         codes = Factory("SQ8").make(Dense(values), silent)
         return codes.reconstruct_n(0, len(values)), codes.code_size * len(values)
 
@@ -203,6 +256,13 @@ def principal(values: Float32, seed: int = 0) -> Float64:
         rows = values[np.sort(chosen[low : low + BLOCK])].astype(np.float64)
         products += rows.T @ rows
     return np.ascontiguousarray(np.linalg.eigh(products)[1][:, ::-1])
+
+
+def _check(vectors: Embeddings) -> Float32:
+    """Dense vectors in a row. Raises InputError for NaN and infinity."""
+    values = np.ascontiguousarray(of_kind(vectors, Dense).values, np.float32)
+    longest(values)
+    return values
 
 
 def _refuse_wider(name: str, dim: int, values: Float32) -> None:

@@ -145,7 +145,8 @@ def pad(docs: Int64, scores: Float32, m: int, counts: Int64 | None) -> tuple[Int
     values = np.zeros(wide.shape, np.float32)
     wide[:, : docs.shape[1]], values[:, : docs.shape[1]] = docs, scores
     if counts is not None:
-        wide[np.arange(m) >= counts[:, None]] = -1
+        beyond = np.arange(m) >= counts[:, None]
+        wide[beyond], values[beyond] = -1, 0  # where a library leaves anything, NaN too
     return wide, values
 
 

@@ -64,8 +64,8 @@ class Usearch(Graph):
         built.expansion_search = self.ef_search  # another searcher may share the graph
         found = built.search(queries, m, threads=search_threads(len(queries)))
         counts = found.counts if len(queries) > 1 else None  # of one query, all columns count
-        docs, scores = pad(found.keys, (self.metric == "ip") - found.distances, m, counts)
-        return docs, scores, int(found.computed_distances)
+        docs, distances = pad(found.keys, found.distances, m, counts)
+        return docs, (self.metric == "ip") - distances, int(found.computed_distances)
 
     def write(self, built: Any, path: Path) -> None:
         """Write a file of usearch."""

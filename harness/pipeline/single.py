@@ -101,7 +101,8 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     Raises InputError where encoder, index and rewriting do not fit; else what they raise.
     """
     encoder, clock = encoder_of(spec, request), request.clock
-    (named, index), rewriter = _index(spec, encoder, request), _rewriter(spec, encoder, request)
+    named, index = match_index(spec, encoder, request)
+    rewriter = _rewriter(spec, encoder, request)
     feedback = rewriter if isinstance(rewriter, Feedback) else None
     rewritten = Rewritten(list(data.queries.texts))
     if isinstance(rewriter, TextRewriter):
@@ -203,7 +204,7 @@ def _rewriter(spec: str, encoder: Encoder, request: Request) -> Rewriter | None:
     )
 
 
-def _index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
+def match_index(spec: str, encoder: Encoder, request: Request) -> tuple[str, Index]:
     """The spec and the index for an encoder's vectors.
 
     Raises InputError where the one asked for does not take them.
@@ -228,18 +229,20 @@ def _build(
     A structure of the store serves where there is one.
     """
     searcher = index.open(documents, request.store.root / "indexes", request.clock.progress)
-    record = index_record(spec, index, searcher.info, documents.bytes)
-    return searcher, record, (*searcher.info.notes, *index.notes(request.depth))
+    info = searcher.info
+    size = documents.bytes if info.bytes is None else info.bytes
+    record = index_record(spec, index, replace(info, bytes=size))
+    return searcher, record, (*info.notes, *index.notes(request.depth))
 
 
-def index_record(spec: str, index: Index, info: IndexInfo, size: int) -> IndexRecord:
-    """What a record says of an index. size: bytes of the vectors, where it tells none."""
+def index_record(spec: str, index: Index, info: IndexInfo) -> IndexRecord:
+    """What a record says of an index."""
     library = {key: value for key, value in index.describe().items() if key != "exact"}
     return IndexRecord(
         spec=spec,
         full=str(INDEXES.resolve(spec)),
         exact=info.exact,
-        bytes=size if info.bytes is None else info.bytes,
+        bytes=info.bytes,
         reused=info.reused,
         library=library,
     )

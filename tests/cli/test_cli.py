@@ -206,6 +206,31 @@ def test_a_bug_is_one_line_too_unless_it_is_debugged(run, monkeypatch):
     assert 'raise RuntimeError("something\\nelse")' in done.err
 
 
+@pytest.mark.parametrize("debug", ["1", ""])
+def test_what_libraries_warn_of_is_a_line_without_a_place_in_their_code(run, monkeypatch, debug):
+    import warnings
+
+    import numpy as np
+
+    from harness.encoders.hashing import Hashing
+
+    encode = Hashing.encode
+
+    def warning(self, texts, role):
+        np.float32([1e38]) * np.float32([1e38])
+        warnings.warn("write it otherwise", DeprecationWarning, stacklevel=1)
+        return encode(self, texts, role)
+
+    monkeypatch.setenv("HARNESS_DEBUG", debug)
+    monkeypatch.setattr(Hashing, "encode", warning)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        done = run("eval", "-q", "-m", f"hashing,dim={9 + len(debug)}", "-t", TASK)
+    assert done.status == 0
+    line = "note: a library warns: overflow encountered in multiply\n"
+    assert done.err == ("" if debug else line)  # which Python shows where it is debugged
+
+
 def test_records_that_cannot_be_written(run, tmp_path):
     (tmp_path / "file").write_text("")
     done = run("eval", "-m", "hashing", "-t", TASK, "--out", "file")

@@ -14,6 +14,7 @@ from harness.errors import InputError
 from harness.indexes import INDEXES, approximate
 from harness.indexes.exact import Exact
 from harness.indexes.faiss_library import footprint, load_faiss
+from harness.indexes.graph import pad
 from harness.indexes.hnsw import presets
 from harness.progress import silent
 from harness.vectors import Dense, Run
@@ -442,3 +443,8 @@ def test_progress_is_told():
         ("search", 1024, 2000, "queries"),
         ("search", 2000, 2000, "queries"),
     ]
+
+
+def test_what_a_library_leaves_beyond_its_results_is_no_number():
+    found = pad(np.int64([[7, 0]]), np.float32([[0.5, np.nan]]), 3, np.int64([1]))
+    assert [each.tolist() for each in found] == [[[7, -1, -1]], [[0.5, 0, 0]]]

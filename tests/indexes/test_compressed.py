@@ -304,3 +304,24 @@ def test_vectors_that_cannot_be_searched(spec):
     documents.values[33, 2] = np.nan
     with pytest.raises(InputError, match="document row 33 holds NaN, infinity or a number"):
         INDEXES.create(spec).open(documents)
+
+
+def test_int8_is_fitted_on_what_it_is_told_to():
+    """256 steps from 0 to 255 and from 0 to 25.5: the middle of the step that a number is in."""
+    compress = INDEXES.create("int8").compressor()
+    fitted_on = Dense(np.float32([[0, 0], [255, 25.5]]))
+    found = compress(Dense(np.float32([[10.25, 3.14], [300, -7]])), fitted_on)
+    np.testing.assert_allclose(found.values, [[10.5, 3.15], [255.5, 0.05]], rtol=1e-5)
+
+
+def test_pca_is_fitted_on_what_it_is_told_to():
+    compress = INDEXES.create("pca,dim=1").compressor()
+    found = compress(Dense(np.float32([[3, 4], [0, 2]])), Dense(np.float32([[0, 1], [0, 2]])))
+    np.testing.assert_allclose(np.abs(found.values), [[5], [2]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("spec", ["int8", "binary", "pca,dim=1", "truncate,dim=1"])
+def test_what_is_compressed_alone_is_checked(spec):
+    broken = Dense(np.float32([[1, 2], [np.nan, 1]]))
+    with pytest.raises(InputError, match="row 1 holds NaN"):
+        INDEXES.create(spec).compressor()(Dense(np.ones((2, 2), np.float32)), broken)
