@@ -91,6 +91,11 @@ class TextEncoder(_Described):
         return 0
 
     @property
+    def part_size(self) -> int:
+        """Texts of one call of `encode`, where many are encoded."""
+        return max(AT_ONCE, self.batch_size)
+
+    @property
     def paid(self) -> bool:
         """Whether each answer is paid for, so that it is kept at once."""
         return False
@@ -139,9 +144,8 @@ class TextEncoder(_Described):
             Which texts are encoded, and as what, in any order; all of them in the end. Where one
             part fails, those under way come before the error is raised.
         """
-        step = max(AT_ONCE, self.batch_size)
-        for low in range(0, len(texts), step):
-            rows = slice(low, min(low + step, len(texts)))
+        for low in range(0, len(texts), self.part_size):
+            rows = slice(low, min(low + self.part_size, len(texts)))
             yield rows, self.encode(texts[rows], role)
 
 

@@ -1,16 +1,17 @@
 """Texts looked up in the store: what is missing is known before anything is encoded.
 
-Missing texts are sorted by length and cut into shards of a fixed number, so a run that was killed
-goes on where it stopped with the very batches it would have had, and its vectors are the same to
-the bit. Of an encoder that is paid for every reply is a shard: what was paid for is kept, whatever
-happens next.
+Missing texts are sorted by length and encoded in parts of a fixed number; a shard is some of these,
+as many as fit or as some seconds allow. So a run that was killed goes on where it stopped with the
+very batches it would have had, and its vectors are the same to the bit. Of an encoder that is paid
+for every reply is a shard: what was paid for is kept, whatever happens next.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from harness.store.held import Held, LostError, look
 
 EMPTY = np.empty((0, 0), np.float32)
 PROBE = 1 << 16  # bytes that must fit before anything is paid for
+SHARD_S = 10.0  # after so much work a shard ends, so that a killed run loses little of a slow model
 ATTEMPTS = 3  # at reading what was encoded, where others remove it meanwhile
 
 
@@ -63,7 +65,8 @@ class Plan:
     unique: keys ascending [u]; first: a text of each [u]; inverse: the key of each text [n];
     missing: which keys are to be encoded, the longest text first, so that a model pads little and
     shows soon if memory suffices; shard: texts in a shard, at most; stale: shards to be replaced,
-    as all that they hold of these texts is encoded anew, with the `shards.stamp` of each.
+    as all that they hold of these texts is encoded anew, with the `shards.stamp` of each; clock:
+    tells seconds.
     """
 
     space: Path
@@ -79,6 +82,7 @@ class Plan:
     inverse: NDArray[np.intp]
     missing: NDArray[np.intp]
     stale: Mapping[Path, tuple[int, int]] = field(default_factory=dict)
+    clock: Callable[[], float] = time.monotonic
 
     def fetch(self, progress: Progress = silent, name: str = "texts") -> Embedded:
         """Encode what is missing, shard by shard, and return the vectors of all texts.
@@ -198,7 +202,7 @@ class Plan:
         keys, stored = self.unique[missing], width is not None
         total, done = len(wanted), 0
         progress(stage, 0, total, "texts")
-        parts, made = list[list[NDArray[Any]]](), list[Encoded]()
+        parts, made, begun = list[list[NDArray[Any]]](), list[Encoded](), self.clock()
         for texts, encoded, whole in self._encode_missing(wanted):
             rows, *items = shards.pack(encoded, wanted[texts])
             if width not in (None, shards.width_of(rows)):
@@ -211,23 +215,25 @@ class Plan:
             rows["key"] = keys[texts]
             parts.append([rows, *items])
             made.append(replace(encoded, values=EMPTY))
-            if whole:
+            if whole or self.clock() - begun >= SHARD_S:
                 yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], made
-                parts, made = [], []
+                parts, made, begun = [], [], self.clock()
             done += len(rows)
             progress(stage, done, total, "texts")
 
     def _encode_missing(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
-        """Yield which texts are encoded, as what, and whether a shard ends with them.
+        """Yield which texts are encoded, as what, and whether a shard must end with them.
 
-        Of what is paid for each part is a shard, so that nothing of it is lost.
+        A shard holds whole parts, so that those after it are the same wherever it ends. Of what is
+        paid for each part is a shard, so that nothing of it is lost.
         """
         if self.encoder.paid:
             for rows, encoded in self.encoder.stream(wanted, self.role):
                 yield rows, encoded, True
             return
-        for start in range(0, len(wanted), self.shard):
-            texts = wanted[start : start + self.shard]
+        most = self.shard - self.shard % min(self.encoder.part_size, self.shard)
+        for start in range(0, len(wanted), most):
+            texts = wanted[start : start + most]
             left = len(texts)
             for rows, encoded in self.encoder.stream(texts, self.role):
                 left -= rows.stop - rows.start

@@ -13,7 +13,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +131,68 @@ def test_missing_texts_are_encoded_longest_first_in_shards_of_a_fixed_number(tmp
     fetch(store, encoder, texts)
     assert encoder.seen == texts[::-1]
     assert sorted(len(np.load(path)) for path in shards(store)) == [2, 3, 3]
+
+
+@dataclass(frozen=True)
+class Batched(Counting):
+    """Vectors that depend on the texts beside them, as the last bits of a real model's do."""
+
+    batch_size: int = 100
+
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        found = super().encode(texts, role)
+        return replace(found, values=found.values + len(texts) * np.float32(len(texts[0])))
+
+
+@dataclass
+class SlowTime:
+    """A clock on which so many seconds pass whenever somebody looks."""
+
+    step: float
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("step", "sizes"),
+    [
+        (1, [100, 200, 200]),  # as many whole parts as a shard may hold
+        (5, [100, 200, 200]),
+        (10, [100, 100, 100, 100, 100]),
+    ],
+)
+def test_a_shard_ends_by_size_or_by_time(tmp_path, step, sizes):
+    store = Store(tmp_path, shard=299)
+    plan = store.plan(Batched(), [f"text {i:03}" for i in range(500)], "document")
+    replace(plan, clock=SlowTime(step)).fetch()
+    assert sorted(len(np.load(path)) for path in shards(store)) == sizes
+
+
+@pytest.mark.parametrize(("part", "shard", "kept"), [(100, 299, 100), (100, 64, 64), (7, 299, 64)])
+def test_a_run_killed_anywhere_has_the_batches_that_it_would_have_had(tmp_path, part, shard, kept):
+    """Also where other times ended its shards; kept: texts of the first shard of a slow model."""
+    texts = [f"text {i}{'x' * (i % 9)}" for i in range(500)]
+    encoder = Batched(batch_size=part)
+    whole = fetch(Store(tmp_path / "whole", shard=shard), encoder, texts).encoded.values
+
+    @dataclass(frozen=True)
+    class Killed(Batched):
+        def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+            if self.loads:
+                raise KeyboardInterrupt
+            self.loads.append(1)
+            return super().encode(texts, role)
+
+    store = Store(tmp_path / "killed", shard=shard)
+    for done in (1, 2, 3):
+        plan = store.plan(Killed(batch_size=part), texts, "document")
+        with pytest.raises(KeyboardInterrupt):
+            replace(plan, clock=SlowTime(10)).fetch()
+        assert len(store.plan(encoder, texts, "document").missing) == 500 - done * kept
+    np.testing.assert_array_equal(fetch(store, encoder, texts).encoded.values, whole)
 
 
 def test_nothing_but_whole_shards_lies_in_a_space(tmp_path):
