@@ -34,6 +34,7 @@ _root = str(Path(__file__).parents[1])  # children import the same harness
 os.environ["PYTHONPATH"] = os.pathsep.join([_root, *filter(None, [os.environ.get("PYTHONPATH")])])
 _cache = tempfile.mkdtemp(prefix="harness-tests-")
 os.environ["HARNESS_CACHE"] = _cache
+os.environ["XDG_STATE_HOME"] = f"{_cache}/state"
 
 
 def pytest_unconfigure() -> None:

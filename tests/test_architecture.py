@@ -33,7 +33,7 @@ LAYERS: list[list[str]] = [
     ["data", "data.*", "vectors", "vectors.*", "endpoints"],
     ["pipeline", "pipeline.phases", "disk", "disk.memory", "disk.lines", "endpoints.service",
      "records.schema1", "records.files", "environment"],
-    ["endpoints.answers", "disk.lease"],
+    ["endpoints.answers", "disk.lease", "disk.seal"],
     ["zoo", "zoo.*"],
     ["measures", "measures.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",

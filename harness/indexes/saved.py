@@ -1,10 +1,12 @@
 """Structures of indexes on disk: built once from the same vectors with the same parameters.
 
     FOLDER/KEY/structure        the file, in the library's own format
-              /structure.json   what it was built from and with, and its SHA-256
+              /structure.json   what it was built from and with, its SHA-256, and a seal
 
 KEY is a digest of the vectors and of everything that decides the structure, the library's version
-among it: a structure of other vectors or of another version is never found.
+among it: a structure of other vectors or of another version is never found. Libraries trust what
+they read, so only a structure that this user has built is: KEY and seal are digests by the user's
+own key.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -27,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
-from harness.disk import foreign
+from harness.disk import foreign, seal
 from harness.disk.lease import hold
 from harness.errors import InputError, StoreError, reason
 from harness.indexes import Found, Index, IndexInfo, Searcher
@@ -38,6 +41,10 @@ BLOCK = 1 << 14  # rows hashed at a time
 ATTEMPTS = 5  # at giving a structure its name, while others do the same
 ABSENT = (FileNotFoundError, NotADirectoryError, PermissionError)  # also what is not for this user
 UNKEPT = "the index was built and not kept: the store cannot be written"
+UNKEYED = (
+    "the index was built and not kept: there is no place for the key that kept ones are known by; "
+    "set XDG_STATE_HOME to a folder of yours"
+)
 DAMAGED = "a damaged index in the store was set aside and built anew"
 
 
@@ -148,20 +155,21 @@ def _read_or_build(
     Where it was not, it is built, and kept there if it can be. Raises InputError for vectors that
     cannot be searched and StoreError where what is there cannot be read.
     """
+    if (user := seal.user_key()) is None:
+        return index.make(documents, progress), False, (UNKEYED,)
     vectors = {"sha256": digest(documents), "shape": [len(documents), documents.dim]}
     about = {"vectors": vectors, "structure": dict(index.build_key())}
-    key = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
-    place = folder / key
+    place = _Place(folder / seal.sign(user, about)[:32], about, user)
     try:
         built, damaged = _read(index, place)
         notes = (DAMAGED,) if damaged else ()
         reused = built is not None
         if built is None:
             built = index.make(documents, progress)
-            notes = notes if _keep(index, built, place, about) else (*notes, UNKEPT)
+            notes = notes if _keep(index, built, place) else (*notes, UNKEPT)
     except OSError as error:
         what = error.strerror or reason(error)
-        raise StoreError(f"{place}: the index store cannot be used: {what}") from error
+        raise StoreError(f"{place.path}: the index store cannot be used: {what}") from error
     return built, reused, notes
 
 
@@ -185,13 +193,41 @@ def _add(found: hashlib._Hash, array: NDArray[Any], kind: str) -> None:
         found.update(np.ascontiguousarray(array[low : low + BLOCK], kind).data)
 
 
-def _read(index: FileIndex, place: Path) -> tuple[Any, bool]:
+@dataclass(frozen=True)
+class _Place:
+    """Where a structure is kept; about: what it is of and built with; key: the user's own."""
+
+    path: Path
+    about: Mapping[str, Any]
+    key: bytes
+
+    def describe(self, data: Path) -> bytes:
+        """What is written beside a structure's file. Raises OSError."""
+        sha256 = disk.file_sha256(data)
+        sealed = seal.sign(self.key, [self.about, sha256])
+        more = {"bytes": data.stat().st_size, "sha256": sha256, "seal": sealed}
+        return (json.dumps({**self.about, **more}, indent=2, sort_keys=True) + "\n").encode()
+
+    def is_ours(self) -> bool:
+        """Whether this user wrote the structure, and it is whole. Raises OSError."""
+        data, beside = self.path / "structure", self.path / "structure.json"
+        if not all(stat.S_ISREG(path.stat().st_mode) for path in (data, beside)):
+            return False  # a pipe would never end
+        try:
+            sealed = foreign.read_json(beside)["seal"]
+        except (InputError, TypeError, KeyError):
+            return False
+        return seal.is_signed(self.key, [self.about, disk.file_sha256(data)], sealed)
+
+
+def _read(index: FileIndex, kept: _Place) -> tuple[Any, bool]:
     """The structure kept at a place, None if there is none; and whether a damaged one was."""
+    place = kept.path
     with ExitStack() as leases:
         if lease := hold(place):
             leases.enter_context(lease)
         try:
-            if _is_whole(place):
+            if kept.is_ours():
                 built = index.load(place / "structure")
                 with suppress(OSError):
                     os.utime(place / "structure.json")  # when it was last used, for prune
@@ -205,15 +241,6 @@ def _read(index: FileIndex, place: Path) -> tuple[Any, bool]:
         return None, True
 
 
-def _is_whole(place: Path) -> bool:
-    """Whether a structure's checksum holds. Raises OSError."""
-    try:
-        about = foreign.read_json(place / "structure.json")
-        return bool(about["sha256"] == disk.file_sha256(place / "structure"))
-    except (InputError, TypeError, KeyError):
-        return False
-
-
 def _set_aside(place: Path) -> None:
     aside = place.with_name(f"{place.name}.damaged")
     with suppress(OSError):  # a read-only store, or another process was faster
@@ -222,13 +249,13 @@ def _set_aside(place: Path) -> None:
         os.rename(place, aside)
 
 
-def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> bool:
+def _keep(index: FileIndex, built: Any, place: _Place) -> bool:
     """Write a structure, whole or not at all; False where it cannot be, whatever the reason.
 
     It is built beside, in a folder of its own: processes and threads that build the same one do not
     meet, and the first that is done has its in place.
     """
-    folder = place.parent
+    folder = place.path.parent
     try:
         disk.make_folder(folder)
         disk.sweep(folder)
@@ -240,9 +267,7 @@ def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> b
         index.save(built, data)
         with open(data, "rb") as file:
             os.fsync(file.fileno())
-        about = {**about, "bytes": data.stat().st_size, "sha256": disk.file_sha256(data)}
-        text = json.dumps(about, indent=2, sort_keys=True) + "\n"
-        disk.write_whole(made / "structure.json", text.encode())
+        disk.write_whole(made / "structure.json", place.describe(data))
         os.chmod(made, 0o755)
         _put(made, place)
     except OSError:
@@ -252,8 +277,9 @@ def _keep(index: FileIndex, built: Any, place: Path, about: dict[str, Any]) -> b
     return True
 
 
-def _put(made: Path, place: Path) -> None:
+def _put(made: Path, kept: _Place) -> None:
     """Give a folder its name, unless a whole one of that name is there. Raises OSError."""
+    place = kept.path
     for _ in range(ATTEMPTS):
         try:
             os.rename(made, place)
@@ -264,7 +290,7 @@ def _put(made: Path, place: Path) -> None:
             disk.flush(place.parent)
             return
         with suppress(OSError):  # another process is at work at the same
-            if _is_whole(place):
+            if kept.is_ours():
                 return
         with suppress(OSError):
             disk.remove_folder(place)

@@ -162,15 +162,61 @@ def test_a_damaged_file_is_set_aside_and_built_anew(what, counted, tmp_path):
     assert (tmp_path / f"{place.name}.damaged").is_dir()
 
 
-def test_a_whole_file_that_the_library_cannot_read_is_set_aside(tmp_path):
+def test_a_whole_file_that_the_library_cannot_read_is_set_aside(tmp_path, monkeypatch):
     index = INDEXES.create("hnsw")
-    index.open(made(), tmp_path)
-    place = only(tmp_path)
-    (place / "structure").write_bytes(b"nothing of faiss")
-    checksum = disk.file_sha256(place / "structure")
-    (place / "structure.json").write_text(json.dumps({"sha256": checksum}))
+    with monkeypatch.context() as patched:
+        patched.setattr(type(index), "save", lambda _, built, path: path.write_bytes(b"no graph"))
+        index.open(made(), tmp_path)
     info = index.open(made(), tmp_path).info
     assert (info.reused, info.notes) == (False, (saved.DAMAGED,))
+
+
+@pytest.mark.parametrize("spec", ["hnsw", "hnswlib", "usearch", "faiss:IVF4_Flat"])
+@pytest.mark.parametrize("what", ["other bytes", "another structure", "a pipe", "a link"])
+def test_what_somebody_else_wrote_is_never_given_to_a_library(spec, what, tmp_path, monkeypatch):
+    """Whatever its checksum says: hostile bytes may end the process that reads them."""
+    index = INDEXES.create(spec)
+    index.open(made(), tmp_path)
+    place = only(tmp_path)
+    data, about = place / "structure", json.loads((place / "structure.json").read_text())
+    if what == "other bytes":
+        content = data.read_bytes()
+        data.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        about |= {"sha256": disk.file_sha256(data)}
+    elif what == "another structure":  # of this user, but for other vectors
+        index.open(made(seed=7), tmp_path / "other")
+        for path in only(tmp_path / "other").iterdir():
+            path.replace(place / path.name)
+        about = json.loads((place / "structure.json").read_text()) | {"vectors": about["vectors"]}
+    else:
+        data.unlink()
+        os.mkfifo(data) if what == "a pipe" else data.symlink_to("/dev/zero")
+    (place / "structure.json").write_text(json.dumps(about))
+
+    def never(self, path: Path) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(type(index), "load", never)
+    info = index.open(made(), tmp_path).info
+    assert (info.reused, info.notes[-1]) == (False, saved.DAMAGED)
+
+
+def test_structures_of_two_users_do_not_meet(tmp_path, monkeypatch):
+    index = INDEXES.create("hnsw")
+    for user in ("one", "other"):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / user))
+        for reused in (False, True):
+            info = index.open(made(), tmp_path / "indexes").info
+            assert (info.reused, info.notes) == (reused, ())
+
+
+def test_without_a_place_for_the_key_nothing_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    for _ in range(2):
+        info = INDEXES.create("hnsw").open(made(), tmp_path / "indexes").info
+        assert (info.reused, info.notes) == (False, (saved.UNKEYED,))
+    assert not (tmp_path / "indexes").exists()
 
 
 def test_a_build_that_was_killed_is_done_again_in_silence(tmp_path):
