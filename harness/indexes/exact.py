@@ -20,9 +20,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Float32
+from harness.arrays import Float32, Int64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher
+from harness.indexes.duplicates import Distinct, find_distinct
 from harness.indexes.faiss_library import load_faiss, matrix_products
 from harness.indexes.maxsim import MaxSimSearcher
 from harness.indexes.sparse import SparseSearcher
@@ -173,9 +174,11 @@ class DenseSearcher:
         q, error = len(values), rounding(d, self.longest, norms)
         keys = np.zeros((q, k), np.uint64)
 
-        def search(start: int, low: int, block: Float32) -> int:
+        def search(start: int, low: int, block: Float32, distinct: Distinct | None) -> int:
             rows = slice(low, low + QUERIES)
-            found = _best(values[rows], block, start, k, error[rows])
+            found = _best(values[rows], distinct.vectors if distinct else block, k, error[rows])
+            found = distinct.expand(found) if distinct else found
+            found = np.where(found > 0, found + np.uint64(start), found)
             if start:
                 found = ranking.best(np.concatenate([keys[rows], found], axis=1), k)
             keys[rows] = found
@@ -194,7 +197,11 @@ class DenseSearcher:
             try:
                 for start in range(0, n, self.block):
                     block = np.ascontiguousarray(self.documents[start : start + self.block])
-                    tasks = [pool.submit(search, start, low, block) for low in range(0, q, QUERIES)]
+                    distinct = find_distinct(block)
+                    tasks = [
+                        pool.submit(search, start, low, block, distinct)
+                        for low in range(0, q, QUERIES)
+                    ]
                     for task in tasks:
                         compared += task.result()
                         progress("search", compared, n * q, "comparisons")
@@ -225,15 +232,14 @@ def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
     return keys
 
 
-def _best(queries: Float32, block: Float32, start: int, k: int, error: Float32) -> ranking.Keys:
+def _best(queries: Float32, block: Float32, k: int, error: Float32) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
     if k <= HEAPED and k + SPARE <= len(block):
         keys, sure = _scan_flat(queries, block, k, error)
-        keys[sure] = np.where(keys[sure] > 0, keys[sure] + np.uint64(start), keys[sure])
         if not sure.all():
-            keys[~sure] = _scan_by_threshold(queries[~sure], block, start, k, error[~sure])
+            keys[~sure] = _scan_by_threshold(queries[~sure], block, k, error[~sure])
         return keys
-    return _scan_by_threshold(queries, block, start, k, error)
+    return _scan_by_threshold(queries, block, k, error)
 
 
 def _scan_flat(
@@ -255,9 +261,7 @@ def _scan_flat(
     return keys, ranking.unpack(keys[:, -1:]).scores[:, 0] > scanned[:, -1] + error
 
 
-def _scan_by_threshold(
-    queries: Float32, block: Float32, start: int, k: int, error: Float32
-) -> ranking.Keys:
+def _scan_by_threshold(queries: Float32, block: Float32, k: int, error: Float32) -> ranking.Keys:
     """Ranked keys [q, k], from the products above a threshold that a sample suggests."""
     n = len(block)
     wanted = min(k, n)
@@ -266,18 +270,20 @@ def _scan_by_threshold(
     keys = np.zeros((len(queries), k), np.uint64)
     open_, tighten = np.arange(len(queries)), True
     while len(open_):
-        everything = rank >= len(sample)
-        left = []
-        for rows in np.array_split(open_, -(-len(open_) * n // CELLS) if everything else 1):
-            threshold = np.full(len(rows), -np.inf, np.float32)
-            if not everything:
-                threshold = np.partition(queries[rows] @ sample.T, -rank, axis=1)[:, -rank]
-            found, threshold = _collect_above(queries[rows], block, threshold, k, tighten)
-            last = found[:, wanted - 1 : wanted]
-            sure = ranking.unpack(last).scores[:, 0] > threshold + error[rows]
-            keys[rows] = np.where(found > 0, found + np.uint64(start), found)
-            left.append(rows[(last[:, 0] == 0) | ~sure])
-        open_ = np.concatenate(left)
+        asked = _Asked(queries[open_], error[open_], k)
+        threshold = np.full(len(open_), -np.inf, np.float32)
+        if rank < len(sample):  # what ties with it passes, too
+            nth = np.partition(asked.queries @ sample.T, -rank, axis=1)[:, -rank]
+            threshold = nth - 2 * asked.error
+        found, threshold = _collect_above(asked, block, threshold, tighten=tighten)
+        full = found[:, wanted - 1] > 0
+        floor = asked.floor(found, wanted)
+        unsure = full & (threshold > floor)
+        if unsure.any():  # nothing below the floor can be among the k best, whatever else is there
+            again = asked.take(unsure)
+            found[unsure], _ = _collect_above(again, block, floor[unsure], tighten=False)
+        keys[open_] = found
+        open_ = open_[~full]
         # a query whose neighbours lie side by side in the block was cut too high by a part of it
         tighten, rank = False, rank if tighten else rank * 8
     return keys
@@ -288,46 +294,108 @@ def _safe(expected: float) -> int:
     return int(expected + 4 * expected**0.5 + 4)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Queries [q, d], how far their products may be from scores [q], and results wanted."""
+
+    queries: Float32
+    error: Float32
+    k: int
+
+    def take(self, rows: NDArray[np.bool_]) -> _Asked:
+        """Some of the queries."""
+        return _Asked(self.queries[rows], self.error[rows], self.k)
+
+    def floor(self, keys: ranking.Keys, wanted: int) -> Float32:
+        """[q]: a product below it is of no document among the best, where some are known.
+
+        keys: ranked [q, k]; wanted: how many of them there can be.
+        """
+        last = keys[:, wanted - 1 : wanted]
+        lowest = ranking.unpack(last).scores[:, 0] - self.error
+        lowest = np.nextafter(lowest.astype(np.float32), np.float32(-np.inf))
+        return np.where(last[:, 0] > 0, lowest, np.float32(-np.inf))
+
+
 def _collect_above(
-    queries: Float32, block: Float32, threshold: Float32, k: int, tighten: bool
+    asked: _Asked, block: Float32, threshold: Float32, *, tighten: bool
 ) -> tuple[ranking.Keys, Float32]:
     """Ranked keys [q, k] of documents whose product passes a threshold [q], padded if too few.
 
+    The highest rows come first, so that what ties with the k best is seen to rank below them.
     tighten: raise the threshold once, by what an eighth of the block held. Returns the threshold
-    that no document left out has passed.
+    that no document left out has passed, unless it cannot be among the k best.
     """
-    faiss = load_faiss()
-    queries = np.ascontiguousarray(queries)
-    (q, d), n = queries.shape, len(block)
+    q, n, k = len(asked.queries), len(block), asked.k
+    queries = np.ascontiguousarray(asked.queries)
+    pieces = _Pieces(q, k)
     products = np.empty(q * DOCUMENTS, np.float32)  # used again: fresh pages would cost more
     passes = np.empty(q * DOCUMENTS, np.bool_)
-    rows, keys = [], []
-    lows = range(0, n, DOCUMENTS)
-    early = list(lows[::EARLY])
-    for low in [*early, *sorted(set(lows) - set(early))]:
+    lows = list(range(0, n, DOCUMENTS))[::-1]
+    early, bar = lows[::EARLY], threshold
+    for low in [*early, *(low for place, low in enumerate(lows) if place % EARLY)]:
         part = block[low : low + DOCUMENTS]
         shape, cells = (q, len(part)), q * len(part)
         product = np.matmul(queries, part.T, out=products[:cells].reshape(shape))
-        above = np.greater_equal(product, threshold[:, None], out=passes[:cells].reshape(shape))
+        above = np.greater_equal(product, bar[:, None], out=passes[:cells].reshape(shape))
         row, doc = np.divmod(np.flatnonzero(above), len(part))
-        scores = np.empty(len(row), np.float32)
-        arrays = [faiss.swig_ptr(array) for array in (queries, row, part, doc, scores)]
-        faiss.pairwise_indexed_inner_product(d, len(row), *arrays)
-        rows.append(row.astype(np.uint16))
-        keys.append(ranking.pack(scores, doc + low))
+        pieces.add(row, ranking.pack(_score(queries, row, part, doc), doc + low))
         if tighten and low == early[-1]:
             rank = _safe(k * min(DOCUMENTS * len(early), n) / n)
-            nth = _rank(rows, keys, q, rank)[:, -1:]
+            nth = pieces.merge(rank)[:, rank - 1 : rank]
             better = np.where(nth > 0, ranking.unpack(nth).scores, -np.inf)[:, 0]
+            better = better - 2 * asked.error
             threshold = np.maximum(threshold, better.astype(np.float32))
-    return _rank(rows, keys, q, k), threshold
+            bar = np.maximum(bar, threshold)
+        if pieces.many:
+            pieces.merge(k)
+            bar = np.maximum(threshold, asked.floor(pieces.best, min(k, n)))
+    return pieces.merge(k)[:, :k], threshold
 
 
-def _rank(rows: list[NDArray[np.uint16]], keys: list[ranking.Keys], q: int, k: int) -> ranking.Keys:
-    """Ranked keys [q, k] from pieces of (query row, key)."""
-    by_query = np.concatenate(rows)
-    count = np.bincount(by_query, minlength=q)
-    table = np.zeros((q, max(k, count.max())), np.uint64)
-    order = np.argsort(by_query, kind="stable")
-    table[np.arange(table.shape[1]) < count[:, None]] = np.concatenate(keys)[order]
-    return ranking.best(table, k)
+def _score(queries: Float32, rows: Int64, documents: Float32, docs: Int64) -> Float32:
+    """Scores of pairs [p], by a routine of faiss that sees nothing but the two vectors."""
+    faiss, scores = load_faiss(), np.empty(len(rows), np.float32)
+    arrays = [faiss.swig_ptr(array) for array in (queries, rows, documents, docs, scores)]
+    faiss.pairwise_indexed_inner_product(queries.shape[1], len(rows), *arrays)
+    return scores
+
+
+class _Pieces:
+    """Keys of q queries as they come, of which no more are held than may be among the k best."""
+
+    def __init__(self, q: int, k: int) -> None:
+        self.best: ranking.Keys = np.zeros((q, k), np.uint64)
+        self._rows: list[NDArray[np.uint16]] = []
+        self._keys: list[ranking.Keys] = []
+        self._counts = np.zeros(q, np.int64)
+        self._most = max(CELLS, 2 * q * k)
+
+    @property
+    def many(self) -> bool:
+        """Whether it is time to merge them."""
+        return bool(self._counts.max(initial=0) * len(self._counts) > self._most)
+
+    def add(self, rows: Int64, keys: ranking.Keys) -> None:
+        """Hold keys [p] of queries' rows [p] that rank above the k best merged before."""
+        better = keys > self.best[rows, -1]
+        if not better.all():
+            rows, keys = rows[better], keys[better]
+        self._rows.append(rows.astype(np.uint16))
+        self._keys.append(keys)
+        self._counts += np.bincount(rows, minlength=len(self._counts))
+
+    def merge(self, width: int) -> ranking.Keys:
+        """Rank all of them; returns the best [q, width], or [q, k] if that is more."""
+        k, table = self.best.shape[1], self.best
+        if self._rows:
+            order = np.argsort(np.concatenate(self._rows), kind="stable")
+            more = np.zeros((len(table), self._counts.max(initial=0)), np.uint64)
+            filled = np.arange(more.shape[1]) < self._counts[:, None]
+            more[filled] = np.concatenate(self._keys)[order]
+            table = np.hstack([table, more])
+        ranked = ranking.best(table, max(width, k))
+        self.best = ranked[:, :k]
+        self._rows, self._keys = [], []
+        self._counts[:] = 0
+        return ranked
