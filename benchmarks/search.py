@@ -1,6 +1,7 @@
 """Exact search against a flat faiss index and against the matrix product alone, in one run.
 
 python benchmarks/search.py --documents 200000 --queries 2000 --k 10 100 1000
+python benchmarks/search.py --dim 32 --queries 500 --k 1000 --distinct 1    # a collapsed model
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=2_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--k", type=int, nargs="+", default=[10, 100, 1000])
+    parser.add_argument("--distinct", type=int, help="different vectors among the documents")
     parser.add_argument("--turns", type=int, default=3)
     args = parser.parse_args()
     faiss = load_faiss()
@@ -33,6 +35,8 @@ def main() -> None:
         random.standard_normal((rows, args.dim), dtype=np.float32)
         for rows in (args.documents, args.queries)
     )
+    if args.distinct:
+        documents = documents[random.integers(args.distinct, size=len(documents))]
     faiss.normalize_L2(documents)
     faiss.normalize_L2(queries)
     faiss.cvar.distance_compute_blas_threshold = 16 * args.dim

@@ -37,8 +37,9 @@ from harness.sources import trec
 from harness.spec import parse
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
-from harness.vectors import Dense, Embeddings, Run
+from harness.vectors import Dense, Embeddings, Run, ranking
 
+MANY = 0.5  # of the queries, whose scores tie at the cut-off
 WARM = 3  # queries before those whose latency counts
 
 
@@ -337,6 +338,8 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task, index = _task_record(setting.task), outcome.index
     searched = (index.full if index else "given", setting.depth if ranked else 0)
+    cut = setting.task.main.depth or setting.depth
+    ties = _share_ties(ranked.run, cut, setting.task) if ranked else None
     record = Record(
         id=records.identity(
             outcome.system, task, searched if ranked or index else None, outcome.rewriting, names
@@ -350,6 +353,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         parts=list(ranked.parts) if ranked else [],
         weights=list(ranked.weights) if ranked else [],
         candidates=ranked is not None and ranked.candidates,
+        ties=ties,
         latency=ranked.latency if ranked else None,
         main_measure=names[0],
         scores=verdict.scores,
@@ -357,12 +361,34 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
         makers=[dict(maker) for maker in outcome.makers],
-        warnings=[*setting.notes, *data.warnings, *outcome.warnings, *verdict.warnings],
+        warnings=[
+            *setting.notes,
+            *data.warnings,
+            *outcome.warnings,
+            *verdict.warnings,
+            *_note_ties(ties, cut),
+        ],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=environment.current(),
     )
     return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
+
+
+def _share_ties(run: Run, cut: int, task: Task) -> float | None:
+    """Share of the queries with a tie at a cut-off; None where there are no queries."""
+    tied = ranking.find_tied(run, cut, len(task.collection.corpus.ranked))
+    return float(tied.mean()) if len(tied) else None
+
+
+def _note_ties(ties: float | None, cut: int) -> list[str]:
+    """A warning where scores tie at the cut-off for many queries, as those of a collapsed model."""
+    if ties is None or ties < MANY:
+        return []
+    return [
+        f"{ties:.0%} of the queries have a tie at the cut-off of {cut:,}: which of the documents "
+        "count is decided by their ids"
+    ]
 
 
 def _task_record(task: Task) -> TaskRecord:

@@ -133,6 +133,23 @@ def test_a_cut_off_beyond_the_corpus_is_told_and_harmless(small):
     )
 
 
+@pytest.mark.parametrize(("words", "ties"), [([], 1), (["red", "blue"], 1 / 3)])
+def test_ties_at_the_cut_off_are_told(small, words, ties):
+    """A collapsed model; and one of which "red apple" finds two equal documents, "car" one."""
+
+    def few(texts: list[str]) -> np.ndarray:
+        split = [text.split() for text in texts]
+        return np.float32([[1, *(word in text for word in words)] for text in split])
+
+    record = evaluate(few, small, measures=["R@1", "R@2"]).record
+    said = (
+        "100% of the queries have a tie at the cut-off of 1: which of the documents count is "
+        "decided by their ids"
+    )
+    assert record.ties == ties
+    assert (said in record.warnings) is (ties == 1)
+
+
 def test_a_query_that_is_a_document_is_not_its_own_answer(tmp_path):
     queries = {"a": DOCUMENTS["a"], "d": DOCUMENTS["d"], "x": "blue"}
     task = beir(

@@ -148,6 +148,8 @@ class Record(_Frozen):
         parts: Of a system made of others, inner ones after the one that holds them.
         weights: Of its direct parts, where their scores are weighed.
         candidates: Whether the task names what is ranked for each query.
+        ties: Share of the queries whose last result within the main measure's cut-off scores as the
+            next does; None where nothing is searched.
         lower_is_better: Those of the scores whose low values are good.
         usage: What was paid for at endpoints, by name (tokens, cost).
         makers: What made the vectors, each once: device, threads, versions of libraries; empty
@@ -165,6 +167,7 @@ class Record(_Frozen):
     parts: list[PartRecord] = []
     weights: list[float] = []
     candidates: bool = False
+    ties: float | None = None
     latency: LatencyRecord | None = None
     main_measure: str
     scores: dict[str, Estimate]

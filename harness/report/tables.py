@@ -236,6 +236,8 @@ def _list_search(record: Record) -> list[list[str]]:
     rows += [[key, _flat(value)] for key, value in index.library.items()] if index else []
     rows += [["candidates", "of the task"]] if record.candidates else []
     rows += [["weights", _flat(record.weights)]] if record.weights else []
+    if record.ties:
+        rows.append(["ties at the cut-off", f"{record.ties:.1%} of the queries"])
     if latency:
         asked = f"p50 {latency.p50_ms:,.6g}, p95 {latency.p95_ms:,.6g}"
         rows.append(["latency ms", f"{asked}, queries {latency.queries:,}"])

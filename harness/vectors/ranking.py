@@ -61,6 +61,21 @@ def without(run: Run, rows: Int32) -> Run:
     return Run(run.docs[~drop].reshape(q, k - 1), run.scores[~drop].reshape(q, k - 1))
 
 
+def find_tied(run: Run, cut: int, n: int) -> NDArray[np.bool_]:
+    """Queries [q] whose last result within a cut-off scores as the first beyond it does.
+
+    run: [q, k] of n documents. Where no more than `cut` results are kept, the one before the last
+    stands in for that beyond it.
+    """
+    width = run.docs.shape[1]
+    last = min(cut, width) - 1
+    other = last + 1 if last + 1 < width else last - 1
+    if cut >= n or other < 0:
+        return np.zeros(len(run.docs), np.bool_)
+    there = (run.docs[:, last] >= 0) & (run.docs[:, other] >= 0)
+    return there & (run.scores[:, last] == run.scores[:, other])
+
+
 def by_parent(run: Run, parents: Int32, k: int) -> tuple[Run, NDArray[np.bool_]]:
     """Rank documents by their best passage (MaxP).
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, exact
 from harness.indexes.exact import Exact
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import silent
@@ -63,6 +63,8 @@ def made(kind: str, n: int, d: int, seed: int = 0) -> np.ndarray:
         values = values[random.integers(max(1, n // 50), size=n)]
     elif kind == "equal":
         values[:] = values[0]
+    elif kind == "near":  # equal but for their last bits
+        values[:] = values[0] * (1 + random.integers(-1, 2, (n, d)).astype(np.float32) * 2**-23)
     elif kind == "zero":
         values[:] = 0
     elif kind == "sorted":  # the best documents all in the last block
@@ -72,7 +74,7 @@ def made(kind: str, n: int, d: int, seed: int = 0) -> np.ndarray:
     return np.ascontiguousarray(values)
 
 
-KINDS = ["random", "rounded", "duplicated", "equal", "zero", "sorted", "scaled"]
+KINDS = ["random", "rounded", "duplicated", "equal", "near", "zero", "sorted", "scaled"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -250,3 +252,29 @@ def test_few_results_of_many_equal_documents_are_the_last_rows():
     run = INDEXES.create("exact").open(Dense(values)).search(Dense(queries), 5, silent).run
     assert run.docs[:3].tolist() == [[499, 498, 497, 496, 495]] * 3
     assert run.docs[3:].tolist() == [[49, 48, 47, 46, 45]] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("k", [1, 10, 40, 700])
+def test_candidates_are_merged_as_they_come(kind, k, monkeypatch):
+    monkeypatch.setattr(exact, "CELLS", 1)
+    monkeypatch.setattr(exact, "DOCUMENTS", 64)
+    monkeypatch.setattr(exact, "SAMPLE", 128)
+    documents, queries = made(kind, 1500, 8), made("random", 7, 8, seed=1)
+    same(search(queries, documents, k), reference(queries, documents, k))
+
+
+@pytest.mark.parametrize("distinct", [1, 50])
+def test_equal_vectors_are_scored_once_a_query(distinct, monkeypatch):
+    scored, score = [], exact._score
+
+    def counting(queries, rows, documents, docs):
+        scored.append(len(rows))
+        return score(queries, rows, documents, docs)
+
+    monkeypatch.setattr(exact, "_score", counting)
+    documents = made("random", distinct, 8)[np.arange(20_000) % distinct]
+    run = search(made("random", 8, 8, seed=1), documents, 1000)
+    assert sum(scored) == 8 * distinct
+    assert (run.docs[:, 0] >= 20_000 - distinct).all()  # the last of those that are best
+    assert (np.diff(run.docs[:, :300]) == -distinct).all()  # and then those before it

@@ -36,6 +36,7 @@ MEASURED = {
     "latency",
     "environment",
     "counts",
+    "ties",
     "makers",
 }  # differ from run to run
 
