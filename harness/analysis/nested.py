@@ -16,9 +16,9 @@ from harness.arrays import Int64, spans
 from harness.data import Corpus, Qrels, Retrieval
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.pipeline.represent import unit
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
+from harness.vectors.lengths import unit
 
 SMALLEST = 1000
 STEPS = 5  # at least so many from the smallest corpus to the largest

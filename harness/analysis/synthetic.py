@@ -15,8 +15,8 @@ from harness.analysis.graphs import GraphSettings, graph_recall, nearest
 from harness.analysis.nearness import Nearness, nearness, query_lid
 from harness.arrays import Float32, Float64
 from harness.errors import InputError
-from harness.pipeline.represent import unit
 from harness.progress import Progress, silent
+from harness.vectors.lengths import unit
 
 SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
 CLUSTERS = 20  # each larger than the neighbours looked at

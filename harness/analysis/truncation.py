@@ -9,7 +9,7 @@ import numpy as np
 
 from harness.arrays import Float32, Float64
 from harness.errors import InputError
-from harness.pipeline.represent import unit
+from harness.vectors.lengths import unit
 
 How = Literal["truncate", "truncate-raw", "pca"]
 BLOCK = 1 << 14  # rows widened to float64 at a time

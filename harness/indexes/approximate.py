@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from harness.arrays import Float32, Int64
 from harness.disk import memory
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo, scoring
-from harness.indexes.exact import check_dense
 from harness.indexes.scoring import Metric
 from harness.progress import Progress
 from harness.vectors import Embeddings, ranking
+from harness.vectors.lengths import Extent, check_documents, check_queries
 
 QUERIES = 1024  # searched with at a time
 
@@ -46,10 +47,15 @@ class Approximate:
     rescore: bool = True
     oversample: int = 1
 
+    @cached_property
+    def extent(self) -> Extent:
+        """How long the documents are."""
+        return check_documents(self.documents)
+
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where fewer are found."""
         n, d = self.documents.shape
-        values, _ = check_dense(queries, d)
+        values, _ = check_queries(queries, d, self.extent, self.metric)
         q, counted = len(values), list[int | None]()
         keys = np.zeros((q, k), np.uint64)
         for low in range(0, q, QUERIES):

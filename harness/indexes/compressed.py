@@ -19,11 +19,12 @@ from harness.arrays import Float32, Float64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.indexes.approximate import Answer, Approximate, Nearest, at_least
-from harness.indexes.exact import Exact, longest
+from harness.indexes.exact import Exact
 from harness.indexes.factory import TRAINING, Factory
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, Representation, of_kind, ranking
+from harness.vectors.lengths import check_documents
 
 Kept = Literal["float32", "int8", "bits"]
 RENAMED = {"rescore": "oversample"}
@@ -261,7 +262,7 @@ def principal(values: Float32, seed: int = 0) -> Float64:
 def _check(vectors: Embeddings) -> Float32:
     """Dense vectors in a row. Raises InputError for NaN and infinity."""
     values = np.ascontiguousarray(of_kind(vectors, Dense).values, np.float32)
-    longest(values)
+    check_documents(values)
     return values
 
 

@@ -28,15 +28,8 @@ from harness.indexes.faiss_library import load_faiss, matrix_products
 from harness.indexes.maxsim import MaxSimSearcher
 from harness.indexes.sparse import SparseSearcher
 from harness.progress import Progress, silent
-from harness.vectors import (
-    Dense,
-    Embeddings,
-    MultiVector,
-    Representation,
-    Sparse,
-    of_kind,
-    ranking,
-)
+from harness.vectors import Dense, Embeddings, MultiVector, Representation, Sparse, ranking
+from harness.vectors.lengths import Extent, check_documents, check_queries
 
 QUERIES = 512  # multiplied at a time with
 DOCUMENTS = 4096  # so many documents: the products stay in the processor's cache
@@ -47,6 +40,7 @@ SAMPLE = 2048  # documents of a block that set the first threshold
 EARLY = 8  # one in so many parts of it sets the second
 CELLS = 1 << 22  # candidates held at a time where there is no threshold
 ROUNDING = 2.0**-24
+UNDERFLOW = 2.0**-149
 
 
 @INDEXES.register("exact")
@@ -86,55 +80,7 @@ class Exact(Index):
             case MultiVector():
                 return MaxSimSearcher.of(documents, self.block)
             case Dense(values):
-                return DenseSearcher(values, longest(values, self.block), self.block)
-
-
-def longest(documents: Float32, block: int = 1 << 18) -> float:
-    """Find the largest norm of a row.
-
-    Args:
-        documents: [n, d].
-        block: rows looked at at a time.
-
-    Raises:
-        InputError: for NaN or infinity, with the row.
-    """
-    found = 0.0
-    for start in range(0, len(documents), block):
-        rows = documents[start : start + block]
-        squares = np.einsum("nd,nd->n", rows, rows)
-        broken = np.flatnonzero(~np.isfinite(squares))
-        if len(broken):
-            raise InputError(
-                f"the vector of document row {start + broken[0]} holds NaN, infinity or a "
-                "number too large for float32"
-            )
-        found = max(found, float(squares.max(initial=0)) ** 0.5)
-    return found
-
-
-def check_dense(queries: Embeddings, dim: int) -> tuple[Float32, Float32]:
-    """Check queries that are to be compared with dense documents.
-
-    Args:
-        queries: q of them.
-        dim: that of the documents.
-
-    Returns:
-        A contiguous array [q, d] and its norms [q].
-
-    Raises:
-        InputError: for NaN, infinity and another dim than that of the documents.
-    """
-    values = np.ascontiguousarray(of_kind(queries, Dense).values, np.float32)
-    if values.shape[1] != dim:
-        raise InputError(
-            f"queries are {values.shape[1]}-d and documents {dim}-d: expected one width"
-        )
-    norms = np.sqrt(np.einsum("qd,qd->q", values, values))
-    if not np.isfinite(norms).all():
-        raise InputError("a query's vector holds NaN, infinity or a number beyond float32")
-    return values, norms
+                return DenseSearcher(values, check_documents(values, self.block), self.block)
 
 
 def rounding(d: int, longest: float, norms: Float32) -> Float32:
@@ -146,18 +92,18 @@ def rounding(d: int, longest: float, norms: Float32) -> Float32:
         norms: of queries [q].
 
     Returns:
-        Twice gamma_d |q| |x| for each query [q].
+        Twice gamma_d |q| |x| for each query [q], and what products may lose that are tiny.
     """
-    bound: Float32 = 2 * d * ROUNDING / (1 - d * ROUNDING) * longest * norms
-    return bound
+    bound = 2 * d * ROUNDING / (1 - d * ROUNDING) * longest * norms + d * UNDERFLOW
+    return bound.astype(np.float32)
 
 
 @dataclass(frozen=True)
 class DenseSearcher:
-    """documents: float32 [n, d]; longest: the largest norm of a row."""
+    """documents: float32 [n, d]; extent: how long they are."""
 
     documents: Float32
-    longest: float
+    extent: Extent
     block: int
 
     @property
@@ -170,8 +116,8 @@ class DenseSearcher:
         from threadpoolctl import threadpool_limits
 
         n, d = self.documents.shape
-        values, norms = check_dense(queries, d)
-        q, error = len(values), rounding(d, self.longest, norms)
+        values, norms = check_queries(queries, d, self.extent)
+        q, error = len(values), rounding(d, self.extent.most, norms)
         keys = np.zeros((q, k), np.uint64)
 
         def search(start: int, low: int, block: Float32, distinct: Distinct | None) -> int:

@@ -22,7 +22,6 @@ from harness.indexes.approximate import (
     refuse_too_large,
     too_narrow,
 )
-from harness.indexes.exact import longest
 from harness.indexes.faiss_library import (
     FaissIndex,
     complaint,
@@ -38,6 +37,7 @@ from harness.indexes.faiss_library import (
 from harness.indexes.scoring import Metric
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
+from harness.vectors.lengths import check_documents
 
 BLOCK = 1 << 16  # vectors added at a time
 TRAINING = 1 << 17  # vectors trained on, or POINTS for each centroid if that is more
@@ -132,7 +132,7 @@ class Factory(FaissIndex):
         """
         values = of_kind(documents, Dense).values
         n, dim = values.shape
-        longest(values)
+        check_documents(values)
         index = self._empty(dim)
         refuse_too_large(f"{self._name} over {n:,} vectors", footprint(index, n))
         index = moved(index) if moved else index

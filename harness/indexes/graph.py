@@ -21,13 +21,13 @@ from harness.indexes.approximate import (
     refuse_too_large,
     too_narrow,
 )
-from harness.indexes.exact import longest
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.saved import FileIndex
 from harness.indexes.scoring import Metric
 from harness.optional import load
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
+from harness.vectors.lengths import check_documents
 
 BLOCK = 1 << 12  # documents inserted between two reports of progress
 
@@ -100,7 +100,7 @@ class Graph(FileIndex):
         """Insert all documents, one after the other, so that a build repeats."""
         values = of_kind(documents, Dense).values
         n, dim = values.shape
-        self.check(longest(values))
+        self.check(check_documents(values).most)
         refuse_too_large(f"{self.kind} over {n:,} vectors", n * self.node_bytes(dim))
         graph = self.empty(n, dim)
         for low in range(0, n, BLOCK):

@@ -24,7 +24,6 @@ from harness.indexes.approximate import (
     refuse_too_large,
     too_narrow,
 )
-from harness.indexes.exact import longest
 from harness.indexes.faiss_library import (
     Computed,
     FaissIndex,
@@ -36,6 +35,7 @@ from harness.indexes.scoring import Metric
 from harness.progress import Progress
 from harness.registry import unknown
 from harness.vectors import Dense, Embeddings, of_kind
+from harness.vectors.lengths import check_documents
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Hnsw(FaissIndex):
         """Insert all documents."""
         faiss, vectors = load_faiss(), of_kind(documents, Dense).values
         n, dim = vectors.shape
-        longest(vectors)
+        check_documents(vectors)
         index = faiss.IndexHNSWFlat(dim, self.parameters.M, metric_number(self.metric))
         index.hnsw.efConstruction = self.parameters.ef_construction
         index.hnsw.rng = faiss.RandomGenerator(self.seed)

@@ -24,12 +24,14 @@ from harness.errors import InputError
 from harness.indexes import Found, IndexInfo
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, Run, of_kind, ranking
+from harness.vectors.lengths import Extent, find_broken, measure
 
 TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplied with
 ROWS = 1 << 8  # tokens of queries, if it is not one query: products stay in the cache
 HELD = 1 << 20  # candidates that wait to be scored anew
 CHUNK = 1 << 13  # pairs of tokens multiplied anew at a time
 ROUNDING = 2.0**-24
+UNDERFLOW = 2.0**-149
 
 
 class TokenScan(Protocol):
@@ -88,11 +90,15 @@ class ArrayScan:
 
 @dataclass(frozen=True)
 class MaxSimSearcher:
-    """documents: those that have tokens; rows: which of all these are; exact: of what was given."""
+    """documents: those that have tokens; rows: which of all these are; exact: of what was given.
+
+    extent: how long their tokens' vectors are.
+    """
 
     documents: MultiVector
     rows: Int64
     scan: TokenScan
+    extent: Extent
     exact: bool = True
 
     @classmethod
@@ -116,18 +122,17 @@ class MaxSimSearcher:
         Raises:
             InputError: for NaN or infinity.
         """
-        norms = _norms(documents.values)
-        broken = np.flatnonzero(~np.isfinite(norms))
-        if len(broken):
-            row = np.searchsorted(documents.offsets, broken[0], side="right") - 1
+        norms = measure(documents.values)
+        if (token := find_broken(norms)) is not None:
+            row = np.searchsorted(documents.offsets, token, side="right") - 1
             raise InputError(
                 f"a token's vector of document row {row} holds NaN, infinity or a number too "
                 "large for float32"
             )
         rows, documents = drop_empty(documents)
-        longest = float(norms.max(initial=0))
-        made = scan(documents, longest) if scan else ArrayScan(documents, longest, block)
-        return cls(documents, rows, made, exact)
+        extent = Extent.of(norms)
+        made = scan(documents, extent.most) if scan else ArrayScan(documents, extent.most, block)
+        return cls(documents, rows, made, extent, exact)
 
     @property
     def info(self) -> IndexInfo:
@@ -137,7 +142,7 @@ class MaxSimSearcher:
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""
         q, n = len(queries), len(self.documents)
-        queries, norms = check_tokens(queries, self.documents.dim)
+        queries, norms = check_tokens(queries, self.documents.dim, self.extent)
         asked, queries = drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
@@ -177,25 +182,32 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def check_tokens(queries: Embeddings, dim: int) -> tuple[MultiVector, Float32]:
+def check_tokens(queries: Embeddings, dim: int, documents: Extent) -> tuple[MultiVector, Float32]:
     """Check queries that are to be compared by MaxSim.
 
     Args:
         queries: q of them.
         dim: that of the documents.
+        documents: how long the vectors of their tokens are.
 
     Returns:
         The same queries and the norms of their tokens [t].
 
     Raises:
-        InputError: for NaN, infinity and another dim than that of the documents.
+        InputError: for NaN, infinity, another dim than that of the documents, and tokens so short
+            that float32 cannot hold products.
     """
     queries = of_kind(queries, MultiVector)
     if queries.dim != dim:
         raise InputError(f"queries are {queries.dim}-d and documents {dim}-d: expected one width")
-    norms = _norms(queries.values)
-    if not np.isfinite(norms).all():
-        raise InputError("a query's vector holds NaN, infinity or a number too large for float32")
+    norms = measure(queries.values)
+    rows = np.repeat(np.arange(len(queries)), queries.lengths)
+    if (token := find_broken(norms)) is not None:
+        raise InputError(
+            "a query's vector holds NaN, infinity or a number too large for float32: that of row "
+            f"{rows[token]}"
+        )
+    documents.check(norms, rows=rows)
     return queries, norms
 
 
@@ -276,7 +288,7 @@ def scores(
         query = queries.values[queries.offsets[row] : queries.offsets[row + 1]]
         lengths = documents.lengths[chosen]
         tokens = documents.values.take(spans(documents.offsets[chosen], lengths), axis=0)
-        slack = _slack(_norms(query), float(_norms(tokens).max()), queries.dim)
+        slack = _slack(measure(query), float(measure(tokens).max()), queries.dim)
         found[pairs] = _rescore(query, tokens, lengths, slack)
     return found
 
@@ -308,17 +320,11 @@ def _products(left: Float32, right: Float32) -> Float64:
     return products
 
 
-def _norms(values: Float32) -> Float32:
-    """Norms of rows [t]; infinite where a square is beyond float32."""
-    norms: Float32 = np.sqrt(np.einsum("td,td->t", values, values))
-    return norms
-
-
 def _slack(norms: Float32, longest: float, d: int) -> Float64:
     """[t]: how far the float32 product of a query's token may be from that of another token.
 
     A float32 sum of d products is off by at most gamma_d |q| |x| (Higham 2002, sec. 3.1), on either
-    side; d+1 leaves room for rounding a score to float32.
+    side, and by what products lose that are tiny; d+1 leaves room for rounding a score to float32.
     """
     gamma = (d + 1) * ROUNDING / (1 - (d + 1) * ROUNDING)
-    return 2 * gamma * longest * norms.astype(np.float64)
+    return 2 * gamma * longest * norms.astype(np.float64) + 2 * (d + 1) * UNDERFLOW

@@ -29,6 +29,7 @@ from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim
 from harness.indexes.approximate import at_least, refuse_too_large, total
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, of_kind, ranking
+from harness.vectors.lengths import Extent
 
 MOST_BITS = 16
 TOKENS = 1 << 14  # encoded at a time, if it is not one text
@@ -258,7 +259,7 @@ class Muvera(Index):
         tokens = ready.documents.bytes if self.rerank_depth else 0
         own = IndexInfo(size + tokens, reused=info.reused, notes=(*info.notes, *more))
         return MuveraSearcher(
-            ready.documents, ready.rows, searcher, self.plan, self.rerank_depth, own
+            ready.documents, ready.rows, ready.extent, searcher, self.plan, self.rerank_depth, own
         )
 
 
@@ -266,11 +267,13 @@ class Muvera(Index):
 class MuveraSearcher:
     """documents: those that have tokens, which `rows` of all are; searcher: of their encodings.
 
-    info: of what serves a search, tokens included where candidates are reranked.
+    extent: how long the vectors of their tokens are; info: of what serves a search, tokens included
+    where candidates are reranked.
     """
 
     documents: MultiVector
     rows: Int64
+    extent: Extent
     searcher: Searcher
     plan: EncodingPlan
     rerank_depth: int
@@ -282,7 +285,7 @@ class MuveraSearcher:
         The estimate is scored below it; all are by their estimates where nothing is reranked.
         """
         q = len(queries)
-        queries, _ = maxsim.check_tokens(queries, self.documents.dim)
+        queries, _ = maxsim.check_tokens(queries, self.documents.dim, self.extent)
         asked, queries = maxsim.drop_empty(queries)
         docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
         counted = list[int | None]()

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from harness.arrays import Float32, Int32
+from harness.arrays import Int32
 from harness.data import Role
 from harness.disk.memory import available_memory
 from harness.encoders import CollectionEncoder, Encoder, TextEncoder
@@ -22,10 +22,10 @@ from harness.errors import InputError
 from harness.pipeline.phases import Clock
 from harness.store import Plan, Store
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse, of_kind
+from harness.vectors.lengths import unit
 
 AGAIN = "--fresh, or fresh=True, encodes anew"
 BLOCK = 1 << 16  # rows worked on at a time
-SHORTER = 2.0**-64  # what vectors are multiplied by whose length is beyond float32
 
 Counts = dict[str, int | None]
 
@@ -354,23 +354,6 @@ def _differing(makers: Sequence[Maker]) -> list[str]:
     names = dict.fromkeys(name for maker in makers for name in maker)
     said = {name: dict.fromkeys(maker.get(name, "unknown") for maker in makers) for name in names}
     return [f"{name} {', '.join(values)}" for name, values in said.items() if len(values) > 1]
-
-
-def unit(values: Float32) -> Float32:
-    """Scale rows [n, d] to length 1 in place, so that inner product is cosine; zero rows stay.
-
-    A row's norm is summed in float64, in an order that does not depend on other rows; a row whose
-    norm float32 cannot hold is made shorter first, by a power of two, which rounds nothing.
-    """
-    for low in range(0, len(values), BLOCK):
-        block = values[low : low + BLOCK]
-        norms = np.sqrt(np.einsum("nd,nd->n", block, block, dtype=np.float64))
-        norms[norms == 0] = 1
-        if (endless := norms > np.finfo(np.float32).max).any():
-            block[endless] *= np.float32(SHORTER)
-            norms[endless] *= SHORTER
-        block /= norms[:, None].astype(np.float32)
-    return values
 
 
 def _zeros(part: Embeddings) -> int:

@@ -13,13 +13,14 @@ from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.kinds import texts_to_search
 from harness.pipeline.phases import Clock
-from harness.pipeline.represent import Counts, Maker, VectorCache, Workplace, represent, unit
+from harness.pipeline.represent import Counts, Maker, VectorCache, Workplace, represent
 from harness.pipeline.retrieve import Searchable, retrieve
 from harness.progress import silent
 from harness.records import IndexRecord, LatencyRecord, PartRecord, SystemRecord
 from harness.rewriting import REWRITERS, Feedback, Rewriter, Rewritten, TextRewriter
 from harness.store import Store
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, alone, of_kind
+from harness.vectors.lengths import unit
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,8 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
         arrays = [rows, items]
         broken = np.unique(np.repeat(np.arange(n), rows["length"])[~finite])
     else:
+        if np.ma.is_masked(values):
+            raise EncodingError("the encoder returned masked numbers: expected numbers alone")
         array = np.asarray(values, np.float32)
         if array.ndim != 2 or len(array) != n or not array.shape[1]:
             raise EncodingError(

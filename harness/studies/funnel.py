@@ -22,7 +22,6 @@ from harness.frames import Column, Frame
 from harness.frames.charts import Bars
 from harness.indexes import INDEXES, Searcher
 from harness.measures.neighbours import neighbour_overlap
-from harness.pipeline.represent import unit
 from harness.pipeline.retrieve import drop_self
 from harness.session import Session
 from harness.spec import bare
@@ -31,6 +30,7 @@ from harness.studies.setting import check_index, find_notes
 from harness.tasks import Task
 from harness.tasks.vectors import TaskVectors
 from harness.vectors import Dense, Run, ranking
+from harness.vectors.lengths import unit
 
 NEAR = 10  # neighbours that exact and other searches are compared by
 BEST = "best possible"

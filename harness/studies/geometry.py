@@ -20,11 +20,11 @@ from harness.data import Pairs, Retrieval
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Chart, Lines
-from harness.pipeline.represent import unit
 from harness.progress import Progress
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study, truncation
 from harness.tasks.vectors import TaskVectors
+from harness.vectors.lengths import unit
 
 SAMPLE = 10_000  # vectors of a set that are looked at, as many as Tsukagoshi and Sasano 2025 took
 HUB_NEAR = 10  # neighbours that count as an occurrence

@@ -23,6 +23,9 @@ class Dense:
     values: Float32
     representation: ClassVar[Representation] = "dense"
 
+    def __post_init__(self) -> None:
+        refuse_masked(self.values)
+
     @property
     def dim(self) -> int:
         """Numbers of a vector."""
@@ -71,6 +74,9 @@ class MultiVector:
     offsets: Int64
     representation: ClassVar[Representation] = "multi-vector"
 
+    def __post_init__(self) -> None:
+        refuse_masked(self.values)
+
     @property
     def lengths(self) -> Int64:
         """[n]: vectors of each text."""
@@ -92,6 +98,17 @@ class MultiVector:
 
 Embeddings = Dense | Sparse | MultiVector
 V = TypeVar("V", Dense, Sparse, MultiVector)
+
+
+def refuse_masked(values: object) -> None:
+    """Refuse numbers some of which are masked: what is behind a mask is no number.
+
+    Raises:
+        InputError: It names the first row.
+    """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        row = int(np.argwhere(np.ma.getmaskarray(values))[0][0])
+        raise InputError(f"the vector of row {row} has masked numbers: fill them, or leave it out")
 
 
 def of_kind(vectors: Embeddings, kind: type[V]) -> V:

@@ -73,7 +73,8 @@ def find_tied(run: Run, cut: int, n: int) -> NDArray[np.bool_]:
     if cut >= n or other < 0:
         return np.zeros(len(run.docs), np.bool_)
     there = (run.docs[:, last] >= 0) & (run.docs[:, other] >= 0)
-    return there & (run.scores[:, last] == run.scores[:, other])
+    tied: NDArray[np.bool_] = there & (run.scores[:, last] == run.scores[:, other])
+    return tied
 
 
 def by_parent(run: Run, parents: Int32, k: int) -> tuple[Run, NDArray[np.bool_]]:

@@ -22,12 +22,13 @@ from harness.encoders.user_model import adapt, register
 from harness.errors import EncodingError, InputError
 from harness.exchange import mteb
 from harness.pipeline.phases import Clock
-from harness.pipeline.represent import Workplace, represent, unit
+from harness.pipeline.represent import Workplace, represent
 from harness.registry import load_plugin
 from harness.spec import parse
 from harness.store import Store
 from harness.systems import RETRIEVERS
 from harness.vectors import MultiVector, Sparse
+from harness.vectors.lengths import unit
 from tests.mteb_tasks import package
 
 TEXTS = [

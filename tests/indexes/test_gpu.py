@@ -16,6 +16,7 @@ from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu import certified, faiss_scan, torch_scan
 from harness.progress import silent
 from harness.vectors import Dense, Run
+from harness.vectors.lengths import Extent
 from tests.indexes.test_maxsim import made as several
 
 PRECISIONS = ["float32", "float16", "bfloat16"]
@@ -133,7 +134,7 @@ def test_documents_are_divided_among_devices(precision):
     documents, queries = made("unit", 500), made("unit", 7, seed=1)
     scan = torch_scan.TorchScan.of(documents.values, 1.0, ("cpu", "cpu", "cpu"), precision)
     assert [first for first, _ in scan.shards] == [0, 166, 333]
-    searcher = certified.CertifiedSearcher(documents.values, 1.001, scan, precision)
+    searcher = certified.CertifiedSearcher(documents.values, Extent(1, 1.001), scan, precision)
     expected = Exact().open(documents).search(queries, 9, silent).run
     same(searcher.search(queries, 9, silent).run, expected)
 
@@ -203,7 +204,7 @@ def test_settings_of_torch_are_given_back():
     [
         ("gpu", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
         ("gpu:IVF8_Flat", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
-        ("gpu,nprobe=3", "gpu: exact search takes no metric, nprobe or ef_search: leave it out"),
+        ("gpu,nprobe=3", "gpu: exact search takes no metric=l2, nprobe or ef_search: leave it out"),
         ("gpu:Flat,precision=bfloat16", "gpu:Flat: precision=bfloat16: expected float32 or float"),
         ("gpu:IVF8_Flat,nprobe=0", "gpu:IVF8_Flat: nprobe=0: expected at least 1"),
         ("gpu,precision=int8", "gpu: precision=int8: expected one of float32, float16, bfloat16"),

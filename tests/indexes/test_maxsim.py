@@ -229,7 +229,7 @@ def test_what_is_no_number_is_refused(value):
     with pytest.raises(InputError) as error:
         search(multi([[1, value]]), multi([[1, 0]]), 1)
     assert str(error.value) == (
-        "a query's vector holds NaN, infinity or a number too large for float32"
+        "a query's vector holds NaN, infinity or a number too large for float32: that of row 0"
     )
 
 

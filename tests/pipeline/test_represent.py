@@ -10,8 +10,9 @@ from harness.encoders.hashing import Hashing
 from harness.encoders.tfidf_svd import TfidfSvd
 from harness.errors import InputError
 from harness.pipeline.phases import Clock
-from harness.pipeline.represent import Workplace, represent, unit
+from harness.pipeline.represent import Workplace, represent
 from harness.store import Store
+from harness.vectors.lengths import unit
 from tests.fakes import Counting
 
 PARTS = {

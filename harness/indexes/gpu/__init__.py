@@ -22,7 +22,7 @@ from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, maxsim
 from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
-from harness.indexes.exact import Exact, longest
+from harness.indexes.exact import Exact
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
@@ -31,6 +31,7 @@ from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan
 from harness.indexes.scoring import Metric
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, of_kind
+from harness.vectors.lengths import check_documents
 
 
 @INDEXES.register("gpu")
@@ -109,11 +110,12 @@ class GpuExact(Index):
             scan_of = partial(TorchMaxSim.of, names=chosen, precision=self.precision)
             return maxsim.MaxSimSearcher.of(documents, scan=scan_of)
         values = of_kind(documents, Dense).values
-        norm = longest(values)
+        extent = check_documents(values)
+        norm = extent.most
         if load_faiss().get_num_gpus() and self.precision != "bfloat16" and chosen != ("cpu",):
             half = self.precision == "float16"
             scan: Scan = FaissScan.of(values, norm, chosen, half=half, sharded=self.sharded)
         else:
             scan = TorchScan.of(values, norm, chosen, self.precision)
         contiguous = np.ascontiguousarray(values, np.float32)
-        return CertifiedSearcher(contiguous, norm, scan, self.precision)
+        return CertifiedSearcher(contiguous, extent, scan, self.precision)

@@ -9,9 +9,10 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.indexes import Found, IndexInfo, devices, scoring
-from harness.indexes.exact import DenseSearcher, check_dense, rounding
+from harness.indexes.exact import DenseSearcher, rounding
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, ranking
+from harness.vectors.lengths import Extent, check_queries, measure
 
 Precision = Literal["float32", "float16", "bfloat16"]
 TRUNCATED = 4  # tensor cores cut the sums that IEEE arithmetic rounds
@@ -31,10 +32,10 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class CertifiedSearcher:
-    """A scan whose results are scored exactly and certified. longest: the largest norm."""
+    """A scan whose results are scored exactly and certified. extent: how long documents are."""
 
     documents: Float32
-    longest: float
+    extent: Extent
     scan: Scan
     precision: Precision
 
@@ -46,15 +47,15 @@ class CertifiedSearcher:
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where k > n."""
         n, d = self.documents.shape
-        values, norms = check_dense(queries, d)
-        q, error = len(values), rounding_error(norms, d, self.longest, self.precision)
+        values, norms = check_queries(queries, d, self.extent)
+        q, error = len(values), rounding_error(norms, d, self.extent.most, self.precision)
         keys = np.zeros((q, k), np.uint64)
         for low in range(0, q, devices.QUERIES):
             rows = np.arange(low, min(low + devices.QUERIES, q))
             for m in (k + k // 4 + 32, 8 * k + 256):
                 rows = self._certify(values, rows, min(m, n), error, keys)
             if len(rows):
-                on_cpu = DenseSearcher(self.documents, self.longest, devices.TILE)
+                on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
                 run = on_cpu.search(Dense(values[rows]), k, silent).run
                 keys[rows] = ranking.pack(run.scores, run.docs)
             progress("search", min(low + devices.QUERIES, q), q, "queries")
@@ -70,7 +71,7 @@ class CertifiedSearcher:
         part = values[rows]
         scaled, exponents = scale(part)
         docs, products = self.scan.nearest(scaled, m)
-        left_out = np.ldexp(products[:, -1], exponents + np.frexp(np.float32(self.longest))[1])
+        left_out = np.ldexp(products[:, -1], exponents + np.frexp(np.float32(self.extent.most))[1])
         each = np.repeat(np.arange(len(rows)), m)
         scores = scoring.dense(part, each, self.documents, docs.ravel()).reshape(docs.shape)
         found = ranking.best(ranking.pack(scores, docs), k)
@@ -105,6 +106,6 @@ def scale(values: Float32, norm: float | None = None) -> tuple[Float32, Any]:
     Returns:
         The rows and the exponents.
     """
-    norms = np.sqrt(np.einsum("nd,nd->n", values, values)) if norm is None else np.float32(norm)
+    norms = measure(values) if norm is None else np.float32(norm)
     exponents = np.frexp(norms)[1]
     return np.ldexp(values, -exponents[:, None] if norm is None else -exponents), exponents

@@ -13,7 +13,6 @@ from harness.arrays import Float32, Int64
 from harness.errors import InputError
 from harness.indexes import IndexInfo, Searcher, devices
 from harness.indexes.approximate import Answer, Approximate
-from harness.indexes.exact import longest
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import (
     FaissIndex,
@@ -27,6 +26,7 @@ from harness.indexes.gpu.certified import Precision, scale
 from harness.optional import install
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
+from harness.vectors.lengths import check_documents
 
 FAISS_MOST = 2048  # results of a flat faiss index on a GPU, at most
 CAGRA_EF = 64  # what cuVS keeps by default
@@ -119,7 +119,7 @@ class GpuFactory(FaissIndex):
             return self.inner.make(documents, progress, moved=there)
         faiss = load_faiss()
         values = np.ascontiguousarray(of_kind(documents, Dense).values, np.float32)
-        longest(values)
+        check_documents(values)
         kind = metric_number(self.inner.metric)
         index = faiss.GpuIndexCagra(faiss.StandardGpuResources(), values.shape[1], kind)
         index.train(values)
