@@ -12,10 +12,9 @@ from harness.arrays import Float32, Int64
 from harness.disk import memory
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo, scoring
-from harness.indexes.scoring import Metric
 from harness.progress import Progress
 from harness.vectors import Embeddings, ranking
-from harness.vectors.lengths import Extent, check_documents, check_queries
+from harness.vectors.lengths import Extent, Metric, check_documents, check_queries
 
 QUERIES = 1024  # searched with at a time
 

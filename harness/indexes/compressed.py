@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -19,6 +19,7 @@ from harness.arrays import Float32, Float64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, IndexInfo, Searcher
 from harness.indexes.approximate import Answer, Approximate, Nearest, at_least
+from harness.indexes.cosine import open_by_cosine
 from harness.indexes.exact import Exact
 from harness.indexes.factory import TRAINING, Factory
 from harness.indexes.faiss_library import load_faiss
@@ -37,10 +38,12 @@ SPARE = 16  # results more than wanted, to see whether the last of them tie
 class Compressed(Index):
     """Search in smaller vectors, then scoring of what it found by those that are kept.
 
-    oversample: candidates that are scored again, as a multiple of k; 0 for none.
+    oversample: candidates that are scored again, as a multiple of k; 0 for none. metric: cosine for
+    vectors whose lengths are to play no part.
     """
 
     oversample: int = 0
+    metric: Literal["cosine"] | None = field(default=None, kw_only=True)
 
     kind: ClassVar[str]
     row_by_row: ClassVar[bool]  # whether a small vector depends on no other document
@@ -101,6 +104,8 @@ class Compressed(Index):
         Raises:
             InputError: for NaN, infinity and too few dimensions.
         """
+        if self.metric:
+            return open_by_cosine(replace(self, metric=None), documents, place, progress)
         values = _check(documents)
         nearest, size = self.shrink(values)
         if not self.oversample:

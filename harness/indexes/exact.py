@@ -12,10 +12,10 @@ results come from faiss's flat scan instead, scored again and certified in the s
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from harness.arrays import Float32, Int64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher
+from harness.indexes.cosine import open_by_cosine
 from harness.indexes.duplicates import Distinct, find_distinct
 from harness.indexes.faiss_library import load_faiss, matrix_products
 from harness.indexes.maxsim import MaxSimSearcher
@@ -48,10 +49,12 @@ UNDERFLOW = 2.0**-149
 class Exact(Index):
     """Exact search by inner product, or by MaxSim over token vectors, in bounded memory.
 
-    block: documents compared at a time; results do not depend on it.
+    block: documents compared at a time; results do not depend on it. metric: cosine for dense
+    vectors whose lengths are to play no part.
     """
 
     block: int = 1 << 18
+    metric: Literal["cosine"] | None = None
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense", "sparse", "multi-vector")
     exact: ClassVar[bool] = True
@@ -74,6 +77,8 @@ class Exact(Index):
         Raises:
             InputError: for NaN or infinity.
         """
+        if self.metric:
+            return open_by_cosine(replace(self, metric=None), documents, place, progress)
         match documents:
             case Sparse():
                 return SparseSearcher.of(documents)

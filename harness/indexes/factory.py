@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -34,10 +34,10 @@ from harness.indexes.faiss_library import (
     metric_number,
     parts,
 )
-from harness.indexes.scoring import Metric
+from harness.indexes.saved import FileIndex
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
-from harness.vectors.lengths import check_documents
+from harness.vectors.lengths import Metric, check_documents
 
 BLOCK = 1 << 16  # vectors added at a time
 TRAINING = 1 << 17  # vectors trained on, or POINTS for each centroid if that is more
@@ -52,11 +52,11 @@ class Factory(FaissIndex):
     """Any index of faiss.index_factory: faiss:IVF1024_Flat,nprobe=16; _ is a comma, __ is _.
 
     target: the string; with a leading B (BFlat, BIVF256) an index of bits, the signs of numbers.
-    metric: ip for inner product, l2 for Euclidean distance, whose scores are negated squares; bits
-    are compared by Hamming distance, negated. nprobe: lists searched; ef_search: candidates that a
-    graph keeps, also one over the lists. oversample: score the oversample * k best exactly; 0 for
-    none. seed: of the documents trained on. Exact search by Euclidean distance is
-    faiss:Flat,metric=l2.
+    metric: ip for inner product, cosine, l2 for Euclidean distance, whose scores are negated
+    squares; bits are compared by Hamming distance, negated. nprobe: lists searched; ef_search:
+    candidates that a graph keeps, also one over the lists. oversample: score the oversample * k
+    best exactly; 0 for none. seed: of the documents trained on. Exact search by Euclidean distance
+    is faiss:Flat,metric=l2.
     """
 
     target: str
@@ -110,6 +110,10 @@ class Factory(FaissIndex):
             return ()
         wanted, ef = k * max(self.oversample, 1), self.ef_search or EF_SEARCH
         return too_narrow(self._name, ef, wanted, "those beyond are hardly searched for")
+
+    def by_product(self) -> FileIndex | None:
+        """Give the same index by inner product, where this one compares by cosine."""
+        return replace(self, metric="ip") if self.metric == "cosine" else None
 
     def _empty(self, dim: int) -> Any:
         """An index without documents. Raises InputError for what faiss does not take."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -21,6 +21,7 @@ from harness.arrays import Int64
 from harness.errors import InputError, reason
 from harness.indexes.saved import FileIndex
 from harness.vectors import Representation
+from harness.vectors.lengths import Metric
 
 PRODUCTS = 2048  # queries x dimensions from which products are made: else hundreds scan singly
 
@@ -153,10 +154,10 @@ class FaissIndex(FileIndex):
         return footprint(built, built.ntotal)
 
 
-def metric_number(name: Literal["ip", "l2"]) -> int:
+def metric_number(name: Metric) -> int:
     """Look up the number of a metric in faiss."""
     faiss = load_faiss()
-    return int(faiss.METRIC_INNER_PRODUCT if name == "ip" else faiss.METRIC_L2)
+    return int(faiss.METRIC_L2 if name == "l2" else faiss.METRIC_INNER_PRODUCT)
 
 
 def complaint(error: RuntimeError) -> str:

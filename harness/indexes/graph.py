@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,11 +23,10 @@ from harness.indexes.approximate import (
 )
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.saved import FileIndex
-from harness.indexes.scoring import Metric
 from harness.optional import load
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
-from harness.vectors.lengths import check_documents
+from harness.vectors.lengths import Metric, check_documents
 
 BLOCK = 1 << 12  # documents inserted between two reports of progress
 
@@ -68,6 +67,10 @@ class Graph(FileIndex):
     def notes(self, k: int) -> tuple[str, ...]:
         """Tell whether fewer candidates are kept than results wanted."""
         return too_narrow(self.kind, self.ef_search, k)
+
+    def by_product(self) -> FileIndex | None:
+        """Give the same index by inner product, where this one compares by cosine."""
+        return replace(self, metric="ip") if self.metric == "cosine" else None
 
     @abstractmethod
     def node_bytes(self, dim: int) -> int:

@@ -31,11 +31,11 @@ from harness.indexes.faiss_library import (
     load_faiss,
     metric_number,
 )
-from harness.indexes.scoring import Metric
+from harness.indexes.saved import FileIndex
 from harness.progress import Progress
 from harness.registry import unknown
 from harness.vectors import Dense, Embeddings, of_kind
-from harness.vectors.lengths import check_documents
+from harness.vectors.lengths import Metric, check_documents
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Hnsw(FaissIndex):
     """HNSW graph of faiss, M=16, ef_construction=128, ef_search=64; like=qdrant: its defaults.
 
     like: a database or library whose defaults are taken, which the parameters override. metric: ip
-    for inner product, l2 for Euclidean distance, whose scores are negated squares. seed: of the
-    levels that nodes are drawn. Never fewer candidates are kept than results are wanted, as
+    for inner product, cosine, l2 for Euclidean distance, whose scores are negated squares. seed: of
+    the levels that nodes are drawn. Never fewer candidates are kept than results are wanted, as
     databases do.
     """
 
@@ -131,6 +131,10 @@ class Hnsw(FaissIndex):
     def notes(self, k: int) -> tuple[str, ...]:
         """Tell whether fewer candidates are kept than results wanted."""
         return too_narrow(self._name, self.parameters.ef(k), k)
+
+    def by_product(self) -> FileIndex | None:
+        """Give the same index by inner product, where this one compares by cosine."""
+        return replace(self, metric="ip") if self.metric == "cosine" else None
 
     def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Insert all documents."""

@@ -20,8 +20,9 @@ from harness.indexes.graph import Graph, reach
 class Hnswlib(Graph):
     """HNSW graph of hnswlib, built by one thread in document order (needs the package hnswlib).
 
-    metric: ip for inner product, l2 for Euclidean distance, whose scores are negated squares. seed:
-    of the levels that nodes are drawn. Never fewer candidates are kept than results are wanted.
+    metric: ip for inner product, cosine, l2 for Euclidean distance, whose scores are negated
+    squares. seed: of the levels that nodes are drawn. Never fewer candidates are kept than results
+    are wanted.
     """
 
     seed: int = 100

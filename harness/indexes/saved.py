@@ -34,6 +34,7 @@ from harness.disk import foreign, seal
 from harness.disk.lease import hold
 from harness.errors import InputError, StoreError, reason
 from harness.indexes import Found, Index, IndexInfo, Searcher
+from harness.indexes.cosine import open_by_cosine
 from harness.progress import Progress, silent
 from harness.vectors import Embeddings, MultiVector, Representation, Sparse
 
@@ -84,6 +85,10 @@ class FileIndex(Index):
         """Tell the parameters of the build, and the library."""
         return self.build_key()
 
+    def by_product(self) -> FileIndex | None:
+        """Give the same index by inner product, where this one compares by cosine."""
+        return None
+
     @abstractmethod
     def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Build the structure.
@@ -124,6 +129,8 @@ class FileIndex(Index):
         A file whose checksum does not hold is set aside, and the searcher's notes say so, as they
         say where it is not kept because the folder cannot be written.
         """
+        if (product := self.by_product()) is not None:
+            return open_by_cosine(product, documents, place, progress)
         if place is None:
             return self.searcher(self.make(documents, progress), documents)
         built, reused, notes = _read_or_build(self, documents, place, progress)

@@ -6,7 +6,6 @@ A reranking task asks for them, and what an index finds is scored so.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,8 @@ from harness.indexes import maxsim
 from harness.indexes.faiss_library import load_faiss, single_thread
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, of_kind, ranking
+from harness.vectors.lengths import Metric
 
-Metric = Literal["ip", "l2"]
 CELLS = 1 << 16  # pairs scored at a time
 FEW = 1 << 11  # pairs that are scored sooner than threads are woken
 
@@ -105,15 +104,15 @@ def dense(
         rows: row of the query of each pair [p].
         documents: C-contiguous float32 [n, d].
         docs: row of the document of each pair [p], or -1.
-        metric: ip for inner products, l2 for Euclidean distances, squared and negated.
+        metric: l2 for Euclidean distances, squared and negated; else inner products.
 
     Returns:
         Scores [p]; -infinity where a row is -1.
     """
     faiss, scores = load_faiss(), np.empty(len(rows), np.float32)
-    score = faiss.pairwise_indexed_inner_product if metric == "ip" else faiss.pairwise_indexed_L2sqr
+    score = faiss.pairwise_indexed_L2sqr if metric == "l2" else faiss.pairwise_indexed_inner_product
     indices = [np.ascontiguousarray(each, np.int64) for each in (rows, docs)]
     arrays = [faiss.swig_ptr(a) for a in (queries, indices[0], documents, indices[1], scores)]
     with single_thread() if len(rows) < FEW else nullcontext():
         score(queries.shape[1], len(rows), *arrays)
-    return scores if metric == "ip" else -scores
+    return -scores if metric == "l2" else scores

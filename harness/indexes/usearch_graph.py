@@ -23,8 +23,8 @@ SIZES = {"f32": 4, "bf16": 2, "i8": 1}  # bytes of a number
 class Usearch(Graph):
     """HNSW graph of usearch; dtype f32, bf16 (usearch's default) or i8 (needs the package usearch).
 
-    metric: ip for inner product, l2 for Euclidean distance, whose scores are negated squares; i8
-    rounds numbers between -1 and 1. Scores of rounded vectors are those of usearch.
+    metric: ip for inner product, cosine, l2 for Euclidean distance, whose scores are negated
+    squares; i8 rounds numbers between -1 and 1. Scores of rounded vectors are those of usearch.
     """
 
     dtype: Literal["f32", "bf16", "i8"] = "f32"

@@ -11,7 +11,7 @@ the bit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -22,16 +22,16 @@ from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, maxsim
 from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
+from harness.indexes.cosine import open_by_cosine
 from harness.indexes.exact import Exact
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
 from harness.indexes.gpu.faiss_scan import FaissScan, GpuFactory
 from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan
-from harness.indexes.scoring import Metric
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, of_kind
-from harness.vectors.lengths import check_documents
+from harness.vectors.lengths import Metric, check_documents
 
 
 @INDEXES.register("gpu")
@@ -56,9 +56,11 @@ def gpu(
     Raises InputError for parameters that do not go together.
     """
     if target is None:
-        if metric != "ip" or nprobe is not None or ef_search is not None:
-            raise InputError("gpu: exact search takes no metric, nprobe or ef_search: leave it out")
-        return GpuExact(precision, devices, sharded, fallback)
+        if metric == "l2" or nprobe is not None or ef_search is not None:
+            raise InputError(
+                "gpu: exact search takes no metric=l2, nprobe or ef_search: leave it out"
+            )
+        return GpuExact(precision, devices, sharded, fallback, metric)
     if precision == "bfloat16":
         raise InputError(f"gpu:{target}: precision=bfloat16: expected float32 or float16")
     at_least(f"gpu:{target}", 1, nprobe=nprobe, ef_search=ef_search)
@@ -74,6 +76,7 @@ class GpuExact(Index):
     devices: str = "all"
     sharded: bool = False
     fallback: Literal["none", "cpu"] = "none"
+    metric: Metric = "ip"
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense", "multi-vector")
     exact: ClassVar[bool] = True
@@ -103,6 +106,8 @@ class GpuExact(Index):
         Raises:
             InputError: for NaN and for too many.
         """
+        if self.metric == "cosine":
+            return open_by_cosine(replace(self, metric="ip"), documents, place, progress)
         chosen = cuda.choose(self.devices, self.fallback)
         if not chosen:
             return Exact().open(documents)

@@ -23,6 +23,7 @@ from harness.indexes.faiss_library import (
     metric_number,
 )
 from harness.indexes.gpu.certified import Precision, scale
+from harness.indexes.saved import FileIndex
 from harness.optional import install
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
@@ -108,6 +109,11 @@ class GpuFactory(FaissIndex):
     def notes(self, k: int) -> tuple[str, ...]:
         """As of the index faiss."""
         return self.inner.notes(k)
+
+    def by_product(self) -> FileIndex | None:
+        """As of the index faiss."""
+        inner = self.inner.by_product()
+        return replace(self, inner=inner) if isinstance(inner, Factory) else None
 
     def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Build on the first GPU. Raises InputError as the index faiss does."""
