@@ -125,12 +125,11 @@ class DenseSearcher:
         q, error = len(values), rounding(d, self.extent.most, norms)
         keys = np.zeros((q, k), np.uint64)
 
-        def search(start: int, low: int, block: Float32, distinct: Distinct | None) -> int:
+        def search(low: int, start: int, block: Float32, distinct: Distinct | None) -> int:
             rows = slice(low, low + QUERIES)
-            found = _best(values[rows], distinct.vectors if distinct else block, k, error[rows])
-            found = distinct.expand(found) if distinct else found
-            found = np.where(found > 0, found + np.uint64(start), found)
+            found = _best(values[rows], block, k, error[rows], distinct)
             if start:
+                found = np.where(found > 0, found + np.uint64(start), found)
                 found = ranking.best(np.concatenate([keys[rows], found], axis=1), k)
             keys[rows] = found
             return len(found) * len(block)
@@ -148,12 +147,8 @@ class DenseSearcher:
             try:
                 for start in range(0, n, self.block):
                     block = np.ascontiguousarray(self.documents[start : start + self.block])
-                    distinct = find_distinct(block)
-                    tasks = [
-                        pool.submit(search, start, low, block, distinct)
-                        for low in range(0, q, QUERIES)
-                    ]
-                    for task in tasks:
+                    part = start, block, find_distinct(block)
+                    for task in [pool.submit(search, low, *part) for low in range(0, q, QUERIES)]:
                         compared += task.result()
                         progress("search", compared, n * q, "comparisons")
             except BaseException:  # Ctrl-C must not wait for all that is queued
@@ -183,8 +178,12 @@ def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:
     return keys
 
 
-def _best(queries: Float32, block: Float32, k: int, error: Float32) -> ranking.Keys:
+def _best(
+    queries: Float32, block: Float32, k: int, error: Float32, distinct: Distinct | None = None
+) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
+    if distinct:
+        return distinct.expand(_best(queries, distinct.vectors, k, error))
     if k <= HEAPED and k + SPARE <= len(block):
         keys, sure = _scan_flat(queries, block, k, error)
         if not sure.all():
