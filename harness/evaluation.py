@@ -339,7 +339,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     task, index = _task_record(setting.task), outcome.index
     searched = (index.full if index else "given", setting.depth if ranked else 0)
     cut = setting.task.main.depth or setting.depth
-    ties = _share_ties(ranked.run, cut, setting.task) if ranked else None
+    ties = _share_ties(ranked.run, cut) if ranked else None
     record = Record(
         id=records.identity(
             outcome.system, task, searched if ranked or index else None, outcome.rewriting, names
@@ -375,9 +375,9 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
 
 
-def _share_ties(run: Run, cut: int, task: Task) -> float | None:
+def _share_ties(run: Run, cut: int) -> float | None:
     """Share of the queries with a tie at a cut-off; None where there are no queries."""
-    tied = ranking.find_tied(run, cut, len(task.collection.corpus.ranked))
+    tied = ranking.find_tied(run, cut)
     return float(tied.mean()) if len(tied) else None
 
 

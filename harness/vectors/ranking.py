@@ -61,20 +61,15 @@ def without(run: Run, rows: Int32) -> Run:
     return Run(run.docs[~drop].reshape(q, k - 1), run.scores[~drop].reshape(q, k - 1))
 
 
-def find_tied(run: Run, cut: int, n: int) -> NDArray[np.bool_]:
+def find_tied(run: Run, cut: int) -> NDArray[np.bool_]:
     """Queries [q] whose last result within a cut-off scores as the first beyond it does.
 
-    run: [q, k] of n documents. Where no more than `cut` results are kept, the one before the last
-    stands in for that beyond it.
+    run: [q, k]; none where no more than `cut` results are kept.
     """
-    width = run.docs.shape[1]
-    last = min(cut, width) - 1
-    other = last + 1 if last + 1 < width else last - 1
-    if cut >= n or other < 0:
+    if cut >= run.docs.shape[1]:
         return np.zeros(len(run.docs), np.bool_)
-    there = (run.docs[:, last] >= 0) & (run.docs[:, other] >= 0)
-    tied: NDArray[np.bool_] = there & (run.scores[:, last] == run.scores[:, other])
-    return tied
+    tied: NDArray[np.bool_] = run.scores[:, cut - 1] == run.scores[:, cut]
+    return tied & (run.docs[:, cut] >= 0)
 
 
 def by_parent(run: Run, parents: Int32, k: int) -> tuple[Run, NDArray[np.bool_]]:
