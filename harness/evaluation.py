@@ -37,9 +37,9 @@ from harness.sources import trec
 from harness.spec import parse
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
+from harness.tasks.idle import refuse_idle
 from harness.vectors import Dense, Embeddings, Run, ranking
 
-MANY = 0.5  # of the queries, whose scores tie at the cut-off
 WARM = 3  # queries before those whose latency counts
 
 
@@ -103,38 +103,6 @@ class Setting:
     notes: tuple[str, ...] = ()
 
 
-USUAL = {"index": "exact", "rewrite": "none", "latency": 0, "depth": 0, "trec": None}
-"""What is asked of a search, with the values that ask for nothing."""
-
-
-def refuse_idle(
-    task: Task, asked: Mapping[str, object], *, lenient: bool = False
-) -> tuple[str, ...]:
-    """Refuse what is asked of a task that has no use for it.
-
-    Args:
-        task: With its data.
-        asked: By the names of USUAL.
-        lenient: Return it as a note in place of an error.
-
-    Raises:
-        InputError: It names what plays no part.
-    """
-    if not task.kind.ranks:
-        index = INDEXES.create(str(asked.get("index", "exact")))
-        takes = {"index"} if index.compresses else set[str]()
-        why = f"a task of {task.data.kind} is not searched"
-    elif isinstance(task.data, Retrieval) and task.data.candidates is not None:
-        takes, why = USUAL.keys() - {"index"}, "all candidates of a query are scored"
-    else:
-        return ()
-    idle = [name for name, value in asked.items() if name not in takes and value != USUAL[name]]
-    note = f"{why}: {', '.join(idle)} {'plays' if len(idle) == 1 else 'play'} no part"
-    if idle and not lenient:
-        raise InputError(note)
-    return (note,) if idle else ()
-
-
 @dataclass(frozen=True)
 class _Outcome:
     """What one system did on a task's data."""
@@ -148,6 +116,7 @@ class _Outcome:
     ranked: Ranked | None = None
     index: IndexRecord | None = None
     rewriting: records.RewritingRecord | None = None
+    ties: float | None = None
 
 
 def of_system(
@@ -228,9 +197,11 @@ def _judge(
     served = ranked.index  # None of a search that is somebody else's
     if served is not None and index is not None:
         served = served.model_copy(update={"spec": index})
+    ties = ranking.share_tied(ranked.run, cut := task.main.depth or setting.depth)
+    notes = [*ranked.warnings, *ranking.note_ties(ties, cut)]
     return _Outcome(
-        ranked.system, verdict, ranked.counts, ranked.warnings, ranked.usage, ranked.makers, ranked,
-        served, rewritten,
+        ranked.system, verdict, ranked.counts, notes, ranked.usage, ranked.makers, ranked,
+        served, rewritten, ties,
     )  # fmt: skip
 
 
@@ -338,8 +309,6 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
     names = list(verdict.scores)  # as asked, but for what vectors have in place of cosine
     task, index = _task_record(setting.task), outcome.index
     searched = (index.full if index else "given", setting.depth if ranked else 0)
-    cut = setting.task.main.depth or setting.depth
-    ties = _share_ties(ranked.run, cut) if ranked else None
     record = Record(
         id=records.identity(
             outcome.system, task, searched if ranked or index else None, outcome.rewriting, names
@@ -353,7 +322,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         parts=list(ranked.parts) if ranked else [],
         weights=list(ranked.weights) if ranked else [],
         candidates=ranked is not None and ranked.candidates,
-        ties=ties,
+        ties=outcome.ties,
         latency=ranked.latency if ranked else None,
         main_measure=names[0],
         scores=verdict.scores,
@@ -361,34 +330,12 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
         makers=[dict(maker) for maker in outcome.makers],
-        warnings=[
-            *setting.notes,
-            *data.warnings,
-            *outcome.warnings,
-            *verdict.warnings,
-            *_note_ties(ties, cut),
-        ],
+        warnings=[*setting.notes, *data.warnings, *outcome.warnings, *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=environment.current(),
     )
     return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
-
-
-def _share_ties(run: Run, cut: int) -> float | None:
-    """Share of the queries with a tie at a cut-off; None where there are no queries."""
-    tied = ranking.find_tied(run, cut)
-    return float(tied.mean()) if len(tied) else None
-
-
-def _note_ties(ties: float | None, cut: int) -> list[str]:
-    """A warning where scores tie at the cut-off for many queries, as those of a collapsed model."""
-    if ties is None or ties < MANY:
-        return []
-    return [
-        f"{ties:.0%} of the queries have a tie at the cut-off of {cut:,}: which of the documents "
-        "count is decided by their ids"
-    ]
 
 
 def _task_record(task: Task) -> TaskRecord:

@@ -21,7 +21,7 @@ from harness.arrays import Float64
 from harness.encoders import ENCODERS, Encoder, encoder_spec
 from harness.encoders.models import MODELS
 from harness.errors import InputError
-from harness.evaluation import Evaluation, Setting, refuse_idle
+from harness.evaluation import Evaluation, Setting
 from harness.grid import Cell, Cells, Grid
 from harness.indexes import INDEXES, Searcher
 from harness.measures.asked import Measure
@@ -38,6 +38,7 @@ from harness.systems import RETRIEVERS, Retriever, rank, resolve, split_index
 from harness.systems.own import adopt
 from harness.tasks import Task, catalog
 from harness.tasks.collection import Asked, Collection, read_task
+from harness.tasks.idle import refuse_idle
 from harness.tasks.vectors import TaskVectors, representation_of, texts_of
 from harness.vectors import Embeddings, Representation, Run
 

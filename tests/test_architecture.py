@@ -45,7 +45,7 @@ LAYERS: list[list[str]] = [
     ["pipeline.single", "frames.charts", "tasks.catalog", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
-    ["tasks.vectors", "tasks.collection"],
+    ["tasks.vectors", "tasks.collection", "tasks.idle"],
     ["evaluation", "grid", "board", "gate"],
     ["board.standings", "board.resampling"],
     ["session", "results"],

@@ -271,7 +271,7 @@ def _check(systems: Sequence[str | Path], tasks: list[str], asked: Asked) -> lis
 def _warn_of_no_trec(session: Session, task: str, batch: Batch) -> None:
     """Refuse, or of several tasks note, that a task has no rankings to write."""
     if batch.trec:
-        from harness.evaluation import refuse_idle
+        from harness.tasks.idle import refuse_idle
 
         asked = {"trec": batch.trec}
         for note in refuse_idle(session.task(task), asked, lenient=session.lenient):

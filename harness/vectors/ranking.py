@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from harness.arrays import Float32, Int32, Int64
 from harness.vectors import Run
 
+MANY = 0.5  # of the queries, whose scores tie at the cut-off
+
 Keys = NDArray[np.uint64]
 Cells = tuple[Int64, Int32]  # rows of queries, ascending, and of documents [p]
 SIGN = np.uint32(0x8000_0000)
@@ -70,6 +72,22 @@ def find_tied(run: Run, cut: int) -> NDArray[np.bool_]:
         return np.zeros(len(run.docs), np.bool_)
     tied: NDArray[np.bool_] = run.scores[:, cut - 1] == run.scores[:, cut]
     return tied & (run.docs[:, cut] >= 0)
+
+
+def share_tied(run: Run, cut: int) -> float | None:
+    """Share of the queries with a tie at a cut-off; None where there are no queries."""
+    tied = find_tied(run, cut)
+    return float(tied.mean()) if len(tied) else None
+
+
+def note_ties(ties: float | None, cut: int) -> list[str]:
+    """A warning where scores tie at a cut-off for many queries, as those of a collapsed model."""
+    if ties is None or ties < MANY:
+        return []
+    return [
+        f"{ties:.0%} of the queries have a tie at the cut-off of {cut:,}: which of the documents "
+        "count is decided by their ids"
+    ]
 
 
 def by_parent(run: Run, parents: Int32, k: int) -> tuple[Run, NDArray[np.bool_]]:
