@@ -15,6 +15,7 @@ from harness.store import Store
 
 TASK = "limit,docs=40,queries=9,k=2,attributes=5"
 PAIRS = "pairs:test.csv"
+IDLE = "a task of pairs is not searched: "
 
 
 @pytest.fixture
@@ -60,16 +61,20 @@ def test_an_option_that_does_nothing_is_one_line(run, words, message):
 @pytest.mark.parametrize(
     ("words", "idle"),
     [
-        (["-i", "hnsw"], "index plays no part"),
-        (["-i", "hnsw", "--latency", "5"], "index, latency play no part"),
-        (["-r", "average"], "rewrite plays no part"),
-        (["--trec", "tt"], "trec plays no part"),
+        (
+            ["-i", "hnsw"],
+            "index hnsw: it is a way to search, and this task searches nothing: leave the index "
+            "out, or choose binary, int8, pca or truncate",
+        ),
+        (["-i", "int8", "--latency", "5"], f"{IDLE}latency plays no part"),
+        (["-r", "average"], f"{IDLE}rewrite plays no part"),
+        (["--trec", "tt"], f"{IDLE}trec plays no part"),
     ],
 )
 def test_a_task_that_ranks_nothing_takes_no_option_of_a_search(run, tmp_path, words, idle):
     done = run("eval", "-q", "-m", "hashing", "-t", PAIRS, *words)
     assert (done.status, done.out) == (2, "")
-    assert done.err == f"failed: hashing on {PAIRS}: a task of pairs is not searched: {idle}\n"
+    assert done.err == f"failed: hashing on {PAIRS}: {idle}\n"
     assert not (tmp_path / "tt").exists()
 
 
@@ -78,10 +83,9 @@ def test_of_several_tasks_one_that_ranks_nothing_says_so(run, tmp_path):
     words = ["-m", "hashing", "-t", PAIRS, "-t", TASK, "-i", "hnsw", "--latency", "2"]
     done = run("eval", *words, "--trec", "tt", "--json")
     assert done.status == 0
-    idle = "a task of pairs is not searched: "
-    assert done.json[0]["warnings"][0] == f"{idle}index, latency play no part"
+    assert done.json[0]["warnings"][0] == f"{IDLE}index, latency play no part"
     assert (done.json[0]["index"], done.json[1]["index"]["spec"]) == (None, "hnsw")
-    assert f"note: {PAIRS}: {idle}trec plays no part\n" in done.err
+    assert f"note: {PAIRS}: {IDLE}trec plays no part\n" in done.err
     assert len(list((tmp_path / "tt").iterdir())) == 2  # of the task that is searched
 
 
