@@ -14,6 +14,7 @@ import numpy as np
 from harness import records, stats
 from harness.arrays import Float64, Int64
 from harness.errors import InputError
+from harness.matching import match, tell_differences
 from harness.progress import Progress, silent
 from harness.records import Record
 from harness.records.item_values import IncomparableError, ItemValues, read_items
@@ -217,14 +218,14 @@ def compare(
     Raises:
         InputError: Where they share no task, or a file belongs to another record.
     """
-    shared = [task for task in a.tasks if task in b.tasks]
+    shared = match(a.tasks, b.tasks)
     if not shared:
         raise InputError(f"{a.name} and {b.name} share no task: nothing to compare")
     found, refused = list[Difference](), list[tuple[str, str]]()
-    for done, task in enumerate(shared):
+    for done, (task, other) in enumerate(shared.items()):
         progress("compare", done, len(shared), "tasks")
         try:
-            found.append(difference(a.tasks[task], b.tasks[task], seed=seed))
+            found.append(difference(a.tasks[task], b.tasks[other], seed=seed))
         except IncomparableError as error:
             refused.append((task, str(error)))
     p = [one.p.two_sided for one in found]
@@ -235,8 +236,8 @@ def compare(
         f"{b.name} (B)" if same else b.name,
         tuple(replace(one, holm=h, benjamini_hochberg=bh) for one, h, bh in adjusted),
         tuple(refused),
-        tuple(task for task in a.tasks if task not in b.tasks),
-        tuple(task for task in b.tasks if task not in a.tasks),
+        tuple(task for task in a.tasks if task not in shared),
+        tuple(task for task in b.tasks if task not in shared.values()),
     )
 
 
@@ -296,7 +297,7 @@ def difference(a: Recorded, b: Recorded, *, margin: float = 0.0, seed: int = 0) 
             f"what was scored differs: {len(values_a.ids)} and {len(values_b.ids)}"
         )
     found = _by_item(one, values_a, values_b, margin, seed)
-    return replace(found, notes=_notes(one, two))
+    return replace(found, notes=tell_differences(one, two))
 
 
 def _by_item(one: Record, a: ItemValues, b: ItemValues, margin: float, seed: int) -> Difference:
@@ -383,18 +384,7 @@ def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Differ
         ties=0,
         losses=0,
         paired=False,
-        notes=_notes(one, two),
+        notes=tell_differences(one, two),
         sign=sign,
         noun=noun,
-    )
-
-
-def _notes(one: Record, two: Record) -> tuple[str, ...]:
-    """What differs beside the model and may explain a difference."""
-    indexes = [r.index.full if r.index else "given" if r.depth else "" for r in (one, two)]
-    rewritings = [r.rewriting.full if r.rewriting else "none" for r in (one, two)]
-    return tuple(
-        f"{what} differs: {x} and {y}"
-        for what, (x, y) in (("index", indexes), ("rewriting", rewritings))
-        if x != y
     )

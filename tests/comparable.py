@@ -12,7 +12,21 @@ from harness import records
 from harness.environment import Environment
 from harness.pipeline.phases import Phase
 from harness.records import IndexRecord, Record, SystemRecord, TaskRecord
+from harness.records.measured_costs import CostRun, MeasuredCosts
 from harness.stats import Estimate
+
+
+def costed(
+    encode: float, query: float = 0.002, mb: float = 100.0, *, runs: int = 3, machine: float = 1.0
+) -> MeasuredCosts:
+    """Runs that are all alike. machine: how many times as long it takes for everything."""
+    one = CostRun(
+        *(machine * seconds for seconds in (0.004, 0.001, 0.002)),
+        start_s=machine, encode_s=machine * encode, query_s=machine * query,
+        cold_mb=mb, warm_mb=2 * mb,
+    )  # fmt: skip
+    return MeasuredCosts((one,) * runs)
+
 
 PHASES = [
     Phase("encode", "", "documents", 2.0, 4.0, 500.0, 900, "texts"),
@@ -38,7 +52,8 @@ def record(
             dim=384, prompts={"query": ""},
         ),
         "task": TaskRecord(
-            spec=name, source=name, kind="retrieval", family="f", fingerprint={"corpus": "aa"},
+            spec=name, source=name, kind="retrieval", family="f",
+            fingerprint={"corpus": "aa" if name == "t" else f"aa of {name}"},
             exclude_self=False, license="", reference="",
         ),
         "depth": 10,

@@ -2,7 +2,7 @@
 
 Results go to standard output, progress and errors to standard error. Exit status: 0 done, 1 an
 evaluation failed, 2 wrong usage or input, also of the only evaluation, 130 interrupted. Of the gate
-1 says that the candidate is worse, and nothing else.
+1 says that the candidate is worse or fails, and nothing else.
 """
 
 from __future__ import annotations

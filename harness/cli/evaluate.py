@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypedDict
@@ -200,31 +201,49 @@ def measure_all(
         with MODELS.scope():  # what one system needs stays for all tasks
             for name in tasks:
                 pair = f"{system} on {name}"
-                try:
-                    with terminal.showing(pair, batch.quiet) as progress:
-                        session.progress = progress
-                        _warn_of_no_trec(session, name, batch)
-                        found = _one(session, system, name, asked)
-                        done.append((_keep(found, batch.out, batch.trec), found.record))
-                except Exception as error:
-                    if os.environ.get("HARNESS_DEBUG"):
-                        raise
-                    failed.append((pair, error))
-                    say(f"failed: {pair}: {one_line(error)}")
+                with _going_on(pair, session, failed, quiet=batch.quiet):
+                    _warn_of_no_trec(session, name, batch)
+                    found = _one(session, system, name, asked)
+                    done.append((_keep(found, batch.out, batch.trec), found.record))
     return done, failed
 
 
-def measure_like(known: Sequence[Record], model: str, batch: Batch) -> list[Done]:
-    """Measure a model on tasks that others were measured on, searched and judged as they were."""
+@contextmanager
+def _going_on(pair: str, session: Session, failed: list[Failed], *, quiet: bool) -> Iterator[None]:
+    """Show how far an evaluation is; one that fails is said and noted, and stops no other."""
+    try:
+        with terminal.showing(pair, quiet) as progress:
+            session.progress = progress
+            yield
+    except Exception as error:
+        if os.environ.get("HARNESS_DEBUG"):
+            raise
+        failed.append((pair, error))
+        say(f"failed: {pair}: {one_line(error)}")
+
+
+def measure_like(
+    known: Sequence[Record], model: str, batch: Batch
+) -> tuple[list[Done], dict[str, Exception]]:
+    """Measure a model on tasks that others were measured on, searched and judged as they were.
+
+    Returns:
+        What was measured, and by task why it was not; one that fails stops no other.
+
+    Raises:
+        InputError: The model is unknown, said before anything is computed.
+    """
     from harness.encoders.models import MODELS
     from harness.session import Session
-    from harness.systems import choose_index
+    from harness.systems import choose_index, resolve
 
-    session, done = Session(batch.store, batch.seed, lenient=True), list[Done]()
+    resolve(model)
+    session = Session(batch.store, batch.seed, lenient=True)
+    done, failed = list[Done](), list[Failed]()
     with MODELS.scope():  # what the model needs stays for all tasks
         for record in known:
-            with terminal.showing(f"{model} on {record.task.spec}", batch.quiet) as progress:
-                session.progress = progress
+            pair = f"{model} on {record.task.spec}"
+            with _going_on(pair, session, failed, quiet=batch.quiet):
                 found = session.evaluate(
                     model,
                     record.task.spec,
@@ -232,8 +251,9 @@ def measure_like(known: Sequence[Record], model: str, batch: Batch) -> list[Done
                     rewrite=record.rewriting.spec if record.rewriting else "none",
                     measures=list(record.scores),
                 )
-            done.append((_keep(found, batch.out, batch.trec), found.record))
-    return done
+                done.append((_keep(found, batch.out, batch.trec), found.record))
+    at = {f"{model} on {record.task.spec}": record.task.spec for record in known}
+    return done, {at[pair]: error for pair, error in failed}
 
 
 def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,11 +27,15 @@ from harness.cli.common import (
     open_store,
     show_tables,
 )
-from harness.cli.evaluate import Batch, measure_like, say_notes
+from harness.cli.evaluate import Batch, Done, measure_like, say_notes
 from harness.errors import HarnessError, InputError, reason
 
 if TYPE_CHECKING:
-    from harness.gate import Gate
+    from harness.compare import Side
+    from harness.gate import CandidateSide, Gate
+    from harness.gate.policy import Policy as GatePolicy
+    from harness.gate.processes import Processes
+    from harness.records.measured_costs import MeasuredCosts
 
 CANNOT_JUDGE = 2  # exit status of the gate, whatever else goes wrong: 1 is a verdict
 
@@ -38,6 +44,14 @@ baseline_app = group(
     "Freeze records as a baseline for the gate.\n\n"
     "Example: harness baseline freeze results/minilm --out baselines/minilm"
 )
+
+
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy", metavar="FILE", help="TOML file of tolerances and limits: see docs/ci.md."
+    ),
+]
 
 
 @baseline_app.command()
@@ -49,16 +63,37 @@ def freeze(
     replace: Annotated[
         bool, typer.Option("--replace", help="Overwrite a baseline that is there.")
     ] = False,
+    costs: Annotated[
+        bool,
+        typer.Option(
+            "--costs", help="Measure what the system costs, so that a policy can limit it."
+        ),
+    ] = False,
+    policy: Policy = None,
+    cache: Cache = None,
+    plugin: Plugins = None,
+    quiet: Quiet = False,
 ) -> None:
     """Copy one system's newest records, with checksums, to commit.
 
-    Example: harness baseline freeze results/minilm --out baselines/minilm
+    With --costs, or where --policy limits costs, they are measured now, on this machine.
+
+    Example: harness baseline freeze results/minilm --out baselines/minilm --costs
     """
+    from harness import compare as comparing
     from harness import gate as gates
     from harness.frames.formats import count
+    from harness.gate.costs import wants_measuring
 
-    kept = gates.freeze(paths, out, replace=replace)
-    print(f"{count(len(kept), 'record')} frozen in {out}")
+    rules = _read_policy(policy)
+    measured = {}
+    if costs or wants_measuring(rules.cost):
+        load_plugins(plugin)
+        side = comparing.side(paths)
+        gates.check_folder(out, replace=replace)
+        measured = _freeze_costs(side, _processes(cache, plugin, rules), quiet)
+    kept = gates.freeze(paths, out, replace=replace, measured=measured)
+    print(f"{count(len(kept), 'record')} frozen in {out}{' with costs' if measured else ''}")
 
 
 Baseline = Annotated[
@@ -78,12 +113,6 @@ Candidate = Annotated[
         "-m",
         metavar="SYSTEM",
         help="Candidate to measure now, on the tasks of the baseline, in place of records.",
-    ),
-]
-Policy = Annotated[
-    Path | None,
-    typer.Option(
-        "--policy", metavar="FILE", help="TOML file of tolerances and limits: see docs/ci.md."
     ),
 ]
 Junit = Annotated[
@@ -117,32 +146,123 @@ def gate(
 ) -> None:
     """Test whether a candidate is worse than a baseline.
 
-    Exit status: 0 passes, 1 regressed, 2 cannot judge.
+    Exit status: 0 passes, 1 worse or failed, 2 cannot judge.
 
     Example: harness gate --model path/to/model --baseline baselines/minilm --policy gate.toml
     """
     load_plugins(plugin)
-    from harness import compare as comparing
     from harness import gate as gates
-    from harness.gate import policy as policies
 
     if not baseline:
         raise InputError("the gate needs --baseline FOLDER, of `harness baseline freeze`")
     if not paths and not model:
         raise InputError("name the candidate: its records, or --model SYSTEM to evaluate it")
-    held, read = gates.thaw(Path(baseline)), list(paths or [])
-    rules = policies.read_policy(policy) if policy else policies.Policy()
-    store = open_store(cache, fresh=fresh)
+    held, rules = gates.thaw(Path(baseline)), _read_policy(policy)
+    store, failed, read = open_store(cache, fresh=fresh), dict[str, Exception](), list(paths or [])
     with terminal.showing("gate", quiet) as progress:
         if model:
             known = [record for _, record in held.tasks.values()]
-            done = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
+            done, failed = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
             say_notes(done, quiet=quiet)
             read += [path for path, _ in done]
-        judged = gates.judge(held, comparing.side(read), rules, seed=seed, progress=progress)
+            _add_costs(done, _processes(cache, plugin, rules), rules, quiet=quiet)
+        candidate = _gather(read, model or "", failed)
+        judged = gates.judge(held, candidate, rules, seed=seed, progress=progress)
     _show_gate(judged, style)
     _write_gate(judged, junit, markdown, github=github)
     raise typer.Exit(judged.exit_status)
+
+
+def _read_policy(path: Path | None) -> GatePolicy:
+    from harness.gate import policy as policies
+
+    return policies.read_policy(path) if path else policies.Policy()
+
+
+def _gather(read: list[Path], model: str, failed: dict[str, Exception]) -> CandidateSide:
+    """The candidate, also one that was measured on nothing."""
+    from harness import compare as comparing
+    from harness import gate as gates
+
+    if failed and not read:
+        return gates.CandidateSide(model, {}, failed)
+    side = comparing.side(read)
+    return gates.CandidateSide(side.name, side.tasks, failed)
+
+
+def _processes(cache: Path | None, plugins: list[Path] | None, rules: GatePolicy) -> Processes:
+    """How costs are measured."""
+    from harness.gate.processes import Processes
+
+    return Processes(open_store(cache).root, plugins or [], rules.cost.runs)
+
+
+def _freeze_costs(side: Side, processes: Processes, quiet: bool) -> dict[str, MeasuredCosts]:
+    """Costs of a system on each of its tasks.
+
+    Raises:
+        InputError: They cannot be measured, or the system is not the one of the records.
+    """
+    from harness.gate.processes import of_record
+
+    with terminal.showing("costs", quiet) as progress:
+        asked = [of_record(record) for _, record in side.tasks.values()]
+        found = processes.measure(asked, progress)
+    for (task, (path, record)), (costs, fingerprint) in zip(side.tasks.items(), found, strict=True):
+        if not costs.runs:
+            raise InputError(f"costs of {side.name} on {task} cannot be measured: {costs.why}")
+        if json.dumps(record.system.fingerprint, sort_keys=True) != json.dumps(
+            fingerprint, sort_keys=True
+        ):
+            raise InputError(
+                f"{path}: {side.name} is no longer the system that was measured: evaluate it "
+                "again, then freeze that"
+            )
+    return {task: costs for task, (costs, _) in zip(side.tasks, found, strict=True)}
+
+
+def _add_costs(
+    done: Sequence[Done], processes: Processes, rules: GatePolicy, *, quiet: bool
+) -> None:
+    """Measure costs where the policy limits them, and put them into the records."""
+    from harness import disk, records
+    from harness.gate.costs import wants_measuring
+    from harness.gate.processes import of_record
+
+    if not done or not wants_measuring(rules.cost):
+        return
+    with terminal.showing("costs", quiet) as progress:
+        found = processes.measure([of_record(record) for _, record in done], progress)
+    for (path, record), (costs, _) in zip(done, found, strict=True):
+        disk.write_whole(path, records.to_bytes(record.model_copy(update={"costs": costs})))
+
+
+@app.command("measure-costs", hidden=True)
+def measure_costs(
+    model: Annotated[str, typer.Option("--model", "-m", metavar="SYSTEM", help="Measured.")],
+    task: Annotated[str, typer.Option("--task", "-t", metavar="TASK", help="On what.")],
+    index: Annotated[
+        str, typer.Option("--index", "-i", metavar="INDEX", help="Searched.")
+    ] = "exact",
+    rewrite: Annotated[
+        str, typer.Option("--rewrite", "-r", metavar="REWRITING", help="Of queries.")
+    ] = "none",
+    cache: Cache = None,
+    plugin: Plugins = None,
+) -> None:
+    """Measure once what a system costs, and print it as JSON: a process of the gate's many.
+
+    Example: harness measure-costs --model bm25 --task limit-small
+    """
+    load_plugins(plugin)
+    from dataclasses import asdict
+
+    from harness.gate.one_run import CostRequest, measure_run
+    from harness.session import Session
+
+    session = Session(open_store(cache), lenient=True)
+    run, fingerprint = measure_run(session, CostRequest(model, task, index, rewrite))
+    print(json.dumps({"run": asdict(run), "fingerprint": dict(fingerprint)}))
 
 
 def _show_gate(judged: Gate, style: str) -> None:

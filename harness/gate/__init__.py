@@ -7,11 +7,10 @@ SHA256SUMS, which `sha256sum --check` reads too.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from typing import Literal, get_args
 
 from harness import compare, disk, records, stats
@@ -19,15 +18,20 @@ from harness.compare import Difference, Side
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.frames.formats import plural, probability
-from harness.gate.policy import CostPolicy, Policy, TaskPolicy
+from harness.gate.costs import CostVerdict, judge_costs
+from harness.gate.policy import Policy, TaskPolicy
+from harness.matching import match, tell_prompts
 from harness.progress import Progress, silent
-from harness.records import Record, costs
+from harness.records import Record
 from harness.records.item_values import IncomparableError
+from harness.records.measured_costs import MeasuredCosts
 from harness.registry import unknown
 
 SUMS = "SHA256SUMS"
-Status = Literal["regressed", "missing", "not comparable", "cannot tell", "same", "improved"]
-FAILED: tuple[Status, ...] = ("regressed", "missing")
+Status = Literal[
+    "regressed", "failed", "missing", "not comparable", "cannot tell", "same", "improved"
+]
+FAILED: tuple[Status, ...] = ("regressed", "failed", "missing")
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,6 @@ class TaskVerdict:
 
 
 @dataclass(frozen=True)
-class CostVerdict:
-    """One limit of cost. status: within, exceeded, or cannot tell."""
-
-    name: str
-    limit: float
-    ratio: float | None
-    status: Literal["within", "exceeded", "cannot tell"]
-    reason: str
-
-
-@dataclass(frozen=True)
 class Gate:
     """All verdicts, the worst first. extra: measured, but not in the baseline."""
 
@@ -70,16 +63,22 @@ class Gate:
 
     @property
     def exit_status(self) -> int:
-        """0 pass, 1 regression (or something missing, or too dear), 2 cannot judge."""
+        """0 pass, 1 worse (or failed, missing, too dear), 2 cannot judge."""
         statuses = {verdict.status for verdict in self.verdicts}
         costs = {cost.status for cost in self.costs}
         if statuses & {*FAILED} or "exceeded" in costs:
             return 1
         blind = any(verdict.blind for verdict in self.verdicts)
-        return 2 if blind or "not comparable" in statuses or "cannot tell" in costs else 0
+        return 2 if blind or "not comparable" in statuses or "not compared" in costs else 0
 
 
-def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> list[Path]:
+def freeze(
+    paths: Sequence[Path],
+    folder: Path,
+    *,
+    replace: bool = False,
+    measured: Mapping[str, MeasuredCosts] | None = None,
+) -> list[Path]:
     """Copy one system's records, the newest of each task, as a baseline; returns the records.
 
     It is there as a whole or not at all.
@@ -88,13 +87,25 @@ def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> lis
         paths: Files and folders of records.
         folder: Of the baseline.
         replace: Take the place of a baseline that is there.
+        measured: Costs by task, in place of those of the records.
 
     Raises:
         InputError: For records that no candidate could be held to: of several systems, without a
             score or without its values.
         HarnessError: Where the folder cannot be written.
     """
-    chosen = compare.side(paths)
+    files = _copy(compare.side(paths), measured or {})
+    sums = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
+    try:
+        drop = check_folder(folder, replace=replace)
+        disk.write_folder(folder, {**files, SUMS: "".join(sums).encode()}, drop)
+    except OSError as error:
+        raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
+    return [folder / name for name in files if name.endswith(".json")]
+
+
+def _copy(chosen: Side, measured: Mapping[str, MeasuredCosts]) -> dict[str, bytes]:
+    """The files of a baseline by name."""
     files: dict[str, bytes] = {}
     for task, (path, record) in chosen.tasks.items():
         if record.main.mean is None:
@@ -105,21 +116,19 @@ def freeze(paths: Sequence[Path], folder: Path, *, replace: bool = False) -> lis
             if name in files:
                 raise InputError(f"{path}: {task} and another task are both named {name}")
             files[name] = path.with_suffix(suffix).read_bytes()
-    sums = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
-    try:
-        disk.recover(folder)
-        drop = _find_replaced(folder, replace)
-        disk.write_folder(folder, {**files, SUMS: "".join(sums).encode()}, drop)
-    except OSError as error:
-        raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
-    return [folder / name for name in files if name.endswith(".json")]
+        if task in measured:
+            costed = record.model_copy(update={"costs": measured[task]})
+            files[disk.slug(task) + ".json"] = records.to_bytes(costed)
+    return files
 
 
-def _find_replaced(folder: Path, replace: bool) -> Collection[str]:
+def check_folder(folder: Path, *, replace: bool) -> Collection[str]:
     """Files of the baseline that a new one takes the place of.
 
-    Raises InputError where that was not asked for, or where other files lie.
+    Raises:
+        InputError: That was not asked for, or other files lie there.
     """
+    disk.recover(folder)
     if not folder.exists():
         return ()
     held = {path.name for path in folder.iterdir()}
@@ -175,9 +184,24 @@ def _sums(folder: Path) -> dict[str, str]:
     return found
 
 
+@dataclass(frozen=True)
+class CandidateSide:
+    """What is held to a baseline.
+
+    Attributes:
+        name: Of the system.
+        tasks: Its records by task.
+        failed: Why it has none, by task of the baseline on which it was measured in vain.
+    """
+
+    name: str
+    tasks: Mapping[str, tuple[Path, Record]]
+    failed: Mapping[str, Exception] = field(default_factory=dict)
+
+
 def judge(
     baseline: Side,
-    candidate: Side,
+    candidate: Side | CandidateSide,
     policy: Policy,
     *,
     seed: int = 0,
@@ -195,25 +219,24 @@ def judge(
     Raises:
         InputError: Where the policy names unknown tasks, or nothing is left to judge.
     """
-    required = _list_required(baseline, policy)
+    given = match(baseline.tasks, candidate.tasks)
     outcomes = list[Difference | TaskVerdict]()
-    for done, (task, held) in enumerate(baseline.tasks.items()):
+    for done, (task, held) in enumerate(_list_judged(baseline, candidate, given, policy)):
         progress("judge", done, len(baseline.tasks), "tasks")
-        given = candidate.tasks.get(task)
-        if given is not None or task in required:
-            outcomes.append(_measure(task, given, held, policy, seed))
+        outcomes.append(_measure(candidate, given.get(task), held, policy, seed))
     if not outcomes:
         nothing = f"{candidate.name} was measured on no task of the baseline {baseline.name}"
         raise InputError(nothing)
     verdicts = [one for one in outcomes if isinstance(one, TaskVerdict)]
     verdicts += decide_all([one for one in outcomes if isinstance(one, Difference)], policy)
+    pairs = [(baseline.tasks[a][1], candidate.tasks[b][1]) for a, b in given.items()]
     return Gate(
         baseline.name,
         candidate.name,
         policy,
         tuple(sorted(verdicts, key=_severity)),
-        _costs(baseline, candidate, policy),
-        tuple(task for task in candidate.tasks if task not in baseline.tasks),
+        judge_costs(pairs, policy.cost),
+        tuple(task for task in candidate.tasks if task not in given.values()),
     )
 
 
@@ -230,27 +253,56 @@ def _list_required(baseline: Side, policy: Policy) -> list[str]:
     return [*baseline.tasks] if policy.required is None else policy.required
 
 
+def _list_judged(
+    baseline: Side, candidate: Side | CandidateSide, given: Mapping[str, str], policy: Policy
+) -> list[tuple[str, tuple[Path, Record]]]:
+    """Tasks of the baseline that have a verdict: those required, and whatever else was tried."""
+    required, tried = _list_required(baseline, policy), {*given, *_list_failed(candidate)}
+    return [(task, held) for task, held in baseline.tasks.items() if task in {*required, *tried}]
+
+
+def _list_failed(candidate: Side | CandidateSide) -> Mapping[str, Exception]:
+    return candidate.failed if isinstance(candidate, CandidateSide) else {}
+
+
+def _tell_failed(error: Exception) -> tuple[Status, str]:
+    """Of a candidate that was measured in vain: it failed, or its input cannot be read here."""
+    why = " ".join(str(error).split()) or type(error).__name__
+    if not isinstance(error, HarnessError):
+        why = f"{type(error).__name__}: {why}"
+    return ("not comparable" if isinstance(error, InputError) else "failed"), why
+
+
 def _measure(
-    task: str,
-    given: tuple[Path, Record] | None,
+    candidate: Side | CandidateSide,
+    name: str | None,
     held: tuple[Path, Record],
     policy: Policy,
     seed: int,
 ) -> Difference | TaskVerdict:
-    """A difference to decide on, or why there is none."""
-    allowed = tolerance(task, held[1].main.mean or 0.0, policy)
-    if given is None:
+    """A difference to decide on, or why there is none. name: of the task there."""
+    old = held[1]
+    task, failed = old.task.spec, _list_failed(candidate)
+    allowed = tolerance(task, old.main.mean or 0.0, policy)
+    if task in failed:
+        return TaskVerdict(task, *_tell_failed(failed[task]), allowed)
+    if name is None:
         return TaskVerdict(task, "missing", "required, and not measured", allowed)
-    new, old = given[1], held[1]
+    given = candidate.tasks[name]
+    new = given[1]
     if new.main.mean is None:
         return TaskVerdict(task, "missing", f"{new.main_measure} is not defined", allowed)
-    same_model = new.system.full == old.system.full
-    if policy.prompts == "same" and same_model and new.system.prompts != old.system.prompts:
-        return TaskVerdict(task, "not comparable", "the prompts of the same model differ", allowed)
+    x, y = new.system, old.system
+    changed = tell_prompts(x, y)
+    same_model = x.full == y.full or x.fingerprint == y.fingerprint  # which holds no prompts
+    if policy.prompts == "same" and changed and same_model:
+        why = f"the prompts of the same model differ: {changed}"
+        return TaskVerdict(task, "not comparable", why, allowed)
     try:
-        return compare.difference(given, held, margin=allowed, seed=seed)
+        found = compare.difference(given, held, margin=allowed, seed=seed)
     except IncomparableError as error:
         return TaskVerdict(task, "not comparable", str(error), allowed)
+    return replace(found, task=task)
 
 
 def tolerance(task: str, baseline: float, policy: Policy) -> float:
@@ -295,6 +347,7 @@ def _decide(found: Difference, fall: float, rise: float, policy: Policy) -> Task
             shown, blind = f"a {worse} of {least:.4f} or more", blind and least > limit
         why = f"{change}, interval [{found.low:+.4f}, {found.high:+.4f}]: shows {shown}"
         why += f", {limit:.4f} is asked for: measure more {plural(found.noun)}" if blind else ""
+    why += "".join(f"; {note}" for note in found.notes)
     p = fall if found.gain < 0 else rise
     return TaskVerdict(found.task, status, why, allowed, found, p, blind)
 
@@ -303,51 +356,3 @@ def _correct(p: Sequence[float], how: str) -> list[float]:
     if how == "none":
         return list(p)
     return stats.holm(p) if how == "holm" else stats.benjamini_hochberg(p)
-
-
-LIMITED = {
-    "throughput": "texts_per_s",
-    "memory": "peak_mb",
-    "latency": "search_ms",
-    "dimension": "dim",
-}
-"""Keys of the costs that a policy limits, by the policy's names of them."""
-
-
-def _costs(baseline: Side, candidate: Side, policy: Policy) -> tuple[CostVerdict, ...]:
-    pairs = [
-        (r, candidate.tasks[t][1]) for t, (_, r) in baseline.tasks.items() if t in candidate.tasks
-    ]
-    limits = policy.cost.model_dump(include=set(LIMITED))
-    return tuple(
-        _cost(name, limit, pairs, policy.cost)
-        for name in LIMITED
-        if (limit := limits[name]) is not None
-    )
-
-
-def _cost(
-    name: str, limit: float, pairs: Iterable[tuple[Record, Record]], policy: CostPolicy
-) -> CostVerdict:
-    cost = costs.BY_KEY[LIMITED[name]]
-    if cost.varies and policy.machines == "same":
-        pairs = [pair for pair in pairs if _machine(pair[0]) == _machine(pair[1])]
-        why = "not measured on the same machine"
-    else:
-        why = "not measured for both"
-    known = [(cost.of(old), cost.of(new)) for old, new in pairs]
-    ratios = [new / old for old, new in known if old and new]
-    if not ratios:
-        return CostVerdict(name, limit, None, "cannot tell", why)
-    ratio, noise = median(ratios), policy.noise if cost.varies else 0.0
-    least = cost.better == "more"
-    exceeded = ratio < limit * (1 - noise) if least else ratio > limit * (1 + noise)
-    word = "at least" if least else "at most"
-    told = f"{ratio:.2f} x the baseline's, {word} {limit:.2f}"
-    told += f" and {noise:.0%} for noise" if cost.varies else ""
-    return CostVerdict(name, limit, ratio, "exceeded" if exceeded else "within", told)
-
-
-def _machine(record: Record) -> tuple[object, ...]:
-    machine = record.environment
-    return machine.processor, machine.cpus, tuple(machine.gpus)

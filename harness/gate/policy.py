@@ -13,6 +13,7 @@ from harness.registry import unknown
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(gt=0)]
+RUNS = 5  # processes that measure costs
 Amount = Annotated[float, Field(ge=0)]
 
 
@@ -29,17 +30,22 @@ class TaskPolicy(_Table):
 
 
 class CostPolicy(_Table):
-    """Candidate over baseline, each the median over tasks: throughput at least, the others at most.
+    """Candidate over baseline, the geometric mean over tasks: throughput at least, others at most.
 
-    noise: what a measured ratio may be beyond its limit, because no two runs take equally long; a
-    dimension has none. machines: whether times of different machines are compared.
+    throughput: texts encoded a second. start: until the first texts are encoded. latency: of a
+    query alone. memory: peak of a process, loading and encoding (cold) and searching (warm).
+    noise: how far a measured ratio may be off for what repeated runs do not show; it widens
+    intervals. runs: processes that measure each task. machines: whether times of different
+    machines are compared.
     """
 
     throughput: Ratio | None = None
-    memory: Ratio | None = None
+    start: Ratio | None = None
     latency: Ratio | None = None
+    memory: Ratio | None = None
     dimension: Ratio | None = None
-    noise: Share = 0.1
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    runs: Annotated[int, Field(ge=2, le=1000)] = RUNS
     machines: Literal["same", "any"] = "same"
 
 

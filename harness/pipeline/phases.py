@@ -80,7 +80,7 @@ class Clock:
     ) -> Iterator[None]:
         """Time a block; it is recorded only if it ends without an error."""
         self.progress(f"{kind} {of}".rstrip(), 0, 0, "")
-        _reset_peak()
+        reset_peak()
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         took = time.perf_counter() - wall, time.process_time() - cpu
@@ -125,6 +125,17 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def _reset_peak() -> None:
+def waited_s() -> float:
+    """Seconds that this thread has waited for a processor that others used; 0 where none tells."""
+    with (
+        suppress(OSError, ValueError),
+        open("/proc/thread-self/schedstat", encoding="ascii") as file,
+    ):
+        return int(file.read().split()[1]) / 1e9
+    return 0.0
+
+
+def reset_peak() -> None:
+    """Let the peak begin at what is resident now, where the system can."""
     with suppress(OSError), open("/proc/self/clear_refs", "w", encoding="ascii") as file:
         file.write("5")  # resets VmHWM (proc_pid_clear_refs(5)); not available everywhere

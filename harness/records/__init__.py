@@ -25,6 +25,7 @@ from harness.errors import HarnessError, InputError, reason
 from harness.measures import definitions
 from harness.pipeline.phases import Phase
 from harness.records import files, schema1
+from harness.records.measured_costs import MeasuredCosts
 from harness.stats import Estimate
 from harness.vectors import Representation
 
@@ -150,6 +151,7 @@ class Record(_Frozen):
         candidates: Whether the task names what is ranked for each query.
         ties: Share of the queries whose last result within the main measure's cut-off scores as the
             next does; None where nothing is searched.
+        costs: Measured for a gate; None where they were not.
         lower_is_better: Those of the scores whose low values are good.
         usage: What was paid for at endpoints, by name (tokens, cost).
         makers: What made the vectors, each once: device, threads, versions of libraries; empty
@@ -169,6 +171,7 @@ class Record(_Frozen):
     candidates: bool = False
     ties: float | None = None
     latency: LatencyRecord | None = None
+    costs: MeasuredCosts | None = None
     main_measure: str
     scores: dict[str, Estimate]
     lower_is_better: list[str] = []
@@ -319,12 +322,17 @@ def write(record: Record, per_query: Mapping[str, Any], path: str | Path) -> Non
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(path.with_suffix(".parquet"), buffer.getbuffer())
-        disk.write_whole(path, (record.model_dump_json(indent=2) + "\n").encode())
+        disk.write_whole(path, to_bytes(record))
     except OSError as error:
         raise HarnessError(
             f"{path}: cannot be written: {error.strerror or reason(error)}; "
             "choose another folder (on the command line --out DIR)"
         ) from error
+
+
+def to_bytes(record: Record) -> bytes:
+    """A record as its file holds it."""
+    return (record.model_dump_json(indent=2) + "\n").encode()
 
 
 @read_arguments

@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 
 from harness.frames import Table
 from harness.frames.formats import number, probability
-from harness.gate import FAILED, CostVerdict, Gate, TaskVerdict
+from harness.gate import FAILED, Gate, TaskVerdict
+from harness.gate.costs import CostVerdict
 from harness.report.tables import write
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
@@ -29,8 +30,9 @@ def page(gate: Gate) -> list[Table]:
     rows = [_row(verdict) for verdict in gate.verdicts]
     tables = [Table(title, header, rows, frozenset({3, 4, 5, 6}))]
     if gate.costs:
-        costs = [[cost.name, cost.status, cost.reason] for cost in gate.costs]
-        tables.append(Table("Cost", ["cost", "verdict", "why"], costs))
+        told = ["cost", "verdict", "x the baseline's", "95% interval", "limit", "why"]
+        costs = [_cost_row(cost) for cost in gate.costs]
+        tables.append(Table("Cost", told, costs, frozenset({2, 3, 4})))
     if gate.extra:
         extra = [[task] for task in gate.extra]
         tables.append(Table("Measured, but not in the baseline", ["task"], extra))
@@ -44,6 +46,16 @@ def _row(verdict: TaskVerdict) -> list[str]:
     numbers = [number(found.b), number(found.a), f"{found.difference:+z.4f}"]
     p = probability(verdict.p)
     return [verdict.task, verdict.status, found.measure, *numbers, p, verdict.reason]
+
+
+def _cost_row(cost: CostVerdict) -> list[str]:
+    """A row of a cost."""
+    numbers = ["", ""]
+    if cost.ratio is not None:
+        numbers[0] = f"{cost.ratio:.3f}"
+    if cost.low is not None and cost.high is not None:
+        numbers[1] = f"[{cost.low:.3f}, {cost.high:.3f}]"
+    return [cost.name, cost.status, *numbers, f"{cost.limit:.3f}", cost.reason]
 
 
 def summary(gate: Gate) -> str:
@@ -129,7 +141,7 @@ def _kind(one: TaskVerdict | CostVerdict) -> str:
     unjudged = (
         one.blind or one.status == "not comparable"
         if isinstance(one, TaskVerdict)
-        else (one.status == "cannot tell")
+        else one.status == "not compared"
     )
     return "warning" if unjudged else "notice"
 
@@ -179,7 +191,7 @@ def to_json(gate: Gate) -> str:
 def _verdict(verdict: TaskVerdict) -> dict[str, object]:
     """A verdict with the numbers that led to it, without the single queries."""
     found = verdict.difference
-    told = ("measure", "items", "a", "b", "low", "high", "effect", "error")
+    told = ("measure", "items", "a", "b", "low", "high", "effect", "error", "notes")
     every = None if found is None else asdict(found)
     numbers = every and {name: every[name] for name in told}
     return {**asdict(replace(verdict, difference=None)), "difference": numbers}

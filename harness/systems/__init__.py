@@ -120,6 +120,16 @@ def _create(spec: Spec) -> Retriever:
         raise InputError(f"{error} ({hint})") from None
 
 
+def list_encoders(model: str) -> list[str]:
+    """Specs of the encoders that a system is made of, each once; none of a search of its own."""
+    named, _ = split_index(model)
+    spec = parse(named)
+    if spec.name not in RETRIEVERS:
+        return [named]
+    parts = (list_encoders(part) for part in _create(spec).parts)
+    return list(dict.fromkeys(encoder for part in parts for encoder in part))
+
+
 def identify_encoder(text: str | Spec) -> dict[str, object]:
     """All that decides an encoder's vectors; what is not known again is so within this process."""
     spec = encoder_spec(text)

@@ -11,6 +11,7 @@ import pytest
 import harness
 from harness.encoders.hashing import Hashing
 from harness.errors import HarnessError
+from harness.records.measured_costs import CostRun
 
 TASK = "limit,docs=46,queries=200"
 
@@ -118,6 +119,86 @@ def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypat
 
     (base / next(iter(base.glob("*.json")))).write_text("{}")
     assert run("gate", measured / "bm25", "-b", base).status == 2  # an edited baseline
+
+
+PARTLY = """
+import harness
+import numpy as np
+
+@harness.encoder("partly")
+def partly(texts):
+    if len(texts) > 30 or any("never" in text for text in texts):
+        raise RuntimeError("no more than 30")
+    return np.ones((len(texts), 3), np.float32)
+"""
+
+
+def test_a_candidate_that_fails_on_a_task_has_every_report(run, tmp_path):
+    (tmp_path / "partly.py").write_text(PARTLY)
+    tasks = ["limit,docs=9,queries=5,attributes=3", "limit,docs=40,queries=5,attributes=3"]
+    words = [word for task in tasks for word in ("-t", task)]
+    assert run("eval", "-m", "hashing", *words, "-o", tmp_path / "records", "-q").status == 0
+    base = tmp_path / "base"
+    assert run("baseline", "freeze", tmp_path / "records", "--out", base).status == 0
+
+    files = ["--junit", tmp_path / "gate.xml", "--markdown", tmp_path / "gate.md"]
+    options = ["--plugin", tmp_path / "partly.py", "-o", tmp_path / "new", "--json", *files]
+    done = run("gate", "-m", "partly", "-b", base, *options, "-q")
+    assert done.status == 1
+    found = {one["task"]: one for one in done.json["verdicts"]}
+    assert found[tasks[1]]["status"] == "failed"
+    assert "no more than 30" in found[tasks[1]]["reason"]
+    assert found[tasks[0]]["difference"]["items"] == 5  # measured all the same
+    suite = ElementTree.fromstring((tmp_path / "gate.xml").read_bytes())
+    assert suite.find(f"testcase[@name='{tasks[1]}']/failure").get("type") == "failed"
+    assert "no more than 30" in (tmp_path / "gate.md").read_text("utf-8")
+
+    for file in ("gate.xml", "gate.md"):
+        (tmp_path / file).unlink()
+    unknown = run("gate", "-m", "partli", "-b", base, *options)
+    assert (unknown.status, unknown.out) == (2, "")
+    assert "Did you mean 'partly'?" in unknown.err
+    assert not (tmp_path / "gate.xml").exists()
+
+
+def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch):
+    """The processes that measure are played here: each calls the command that they call."""
+    monkeypatch.setattr("harness.gate.one_run.SECONDS", 0.0)
+    monkeypatch.setattr("harness.gate.one_run.ROUNDS", 1)
+
+    def play(self, asked):
+        words = ["-m", asked.model, "-t", asked.task, "-i", asked.index, "--cache", self.store]
+        done = run("measure-costs", *words)
+        assert done.status == 0, done.err
+        times = {name: 0.001 for name in done.json["run"] if name.endswith("_s")}
+        return CostRun(**{**done.json["run"], **times}), done.json["fingerprint"]
+
+    monkeypatch.setattr("harness.gate.processes.Processes._run", play)
+    tasks = ["-t", "limit,docs=9,queries=5,attributes=3", "-t", "limit,docs=12,queries=5,k=1"]
+    assert run("eval", "-m", "hashing", *tasks, "-o", tmp_path / "records", "-q").status == 0
+    base, policy = tmp_path / "base", tmp_path / "gate.toml"
+    policy.write_text("[cost]\nthroughput = 0.8\nlatency = 1.25\nmemory = 9.0\nruns = 2\n")
+    done = run("baseline", "freeze", tmp_path / "records", "--out", base, "--costs", "-q")
+    assert done.out == f"2 records frozen in {base} with costs\n"
+    held = [json.loads(path.read_text("utf-8"))["costs"]["runs"] for path in base.glob("*.json")]
+    assert [len(runs) for runs in held] == [5, 5]
+
+    words = ["gate", "-b", base, "--policy", policy, "--json", "-q", "-o", tmp_path / "new"]
+    done = run(*words, "-m", "hashing")
+    assert done.status == 0
+    assert [(c["name"], c["status"], c["limit"]) for c in done.json["costs"]] == [
+        ("throughput", "within", 0.8), ("latency", "within", 1.25),
+        ("memory, cold", "within", 9.0), ("memory, warm", "within", 9.0),
+    ]  # fmt: skip
+    assert done.json["costs"][0]["ratio"] == pytest.approx(1.0)
+    assert run(*words, tmp_path / "new").status == 0  # they are in its records
+    without = run(*words, tmp_path / "records")
+    assert (without.status, without.json["costs"][0]["status"]) == (2, "not compared")
+    monkeypatch.setattr(Hashing, "fingerprint", lambda self: {"algorithm": "another"})
+    changed = run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "b", "--costs")
+    assert changed.status == 2
+    assert "hashing is no longer the system that was measured" in changed.err
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize(

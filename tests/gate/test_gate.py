@@ -13,15 +13,17 @@ import pytest
 import yaml
 
 from harness import gate, records
-from harness.compare import side
+from harness.compare import compare, side
 from harness.environment import Environment
-from harness.errors import HarnessError, InputError
+from harness.errors import EncodingError, HarnessError, InputError
 from harness.gate import judge
+from harness.gate.costs import Sample, estimate_ratio
 from harness.gate.policy import CostPolicy, Policy, TaskPolicy, read_policy
 from harness.pipeline.phases import Phase
 from harness.records import Record, costs
+from harness.records.measured_costs import CostRun, MeasuredCosts
 from harness.stats import Estimate
-from tests.comparable import PHASES, record, saved
+from tests.comparable import costed, record, saved
 from tests.killed import run
 
 BASE = np.linspace(0.2, 0.8, 400)
@@ -153,10 +155,19 @@ def test_other_prompts_of_the_same_model_are_said_unless_allowed(tmp_path):
     records.save(made, {"query_id": ids, "R@2": BASE}, tmp_path / "new")
     old, new = side([tmp_path / "old"]), side([tmp_path / "new"])
     found = judge(old, new, Policy())
-    assert found.verdicts[0].reason == "the prompts of the same model differ"
+    told = "the prompts of the same model differ: query 'query: ' and ''"
+    assert found.verdicts[0].reason == told
     assert found.exit_status == 2
-    assert judge(old, new, Policy(prompts="any")).exit_status == 0
-    another = prompted.model_copy(update={"full": "e5", "spec": "e5"})
+    allowed = judge(old, new, Policy(prompts="any"))
+    assert allowed.exit_status == 0
+    assert allowed.verdicts[0].reason.endswith("; prompts differ: query 'query: ' and ''")
+    renamed = prompted.model_copy(update={"full": "m,query_prompt=query: ", "fingerprint": {}})
+    records.save(made.model_copy(update={"system": renamed}), {"query_id": ids, "R@2": BASE},
+                 tmp_path / "renamed")  # fmt: skip
+    assert judge(old, side([tmp_path / "renamed"]), Policy()).exit_status == 2
+    another = prompted.model_copy(
+        update={"full": "e5", "spec": "e5", "fingerprint": {"weights": "e5"}}
+    )
     other = made.model_copy(update={"system": another})
     records.save(other, {"query_id": ids, "R@2": BASE}, tmp_path / "other")
     assert judge(old, side([tmp_path / "other"]), Policy()).exit_status == 0
@@ -172,59 +183,154 @@ def test_the_worst_comes_first(tmp_path):
 
 def test_costs_of_a_record():
     # 1000 texts in 2.5 s; 0.2 s for 100 queries
-    def limited(one: Record) -> dict[str, float | None]:
-        return {name: costs.BY_KEY[key].of(one) for name, key in gate.LIMITED.items()}
+    def limited(one: Record) -> list[float | None]:
+        return [costs.BY_KEY[key].of(one) for key in ("texts_per_s", "peak_mb", "search_ms", "dim")]
 
-    assert limited(record()) == {
-        "throughput": 400.0, "memory": 500.0, "latency": 2.0, "dimension": 384,
-    }  # fmt: skip
+    assert limited(record()) == [400.0, 500.0, 2.0, 384]
     stored = record(phases=[Phase("encode", "", "documents", 0.1, 0.1, 9.0, 0, "texts")])
-    assert limited(stored) == {
-        "throughput": None, "memory": 9.0, "latency": None, "dimension": 384,
-    }  # fmt: skip
+    assert limited(stored) == [None, 9.0, None, 384]
+
+
+def costly(tmp_path: Path, old, new, limits: CostPolicy, **changes) -> gate.Gate:
+    """A gate over one task, of equal values. old, new: measured costs."""
+    saved(tmp_path / "old", {"nDCG@10": BASE}, costs=old)
+    saved(tmp_path / "new", {"nDCG@10": BASE}, costs=new, **changes)
+    return judge(side([tmp_path / "old"]), side([tmp_path / "new"]), Policy(cost=limits))
 
 
 @pytest.mark.parametrize(
     ("limits", "status", "exit_status"),
     [
-        ({"throughput": 0.55}, "within", 0),  # half the rate: 0.5 >= 0.55 x 0.9
+        ({"throughput": 0.55}, "cannot tell", 0),  # half the rate: 0.5 >= 0.55 x 0.9
         ({"throughput": 0.56}, "exceeded", 1),
         ({"throughput": 0.55, "noise": 0.0}, "exceeded", 1),
-        ({"latency": 1.82}, "within", 0),  # twice as long: 2 <= 1.82 x 1.1
+        ({"throughput": 0.44}, "within", 0),  # 0.5 x 0.9 >= 0.44
+        ({"latency": 1.82}, "cannot tell", 0),  # twice as long: 2 <= 1.82 x 1.1
         ({"latency": 1.81}, "exceeded", 1),
-        ({"memory": 1.0}, "within", 0),
+        ({"latency": 2.21}, "within", 0),
+        ({"start": 1.0}, "cannot tell", 0),
+        ({"start": 1.11}, "within", 0),
         ({"dimension": 1.0}, "within", 0),
         ({"dimension": 0.99}, "exceeded", 1),  # no noise in a dimension
     ],
 )
 def test_costs_are_ratios_with_room_for_noise(tmp_path, limits, status, exit_status):
-    slower = [replace(phase, wall_s=2 * phase.wall_s) for phase in PHASES]
-    found = judged(tmp_path, BASE, policy=Policy(cost=CostPolicy(**limits)), phases=slower)
+    old, slow = costed(0.001), costed(0.002, 0.004)
+    found = costly(tmp_path, old, slow, CostPolicy(**limits))
     assert [cost.status for cost in found.costs] == [status]
     assert found.exit_status == exit_status
 
 
-def test_times_of_another_machine_are_not_compared_unless_asked(tmp_path):
+def test_memory_of_encoding_and_of_searching_are_apart(tmp_path):
+    old, new = costed(1.0, mb=100.0), costed(1.0, mb=150.0)
+    found = costly(tmp_path, old, new, CostPolicy(memory=1.25, noise=0.0))
+    assert [(c.name, c.status, c.reason) for c in found.costs] == [
+        ("memory, cold", "exceeded", "1.50 x the baseline's, at most 1.25"),
+        ("memory, warm", "exceeded", "1.50 x the baseline's, at most 1.25"),
+    ]
+
+
+def test_the_interval_of_a_ratio_is_that_of_welch():
+    # logarithms 0, 1, 2 and 1, ..., 5: means 1 and 3, squared errors 1/3 and 1/2;
+    # degrees of freedom (5/6)^2 / (1/18 + 1/16) = 5.88; t at 97.5% 2.4589
+    zeros = np.zeros((3, 1)), np.zeros((5, 1))
+    one = Sample(np.arange(3.0), np.arange(1.0, 6.0), zeros)
+    low, ratio, high = estimate_ratio([one])
+    assert np.log([low, ratio, high]) == pytest.approx([2 - 2.2446, 2, 2 + 2.2446], abs=2e-4)
+    low, ratio, high = estimate_ratio([one, one])  # half the variance, twice the freedom
+    assert np.log(ratio) == pytest.approx(2)
+    assert np.log(high / ratio) == pytest.approx(2.2446 / 2.4589 * 2.1839 / 2**0.5, abs=2e-3)
+
+
+def test_the_fixed_work_that_follows_the_runs_is_divided_out():
+    # the machine takes 1, 2 and 4 times as long, and so does the loop; others stay as they are
+    slow = np.log([1.0, 2.0, 4.0])
+    work = np.column_stack([np.zeros(3), np.array([0.1, 0.0, 0.0]), slow])
+    found = estimate_ratio([Sample(slow, slow + np.log(1.5), (work, work))])
+    assert found == pytest.approx((1.5, 1.5, 1.5))
+
+
+def test_another_machine_is_divided_out_and_what_is_not_known_of_it_said(tmp_path):
     other = Environment(processor="q", cpus=2)
-    limits = CostPolicy(throughput=0.9, dimension=1.0)
-    found = judged(tmp_path, BASE, policy=Policy(cost=limits), environment=other)
+    limits = CostPolicy(throughput=0.9, noise=0.0, dimension=1.0)
+    old, new = costed(0.001), costed(0.001, machine=2.0)
+    found = costly(tmp_path, old, new, limits, environment=other)
     assert [(c.name, c.status) for c in found.costs] == [
-        ("throughput", "cannot tell"), ("dimension", "within"),
+        ("throughput", "not compared"), ("dimension", "within"),
     ]  # fmt: skip
-    assert found.costs[0].reason == "not measured on the same machine"
+    assert found.costs[0].reason.startswith("measured on another machine")
     assert found.exit_status == 2
-    anywhere = judge(
-        side([tmp_path / "old"]),
-        side([tmp_path / "new"]),
-        Policy(cost=CostPolicy(throughput=0.9, machines="any")),
-    )
-    assert anywhere.exit_status == 0
-
-
-def test_a_cost_that_was_not_measured_is_no_pass(tmp_path):
-    found = judged(tmp_path, BASE, policy=Policy(cost=CostPolicy(latency=2.0)), phases=[])
+    anywhere = limits.model_copy(update={"machines": "any"})
+    found = costly(tmp_path, old, new, anywhere, environment=other)
+    assert found.costs[0].ratio == pytest.approx(1.0)
+    assert found.exit_status == 0
+    # a machine that computes 4 times as slowly and is as fast else: it is not known which counts
+    odd = MeasuredCosts(tuple(replace(run, product_s=4 * run.product_s) for run in old.runs))
+    found = costly(tmp_path, old, odd, anywhere, environment=other)
+    assert found.costs[0].high / found.costs[0].low == pytest.approx(4)
     assert found.costs[0].status == "cannot tell"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (None, costed(1.0), "the baseline has no measured costs on t: freeze it with --costs"),
+        (costed(1.0), None, "the candidate has no measured costs on t: let the gate measure it, "),
+        (costed(1.0), MeasuredCosts(why="no wheel"), "costs of the candidate on t could not be "),
+        (costed(1.0, runs=1), costed(1.0), "the baseline was measured once on t: one run shows "),
+        (MeasuredCosts((CostRun(1, 1, 1),)), costed(1.0), "the baseline has no latency on t"),
+    ],
+)
+def test_a_cost_that_was_not_measured_is_not_compared_and_no_pass(tmp_path, old, new, reason):
+    found = costly(tmp_path, old, new, CostPolicy(latency=2.0))
+    assert found.costs[0].status == "not compared"
+    assert found.costs[0].reason.startswith(reason)
     assert found.exit_status == 2
+
+
+def test_a_candidate_that_fails_on_one_task_is_judged_on_the_others(tmp_path):
+    for task in ("one", "two", "three"):
+        saved(tmp_path / "old", {"R@2": BASE}, task)
+    saved(tmp_path / "new", {"R@2": BASE}, "one")
+    errors = {"two": EncodingError("vector 3 is\nNaN"), "three": ValueError("boom")}
+    new = gate.CandidateSide("n", side([tmp_path / "new"]).tasks, errors)
+    found = judge(side([tmp_path / "old"]), new, Policy())
+    assert [(v.task, v.status, v.reason) for v in found.verdicts] == [
+        ("three", "failed", "ValueError: boom"),
+        ("two", "failed", "vector 3 is NaN"),
+        ("one", "same", "0.5000 -> 0.5000 (+0.0000): within 0.0100"),
+    ]
+    assert found.exit_status == 1
+    unreadable = gate.CandidateSide("n", {}, {"two": InputError("no such folder")})
+    found = judge(side([tmp_path / "old"]), unreadable, Policy(required=["two"]))
+    assert [(v.status, v.reason) for v in found.verdicts] == [("not comparable", "no such folder")]
+    assert found.exit_status == 2
+
+
+def test_the_same_data_under_another_name_are_the_same_task(tmp_path):
+    saved(tmp_path / "old", {"R@2": BASE}, "folder:here")
+    there = record("folder:here").task.model_copy(update={"spec": "folder:/there"})
+    saved(tmp_path / "new", {"R@2": BASE}, "folder:/there", task=there)
+    old, new = side([tmp_path / "old"]), side([tmp_path / "new"])
+    found = judge(old, new, Policy())
+    assert [(v.task, v.status) for v in found.verdicts] == [("folder:here", "same")]
+    assert found.verdicts[0].reason.endswith(
+        "; the name of the data differs: folder:/there and folder:here"
+    )
+    assert (found.extra, found.exit_status) == ((), 0)
+    compared = compare(old, new)
+    assert [one.task for one in compared.differences] == ["folder:here"]
+    assert (compared.only_a, compared.only_b) == ((), ())
+
+
+def test_a_frozen_baseline_holds_measured_costs(tmp_path):
+    saved(tmp_path / "records", {"R@2": BASE}, "one")
+    saved(tmp_path / "records", {"R@2": BASE}, "two")
+    gate.freeze([tmp_path / "records"], tmp_path / "base", measured={"one": costed(1.0)})
+    held = gate.thaw(tmp_path / "base").tasks
+    assert {task: one.costs for task, (_, one) in held.items()} == {
+        "one": costed(1.0), "two": None,
+    }  # fmt: skip
 
 
 def test_a_policy_is_read(tmp_path):

@@ -12,11 +12,12 @@ import pytest
 
 from harness import gate
 from harness.compare import side
-from harness.gate import CostVerdict, Gate, TaskVerdict
+from harness.gate import Gate, TaskVerdict
+from harness.gate.costs import CostVerdict
 from harness.gate.policy import CostPolicy, Policy
 from harness.report import gate as report
 from harness.report.tables import write
-from tests.comparable import saved
+from tests.comparable import costed, saved
 
 HOSTILE = '<script>alert(1)</script> | `x` *b* [l](http://e.vil) @user &amp; "q" \x1b[31m\x00\n# h'
 BASE = np.linspace(0.2, 0.8, 400)
@@ -25,15 +26,15 @@ BASE = np.linspace(0.2, 0.8, 400)
 @pytest.fixture
 def made(tmp_path) -> Gate:
     for task, change in {"worse": -0.1, "same": 0.0, "better": 0.1}.items():
-        saved(tmp_path / "old", {"nDCG@10": BASE}, task)
-        saved(tmp_path / "new", {"nDCG@10": BASE + change}, task, system="n")
+        saved(tmp_path / "old", {"nDCG@10": BASE}, task, costs=costed(1.0))
+        saved(tmp_path / "new", {"nDCG@10": BASE + change}, task, system="n", costs=costed(1.0))
     policy = Policy(cost=CostPolicy(dimension=1.0, latency=1.1))
     return gate.judge(side([tmp_path / "old"]), side([tmp_path / "new"]), policy)
 
 
 def hostile(count: int = 1, text: str = HOSTILE) -> Gate:
     verdicts = [TaskVerdict(f"{text} {i}", "not comparable", text, 0.0) for i in range(count)]
-    costs = (CostVerdict("latency", 1.0, None, "cannot tell", text),)
+    costs = (CostVerdict("latency", 1.0, None, "not compared", text),)
     return Gate(text, text, Policy(), tuple(verdicts), costs, (text,))
 
 
@@ -53,7 +54,7 @@ def test_the_page_in_numbers(made):
 def test_the_summary_names_what_is_not_in_order(made):
     passed = replace(made, verdicts=made.verdicts[1:])
     assert report.summary(passed) == "pass (1 same, 1 improved)"
-    assert report.summary(hostile()) == ("cannot judge (1 not comparable, latency cannot tell)")
+    assert report.summary(hostile()) == ("cannot judge (1 not comparable, latency not compared)")
 
 
 @pytest.mark.parametrize("style", ["markdown", "latex"])
