@@ -60,7 +60,10 @@ class Trials:
         Raises:
             HarnessError: where the folder cannot be used; as `optimise`.
         """
-        settings = json.dumps(asdict(self.protocol), sort_keys=True).encode()
+        asked: dict[str, object] = asdict(self.protocol)
+        if relevance.sizes.min() < relevance.sizes.max():  # where older files counted pairs
+            asked["accuracy"] = "mean over queries"
+        settings = json.dumps(asked, sort_keys=True).encode()
         digest = hashlib.sha256(settings).hexdigest()[:8]
         path = self.folder / f"{relevance.label}-d{dim}-seed{seed}-{digest}.json"
         try:

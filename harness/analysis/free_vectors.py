@@ -54,7 +54,8 @@ class Trial:
 
     Attributes:
         relevance: The label of the matrix.
-        accuracy: The best share of relevant documents that rank above all others of their query.
+        accuracy: The best R-precision, the mean over queries: of each, the share of its relevant
+            documents among as many results.
         margin: At the end: half the least gap between the cosines of a relevant and another
             document (gamma of the margin bound), negative where some pair is not returned.
         loss: At the end.
@@ -200,7 +201,7 @@ class _Free:
         return float(loss)
 
     def accuracy(self) -> float:
-        """Share of relevant documents among the best of their query, as many as it has.
+        """R-precision: of each query the share of its relevant documents among as many results.
 
         Among equal cosines the irrelevant one is counted as better.
         """
@@ -212,7 +213,7 @@ class _Free:
         most = int(self.sizes.max())
         best = self.relevant.gather(1, self.logits.topk(most).indices)
         own = torch.arange(most, device=best.device) < self.sizes
-        return int((best & own).sum()) / len(self.at)
+        return float(((best & own).sum(1).double() / self.sizes[:, 0]).mean())
 
     def margin(self) -> float:
         """Half the least gap of cosines; a query without irrelevant documents has one at -1."""

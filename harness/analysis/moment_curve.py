@@ -73,12 +73,12 @@ def oracle(
     relevant = np.zeros(scores.shape, np.bool_)
     relevant[relevance.query, relevance.doc] = True
     rank = np.argsort(np.argsort(-scores, axis=1, kind="stable"), axis=1)
-    found = rank[relevant] < relevance.sizes[relevance.query]
+    within = rank[relevant] < relevance.sizes[relevance.query]
+    recall = float((np.bincount(relevance.query, within) / relevance.sizes).mean())
     lowest = np.where(relevant, scores, np.inf).min(axis=1)
     gap = float((lowest - np.where(relevant, -np.inf, scores).max(axis=1)).min())
-    return MomentCurve(
-        precision, unit, documents.shape[1], float(found.mean()), gap if np.isfinite(gap) else None
-    )
+    finite = gap if np.isfinite(gap) else None
+    return MomentCurve(precision, unit, documents.shape[1], recall, finite)
 
 
 def _vectors(relevance: Relevance) -> tuple[Float64, Float64]:

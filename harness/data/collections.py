@@ -40,6 +40,7 @@ class Origin:
     measures: the main one first; empty: the default of the kind. exclude_self: a query's own
     document is no result. instructions: what the task asks for, by role, for models that read it.
     name, type: what mteb calls the task and tasks of its type, where it has them.
+    description: of what was made by parameters, in words.
     """
 
     license: str = ""
@@ -49,6 +50,7 @@ class Origin:
     instructions: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     type: str = ""
+    description: str = ""
 
 
 class Data(Protocol):

@@ -54,7 +54,7 @@ def task(asked: catalog.TaskEntry) -> list[Table]:
     data = asked.load()
     definition = asked.definition
     about = [
-        ["what", definition.description],
+        ["what", asked.describe(data)],
         ["family", definition.family or data.kind],
         ["license", definition.license or data.origin.license],
         ["reference", definition.reference or data.origin.reference],

@@ -19,7 +19,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.data import Corpus, Qrels, Queries, Retrieval
+from harness.data import Corpus, Origin, Qrels, Queries, Retrieval
 from harness.errors import InputError
 from harness.sources import SOURCES
 
@@ -72,7 +72,10 @@ def limit(
         [f"Who likes {asked_as[i]}?" for i in order[:queries]],
     )
     judgments = ((f"query_{i}", names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
-    return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus))
+    what = f"Which {k:,} of {docs:,} people like X: {n:,} of them are relevant to some query"
+    what += f", pattern {pattern}{', asked in other words' if synonyms else ''}"
+    origin = Origin(measures=(f"R@{k}", "R@10", "R@100", "nDCG@10"), description=what)
+    return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus), origin=origin)
 
 
 def _require(likes: int, *, seed: int, **least_one: int) -> None:

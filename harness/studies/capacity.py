@@ -1,9 +1,10 @@
 """What vectors of a dimension could return, and what a model returns with them.
 
-A model's recall at k on a task, with ever more of its dimensions, is set beside vectors that no
-text ties: free ones, optimised on the task's judgments or for every subset of k documents (Weller
-et al. 2025, arXiv 2508.21038), and exact ones on the moment curve, which return anything if numbers
-are fine enough. So what a model misses is told apart from what its dimension forbids.
+A model's R-precision on a task (of each query the share of its relevant documents among as many
+results), with ever more of its dimensions, is set beside that of vectors that no text ties: free
+ones, optimised on the task's judgments or for every subset of k documents (Weller et al. 2025,
+arXiv 2508.21038), and exact ones on the moment curve, which return anything if numbers are fine
+enough. So what a model misses is told apart from what its dimension forbids.
 Optimisations are kept in the store's folder `capacity`: a stopped study goes on from them.
 """
 
@@ -35,18 +36,21 @@ CUT = "Returned with the first dimensions of the model, and by free vectors of a
 PUBLISHED, MEASURED = "Weller et al. 2025, Table 6", "free vectors, measured here"
 
 DIMENSIONS = Column("dimensions", "count")
-RETURNED = Column("returned", "share", "high", "of the relevant documents", digits=2)
+RETURNED = Column(
+    "returned", "share", "high", "R-precision: of as many results as are relevant", digits=2
+)
 ASKED = [
     Column("task"),
-    Column("k", "count", about="documents to return for a query"),
+    Column("k", "count", about="documents of each subset that free vectors return"),
     Column("documents", "count"),
     Column("queries", "count", about="to which some document is relevant"),
     Column("relevant", "count", about="documents that are relevant to some query"),
+    Column("of a query", about="relevant documents, from the fewest to the most"),
 ]
 STANDING = [
     Column("vectors"),
     replace(DIMENSIONS, about="of the bound: no fewer return every k documents; – for any"),
-    replace(RETURNED, about="of the model: recall at k; of others: of all relevant pairs"),
+    RETURNED,
     Column("margin", "number", about="half the least gap of cosines; below 0: not all returned"),
 ]
 POINTS = [Column("vectors"), DIMENSIONS, RETURNED]
@@ -90,7 +94,7 @@ class Capacity(Study):
         tuple[int, ...],
         "dimensions of free vectors: how many documents do they return every k of",
     ] = (4, 5, 6)
-    k: Annotated[int, "documents to return for a query: recall at k, subsets of k"] = 2
+    k: Annotated[int, "documents of each subset, of the bound and of free vectors"] = 2
     gamma: Annotated[float, "margin of the bound, half a gap of cosines; 0 < gamma <= 1"] = 0.1
     device: Annotated[str, "optimises free vectors: cpu, cuda or auto, a GPU if any"] = "auto"
 
@@ -99,17 +103,17 @@ class Capacity(Study):
             raise InputError(f"k={self.k}, dims={join(self.dims)}: expected 1 or more")
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
-        """Set a model's recall at k on a task beside what vectors of its dimension could reach.
+        """Set a model's R-precision on a task beside what vectors of its dimension could reach.
 
         Raises:
             InputError: for a task of another kind or without judgments, a margin that is out of
                 range, more results than documents; as `Session.vectors`.
             HarnessError: where the folder of optimisations cannot be used.
         """
-        (model,), asked = systems, session.collection(task, f"R@{self.k}")
+        (model,), asked = systems, session.collection(task, "Rprec")
         n = len(asked.collection.corpus)
         bound, relevance = margin_bound(n, self.k, self.gamma), take_judged(asked.collection.qrels)
-        recalls, notes = _recalls(session, model, asked)
+        recalls, notes = _recalls(session, model, asked, relevance.queries)
         folder, device = session.store.root / "capacity", self.device
         trials = Trials(folder, session.seed, device=device, progress=session.progress)
         critical = [critical_n(dim, self.k, trials) for dim in sorted(set(self.dims))]
@@ -117,8 +121,11 @@ class Capacity(Study):
         exact = _exact(relevance)
         points = _points(model, recalls, free, exact)
         standing = _standing(points, exact, free[-1].margin)
-        standing += [("margin bound", bound, None, self.gamma), ("chance", None, self.k / n, None)]
-        counts = (n, relevance.queries, relevance.documents)
+        standing += [
+            ("margin bound", bound, None, self.gamma),
+            ("chance", None, float(relevance.sizes.mean()) / n, None),
+        ]
+        counts = (n, relevance.queries, relevance.documents, _tell_sizes(relevance))
         title = f"{model} on {task}: {counts[1]:,} queries, {counts[2]:,} relevant documents"
         frames = [
             Frame(title, STANDING, standing, name="standing"),
@@ -137,11 +144,22 @@ class Capacity(Study):
         return Findings(headline(task, points), frames, drawn, notes)
 
 
-def _recalls(session: Session, model: str, task: Task) -> tuple[dict[int, float], list[str]]:
-    """Recall by how many of a model's first dimensions are kept; and what was noticed."""
+def _recalls(
+    session: Session, model: str, task: Task, queries: int
+) -> tuple[dict[int, float], list[str]]:
+    """R-precision by how many of a model's first dimensions are kept; and what was noticed.
+
+    queries: those to which something is relevant; others are judged, too, and score 0.
+    """
     notes = session.vectors(model, task, scaled=False).notes
     cuts = curve(session, model, task)
-    return {cut.dim: cut.scores[str(task.main)] for cut in cuts}, list(notes)
+    judged = int(task.collection.qrels.judged.sum())
+    return {cut.dim: cut.scores[str(task.main)] * judged / queries for cut in cuts}, list(notes)
+
+
+def _tell_sizes(relevance: Relevance) -> str:
+    least, most = int(relevance.sizes.min()), int(relevance.sizes.max())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _points(model: str, recalls: Mapping[int, float], free: Sequence[Trial], exact: Frame) -> Frame:
@@ -214,13 +232,13 @@ def _trials(trials: Sequence[Trial]) -> Frame:
 
 def charts(standing: Frame, asked: Frame, points: Frame, curves: Frame) -> list[Lines]:
     """What is returned by dimensions, and how many documents free vectors hold."""
-    (task, k, _, _, relevant), chance = asked.rows[0], standing.numbers("returned")[-1]
+    (task, k, _, _, relevant, _), chance = asked.rows[0], standing.numbers("returned")[-1]
     by_chance = Reference(chance, f"chance {percent(chance)}", "y")
     within = Reference(asked.numbers("relevant")[0], f"{relevant:,} relevant in {task}", "y")
     title = f"Documents of which free vectors return every {'pair' if k == 2 else f'{k} of them'}"
     drawn = [
         Lines(points, "dimensions", "returned", "vectors", log="x",
-              title=f"Relevant documents among the {k} best", references=(by_chance,)),
+              title="Relevant documents among as many results", references=(by_chance,)),
         Lines(curves, "dimensions", "documents", "curve", log="xy", title=title,
               references=(within,)),
     ]  # fmt: skip

@@ -67,6 +67,7 @@ class TaskEntry:
         definition: Its table in a TOML file, or one made up for a source.
         exclude_self: As asked; None for what the data's makers do.
         reads: What its data are read by: the source as it was asked for.
+        varied: Whether parameters take the place of those of the definition.
     """
 
     spec: str
@@ -74,6 +75,7 @@ class TaskEntry:
     definition: Definition
     exclude_self: bool | None
     reads: Spec
+    varied: bool = False
 
     def load(self) -> Data:
         """Read the data. Raises InputError for data that are absent or wrong."""
@@ -89,8 +91,15 @@ class TaskEntry:
 
         The first is the main one. Raises InputError for one of another kind.
         """
-        own = self.definition.measures or data.origin.measures or KINDS.create(data.kind).measures
+        own, source = self.definition.measures, data.origin.measures
+        if self.varied and own and source and own[0] not in source:
+            own = [source[0], *own[1:]]  # the main one went with the parameters of the definition
+        own = own or source or KINDS.create(data.kind).measures
         return choose(asked or own, data.kind, f"{self.spec}, a task of {data.kind}")
+
+    def describe(self, data: Data) -> str:
+        """What the task is, in words that hold for its parameters."""
+        return (self.varied and data.origin.description) or self.definition.description
 
     def excludes(self, data: Data) -> bool:
         """Whether a query's own document is no result: as asked, else as the data's makers do."""
@@ -212,10 +221,10 @@ def task(text: str) -> TaskEntry:
     exclude = params.pop("exclude_self", None)
     if exclude not in (None, "true", "false"):
         raise InputError(f"{text}: exclude_self={exclude}: expected true or false")
-    known = definitions()
+    known, varied = definitions(), False
     full_name = f"{spec.name}:{spec.target}" if spec.target is not None else spec.name
     if full_name in known:
-        definition = known[full_name]
+        definition, varied = known[full_name], bool(params)
         asked = _source(definition.source, definition.parameters).with_parameters(params.items())
     elif spec.name in SOURCES:
         asked = Spec(spec.name, spec.target, tuple(params.items()))
@@ -234,4 +243,5 @@ def task(text: str) -> TaskEntry:
         definition,
         definition.exclude_self if exclude is None else exclude == "true",
         asked,
+        varied,
     )

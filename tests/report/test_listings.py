@@ -54,6 +54,16 @@ def test_a_generated_task_is_shown_with_its_counts_and_samples():
     assert all(len(row[3]) <= 160 for row in samples.rows)
 
 
+def test_a_card_of_generated_data_follows_its_numbers():
+    about, _ = listings.task(catalog.task("limit,docs=100,queries=10,k=3"))
+    told = dict(about.rows)
+    assert told["what"] == (
+        "Which 3 of 100 people like X: 5 of them are relevant to some query, pattern dense"
+    )
+    assert told["measures"] == "R@3, R@10, R@100, R@1000, nDCG@10"
+    assert catalog.task("limit").definition.description.endswith("46 relevant people among 50,000")
+
+
 def test_a_card_of_retrieval():
     corpus = Corpus.of(["a", "b"], ["first text", "second text, which is longer " * 9])
     queries = Queries(["q1", "q2"], ["who?", "not judged"])

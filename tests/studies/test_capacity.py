@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from functools import partial
 
+import numpy as np
 import pytest
+import torch
 
 from harness.analysis import critical_numbers
 from harness.analysis.critical_numbers import Critical, Trials
 from harness.analysis.dimension_bounds import TABLE_6, fit
-from harness.analysis.free_vectors import PAPER, Trial
+from harness.analysis.free_vectors import PAPER, Trial, _Free
 from harness.analysis.moment_curve import PRECISIONS
+from harness.analysis.relevance import Relevance
 from harness.disk import cache_root
 from harness.errors import InputError
 from harness.frames import Frame
@@ -80,13 +83,13 @@ def test_a_study_takes_recall_at_its_k_and_fits_where_it_can(tmp_path, monkeypat
     monkeypatch.setattr(critical_numbers, "optimise", Made({42: 10}))
     asked = []
 
-    def recalls(session, model, task):
+    def recalls(session, model, task, queries):
         asked.append((model, task.name, [str(measure) for measure in task.measures]))
         return {2: 0.25, 3: 0.5}, ["odd"]
 
     monkeypatch.setattr(capacity, "_recalls", recalls)
     found = study("model", TASK, Store(tmp_path), k=3, dims=tuple(range(2, 10)))
-    assert asked == [("model", TASK, ["R@3"])]
+    assert asked == [("model", TASK, ["Rprec"])]
     assert found["points"].where("vectors", "model").rows == (("model", 2, 0.25), ("model", 3, 0.5))
     assert found["critical"]["all returned"] == (10,) * 8
     (cubic,) = found["cubics"].records()  # the published numbers are of pairs
@@ -96,6 +99,35 @@ def test_a_study_takes_recall_at_its_k_and_fits_where_it_can(tmp_path, monkeypat
     assert found["curves"].values("curve") == [MEASURED]
     assert "every 3" in found["critical"].title
     assert found.notes == ("odd",)
+
+
+@pytest.mark.usefixtures("quick")
+def test_model_and_free_vectors_are_counted_alike_by_each_querys_own_number(tmp_path):
+    """R@2 of three relevant documents could not be 100%."""
+    texts = {"d0": "red", "d1": "blue", "d2": "green", "d3": "red blue"}
+    for name, rows in (("corpus", texts), ("queries", {"q0": "red", "q1": "blue", "q2": "green"})):
+        lines = [json.dumps({"_id": id, "text": text}) for id, text in rows.items()]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "qrels").mkdir()
+    judged = "q0 d0 1,q0 d3 1,q1 d0 1,q1 d1 1,q1 d3 1,q2 d0 0".replace(" ", "\t").split(",")
+    (tmp_path / "qrels/test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *judged]))
+    found = study("hashing", f"folder:{tmp_path}", Store(tmp_path / "store"), dims=())
+    standing = {row["vectors"]: row["returned"] for row in found["standing"].records()}
+    # q0: d0, d3; q1: d1, d3, d2 (a tie with d0); q2 asks for nothing
+    assert standing["hashing"] == pytest.approx((1 + 2 / 3) / 2)
+    assert standing[FREE] == 1
+    assert standing["chance"] == pytest.approx((2 / 4 + 3 / 4) / 2)
+    assert found["asked"]["of a query"] == ("2 to 3",)
+
+
+def test_free_vectors_count_queries_alike():
+    given = Relevance("uneven", np.array([0, 1, 1, 1]), np.array([1, 0, 2, 3]))
+    free = _Free.draw(given, 2, 42, torch.device("cpu"))
+    cosines = torch.tensor([0.9, 0.8, 0.1, 0.7])
+    free.documents.copy_(torch.stack([cosines, (1 - cosines**2).sqrt()], 1))
+    free.queries.copy_(torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
+    # of q0 d0 instead of d1; of q1 d0, d1, d3 instead of d0, d2, d3: 0 and 2/3, not 2 of 4 pairs
+    assert free.accuracy() == pytest.approx(1 / 3)
 
 
 def test_a_study_refuses_pairs_and_a_k_that_is_too_large(tmp_path):

@@ -146,6 +146,22 @@ def test_a_source_is_a_task(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("spec", "measures"),
+    [
+        ("limit-small,k=1", ["R@1", "R@10", "R@20", "nDCG@10"]),
+        ("limit-small,k=3,queries=10", ["R@3", "R@10", "R@20", "nDCG@10"]),
+        ("limit-small,seed=1", ["R@2", "R@10", "R@20", "nDCG@10"]),
+        ("limit-k10,docs=500", ["R@10", "R@20", "R@100", "nDCG@10"]),
+    ],
+)
+def test_generated_limit_is_judged_by_recall_at_its_k(spec: str, measures: list[str]) -> None:
+    if spec == "limit-small,k=1":
+        spec += ",pattern=cycle,queries=40"  # dense k=1 has a document a query
+    task = catalog.task(spec)
+    assert [str(measure) for measure in task.measures(task.load())] == measures
+
+
 def test_pairs_have_measures_of_their_own(tmp_path: Path) -> None:
     rows = [{"sentence1": "a", "sentence2": "b", "score": i} for i in range(2)]
     task = catalog.task(f"pairs:{write_rows(tmp_path / 'a.jsonl', rows)}")
