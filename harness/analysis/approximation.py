@@ -51,11 +51,30 @@ def find_lost(
         Of each: the row of its query, its own row, and whether the other leaves that query without
         any relevant document.
     """
+    query, doc, before, after = _find_relevant(qrels, n, exact, other)
+    gone = before & ~after
+    return query[gone], doc[gone], ~np.isin(query[gone], query[after])
+
+
+def share_lost(qrels: Qrels, n: int, exact: Int32, other: Int32) -> Float64:
+    """Share of a query's relevant documents in one ranking that the other lacks [judged queries].
+
+    What the other holds instead makes no difference. Parameters as of `find_lost`.
+    """
+    query, _, before, after = _find_relevant(qrels, n, exact, other)
+    size = len(qrels.judged)
+    gone = np.bincount(query[before & ~after], minlength=size)
+    return (gone / np.maximum(np.bincount(query[before], minlength=size), 1))[qrels.judged]
+
+
+def _find_relevant(
+    qrels: Qrels, n: int, exact: Int32, other: Int32
+) -> tuple[Int64, Int64, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Query and document of each relevant pair, and whether either ranking holds it."""
     kept = (qrels.gains > 0) & (qrels.docs >= 0)
     query, doc = qrels.query_rows[kept].astype(np.int64), qrels.docs[kept].astype(np.int64)
     before, after = (np.isin(query * n + doc, _cells(docs, n)) for docs in (exact, other))
-    gone = before & ~after
-    return query[gone], doc[gone], ~np.isin(query[gone], query[after])
+    return query, doc, before, after
 
 
 def _cells(docs: Int32, n: int) -> Int64:

@@ -30,6 +30,7 @@ from harness.studies.setting import (
     cheapest,
     fastest,
     fitting_indexes,
+    judge_margin,
     note_slower,
     search_exactly,
     tell_kept,
@@ -43,7 +44,8 @@ DISTANCES = Column("distances", "number", "low", "computed for a query", digits=
 ANSWERS = [
     *PAIR,
     Column("to keep"),
-    Column("cheapest", about="of the settings tried; empty where none keeps it"),
+    Column("cheapest", about="of the settings whose whole 95% interval keeps it; empty for none"),
+    Column("undecided", "count", about="settings of which the queries cannot tell"),
     Column("by", about="what is cheap: distances where every setting tells them, else p50"),
     DISTANCES,
     P50,
@@ -52,7 +54,7 @@ FASTEST = [
     *PAIR,
     Column("to keep", about="of the nearest, by id alone"),
     Column("memory, x exact", "number", about="at most, times exact search's; – for any"),
-    Column("fastest", about="of the settings tried; empty where none keeps it"),
+    Column("fastest", about="of the settings whose whole 95% interval keeps it; empty for none"),
     P50,
 ]
 SETTINGS = [
@@ -60,6 +62,7 @@ SETTINGS = [
     Column("measure"),
     Column("score", "estimate", "high"),
     Column("change", "change", "high", "from exact search, paired by query"),
+    Column("within", about="kept: the margin holds for the whole interval of score and losses"),
     Column("lost", "count", "low", "queries with relevant documents that only exact search finds"),
     Column("left with none", "count", "low", "the queries among them without any other"),
     Column("build", "seconds", "low", "wall time until it could be searched", digits=2),
@@ -204,13 +207,14 @@ class Ann(Study):
     ) -> None:
         """Rows of a task and a model. tried: exact search first."""
         measure, size = str(exact.vectors.task.main), tried[0].bytes
-        for one in tried:
+        verdicts = [judge_margin(session, one, exact, self.margin) for one in tried]
+        for one, within in zip(tried, verdicts, strict=True):
             who = (*pair, one.index)
             change = session.estimate(one.values - exact.values)
             lost = {query for query, *_ in one.lost}, {query for query, _, none in one.lost if none}
             times = None if one.bytes is None or not size else one.bytes / size
             rows["settings"].append(
-                (*who, measure, session.estimate(one.values), change, *map(len, lost),
+                (*who, measure, session.estimate(one.values), change, within, *map(len, lost),
                  one.build_s, one.reused, one.bytes, times)
             )  # fmt: skip
             searches = {search.k: search for search in (one.near, one.asked)}
@@ -218,7 +222,9 @@ class Ann(Study):
             rows["lost"] += [(*who, *each) for each in one.lost]
             drawn = one.near.rate.per_second, one.near.recall.mean, one.asked.p50
             rows["curves"].append((*who, measure, *drawn, one.values.mean()))
-        answers = cheapest(tried, measure, near=self.k, recall=self.recall, margin=self.margin)
+        answers = cheapest(
+            tried, verdicts, measure, near=self.k, recall=self.recall, margin=self.margin
+        )
         rows["answers"] += [(*pair, *row) for row in answers]
         rows["fastest"] += [(*pair, *row) for row in fastest(tried, self.k)]
 

@@ -24,6 +24,7 @@ from harness.encoders import CollectionEncoder
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines, Reference
+from harness.frames.formats import percent
 from harness.measures.asked import Measure
 from harness.pipeline.retrieve import drop_self
 from harness.session import Session
@@ -33,6 +34,7 @@ from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, Representation
 
 BASELINE = "bm25"
+UNSURE = 0.05  # of resamples: from here on another draw of queries may say otherwise
 KINDS: tuple[Representation, ...] = ("dense", "sparse", "multi-vector")
 SUCCESS = Measure("Success", 1)
 OTHERS = {"corpus": "of the task in a random order", "random": "random strings"}
@@ -293,7 +295,11 @@ def headline(measure: str, points: Frame, crossings: Frame) -> str:
     found = crossings.records()[:1]
     if not found or not found[0]["leads first"]:
         return said
-    at, then = found[0]["documents"], found[0]["leads then"]
+    at, then, share = (found[0][name] for name in ("documents", "leads then", "resamples cross"))
     if at is None:
-        return f"{said}; {then} leads at every size"
-    return f"{said}; {then} leads from about {float(f'{at:.2g}'):,.0f} on"
+        unsure = f", but crosses in {percent(share, 0)} of resamples" if share > UNSURE else ""
+        return f"{said}; {then} leads at every size{unsure}"
+    said += f"; {then} leads from about {float(f'{at:.2g}'):,.0f} on"
+    if share >= 1 - UNSURE:
+        return said
+    return f"{said}, which is undecided: {percent(share, 0)} of resamples cross"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from harness.vectors import Representation, Run, Sparse
 
 ACCURACIES = (0.90, 0.95, 0.97, 0.99)  # that the fastest setting is told for
 BUDGETS = (None, 2.0, 1.5)  # times the bytes of exact search, as in Bruch et al. (ECIR 2025)
+
+KeptVerdict = Literal["kept", "lost", "undecided"]
+"""Whether a setting keeps what exact search has: the whole interval says so, or says not."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class NeighbourSearch:
 
     k: int
     recall: Estimate
-    overlap: float
+    overlap: Estimate
     milliseconds: Float64
     rate: timing.Rate
 
@@ -74,7 +77,7 @@ class NeighbourSearch:
     def numbers(self) -> tuple[Any, ...]:
         """A row: k, recall, overlap, distances, p50, p95, p99, queries timed, and the rates."""
         times = np.percentile(self.milliseconds, (50, 95, 99)).tolist()
-        found = (self.k, self.recall, self.overlap, self.rate.distances, *times)
+        found = (self.k, self.recall, self.overlap.mean, self.rate.distances, *times)
         rates = self.rate.per_second, self.rate.per_cpu_second
         return (*found, len(self.milliseconds), *rates)
 
@@ -88,6 +91,8 @@ class TriedSetting:
         values: The task's measure, one value for each judged query.
         near: A search for the nearest neighbours.
         asked: One for as many results as the measure looks at.
+        lost_shares: Of each judged query, the share of the relevant documents that exact search
+            finds and the setting does not.
         lost: Ids of query and relevant document that only exact search finds, and whether the
             query is left without any.
         build_s: Wall seconds until it could be searched.
@@ -100,6 +105,7 @@ class TriedSetting:
     values: Float64
     near: NeighbourSearch
     asked: NeighbourSearch
+    lost_shares: Float64
     lost: tuple[tuple[str, str, bool], ...]
     build_s: float
     reused: bool
@@ -138,6 +144,7 @@ def attempt(session: Session, exact: ExactReference, index: str) -> TriedSetting
         values=session.values(run, vectors.task),
         near=searches[exact.near],
         asked=searches[exact.cutoff],
+        lost_shares=approximation.share_lost(data.qrels, len(data.corpus), truth, run.docs),
         lost=lost,
         build_s=build_s,
         reused=bool(made.info.reused),
@@ -160,7 +167,7 @@ def _search(
     return NeighbourSearch(
         k,
         session.estimate(recall),
-        float(neighbour_overlap(run, exact.truth, k).mean()),
+        session.estimate(neighbour_overlap(run, exact.truth, k)),
         timing.latencies(made, queries, asked),
         rate,
     )
@@ -171,43 +178,77 @@ def find_notes(spec: str, k: int) -> tuple[str, ...]:
     return INDEXES.create(spec).notes(k)
 
 
+def judge_margin(
+    session: Session, tried: TriedSetting, exact: ExactReference, margin: float
+) -> KeptVerdict:
+    """Whether a setting keeps the measure of exact search, but for a share of it.
+
+    A test of non-inferiority, paired by query: the 95% interval of the score less that share of the
+    exact one must lie at or above 0. And so must that of the relevant documents that exact search
+    finds and the setting does not, below the same share: what is found instead makes up for none.
+    """
+    kept = session.estimate(tried.values - (1 - margin) * exact.values)
+    lost = session.estimate(tried.lost_shares)
+    each = _place(kept, 0.0), _place(Estimate(None, -(lost.high or 0), -(lost.low or 0)), -margin)
+    return "lost" if "lost" in each else "undecided" if "undecided" in each else "kept"
+
+
+def _place(found: Estimate, least: float) -> KeptVerdict:
+    """Where the whole interval of an estimate lies. Equal sums differ by their rounding."""
+    if found.low is None or found.high is None:
+        return "undecided"
+    if found.low >= least - 1e-12:
+        return "kept"
+    return "lost" if found.high < least - 1e-12 else "undecided"
+
+
 def cheapest(
-    tried: Sequence[TriedSetting], measure: str, *, near: int, recall: float, margin: float
+    tried: Sequence[TriedSetting],
+    measured: Sequence[KeptVerdict],
+    measure: str,
+    *,
+    near: int,
+    recall: float,
+    margin: float,
 ) -> list[tuple[Any, ...]]:
-    """The cheapest setting that keeps recall, and the one that keeps the measure.
+    """The cheapest setting that is shown to keep recall, and the one that keeps the measure.
 
     Args:
         tried: Exact search first.
+        measured: What `judge_margin` says of each.
         measure: What its values are of.
         near: Neighbours that recall is of.
         recall: Share of them that is enough.
         margin: Share of the measure that may be lost.
 
     Returns:
-        What is kept, the setting or None, by what it is cheap, its distances and its latency.
+        What is kept, the setting or None, of how many settings the queries cannot tell, by what it
+        is cheap, its distances and its latency.
     """
-    exact, *others = tried
+    _, *others = tried
     told = all(None not in (t.near.rate.distances, t.asked.rate.distances) for t in others)
-    least = (1 - margin) * float(exact.values.mean())
-    keeping = {
+    judged = {
         f"recall@{near} of at least {recall:g}": [
-            (t.index, t.near) for t in others if (t.near.recall.mean or 0) >= recall
+            (t.index, t.near, _place(t.near.recall, recall)) for t in others
         ],
         f"{measure} within {margin:.1%} of exact search": [
-            (t.index, t.asked) for t in others if float(t.values.mean()) >= least
+            (t.index, t.asked, verdict) for t, verdict in zip(others, measured[1:], strict=True)
         ],
     }
     answers = list[tuple[Any, ...]]()
-    for wanted, held in keeping.items():
+    for wanted, each in judged.items():
         costs = [(s.rate.distances if told else s.p50, i, s.rate.distances, s.p50)
-                 for i, s in held]  # fmt: skip
+                 for i, s, verdict in each if verdict == "kept"]  # fmt: skip
         _, *found = min(costs, key=lambda cost: cost[:2], default=(None,) * 4)
-        answers.append((wanted, found[0], "distances" if told else "p50", *found[1:]))
+        unknown = sum(verdict == "undecided" for *_, verdict in each)
+        answers.append((wanted, found[0], unknown, "distances" if told else "p50", *found[1:]))
     return answers
 
 
 def fastest(tried: Sequence[TriedSetting], near: int) -> list[tuple[Any, ...]]:
     """The fastest setting at each accuracy, and within less memory where it is another one.
+
+    A setting has an accuracy where the whole 95% interval of its own reaches it.
 
     Returns:
         What is kept, memory in times of exact search, the setting or None, its latency.
@@ -220,7 +261,8 @@ def fastest(tried: Sequence[TriedSetting], near: int) -> list[tuple[Any, ...]]:
             costs = [
                 (t.near.p50, t.index)
                 for t in others
-                if t.near.overlap >= accuracy and (budget is None or (t.bytes or np.inf) <= most)
+                if _place(t.near.overlap, accuracy) == "kept"
+                and (budget is None or (t.bytes or np.inf) <= most)
             ]
             cost, index = min(costs, default=(None, None))
             row = (f"accuracy@{near} of at least {accuracy:.0%}", budget, index, cost)
@@ -235,9 +277,12 @@ def tell_kept(answers: Frame, notes: Sequence[str]) -> str:
     notes: those of a setting begin with its task, model and index.
     """
     said = list[str]()
-    for task, model, kept, index, *_ in answers.rows:
+    for task, model, kept, index, unknown, *_ in answers.rows:
         noted = any(note.startswith(f"{task}, {model}, {index}: ") for note in notes)
-        said.append(f"{index or 'nothing tried'}{' (see the notes)' * noted} keeps {kept}")
+        if index is None and unknown:
+            said.append(f"nothing tried is shown to keep {kept}, {unknown} undecided")
+        else:
+            said.append(f"{index or 'nothing tried'}{' (see the notes)' * noted} keeps {kept}")
     return "; ".join(said)
 
 

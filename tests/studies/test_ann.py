@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
+from harness.analysis.approximation import share_lost
 from harness.analysis.orders import verdict
 from harness.analysis.settings import families, read_sweep, sweep
 from harness.api import evaluate
+from harness.data import Corpus, Qrels, Queries
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
@@ -25,7 +27,7 @@ from harness.stats import Estimate
 from harness.store import Store
 from harness.studies import Findings
 from harness.studies.ann import Ann
-from harness.studies.setting import tell_kept
+from harness.studies.setting import ExactReference, TriedSetting, judge_margin, tell_kept
 from harness.tasks import catalog
 from harness.vectors import Embeddings, MultiVector, Sparse, ranking
 from tests.fakes import Counting, beir
@@ -601,3 +603,53 @@ def test_what_is_refused(tmp_path, monkeypatch):
 def test_measures_of_groups_are_refused(measured, tmp_path):
     with pytest.raises(InputError, match="mine is measured by Robustness@10, of groups"):
         study(["good"], [measured("Robustness@10")], ["dropping"], store=Store(tmp_path / "store"))
+
+
+@pytest.mark.parametrize(
+    ("change", "lost", "kept"),
+    [
+        (np.zeros(1000), 0, "kept"),
+        (np.full(1000, -0.0039), 0, "kept"),  # of 0.8, 0.5% are 0.004
+        (np.full(1000, -0.0041), 0, "lost"),
+        # means of -0.0027 with intervals of +-0.0062: less than 0.004 is not shown, nor more
+        (np.tile([-0.1027, 0.0973], 500), 0, "undecided"),
+        (np.tile([-0.1027, -0.0973], 500), 0, "lost"),
+        (np.zeros(1000), 54, "lost"),  # others make up for what 54 queries lost
+        (np.zeros(1000), 5, "undecided"),
+        (np.zeros(1000), 1, "kept"),
+    ],
+)
+def test_what_a_setting_keeps_is_shown_by_an_interval_of_scores_and_of_losses(
+    tmp_path, change, lost, kept
+):
+    exact = ExactReference(None, 10, None, np.full(1000, 0.8))
+    shares = np.zeros(1000)
+    shares[:lost] = 1.0
+    rest = dict.fromkeys(("near", "asked", "build_s", "reused", "bytes", "notes"))
+    tried = TriedSetting(
+        index="x", values=exact.values + change, lost_shares=shares, lost=(), **rest
+    )
+    assert judge_margin(Session(Store(tmp_path)), tried, exact, 0.005) == kept
+
+
+def test_recall_that_every_query_has_is_enough(made):
+    found = made(["dropping,drop=3,cost=2"], recall=0.74)  # three of four for each query
+    assert found["answers"]["cheapest"][0] == "dropping,drop=3,cost=2"
+
+
+def test_recall_of_few_queries_shows_nothing(made):
+    found = made(["dropping,drop=3,cost=2"], k=1, recall=0.5)
+    assert points(found)[1].near["recall"].mean == 0.75  # 1, 1, 1, 0: any draw may have 2 zeros
+    told = found["answers"].records()[0]
+    assert (told["cheapest"], told["undecided"]) == (None, 1)
+    assert "nothing tried is shown to keep recall@1 of at least 0.5, 1 undecided" in found.headline
+
+
+def test_relevant_documents_lost_are_shares_of_those_found():
+    queries = Queries(["q0", "q1", "q2"], ["", "", ""])
+    corpus = Corpus.of(["a", "b", "c"], ["", "", ""])
+    pairs = [("q0", "a", 1), ("q0", "b", 1), ("q1", "c", 1), ("q2", "a", 0)]
+    qrels = Qrels.of(pairs, queries, corpus)
+    exact, other = np.array([[0, 1], [0, 1], [0, 1]]), np.array([[0, 2], [0, 2], [1, 2]])
+    # of q0 b is lost; c of q1 was not found before; q2 has nothing to lose
+    assert share_lost(qrels, 3, exact, other).tolist() == [0.5, 0.0, 0.0]
