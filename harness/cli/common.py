@@ -106,6 +106,13 @@ IDLE = {
         Idle(("task", "latency", *MEASURED), lambda given: not given["model"], "without --model"),
         Idle(("figure",), lambda given: not given["html"], "without --html"),
     ],
+    "freeze": [
+        Idle(
+            ("cache", "plugin", "quiet"),
+            lambda given: not given["costs"] and not given["policy"],
+            "without --costs or --policy",
+        )
+    ],
     "gate": [Idle(MEASURED, lambda given: not given["model"], "without --model")],
     "measures": [Idle(("style", "json"), lambda given: given["page"], "beside --markdown")],
 }

@@ -85,9 +85,10 @@ def freeze(
     from harness.frames.formats import count
     from harness.gate.costs import wants_measuring
 
-    rules = _read_policy(policy)
-    measured = {}
-    if costs or wants_measuring(rules.cost):
+    rules, measured = _read_policy(policy), {}
+    if policy and not costs and not wants_measuring(rules.cost):
+        raise InputError(f"{policy}: no cost is limited: name one under [cost], or give --costs")
+    if costs or policy:
         load_plugins(plugin)
         side = comparing.side(paths)
         gates.check_folder(out, replace=replace)

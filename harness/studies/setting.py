@@ -227,22 +227,28 @@ def cheapest(
     """
     _, *others = tried
     told = all(None not in (t.near.rate.distances, t.asked.rate.distances) for t in others)
-    judged = {
-        f"recall@{near} of at least {recall:g}": [
-            (t.index, t.near, _place(t.near.recall, recall)) for t in others
-        ],
-        f"{measure} within {margin:.1%} of exact search": [
-            (t.index, t.asked, verdict) for t, verdict in zip(others, measured[1:], strict=True)
-        ],
-    }
-    answers = list[tuple[Any, ...]]()
-    for wanted, each in judged.items():
-        costs = [(s.rate.distances if told else s.p50, i, s.rate.distances, s.p50)
-                 for i, s, verdict in each if verdict == "kept"]  # fmt: skip
-        _, *found = min(costs, key=lambda cost: cost[:2], default=(None,) * 4)
-        unknown = sum(verdict == "undecided" for *_, verdict in each)
-        answers.append((wanted, found[0], unknown, "distances" if told else "p50", *found[1:]))
-    return answers
+    by = "distances" if told else "p50"
+    each = [(t, _place(t.near.recall, recall)) for t in others]
+    near_best = _find_cheapest([(t.index, t.near, kept) for t, kept in each], by)
+    each = list(zip(others, measured[1:], strict=True))
+    asked_best = _find_cheapest([(t.index, t.asked, kept) for t, kept in each], by)
+    return [
+        (f"recall@{near} of at least {recall:g}", *near_best),
+        (f"{measure} within {margin:.1%} of exact search", *asked_best),
+    ]
+
+
+def _find_cheapest(
+    judged: Sequence[tuple[str, NeighbourSearch, KeptVerdict]], by: str
+) -> tuple[Any, ...]:
+    """The cheapest that is kept, or None, and what `cheapest` tells of it."""
+    costs = [
+        (s.rate.distances if by == "distances" else s.p50, index, s.rate.distances, s.p50)
+        for index, s, kept in judged
+        if kept == "kept"
+    ]
+    _, *found = min(costs, key=lambda cost: cost[:2], default=(None,) * 4)
+    return found[0], sum(kept == "undecided" for *_, kept in judged), by, *found[1:]
 
 
 def fastest(tried: Sequence[TriedSetting], near: int) -> list[tuple[Any, ...]]:

@@ -183,8 +183,8 @@ def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch
     held = [json.loads(path.read_text("utf-8"))["costs"]["runs"] for path in base.glob("*.json")]
     assert [len(runs) for runs in held] == [5, 5]
 
-    words = ["gate", "-b", base, "--policy", policy, "--json", "-q", "-o", tmp_path / "new"]
-    done = run(*words, "-m", "hashing")
+    words = ["gate", "-b", base, "--policy", policy, "--json", "-q"]
+    done = run(*words, "-m", "hashing", "-o", tmp_path / "new")
     assert done.status == 0
     assert [(c["name"], c["status"], c["limit"]) for c in done.json["costs"]] == [
         ("throughput", "within", 0.8), ("latency", "within", 1.25),
@@ -194,6 +194,13 @@ def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch
     assert run(*words, tmp_path / "new").status == 0  # they are in its records
     without = run(*words, tmp_path / "records")
     assert (without.status, without.json["costs"][0]["status"]) == (2, "not compared")
+    for given, message in (
+        (["-q"], "--quiet plays no part without --costs or --policy"),
+        (["--policy", tmp_path / "free.toml"], "free.toml: no cost is limited: name one under "),
+    ):
+        (tmp_path / "free.toml").write_text("alpha = 0.01\n")
+        idle = run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "b", *given)
+        assert (idle.status, message in idle.err) == (2, True), idle.err
     monkeypatch.setattr(Hashing, "fingerprint", lambda self: {"algorithm": "another"})
     changed = run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "b", "--costs")
     assert changed.status == 2
