@@ -22,7 +22,6 @@ class Cost:
         of: The cost of a record; None where the record does not tell.
         digits: Decimals that are shown.
         over: How several tasks become one: the median, or the largest.
-        varies: Whether it differs from run to run and from machine to machine.
         ranked: Whether systems are set side by side by it; the peak memory of a process also holds
             what the process did before.
     """
@@ -34,7 +33,6 @@ class Cost:
     of: Callable[[Record], float | None]
     digits: int = 0
     over: Literal["median", "max"] = "median"
-    varies: bool = False
     ranked: bool = True
 
 
@@ -61,18 +59,18 @@ def document_bytes(record: Record) -> float | None:
 
 COSTS = (
     Cost("texts_per_s", "texts encoded per second", "texts/s", "more",
-         lambda record: phases.texts_per_s(record.phases), varies=True),
+         lambda record: phases.texts_per_s(record.phases)),
     Cost("dim", "dimension", "", "less", dim),
     Cost("index_bytes", "bytes of the largest index", "bytes", "less", index_bytes, over="max"),
     Cost("document_bytes", "bytes a document in the index", "bytes", "less", document_bytes),
     Cost("search_ms", "milliseconds of search a query, in a batch", "ms", "less",
-         lambda record: phases.search_ms(record.phases), digits=3, varies=True),
+         lambda record: phases.search_ms(record.phases), digits=3),
     Cost("latency_ms", "milliseconds of one query alone, encoded and searched", "ms", "less",
-         lambda record: record.latency.p50_ms if record.latency else None, digits=3, varies=True),
+         lambda record: record.latency.p50_ms if record.latency else None, digits=3),
     Cost("parameters", "parameters", "", "less", lambda _: None),
     Cost("peak_mb", "peak memory", "MB", "less",
          lambda record: max((phase.peak_mb for phase in record.phases), default=None),
-         varies=True, ranked=False),
+         ranked=False),
 )  # fmt: skip
 BY_KEY = {cost.key: cost for cost in COSTS}
 RANKED = tuple(cost for cost in COSTS if cost.ranked)
