@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from harness import board
+from harness.board.entries import BoardEntry
 from harness.board.standings import standings as rank
 from harness.records import costs
 from harness.report import leaderboard
@@ -48,7 +49,7 @@ def written(scores: np.ndarray, folder: Path) -> None:
 def in_memory(scores: np.ndarray) -> board.Board:
     nothing: dict[str, float | None] = dict.fromkeys(costs.BY_KEY)
     return board.of_entries(
-        board.BoardEntry(
+        BoardEntry(
             f"model-{s}", f"task-{t}", f"family-{t % 9}", "retrieval", "nDCG@10",
             float(score), None, None, None, nothing, "1",
         )

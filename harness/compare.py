@@ -16,7 +16,7 @@ from harness.arrays import Float64, Int64
 from harness.errors import InputError
 from harness.matching import match, tell_differences
 from harness.progress import Progress, silent
-from harness.records import Record
+from harness.records import Record, naming
 from harness.records.item_values import IncomparableError, ItemValues, read_items
 from harness.stats import PValues
 
@@ -194,11 +194,11 @@ def side(paths: Sequence[str | Path]) -> Side:
         InputError: Where there is none, or more than one system.
     """
     found = sorted(records.load_all(paths), key=lambda pair: pair[1].created)
-    names = sorted({record.name for _, record in found})
+    newest = {(record.name, record.task.spec): record for _, record in found}
+    names = sorted({*naming.name(newest.values())})
     if len(names) > 1:
-        where = ", ".join(map(str, paths))
         raise InputError(
-            f"{where}: records of {len(names)} systems ({', '.join(names[:5])}"
+            f"{', '.join(map(str, paths))}: records of {len(names)} systems ({', '.join(names[:5])}"
             f"{', ...' if len(names) > 5 else ''}): name the files or the folder of one"
         )
     return Side(names[0], {record.task.spec: (path, record) for path, record in found})

@@ -6,6 +6,7 @@ HarnessError
 └── StoreError       the embedding store cannot be read or written
 
 RenamedWarning       what was asked for by an old name was understood, and has a new one
+RefusedWarning       files were left out of what was read, as they are of no use
 UnkeptWarning        vectors were made and used, and could not be kept
 """
 
@@ -48,6 +49,10 @@ class StoreError(HarnessError):
 
 class RenamedWarning(FutureWarning):
     """A spec names a parameter by an old name; the message says the new one."""
+
+
+class RefusedWarning(UserWarning):
+    """Files of a folder are no records; the message says how many, which and why."""
 
 
 class UnkeptWarning(UserWarning):

@@ -162,7 +162,8 @@ def of_run(path: Path, setting: Setting) -> Evaluation:
         if task.exclude_self:
             run = drop_self(run, data, setting.depth)
     name, digest = f"run:{path.name}", {"run_sha256": file_sha256(path)}
-    system = SystemRecord(spec=name, full=name, source="run", fingerprint=digest)
+    where = f"run:{'/'.join(path.parts[-2:])}"  # runs of several systems may be called the same
+    system = SystemRecord(spec=name, full=where, source="run", fingerprint=digest)
     return _make_record(_judge(Ranked(run, system, warnings=tuple(notes)), None, setting), setting)
 
 

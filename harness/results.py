@@ -6,6 +6,7 @@ import html
 import reprlib
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -15,11 +16,10 @@ import numpy as np
 from harness import compare, records
 from harness.arguments import read_arguments
 from harness.compare import InMemory, PairComparison
-from harness.disk import foreign
 from harness.encoders import OWN
-from harness.errors import InputError, warn_caller
+from harness.errors import InputError
 from harness.evaluation import Evaluation, write_score
-from harness.records import Record, files
+from harness.records import Record, naming
 from harness.spec import parse
 from harness.systems.own import adopt
 from harness.tasks.collection import Collection, read_task
@@ -97,7 +97,12 @@ class Results(Sequence[Evaluation]):
     @property
     def systems(self) -> tuple[str, ...]:
         """Names of what was evaluated, each once."""
-        return tuple(dict.fromkeys(found.record.name for found in self.evaluations))
+        return tuple(dict.fromkeys(self._names))
+
+    @cached_property
+    def _names(self) -> list[str]:
+        """The system of each evaluation, so that equal names are of equal systems."""
+        return naming.name(found.record for found in self.evaluations)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -157,7 +162,7 @@ class Results(Sequence[Evaluation]):
         """
         import pandas as pd
 
-        rows = [row for found in self.evaluations for row in make_rows(found.record)]
+        rows = make_rows([found.record for found in self.evaluations])
         frame = pd.DataFrame(rows, columns=list(COLUMNS))
         frame.attrs["schema"] = SCHEMA
         return frame
@@ -171,7 +176,8 @@ class Results(Sequence[Evaluation]):
         """
         import pandas as pd
 
-        parts = [part for found in self.evaluations for part in _make_frames(found)]
+        named = zip(self._names, self.evaluations, strict=True)
+        parts = [part for name, found in named for part in _make_frames(name, found)]
         columns = ["system", "task", "query", "measure", "value"]
         frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
         frame.attrs["schema"] = SCHEMA
@@ -211,8 +217,15 @@ class Results(Sequence[Evaluation]):
     def _find(self, system: str) -> dict[str, Evaluation]:
         """The newest evaluation of a system on each task."""
         names = {_normalise(each.record.name) for each in self.evaluations}
-        name = _own_or(_normalise(system), names)
-        found = [each for each in self.evaluations if _normalise(each.record.name) == name]
+        name = _own_or(_normalise(system), {*names, *map(_normalise, self._names)})
+        named = list(zip(map(_normalise, self._names), self.evaluations, strict=True))
+        found = [each for own, each in named if name in (own, _normalise(each.record.name))]
+        several = {own for own, each in named if each in found}
+        if len(several) > 1:
+            raise InputError(
+                f"{system}: {len(several)} systems of this name: name one of "
+                f"{', '.join(sorted(several))}"
+            )
         newest = sorted(found, key=lambda each: each.record.created)
         return {each.record.task.spec: each for each in newest}
 
@@ -236,12 +249,12 @@ class Results(Sequence[Evaluation]):
         """The main measure of each system on each task, and what failed."""
         import pandas as pd
 
+        named = zip(self._names, self.evaluations, strict=True)
         cells = {
-            (
-                each.record.name,
-                f"{each.record.task.spec}, {each.record.main_measure}",
-            ): write_score(each.record.main)
-            for each in sorted(self.evaluations, key=lambda each: each.record.created)
+            (name, f"{each.record.task.spec}, {each.record.main_measure}"): write_score(
+                each.record.main
+            )
+            for name, each in sorted(named, key=lambda pair: pair[1].record.created)
         }
         columns = dict.fromkeys(task for _, task in cells)
         table = [[cells.get((name, task), "") for task in columns] for name in self.systems]
@@ -271,26 +284,10 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results:
         InputError: There is no record, or one cannot be read.
     """
     asked = [paths] if isinstance(paths, str | Path) else list(paths)
-    found, others = list[Path](), 0
-    for path in asked:
-        listed = files.find(path)
-        kept = [file for file in listed if listed == [Path(path)] or _is_record(file)]
-        found += kept
-        others += len(listed) - len(kept)
-    if not found:
-        named = ", ".join(map(str, asked)) or "no path is given"
-        raise InputError(f"{named}: no records: expected *.json files")
-    if others:
-        warn_caller(f"{others} files are no records: left out")
-    read = [_load_one(file) for file in dict.fromkeys(found)]
+    if not asked:
+        raise InputError("no path is given: expected records or folders of them")
+    read = [found for _, found in records.load_each(asked, _load_one)]
     return Results(tuple(sorted(read, key=lambda each: each.record.created)))
-
-
-def _is_record(path: Path) -> bool:
-    try:
-        return "main_measure" in foreign.read_json(path)
-    except (InputError, TypeError):
-        return False
 
 
 def _load_one(path: Path) -> Evaluation:
@@ -299,10 +296,15 @@ def _load_one(path: Path) -> Evaluation:
     return Evaluation(record, columns, None, None)
 
 
-def make_rows(record: Record) -> Iterator[dict[str, object]]:
-    """What a frame has of an evaluation, by COLUMNS: a row for each measure."""
+def make_rows(found: Sequence[Record]) -> list[dict[str, object]]:
+    """What a frame has of records, by COLUMNS: a row for each measure of each."""
+    named = zip(naming.name(found), found, strict=True)
+    return [row for name, record in named for row in _make_rows(name, record)]
+
+
+def _make_rows(name: str, record: Record) -> Iterator[dict[str, object]]:
     about: dict[str, object] = {
-        "system": record.name,
+        "system": name,
         "task": record.task.spec,
         "kind": record.task.kind,
         "queries": record.counts.get("queries_scored"),
@@ -312,23 +314,23 @@ def make_rows(record: Record) -> Iterator[dict[str, object]]:
         "notes": len(record.warnings),
         "created": record.created,
     }
-    for name, score in record.scores.items():
+    for measure, score in record.scores.items():
         values = {"mean": score.mean, "low": score.low, "high": score.high}
-        row = {**about, "measure": name, "main": name == record.main_measure, **values}
+        row = {**about, "measure": measure, "main": measure == record.main_measure, **values}
         yield {column: row[column] for column in COLUMNS}
 
 
-def _make_frames(found: Evaluation) -> Iterator[pd.DataFrame]:
+def _make_frames(name: str, found: Evaluation) -> Iterator[pd.DataFrame]:
     """Values of each query, a frame for each measure that has them."""
     import pandas as pd
 
     record, columns = found.record, found.per_query
     ids = next(iter(columns.values()))
-    for name in record.scores:
-        if name in columns:
-            about = {"system": record.name, "task": record.task.spec, "query": list(ids)}
-            values = np.asarray(columns[name], np.float64)
-            yield pd.DataFrame({**about, "measure": name, "value": values})
+    for measure in record.scores:
+        if measure in columns:
+            about = {"system": name, "task": record.task.spec, "query": list(ids)}
+            values = np.asarray(columns[measure], np.float64)
+            yield pd.DataFrame({**about, "measure": measure, "value": values})
 
 
 def _count(number: int, noun: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
@@ -13,40 +12,21 @@ import numpy as np
 
 from harness import records
 from harness.arrays import Float64, Int64
+from harness.board.entries import (
+    WHOLE,
+    BoardEntry,
+    ImportedEntry,
+    MtebReading,
+    note_imports,
+    of_mteb,
+    of_record,
+)
 from harness.disk import foreign
 from harness.errors import InputError
 from harness.exchange import mteb
-from harness.measures.pairs import compared_as
 from harness.progress import Progress, silent
-from harness.records import Record, costs, files
-
-
-@dataclass(frozen=True, slots=True)
-class BoardEntry:
-    """One system on one task: a record, or an import.
-
-    score, low, high: of the main measure, None where it is not defined or has no interval. path:
-    of the file. cost: by key, None where it is not known. conditions: equal where data, measure and
-    task version are, so that only what can be compared shares a column. exact: whether nothing that
-    was searched could be missed. subject: `Record.subject`, shared by what differs in its index
-    alone; "" of an import. sign: -1 where low scores are good.
-    """
-
-    system: str
-    task: str
-    family: str
-    kind: str
-    measure: str
-    score: float | None
-    low: float | None
-    high: float | None
-    path: Path | None
-    cost: Mapping[str, float | None]
-    conditions: str
-    created: str = ""
-    exact: bool = True
-    subject: str = ""
-    sign: int = 1
+from harness.records import costs, files, naming
+from harness.records.naming import Bearer
 
 
 @dataclass(frozen=True)
@@ -137,12 +117,7 @@ def joint_sign(signs: Iterable[int]) -> int:
 
 
 def load(
-    paths: Sequence[Path | str],
-    *,
-    subsets: Collection[str] = (),
-    families: Mapping[str, str] | None = None,
-    strict: bool = True,
-    progress: Progress = silent,
+    paths: Sequence[Path | str], reading: MtebReading = WHOLE, *, progress: Progress = silent
 ) -> Board:
     """Read records of ours and results of mteb from files, folders and glob patterns.
 
@@ -150,32 +125,28 @@ def load(
 
     Args:
         paths: Files, folders, glob patterns.
-        subsets: Of mteb's tasks, those that count (en); all without any.
-        families: By mteb's task, in place of what its scores tell.
-        strict: Give data of another revision its own column; otherwise mteb's revisions share one,
-            as on its leaderboard.
+        reading: How results of mteb are read.
         progress: Hears of each file.
 
     Raises:
         InputError: Where a path names nothing, or no file is of use.
     """
-    listed, found = _list_files(paths), list[BoardEntry]()
-    refused, revisions = list[tuple[Path, str]](), dict[str, set[str]]()
+    listed, found, results = _list_files(paths), list[BoardEntry](), list[ImportedEntry]()
+    refused = list[tuple[Path, str]]()
     for done, file in enumerate(listed):
         progress("read records", done, len(listed), "files")
         try:
             data = foreign.read_json(file)
             if isinstance(data, dict) and "schema_version" in data:
                 found.append(of_record(records.read(data, str(file)), file))
-                continue
-            entry = _of_mteb(mteb.read(data), file, subsets, families or {}, strict=strict)
-            revisions.setdefault(entry.system, set()).add(file.parent.name)
-            found.append(entry)
+            else:
+                results.append(of_mteb(mteb.read(data), file, reading))
         except InputError as error:
             refused.append((file, str(error).removeprefix(f"{file}: ")))
+    found += [one.entry for one in results]
     if not found:
         raise _no_records(paths, refused)
-    return of_entries(found, refused=refused, notes=_note_revisions(revisions))
+    return of_entries(found, refused=refused, notes=note_imports(results, reading))
 
 
 def _no_records(paths: Sequence[Path | str], refused: Sequence[tuple[Path, str]]) -> InputError:
@@ -183,12 +154,6 @@ def _no_records(paths: Sequence[Path | str], refused: Sequence[tuple[Path, str]]
     return InputError(
         f"{', '.join(map(str, paths))}: no records: {len(refused)} files refused{first}"
     )
-
-
-def _note_revisions(revisions: Mapping[str, set[str]]) -> list[str]:
-    """Tell which models of mteb have results of several revisions, by model."""
-    joined = sorted(name for name, known in revisions.items() if len(known) > 1)
-    return [f"{len(joined)} models join several revisions: {', '.join(joined)}"] if joined else []
 
 
 def of_entries(
@@ -204,9 +169,9 @@ def of_entries(
         refused: Files that were left out, with the reason.
         notes: What a reader has to know, a sentence each.
     """
-    entries = list(entries)
+    entries, apart = _tell_apart(list(entries))
     newest: dict[tuple[str, str, str], BoardEntry] = {}
-    for entry in sorted(entries, key=lambda e: (e.created, str(e.path or ""))):
+    for entry in sorted(entries, key=lambda e: (e.measured, e.created, str(e.path or ""))):
         newest[entry.system, entry.task, entry.conditions] = entry
     columns, split = _columns(list(newest.values()))
     named = [
@@ -219,8 +184,20 @@ def of_entries(
         entries={(entry.system, entry.task): entry for entry in named},
         refused=tuple(refused),
         older=len(entries) - len(newest),
-        notes=(*notes, *split),
+        notes=(*notes, *apart, *split),
     )
+
+
+def _tell_apart(entries: Sequence[BoardEntry]) -> tuple[list[BoardEntry], list[str]]:
+    """The same, of different names where systems differ, and a note for each that several had."""
+    names, notes = naming.tell_apart([
+        Bearer(one.system, one.traits, one.by_task, (one.task, one.conditions), one.hint)
+        for one in entries
+    ])  # fmt: skip
+    return [
+        one if one.system == name else replace(one, system=name)
+        for one, name in zip(entries, names, strict=True)
+    ], notes
 
 
 def _columns(entries: Sequence[BoardEntry]) -> tuple[dict[tuple[str, str], str], list[str]]:
@@ -246,71 +223,3 @@ def _list_files(paths: Sequence[Path | str]) -> list[Path]:
     """All files, each once. Raises InputError for a path that names nothing."""
     found = dict.fromkeys(file for path in paths for file in files.find(path))
     return [file for file in found if file.name != mteb.META]
-
-
-def of_record(record: Record, path: Path | None = None) -> BoardEntry:
-    """Return one of our records as an entry. path: of its file."""
-    main, sign = record.main, record.sign()
-    data = [record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)]
-    return BoardEntry(
-        system=record.name,
-        task=record.task.spec,
-        family=record.task.family,
-        kind=record.task.kind,
-        measure=record.main_measure,
-        score=main.mean,
-        low=main.low,
-        high=main.high,
-        path=path,
-        cost=costs.of_record(record),
-        conditions=records.digest(*data, *([sign] if sign < 0 else [])),
-        created=record.created,
-        exact=record.exact,
-        subject=record.subject,
-        sign=sign,
-    )
-
-
-def _of_mteb(
-    result: mteb.Result,
-    path: Path,
-    subsets: Collection[str],
-    families: Mapping[str, str],
-    *,
-    strict: bool,
-) -> BoardEntry:
-    parts = result.select(subsets)
-    measure = mteb.measure(parts)
-    kind, family = mteb.kind_and_family(measure)
-    system, _, meta = mteb.model(path)
-    data = (result.revision or "not known") if strict else ""
-    return BoardEntry(
-        system=system,
-        task=result.task,
-        family=families.get(result.task, family),
-        kind=kind,
-        measure=measure,
-        score=float(np.mean([part.main for part in parts])),
-        low=None,
-        high=None,
-        path=path,
-        cost={
-            **dict.fromkeys(costs.BY_KEY),
-            "dim": mteb.number(meta.get("embed_dim")),
-            "parameters": mteb.number(meta.get("n_parameters")),
-        },
-        # the file does not name its measure, which therefore cannot tell columns apart
-        conditions=records.digest(
-            "mteb", data, sorted((part.split, part.subset) for part in parts)
-        ),
-        created=_moment(result.date),
-    )
-
-
-def _moment(seconds: float | None) -> str:
-    """A time as our records write it; empty, so before all others, where it is not known."""
-    try:
-        moment = datetime.fromtimestamp(seconds or 0, UTC)
-    except (OverflowError, OSError, ValueError):
-        return ""
-    return moment.isoformat(timespec="microseconds") if seconds else ""

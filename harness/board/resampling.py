@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from harness import records
 from harness.arrays import Float64, Int64
-from harness.board import Board, BoardEntry
-from harness.errors import InputError
+from harness.board import Board
+from harness.board.queries import Held, QueryValues
 from harness.stats import aggregate
 
 
-def move_queries(board: Board, tasks: Sequence[str], seed: int) -> dict[int, Float64]:
+def move_queries(board: Board, tasks: Sequence[str], held: Held, seed: int) -> dict[int, Float64]:
     """How scores move with other queries, [s, resamples], by the task's place, where known."""
-    each = {at: _deviations(board, task, [seed, at]) for at, task in enumerate(tasks)}
+    each = {
+        at: _deviations(
+            board, task, {row: v for (row, own), v in held.items() if own == at}, [seed, at]
+        )
+        for at, task in enumerate(tasks)
+    }
     return {at: moved for at, moved in each.items() if moved is not None}
 
 
@@ -36,7 +38,9 @@ def draw_means(
     return aggregate.two_level(scores, np.ones_like(counts), each)
 
 
-def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
+def _deviations(
+    board: Board, task: str, held: Mapping[int, QueryValues], seed: Sequence[int]
+) -> Float64 | None:
     """How far each system's score moves with other queries, [s, resamples]; None: not known.
 
     From per-query values, the same queries for all systems that share them; else, where an entry
@@ -50,38 +54,13 @@ def _deviations(board: Board, task: str, seed: Sequence[int]) -> Float64 | None:
     shared: dict[str, list[tuple[int, Float64]]] = {}
     random = np.random.default_rng([*seed, 1])
     for row, entry in known:
-        found = _per_query(entry)
-        if found is not None:
-            shared.setdefault(found[0], []).append((row, found[1]))
+        if row in held:
+            shared.setdefault(held[row].asked, []).append((row, held[row].values))
         elif entry.low is not None and entry.high is not None:
             deviation = (entry.high - entry.low) / (2 * aggregate.NORMAL)
             moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
     for group in shared.values():
-        values = np.stack([own for _, own in group]) * board.signs[board.tasks.index(task)]
+        values = np.stack([own for _, own in group])
         drawn = aggregate.resample_means(values, seed)
         moved[[row for row, _ in group]] = drawn - values.mean(axis=1, keepdims=True)
     return moved
-
-
-def _per_query(entry: BoardEntry) -> tuple[str, Float64] | None:
-    """A digest of the query ids and the main measure's values [q], where their mean is the score.
-
-    None where the record has none: an import, a correlation, or a file that is gone.
-    """
-    if entry.path is None or entry.score is None:
-        return None
-    try:
-        table = records.per_query(entry.path)
-    except InputError:
-        return None
-    names = table.column_names
-    if entry.measure not in names[1:]:
-        return None
-    try:
-        values = table.column(entry.measure).to_numpy().astype(np.float64)
-    except (ValueError, TypeError):
-        return None
-    if not len(values) or not np.isclose(values.mean(), entry.score, rtol=0, atol=1e-9):
-        return None  # a mean over groups of queries, or a file of another record
-    ids = hashlib.sha256(json.dumps(table.column(0).to_pylist(), default=str).encode())
-    return ids.hexdigest(), values

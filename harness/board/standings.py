@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.arguments import read_fields
 from harness.arrays import Float64, Int64
 from harness.board import Board, joint_sign
+from harness.board.notes import note_signs, note_standings
+from harness.board.queries import Held, PairTests, compare_pairs, read_values
 from harness.board.resampling import draw_means, move_queries
 from harness.errors import InputError
 from harness.progress import Progress, silent
 from harness.stats import aggregate
 
-FEW = 10  # tasks below which resampling them is rough
 Order = Literal["borda", "mean"]
 
 
@@ -110,32 +112,40 @@ def standings(board: Board, ordering: Ordering = BORDA, progress: Progress = sil
     Raises:
         InputError: Where no task is left.
     """
-    order, alpha, seed = ordering.by, ordering.alpha, ordering.seed
-    tasks = _common(board) if ordering.common else board.tasks
+    tasks, chosen = _choose_tasks(board, common=ordering.common)
     columns = [board.tasks.index(task) for task in tasks]
     scores = (board.scores * board.signs)[:, columns]  # the larger the better, until described
     fixed = ordering.fixed_tasks or len(tasks) == 1
-    counts = aggregate.task_draws(len(tasks), seed)
-    moved = move_queries(board, tasks, seed)
+    counts, held = aggregate.task_draws(len(tasks), ordering.seed), read_values(board, tasks)
+    moved = move_queries(board, tasks, held, ordering.seed)
     families = tuple(board.families[column] for column in columns)
     means = _means(scores, families, draw_means(scores, counts, moved, fixed=fixed))
     pairs = aggregate.pairwise(scores, progress)
-    ranking = _ranking(scores, means.points if order == "borda" else scores, means)
+    ranking = _ranking(scores, means.points if ordering.by == "borda" else scores, means)
     full = np.ix_(ranking.full, ranking.full)
-    p = (aggregate.normal_p(means.drawn) if fixed else pairs.p)[full]
-    held = None if fixed else aggregate.stability(ranking.totals, ranking.each @ counts.T)
+    otherwise = aggregate.normal_p(means.drawn) if fixed else pairs.p
+    tests = PairTests(_test_queries(held, ranking, ordering), otherwise[full])
+    groups = _groups(tests.p, ordering.alpha)
+    steady = None if fixed else aggregate.stability(ranking.totals, ranking.each @ counts.T)
     consensus = aggregate.kemeny(pairs.margin[full])
-    found = Standings(
-        rows=_rows(board.systems, means, ranking, consensus.order, _groups(p, alpha), held=held),
-        order=order,
-        tasks=tasks,
-        families=families,
-        signs=tuple(board.signs[columns].tolist()),
-        wins=pairs.wins[np.ix_(ranking.lines, ranking.lines)],
-        kemeny_exact=consensus.exact,
-        notes=tuple(_notes(scores, len(moved), fixed=fixed, alpha=alpha)),
+    notes = note_standings(scores, len(moved), tests, fixed=fixed, alpha=ordering.alpha)
+    return _turn_back(
+        Standings(
+            rows=_rows(board.systems, means, ranking, consensus.order, groups, held=steady),
+            order=ordering.by,
+            tasks=tasks,
+            families=families,
+            signs=tuple(board.signs[columns].tolist()),
+            wins=pairs.wins[np.ix_(ranking.lines, ranking.lines)],
+            kemeny_exact=consensus.exact,
+            notes=(*chosen, *notes),
+        )
     )
-    return _turn_back(found)
+
+
+def _test_queries(held: Held, ranking: _Ranking, ordering: Ordering) -> Float64:
+    tasks, systems = ranking.each.shape[1], ranking.full.tolist()
+    return compare_pairs(held, systems, tasks, alpha=ordering.alpha, seed=ordering.seed)
 
 
 def _rows(
@@ -214,9 +224,22 @@ def _ranking(scores: Float64, each: Float64, means: _Means) -> _Ranking:
     full = np.flatnonzero(~np.isnan(means.mean))
     keys = (-means.mean[full], -means.points[full].sum(axis=1), -each[full].sum(axis=1))
     full = full[np.lexsort(keys)]
-    rest = sorted(set(range(len(scores))) - set(full.tolist()), key=lambda i: -int(means.had[i]))
+    rest = sorted(
+        set(range(len(scores))) - set(full.tolist()), key=_order_incomplete(scores, means)
+    )
     totals = each[full].sum(axis=1)
     return _Ranking(full, each[full], totals, aggregate.places(totals), [*full.tolist(), *rest])
+
+
+def _order_incomplete(scores: Float64, means: _Means) -> Callable[[int], tuple[float, ...]]:
+    """A key of systems that lack tasks: by their means over the tasks that all systems have.
+
+    Where there are none, those with more tasks come first, and of these the higher means.
+    """
+    common = ~np.isnan(scores).any(axis=0)
+    if common.any():
+        return lambda row: (-float(scores[row, common].mean()),)
+    return lambda row: (-float(means.had[row]), -float(np.nan_to_num(means.part[row])))
 
 
 def _groups(p: Float64, alpha: float) -> list[list[int]]:
@@ -252,7 +275,7 @@ def _describe(system: str, row: int, means: _Means) -> Standing:
 def _turn_back(standings: Standings) -> Standings:
     """The same, with means as scores are written: low where low ones are good."""
     rows = tuple(_turn_row(row, standings) for row in standings.rows)
-    return replace(standings, rows=rows, notes=(*standings.notes, *_note_signs(standings.signs)))
+    return replace(standings, rows=rows, notes=(*standings.notes, *note_signs(standings.signs)))
 
 
 def _turn_row(row: Standing, standings: Standings) -> Standing:
@@ -289,48 +312,42 @@ def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _common(board: Board) -> tuple[str, ...]:
-    """The tasks that every system has a score on."""
-    kept = np.flatnonzero(~np.isnan(board.scores).any(axis=0))
-    if not len(kept):
+def _choose_tasks(board: Board, *, common: bool) -> tuple[tuple[str, ...], list[str]]:
+    """The tasks that systems are ranked by, and what to say of that.
+
+    All of them, unless those that every system has are asked for, or no system has all.
+    """
+    known = ~np.isnan(board.scores)
+    if common and not known.all(axis=0).any():
         raise InputError("no task is common to all systems: compare fewer systems")
-    return tuple(board.tasks[column] for column in kept)
+    if not common and known.all(axis=1).any():
+        return board.tasks, []
+    systems, kept = (len(known), known.all(axis=0)) if common else _share_most(known)
+    tasks = tuple(board.tasks[column] for column in np.flatnonzero(kept))
+    if common:
+        return tasks, []
+    if not tasks:
+        return board.tasks, [
+            "no system has all tasks, and no two have one in common: no one has a rank"
+        ]
+    who = "every system has, as --common does" if systems == len(known) else f"{systems} share"
+    return tasks, [
+        f"no system has all {len(board.tasks)} tasks: ranked by the {len(tasks)} that {who}"
+    ]
 
 
-def _note_signs(signs: Sequence[int]) -> list[str]:
-    """What low scores do to means."""
-    low = signs.count(-1)
-    if not low:
-        return []
-    if low == len(signs):
-        return ["low scores are good, and so are low means"]
-    return [f"low scores are good on {low} of {len(signs)} tasks: means count them as negative"]
+def _share_most(known: NDArray[np.bool_]) -> tuple[int, NDArray[np.bool_]]:
+    """Tasks that systems share, and how many of these there are: all if they can, else the most.
 
-
-def _notes(scores: Float64, moved: int, *, fixed: bool, alpha: float) -> list[str]:
-    """How standings were computed."""
-    tasks, common = scores.shape[1], int((~np.isnan(scores)).all(axis=0).sum())
-    behind = int(np.isnan(scores).any(axis=1).sum())
-    test = "Student's paired t-test over tasks"
-    notes = []
-    if fixed:
-        test = "the normal test of paired differences over queries"
-        notes.append("intervals: bootstrap over queries; the tasks are taken as they are")
-    elif moved:
-        also = "" if moved == tasks else f" (known for {moved} of {tasks} tasks)"
-        notes.append(f"intervals: bootstrap over tasks and, in each, over queries{also}")
-    else:
-        notes.append("intervals: bootstrap over tasks; nothing is known of their queries")
-    if not fixed and tasks < FEW:
-        notes.append(f"{tasks} tasks are few to draw from: intervals and stability are rough")
-    notes.append(
-        f"groups: systems of one group cannot be told apart: {test}, Holm's correction over all "
-        f"pairs, alpha {alpha:g}"
-    )
-    if behind:
-        notes.append(
-            f"{behind} of {len(scores)} systems lack tasks: they stand below the others without "
-            f"a rank, a missing score has no Borda points; {common} of {tasks} tasks are common to "
-            "all"
-        )
-    return notes
+    known: [s, t]. Of systems by how many tasks they have, so many that they share the most scores.
+    """
+    everyone = np.asarray(known.all(axis=0))
+    if everyone.any():
+        return len(known), everyone
+    order = np.argsort(-known.sum(axis=1), kind="stable")
+    shared = [np.asarray(known[order[:count]].all(axis=0)) for count in range(2, len(known))]
+    sizes = [count * int(tasks.sum()) for count, tasks in enumerate(shared, 2)]
+    if not any(sizes):
+        return 0, np.zeros(known.shape[1], bool)
+    best = int(np.argmax(sizes))
+    return best + 2, shared[best]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -88,12 +89,20 @@ Subsets = Annotated[
         metavar="NAME", help="Subset of MTEB's tasks that counts, as en; repeat for more."
     ),
 ]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Split that counts of MTEB's tasks that have it, as test; repeat for more.",
+    ),
+]
 Families = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help='JSON file of families of MTEB tasks: {"STS12": "STS"}.'),
 ]
 Loose = Annotated[
-    bool, typer.Option("--loose", help="Merge dataset revisions, as MTEB's board does.")
+    bool,
+    typer.Option("--loose", help="Join revisions of MTEB's data and models, as its board does."),
 ]
 Refused = Annotated[bool, typer.Option("--refused", help="List the files left out, with reasons.")]
 Most = Annotated[
@@ -103,6 +112,14 @@ Most = Annotated[
 Page = Annotated[
     Path | None,
     typer.Option("--html", metavar="FILE", help="Also write a page for browsers, as board.html."),
+]
+WithTexts = Annotated[
+    bool,
+    typer.Option(
+        "--texts",
+        help="Show texts of queries in the page: loads the tasks that the records name, so use it "
+        "with records that you trust.",
+    ),
 ]
 Figures = Annotated[
     list[Path] | None,
@@ -122,11 +139,13 @@ def leaderboard(
     fixed_tasks: FixedTasks = False,
     alpha: Alpha = 0.05,
     subset: Subsets = None,
+    split: Splits = None,
     families: Families = None,
     loose: Loose = False,
     refused: Refused = False,
     rows: Most = None,
     html: Page = None,
+    texts: WithTexts = False,
     figure: Figures = None,
     seed: Seed = 0,
     cache: Cache = None,
@@ -144,23 +163,24 @@ def leaderboard(
     Example: harness leaderboard -m bm25 -m minilm@int8 -m rrf:bm25+minilm -t core
     """
     load_plugins(plugin)
-    from harness.board.standings import Ordering, standings
+    from harness.board import entries, load, standings
     from harness.report import data
     from harness.report import leaderboard as report
 
-    ordering = Ordering(order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed)
-    store = open_store(cache, fresh=fresh)
-    done, failed = _measure_first(model, task, latency, Batch(store, seed, out, quiet=quiet))
+    ordering = standings.Ordering(
+        order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed
+    )
+    reading = entries.MtebReading(subset or (), split or (), _json(families), strict=not loose)
+    batch = Batch(open_store(cache, fresh=fresh), seed, out, quiet=quiet)
+    done, failed = _measure_first(model, task, latency, batch)
     read = [*(paths or []), *(path for path, _ in done)]
     if model and not read:
         end(done, failed)
-    named, said = _json(families), None
     with terminal.showing("leaderboard", quiet) as progress:
-        board = _load(read or [RECORDS], subset, named, progress, strict=not loose)
-        _refuse_idle(board, subset=subset, families=families, loose=loose)
-        ranked = standings(board, ordering, progress)
-        if html:
-            said = _html(board, ranked, html, figure or (), progress)
+        board = load(read or [RECORDS], reading, progress=progress)
+        _refuse_idle(board, subset=subset, split=split, families=families, loose=loose)
+        ranked = standings.standings(board, ordering, progress)
+        said = html and _html(board, ranked, html, figure or (), progress, texts=texts)
     tables = report.page(board, ranked, details=refused, most=rows)
     show_tables(tables, style, lambda: data.read(report.to_json(board, ranked, rows)))
     if said and not quiet:
@@ -191,50 +211,49 @@ def _refuse_idle(board: Board, **given: object) -> None:
         raise InputError(f"{', '.join(idle)} {play} no part: none of these is a result of MTEB")
 
 
-def _load(
-    paths: Sequence[Path],
-    subsets: Sequence[str] | None,
-    families: Mapping[str, str] | None,
+def _html(
+    board: Board,
+    ranked: Standings,
+    path: Path,
+    figures: Sequence[Path],
     progress: Progress,
     *,
-    strict: bool,
-) -> Board:
-    from harness.board import load
-
-    return load(paths, subsets=subsets or (), families=families, strict=strict, progress=progress)
-
-
-def _html(
-    board: Board, ranked: Standings, path: Path, figures: Sequence[Path], progress: Progress
+    texts: bool,
 ) -> str:
     """Write the page for the browser; returns what to say of it."""
     from harness.report import page
 
-    size = page.write(board, ranked, path, texts=_texts, figures=figures, progress=progress)
+    known = partial(_read_texts, board) if texts else None
+    size = page.write(board, ranked, path, texts=known, figures=figures, progress=progress)
     return f"written: {path} ({size / 1e6:,.1f} MB)"
 
 
-def _texts(task: str) -> Mapping[str, str]:
-    """Query texts by id of a task that can be loaded without a network; else none."""
+def _read_texts(board: Board, task: str) -> Mapping[str, str]:
+    """Query texts by id of a task that is the one that its records name; else none."""
+    from harness import records
     from harness.data import Retrieval
     from harness.tasks import catalog
 
+    entries = (entry for (_, own), entry in board.entries.items() if own == task)
+    path = next((entry.path for entry in entries if entry.path), None)
     try:
-        asked = catalog.task(task)
-        if asked.source.name in ("hub", "mteb", "irds"):
-            return {}
-        data = asked.load()
+        record = records.load(path) if path else None
+        data = catalog.task(record.task.spec).load() if record else None
     except HarnessError:
         return {}
-    if not isinstance(data, Retrieval):
+    if (
+        not isinstance(data, Retrieval)
+        or not record
+        or data.fingerprint() != record.task.fingerprint
+    ):
         return {}
     return dict(zip(data.queries.ids, data.queries.texts, strict=True))
 
 
-def _json(path: Path | None) -> dict[str, str] | None:
+def _json(path: Path | None) -> dict[str, str]:
     """The families of MTEB's tasks that a file names, if there is one."""
     if path is None:
-        return None
+        return {}
     found = foreign.read_json(path)
     if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
         raise InputError(f"{path}: expected an object of families by task")
@@ -278,3 +297,5 @@ def compare(
         one, other = comparing.side([a]), comparing.side([b])
         found = comparing.compare(one, other, seed=seed or 0, progress=progress)
     show_tables(differences.page(found), style, lambda: differences.data(found))
+    if not found.differences:
+        raise InputError(f"nothing was compared: {': '.join(found.refused[0])}")

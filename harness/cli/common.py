@@ -17,7 +17,14 @@ import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from harness import terminal
-from harness.errors import HarnessError, InputError, RenamedWarning, UnkeptWarning, reason
+from harness.errors import (
+    HarnessError,
+    InputError,
+    RefusedWarning,
+    RenamedWarning,
+    UnkeptWarning,
+    reason,
+)
 
 if TYPE_CHECKING:
     from harness.frames import Frame, Table
@@ -320,11 +327,12 @@ def renamings_said_last() -> Iterator[None]:
 
     So is what libraries warn of, but for what only concerns those who write programs.
     """
-    shown, lines, notes = warnings.showwarning, dict[str, None](), dict[str, None]()
+    shown, lines = warnings.showwarning, dict[str, type[Warning]]()
+    notes = dict[str, None]()
 
     def keep(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
-        if issubclass(category, RenamedWarning | UnkeptWarning):
-            lines[str(message)] = None
+        if issubclass(category, RefusedWarning | RenamedWarning | UnkeptWarning):
+            lines[str(message)] = category
         elif os.environ.get("HARNESS_DEBUG"):
             shown(message, category, *where, **more)
         elif not issubclass(category, OF_PROGRAMS):
@@ -332,12 +340,14 @@ def renamings_said_last() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", RenamedWarning)
+        warnings.simplefilter("always", RefusedWarning)
         warnings.showwarning = keep
         try:
             yield
         except BaseException as ended:
             if not isinstance(ended, SystemExit) or ended.code:
-                lines.clear()  # beside an error they would be taken for the remedy
+                # beside an error the others would be taken for the remedy
+                lines = {k: kind for k, kind in lines.items() if kind is RefusedWarning}
             raise
         finally:
             for line in [*lines, *notes]:

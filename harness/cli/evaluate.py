@@ -336,7 +336,7 @@ def _report(records: Sequence[Record], style: str, *, whole: bool = False) -> No
     if style == "json":
         print("[" + ",\n".join(record.model_dump_json(indent=2) for record in records) + "]")
     elif style == "csv":
-        print(data.write({"scores": [row for each in records for row in make_rows(each)]}, style))
+        print(data.write({"scores": make_rows(records)}, style))
     elif records:
         scored = [*tables.scores(records, room(style)), *tables.families(records)]
         show_tables(tables.details(records[0]) if whole else scored, style)

@@ -63,6 +63,11 @@ class _Described(ABC):
     def fingerprint(self) -> Mapping[str, object]:
         """Tell all that decides its vectors, as JSON: weights or revision, dtype, lengths."""
 
+    @property
+    def parameters(self) -> int | None:
+        """Numbers that make up its weights; None where there are none, or nobody tells."""
+        return None
+
     def made_with(self) -> Mapping[str, str]:
         """Tell what may change the last bits of its vectors, and is not part of what it is.
 

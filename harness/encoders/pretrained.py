@@ -16,6 +16,7 @@ from harness.encoders import TextEncoder
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
 from harness.encoders.prompting import Prompting, ask
+from harness.encoders.sizes import count_parameters
 from harness.errors import EncodingError, reason
 
 
@@ -87,6 +88,13 @@ class PretrainedEncoder(TextEncoder):
             raise EncodingError(
                 f"{name} fails on {len(texts)} texts: {type(error).__name__}: {reason(error)}"
             ) from error
+
+    @property
+    def parameters(self) -> int | None:
+        """Numbers in the weights of all modules."""
+        if self.handed is not None:
+            return int(sum(one.numel() for one in self.handed.parameters()))
+        return count_parameters(self.checkpoint.folder)
 
     def made_with(self) -> Mapping[str, str]:
         """Tell device, threads, dtype, batch size and the versions of libraries."""

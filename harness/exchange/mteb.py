@@ -20,13 +20,15 @@ from typing import Any
 from harness import disk
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
+from harness.exchange.mteb_tasks import look_up
 from harness.measures.asked import Measure
 from harness.records import Record
 from harness.spec import parse
 
 META = "model_meta.json"
+EXPERIMENTS = "experiments"  # within a revision, those with other settings of the model
+UNMEASURED = ("external", "no_revision_available")  # in place of a revision: not known of what
 UNKNOWN_LANGUAGE = "und-Zyyy"  # ISO 639 and ISO 15924: not determined
-SPLITS = ("test", "validation", "dev")  # of several, the first that is there is the one that counts
 
 # What main_score may be, and what that says of the task, in the order in which it is believed
 MAIN = {
@@ -66,22 +68,44 @@ class Result:
     seconds: float | None
     date: float | None
 
-    def select(self, subsets: Collection[str] = ()) -> tuple[Part, ...]:
-        """The parts that count: of one split, and of these subsets (of all, without any).
+    def select(
+        self, subsets: Collection[str] = (), splits: Collection[str] = ()
+    ) -> tuple[Part, ...]:
+        """Return the parts whose mean is the score: those that mteb averages for the task.
 
-        The split is test, else validation, else dev, else whatever there is. Raises InputError
-        where nothing is left.
+        Args:
+            subsets: Of these, those that count; all without any.
+            splits: Of these, those that count, of a task that has one of them; all without any.
+
+        Raises:
+            InputError: Where nothing is left.
         """
-        splits = {part.split for part in self.parts}
-        counted = {next((split for split in SPLITS if split in splits), "")} & splits or splits
-        parts = tuple(
-            part
-            for part in self.parts
-            if part.split in counted and (not subsets or part.subset in subsets)
-        )
+        counted = [part for part in self.parts if _is_averaged(self.task, part)]
+        if not counted:
+            raise InputError("it has none of the splits and subsets that mteb averages")
+        chosen = [part for part in counted if part.split in splits] or counted
+        parts = tuple(part for part in chosen if not subsets or part.subset in subsets)
         if not parts:
             raise InputError(f"it has none of the subsets {', '.join(sorted(subsets))}")
         return parts
+
+    def count_lacking(
+        self, subsets: Collection[str] = (), splits: Collection[str] = ()
+    ) -> tuple[int, int]:
+        """How many of the parts that are asked for, of those that mteb averages, lack; of all."""
+        known = look_up(self.task)
+        if known is None:
+            return 0, len(self.parts)
+        wanted_splits = [name for name in known.splits if name in splits] or known.splits
+        wanted = known.subsets & {*subsets} if subsets else known.subsets
+        have = {(part.split, part.subset) for part in self.select(subsets, splits)}
+        return len(wanted_splits) * len(wanted) - len(have), len(wanted_splits) * len(wanted)
+
+
+def _is_averaged(task: str, part: Part) -> bool:
+    """Whether mteb's score of a task counts a part; all of them where the task is not known."""
+    known = look_up(task)
+    return known is None or (part.split in known.splits and part.subset in known.subsets)
 
 
 def read(data: object) -> Result:
@@ -161,17 +185,21 @@ def kind_and_family(main: str) -> tuple[str, str]:
 def model(path: Path) -> tuple[str, str, Mapping[str, Any]]:
     """Name, revision and metadata of the model that a result belongs to.
 
-    From model_meta.json beside it, else from the folders above. Metadata is empty where that file
-    is missing or broken.
+    From model_meta.json beside it, else from the folders above; an experiment is another model.
+    Metadata is empty where that file is missing or broken.
     """
-    name, revision = path.parent.parent.name.replace("__", "/", 1), path.parent.name
+    folder, experiment = path.parent, ""
+    if folder.parent.name == EXPERIMENTS:
+        folder, experiment = folder.parent.parent, f" [{folder.name}]"
+    name, revision = folder.parent.name.replace("__", "/", 1), folder.name
     try:
         meta = foreign.read_json(path.parent / META)
     except InputError:
         meta = None
     meta = meta if isinstance(meta, dict) else {}
     said = meta.get("name")
-    return (said if isinstance(said, str) and _is_text(said) else name), revision, meta
+    known = said if isinstance(said, str) and _is_text(said) else name
+    return known + experiment, revision, meta
 
 
 def to_json(result: Result) -> dict[str, Any]:
@@ -299,7 +327,7 @@ def _meta(record: Record, called: str, revision: str) -> dict[str, Any]:
         "release_date": None,
         "languages": None,
         "loader": None,
-        "n_parameters": None,
+        "n_parameters": record.system.parameters,
         "memory_usage_mb": None,
         "max_tokens": None,
         "embed_dim": record.system.dim,

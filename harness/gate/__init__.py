@@ -163,7 +163,7 @@ def thaw(folder: Path) -> Side:
     extra = sorted({path.name for path in folder.glob("*.json")} - set(sums))
     if extra:
         raise InputError(f"{folder / extra[0]}: is not in {SUMS}: {again}")
-    return compare.side([folder])
+    return compare.side(sorted(folder.glob("*.json")))
 
 
 def _sums(folder: Path) -> dict[str, str]:

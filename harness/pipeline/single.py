@@ -174,6 +174,7 @@ def describe(spec: str, encoder: Encoder, vectors: Embeddings) -> SystemRecord:
         representation=encoder.representation,
         similarity=encoder.similarity,
         dim=vectors.dim,
+        parameters=encoder.parameters,
         prompts=prompts,
         prompt_names=names,
     )

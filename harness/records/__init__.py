@@ -9,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
 
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
 from harness.environment import Environment
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, RefusedWarning, reason, warn_caller
 from harness.measures import definitions
 from harness.pipeline.phases import Phase
-from harness.records import files, schema1
+from harness.records import checks, files, schema1
+from harness.records.columns import read_columns
+from harness.records.fingerprints import apart_from_indexes, digest, is_composite
 from harness.records.measured_costs import MeasuredCosts
 from harness.stats import Estimate
 from harness.vectors import Representation
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 2
+Loaded = TypeVar("Loaded")
 
 
 class _Frozen(BaseModel):
@@ -52,6 +55,7 @@ class SystemRecord(_Frozen):
         representation: What an encoder makes of texts; None for what only ranks.
         similarity: Of an encoder's vectors.
         dim: Dimensions of its vectors.
+        parameters: Numbers in the weights of a local model; None where that is not known.
         prompts: By role.
         prompt_names: By role, what the model calls its prompt, or the parameter that gives it.
     """
@@ -63,6 +67,7 @@ class SystemRecord(_Frozen):
     representation: Representation | None = None
     similarity: str | None = None
     dim: int | None = None
+    parameters: int | None = None
     prompts: dict[str, str] = {}
     prompt_names: dict[str, str] = {}
 
@@ -183,6 +188,17 @@ class Record(_Frozen):
     bootstrap: dict[str, float]
     environment: Environment
 
+    @field_validator("created")
+    @classmethod
+    def _check_time(cls, created: str) -> str:
+        return checks.check_time(created)
+
+    @model_validator(mode="after")
+    def _check_main(self) -> Record:
+        if self.main_measure not in self.scores:
+            raise ValueError(f"main_measure {self.main_measure!r} is not among the scores")
+        return self
+
     @property
     def name(self) -> str:
         """What was chosen: the model, how queries were rewritten, an index that is not exact."""
@@ -212,7 +228,7 @@ class Record(_Frozen):
         """A digest of what was asked of what, the same for exact and approximate siblings."""
         rewriting = self.rewriting
         return digest(
-            _apart_from_indexes(self.system.fingerprint),
+            apart_from_indexes(self.system.fingerprint),
             self.system.prompts,
             rewriting and [rewriting.full, rewriting.details],
             [self.task.fingerprint, self.task.exclude_self, self.main_measure],
@@ -244,39 +260,6 @@ def identity(
         list(measures),
         *([{"full": rewriting.full, "details": rewriting.details}] if rewriting else []),
     ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def composite_fingerprint(
-    full: str, parts: Sequence[tuple[SystemRecord, str]], **decided: object
-) -> dict[str, Any]:
-    """Return what decides the rankings of a system made of others.
-
-    Args:
-        full: The retriever's full spec.
-        parts: Each with the full spec of its index, "" where it has none of its own.
-        decided: What else decides its rankings, as JSON.
-    """
-    made_of = [
-        {"fingerprint": part.fingerprint, "prompts": part.prompts, "index": index}
-        for part, index in parts
-    ]
-    return {"retriever": full, "parts": made_of, **decided}
-
-
-def _apart_from_indexes(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What `composite_fingerprint` made, without indexes and the weights tuned with them."""
-    if not {"retriever", "parts"} <= set(fingerprint):
-        return fingerprint
-    parts = [
-        {**part, "fingerprint": _apart_from_indexes(part["fingerprint"]), "index": ""}
-        for part in fingerprint["parts"]
-    ]
-    return {"retriever": fingerprint["retriever"], "parts": parts}
-
-
-def digest(*parts: object) -> str:
-    """Return twelve hexadecimal digits that tell JSON values apart."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -357,19 +340,28 @@ def read(data: object, where: str) -> Record:
     """
     found = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(data, dict) or found not in (1, SCHEMA):
-        raise InputError(f"{where}: schema_version is {found!r}: expected 1 or {SCHEMA}")
+        raise InputError(f"{where}: schema_version is {found!r:.40}: expected 1 or {SCHEMA}")
     try:
-        record = Record.model_validate(schema1.upgrade(data) if found == 1 else data)
+        checks.refuse_odd(data)
+        return _read(schema1.upgrade(data) if found == 1 else data, old=found == 1)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         raise InputError(
             f"{where}: {field}: {first['msg']}: not a record of this version"
         ) from None
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    except (AttributeError, KeyError, TypeError) as error:  # of what only schema 1 leaves open
+        raise InputError(f"{where}: {error!r:.100}: not a record of schema {found}") from None
+
+
+def _read(data: Mapping[str, Any], *, old: bool) -> Record:
+    record = Record.model_validate(data)
     if "lower_is_better" not in record.model_fields_set:
         low = lower_is_better(record.scores, record.task.kind)
         record = record.model_copy(update={"lower_is_better": low})
-    return _modern(record) if found == 1 else record
+    return _modern(record) if old else record
 
 
 def lower_is_better(measures: Iterable[str], kind: str) -> list[str]:
@@ -393,9 +385,10 @@ def _modern(record: Record) -> Record:
         return index and index.model_copy(update={"full": INDEXES.modern(index.full)})
 
     system, full = record.system, ENCODERS.modern(record.system.full)
+    made_of = system.fingerprint["parts"] if is_composite(system.fingerprint) else []
     parts = [
         {**part, "index": INDEXES.modern(part["index"])} if part.get("index") else part
-        for part in system.fingerprint.get("parts", [])
+        for part in made_of
     ]
     fingerprint = {**system.fingerprint, "parts": parts} if parts else system.fingerprint
     system = system.model_copy(update={"full": full, "fingerprint": fingerprint})
@@ -418,13 +411,35 @@ def _modern(record: Record) -> Record:
 def load_all(paths: Sequence[str | Path]) -> list[tuple[Path, Record]]:
     """Read records from files and folders, in order of path, as `files.find` lists them.
 
+    What a folder holds that is no record is left out, with a warning that counts and names it.
+
     Raises:
-        InputError: Where a path names nothing, or a file is no record.
+        InputError: Where a path names nothing, a file that is named is no record, or none is left.
     """
-    found = [(file, load(file)) for path in paths for file in files.find(path)]
+    return load_each(paths, load)
+
+
+def load_each(
+    paths: Sequence[str | Path], read: Callable[[Path], Loaded]
+) -> list[tuple[Path, Loaded]]:
+    """Read what belongs to each record, as `load_all` does. read: what is read of a file."""
+    found, refused = dict[Path, Loaded](), list[str]()
+    for path in paths:
+        for file in files.find(path):
+            try:
+                found[file] = read(file)
+            except InputError as error:
+                if file == Path(path).expanduser():
+                    raise
+                refused.append(str(error))
+    said = f"{len(refused)} files are no records: left out: {'; '.join(refused[:3])}"
+    said += "; ..." if len(refused) > 3 else ""
     if not found:
-        raise InputError(f"{', '.join(map(str, paths))}: no records: expected *.json files")
-    return found
+        none = said if refused else "expected *.json files"
+        raise InputError(f"{', '.join(map(str, paths))}: no records: {none}")
+    if refused:
+        warn_caller(said, RefusedWarning)
+    return [*found.items()]
 
 
 @read_arguments
@@ -434,16 +449,13 @@ def per_query(path: str | Path) -> pa.Table:
     Raises:
         InputError: Where they are lost or damaged.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     file = Path(path).with_suffix(".parquet")
     try:
-        return pq.read_table(file)
-    except FileNotFoundError:
+        return read_columns(file)
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
         raise InputError(
             f"{file}: not readable: no such file; the values of each query stand in it, beside the "
             "record"
         ) from None
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{file}: not readable: {reason(error)}") from None

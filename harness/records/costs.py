@@ -67,7 +67,7 @@ COSTS = (
          lambda record: phases.search_ms(record.phases), digits=3),
     Cost("latency_ms", "milliseconds of one query alone, encoded and searched", "ms", "less",
          lambda record: record.latency.p50_ms if record.latency else None, digits=3),
-    Cost("parameters", "parameters", "", "less", lambda _: None),
+    Cost("parameters", "parameters", "", "less", lambda record: record.system.parameters),
     Cost("peak_mb", "peak memory", "MB", "less",
          lambda record: max((phase.peak_mb for phase in record.phases), default=None),
          ranked=False),

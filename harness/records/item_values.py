@@ -33,38 +33,63 @@ class ItemValues:
 
 def read_items(held: Path | Mapping[str, Any], record: Record) -> ItemValues:
     """Values of each item, of the measures that have them."""
-    place, table = _read_columns(held, record)
-    columns = dict[str, Float64]()
-    for name, score in record.scores.items():
-        kind, _, correlation = name.rpartition("_")
-        if score.mean is None:
-            continue
-        if name in table:
-            values = np.asarray(table[name], np.float64)
-        elif {kind, "gold"} <= set(table) and correlation in ("spearman", "pearson"):
-            x, gold = (np.asarray(table[column], np.float64) for column in (kind, "gold"))
-            values = stats.influence(correlation, x, gold)
-        else:
-            continue
-        if not abs(values.mean() - score.mean) <= 1e-6:
-            raise IncomparableError(
-                f"{place}: {name} averages to {values.mean():.6f}, its "
-                f"record says {score.mean:.6f}: the two files do not belong together"
-            )
-        columns[name] = values
+    if isinstance(held, Path):
+        place, table = str(held.with_suffix(".parquet")), _read_columns(held)
+    else:
+        place, table = f"{record.name} on {record.task.spec}", held
+    means = {name: score.mean for name, score in record.scores.items() if score.mean is not None}
+    columns = {
+        name: values
+        for name, mean in means.items()
+        if (values := _values(table, name, mean, place)) is not None
+    }
     name, ids = next(iter(table.items()))  # of the ids, as query_id, pair, text
     noun = name.removesuffix("_id").replace("_", " ")
     return ItemValues([str(id) for id in ids], columns, noun)
 
 
-def _read_columns(held: Path | Mapping[str, Any], record: Record) -> tuple[str, Mapping[str, Any]]:
-    """Columns of what was scored, the ids first, and where they are."""
-    if not isinstance(held, Path):
-        return f"{record.name} on {record.task.spec}", held
+def read_measure(path: Path, measure: str, mean: float) -> tuple[list[str], Float64]:
+    """Return the ids of items, and what each adds to one measure, [n].
+
+    Args:
+        path: Of a record that they stand beside.
+        measure: Its name.
+        mean: What the record says that they average to.
+
+    Raises:
+        IncomparableError: They are not there, are damaged, or of another record.
+    """
+    table = _read_columns(path)
+    values = _values(table, measure, mean, str(path))
+    if values is None:
+        raise IncomparableError(f"{path}: no values of {measure} for each item")
+    return [str(id) for id in next(iter(table.values()))], values
+
+
+def _values(table: Mapping[str, Any], name: str, mean: float, place: str) -> Float64 | None:
+    """What each item adds to a measure; None where it has no such values."""
+    kind, _, correlation = name.rpartition("_")
+    if name in table:
+        values = np.asarray(table[name], np.float64)
+    elif {kind, "gold"} <= set(table) and correlation in ("spearman", "pearson"):
+        x, gold = (np.asarray(table[column], np.float64) for column in (kind, "gold"))
+        values = stats.influence(correlation, x, gold)
+    else:
+        return None
+    if not abs(values.mean() - mean) <= 1e-6:
+        raise IncomparableError(
+            f"{place}: {name} averages to {values.mean():.6f}, its "
+            f"record says {mean:.6f}: the two files do not belong together"
+        )
+    return values
+
+
+def _read_columns(held: Path) -> Mapping[str, Any]:
+    """Columns of what was scored, the ids first."""
     try:
         table = records.per_query(held)
     except InputError as error:
         raise IncomparableError(str(error)) from None
     read = {name: table.column(name) for name in table.column_names}
     ids = table.column(0).to_pylist()
-    return str(held.with_suffix(".parquet")), {**read, table.column_names[0]: ids}
+    return {**read, table.column_names[0]: ids}

@@ -14,10 +14,13 @@ from harness.board import joint_sign
 from harness.frames import Table
 from harness.frames.formats import number
 from harness.kinds import title
-from harness.records import PartRecord, Record, SystemRecord
+from harness.records import PartRecord, Record, SystemRecord, naming
 from harness.stats import Estimate, aggregate
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
+Named = tuple[str, Record]
+"""A record, and what its name needs to be told from those of other systems."""
+
 FORMATS: tuple[str, ...] = get_args(Format)
 
 
@@ -26,15 +29,16 @@ def scores(records: Sequence[Record], most: int | None = None) -> list[Table]:
 
     most: measures shown, at most; a terminal has no room for eight. The title names the others.
     """
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.main_measure, []).append(record)
+    groups: dict[str, list[Named]] = {}
+    for name, record in zip(naming.name(records), records, strict=True):
+        groups.setdefault(record.main_measure, []).append((name.removeprefix(record.name), record))
     return [_scores(main, group, most) for main, group in groups.items()]
 
 
-def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
+def _scores(main: str, named: Sequence[Named], most: int | None) -> Table:
+    records = [record for _, record in named]
     tasks = list(dict.fromkeys(record.task.spec for record in records))
-    ordered = sorted(records, key=lambda r: (tasks.index(r.task.spec), _place(r)))
+    ordered = sorted(named, key=lambda one: (tasks.index(one[1].task.spec), _place(one[1])))
     longest_first = sorted(records, key=lambda r: -len(r.scores))
     others = list(dict.fromkeys(name for r in longest_first for name in r.scores if name != main))
     others, more = others[: most and most - 1], others[most - 1 :] if most else []
@@ -46,14 +50,14 @@ def _scores(main: str, records: Sequence[Record], most: int | None) -> Table:
     rows = [
         [
             record.task.spec,
-            label(record),
+            label(record) + apart,
             *([record.index.spec if record.index else ""] if show_index else []),
             number(record.main.mean),
             bounds(record.main),
             *(number(record.scores[n].mean) if n in record.scores else "" for n in others),
             f"{sum(phase.wall_s for phase in record.phases):.1f}",
         ]
-        for record in ordered
+        for apart, record in ordered
     ]
     numeric = frozenset(range(first_number, len(header)))
     left = f" (+{len(more)} more with --format markdown: {', '.join(more)})" if more else ""
@@ -75,8 +79,10 @@ def families(records: Sequence[Record]) -> list[Table]:
     tasks = dict.fromkeys(record.task.spec for record in records)
     family = {record.task.spec: record.task.family for record in records}
     sign = {record.task.spec: record.sign() for record in records}
-    held = {(record.name, record.task.spec): record.main.mean for record in records}
-    models = list(dict.fromkeys(record.name for record in records))
+    names = naming.name(records)
+    named = zip(names, records, strict=True)
+    held = {(name, record.task.spec): record.main.mean for name, record in named}
+    models = list(dict.fromkeys(names))
     grid = [[held.get((model, task)) for task in tasks] for model in models]
     scores = np.array(grid, np.float64) * [*sign.values()]
     means = aggregate.family_means(scores, [family[task] for task in tasks])
@@ -172,6 +178,7 @@ def _about(record: Record) -> list[list[str]]:
         ["makes", _representation(system)],
         *([["similarity", system.similarity]] if system.similarity else []),
         *_prompts(system),
+        *([["parameters", _count(system.parameters)]] if system.parameters else []),
         *([["index", index.full]] if index else []),
         *([["depth", str(record.depth)]] if record.depth else []),
         *([["rewriting", record.rewriting.full]] if record.rewriting else []),
@@ -213,7 +220,9 @@ def _phases(record: Record) -> Table:
             f"{phase.wall_s:.2f}",
             f"{phase.cpu_s:.2f}",
             f"{phase.peak_mb:,.0f}",
-            f"{phase.items / phase.wall_s:,.0f} {phase.unit}/s" if phase.items else "",
+            f"{phase.items / phase.wall_s:,.0f} {phase.unit}/s"
+            if phase.items and phase.wall_s > 0
+            else "",
         ]
         for phase in record.phases
     ]

@@ -12,7 +12,8 @@ from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.pipeline.represent import each_maker
 from harness.pipeline.single import Ranked, Request
-from harness.records import IndexRecord, PartRecord, SystemRecord, composite_fingerprint
+from harness.records import IndexRecord, PartRecord, SystemRecord
+from harness.records.fingerprints import composite_fingerprint
 from harness.spec import bare, parse, split
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.vectors import Run

@@ -13,7 +13,8 @@ import pytest
 
 from harness import board, records
 from harness.api import evaluate
-from harness.board import BoardEntry, of_entries
+from harness.board import of_entries
+from harness.board.entries import BoardEntry, MtebReading, of_record
 from harness.board.standings import Ordering, standings
 from harness.errors import InputError
 from harness.evaluation import Evaluation
@@ -60,7 +61,11 @@ def test_records_of_ours_and_of_mteb_share_a_board(tmp_path):
     assert found.systems == ("bm25", "hashing,dim=64", "org/name")
     assert found.tasks == ("T", TASK)
     assert found.families == ("retrieval", real("bm25").record.task.family)
-    assert (found.refused, found.older, found.notes) == ((), 0, ())
+    assert (found.refused, found.older) == ((), 0)
+    assert found.notes == (
+        "1 tasks are not known of MTEB 2.26.24: their scores are means of all that their files "
+        "hold: T",
+    )
     ours = found.entries["bm25", TASK]
     assert ours.score == real("bm25").record.main.mean
     assert records.load(ours.path) == real("bm25").record
@@ -104,7 +109,7 @@ def test_siblings_are_known_by_what_they_are_not_by_their_names():
     assert not other.record.exact
     renamed = other.record.system.model_copy(update={"spec": "another name"})
     entries = [
-        board.of_record(one)
+        of_record(one)
         for one in (
             exact,
             other.record.model_copy(update={"system": renamed}),
@@ -123,7 +128,7 @@ def test_siblings_are_known_by_what_they_are_not_by_their_names():
 
 
 def test_a_cost_is_found_in_every_part_of_a_system():
-    found = board.of_record(real("rrf:bm25+[hashing,dim=57]").record).cost
+    found = of_record(real("rrf:bm25+[hashing,dim=57]").record).cost
     assert found["search_ms"] > 0
     assert found["texts_per_s"] > 0
     assert found["document_bytes"] == found["index_bytes"] / 40
@@ -187,6 +192,31 @@ def test_the_newest_counts():
         assert found.older == 1
 
 
+def test_one_row_never_joins_other_weights():
+    """A folder of weights that changed between two tasks, and was measured again on one."""
+    old, new = {"folder_sha256": "a" * 64, "dtype": "f"}, {"folder_sha256": "b" * 64, "dtype": "f"}
+    found = of_entries([
+        entry("m", "t", 0.9, created="2025", traits=old),
+        entry("m", "u", 0.8, created="2025", traits=old),
+        entry("m", "t", 0.1, created="2026", traits=new),
+        entry("n", "t", 0.5, traits=old),
+    ])  # fmt: skip
+    assert found.systems == ("m [folder_sha256 aaaaaaa]", "m [folder_sha256 bbbbbbb]", "n")
+    assert found.scores[:, 0].tolist() == [0.9, 0.1, 0.5]
+    assert found.older == 0
+    assert found.notes == ("m: 2 systems of this name, which differ in folder_sha256",)
+
+
+def test_prompts_may_go_with_the_task_but_not_change_on_one():
+    def prompted(task: str, prompt: str, created: str = "") -> BoardEntry:
+        return entry("m", task, 0.5, by_task={"prompts": prompt}, created=created)
+
+    by_task = [prompted("t", "query: "), prompted("u", "title: ")]
+    assert of_entries(by_task).systems == ("m",)
+    found = of_entries([*by_task, prompted("t", "q: ", "2026")])
+    assert found.systems == ("m [prompts q: ]", "m [prompts query: ]", "m [prompts title: ]")
+
+
 def test_other_conditions_are_another_column():
     found = of_entries([
         entry("a", "t", 0.9), entry("b", "t", 0.8),
@@ -202,8 +232,8 @@ def test_other_conditions_are_another_column():
 
 def test_conditions_tell_data_measure_and_exclusion_apart_and_nothing_else():
     record = real("bm25").record
-    same = board.of_record(real("hashing,dim=64").record).conditions
-    assert board.of_record(record).conditions == same
+    same = of_record(real("hashing,dim=64").record).conditions
+    assert of_record(record).conditions == same
     changed = [
         record.model_copy(update={"main_measure": "nDCG@10"}),
         record.model_copy(update={"task": record.task.model_copy(update={"exclude_self": True})}),
@@ -211,7 +241,7 @@ def test_conditions_tell_data_measure_and_exclusion_apart_and_nothing_else():
             update={"task": record.task.model_copy(update={"fingerprint": {"corpus": "x"}})}
         ),
     ]
-    assert len({same, *(board.of_record(one).conditions for one in changed)}) == 4
+    assert len({same, *(of_record(one).conditions for one in changed)}) == 4
 
 
 def test_revisions_of_mteb(tmp_path):
@@ -219,9 +249,12 @@ def test_revisions_of_mteb(tmp_path):
     mteb_file(tmp_path, "org__a", "r2", date=2, dataset_revision="2")
     found = board.load([tmp_path])
     assert len(found.tasks) == 2
-    assert found.notes[0] == "1 models join several revisions: org/a"
-    loose = board.load([tmp_path], strict=False, families={"T": "Mine"})
+    assert found.systems == ("org/a [revision r1]", "org/a [revision r2]")
+    assert found.notes[0] == "--loose joins the revisions of a model of MTEB, and those of its data"
+    assert "org/a: 2 systems of this name, which differ in revision" in found.notes
+    loose = board.load([tmp_path], MtebReading(strict=False, families={"T": "Mine"}))
     assert (loose.tasks, loose.older, loose.families) == (("T",), 1, ("Mine",))
+    assert loose.notes[0] == "1 models join several revisions: org/a (r1, r2)"
     assert loose.entries["org/a", "T"].path.parent.name == "r2"
 
 
@@ -229,13 +262,67 @@ def test_revisions_of_mteb(tmp_path):
 def test_a_date_that_is_none_is_the_oldest(tmp_path, date):
     mteb_file(tmp_path, "a", "r1", date=date)
     mteb_file(tmp_path, "a", "r0", date=5)
-    found = board.load([tmp_path])
+    found = board.load([tmp_path], MtebReading(strict=False))
     assert found.older == 1
     assert found.entries["a", "T"].path.parent.name == "r0"
 
 
+def test_what_is_not_known_to_be_measured_gives_way_though_it_is_newer(tmp_path):
+    part = {"main_score": 0.9, "hf_subset": "default", "languages": ["eng-Latn"]}
+    mteb_file(tmp_path, "a", "external", date=9, scores={"test": [part]})
+    mteb_file(tmp_path, "a", "4f2c91d", date=5)
+    found = board.load([tmp_path], MtebReading(strict=False))
+    assert found.scores.tolist() == [[0.5]]
+    assert found.older == 1
+
+
+def test_an_experiment_is_another_model(tmp_path):
+    mteb_file(tmp_path, "org__a", "r")
+    mteb_file(tmp_path / "org__a" / "r", "experiments", "int8")
+    for strict in (True, False):
+        found = board.load([tmp_path], MtebReading(strict=strict))
+        assert found.systems == ("org/a", "org/a [int8]")
+
+
+def test_a_mean_of_mteb_is_over_its_splits_and_subsets(tmp_path):
+    """mteb averages six splits of WebLINX; MSMARCO is measured on dev."""
+
+    def part(score: float, subset: str = "default") -> list[dict[str, object]]:
+        return [{"main_score": score, "hf_subset": subset, "languages": ["eng-Latn"]}]
+
+    splits = ["validation", *(f"test_{name}" for name in ("iid", "cat", "geo", "vis", "web"))]
+    one = dict(zip(splits, [0.9, 0.5, 0.5, 0.5, 0.5, 0.5], strict=True))
+    other = dict(zip(splits, [0.6, 0.8, 0.8, 0.8, 0.8, 0.8], strict=True))
+    for model, scores in (("a", one), ("b", other)):
+        made = {split: part(score) for split, score in scores.items()} | {"train": part(0)}
+        mteb_file(tmp_path / "x", model, "r", task_name="WebLINXCandidatesReranking", scores=made)
+    found = board.load([tmp_path / "x"])
+    assert found.scores[:, 0] == pytest.approx([3.4 / 6, 4.6 / 6])
+    assert found.notes == ()
+    scores = {"test": part(0.7), "dev": part(0.4)}
+    mteb_file(tmp_path / "y", "a", "r", task_name="MSMARCO", scores=scores)
+    assert board.load([tmp_path / "y"]).scores.tolist() == [[0.4]]
+    assert board.load([tmp_path / "y"], MtebReading(splits=["test"])).scores.tolist() == [[0.4]]
+
+
+def test_a_result_that_lacks_parts_is_compared_with_none_that_has_them(tmp_path):
+    part = {"hf_subset": "en", "languages": ["eng-Latn"]}
+    both = {"test": [{"main_score": 0.5, **part}], "validation": [{"main_score": 0.7, **part}]}
+    task = "AmazonCounterfactualClassification"
+    mteb_file(tmp_path, "a", "r", task_name=task, scores=both)
+    mteb_file(tmp_path, "b", "r", task_name=task, scores={"test": both["test"]})
+    english = board.load([tmp_path], MtebReading(subsets=["en"]))
+    assert len(english.tasks) == 2
+    assert english.notes[0].endswith(f": {task} of b (1 of 2)")
+    assert "--split and --subset name what all have" in english.notes[0]
+    same = board.load([tmp_path], MtebReading(subsets=["en"], splits=["test"]))
+    assert same.scores.tolist() == [[0.5], [0.5]]
+    assert same.notes == ()
+    assert board.load([tmp_path]).notes[0].endswith(f": {task} of a (6 of 8), {task} of b (7 of 8)")
+
+
 def test_published_files():
-    found = board.load([shared("mteb-json")], subsets=["default", "en"], strict=False)
+    found = board.load([shared("mteb-json")], MtebReading(["default", "en"], strict=False))
     assert len(found.tasks) == 14
     (lacking,) = found.refused
     assert (lacking[0].name, lacking[1]) == (
@@ -275,7 +362,36 @@ def test_an_incomplete_row_is_never_above_a_complete_one():
     assert found.wins[2].tolist() == [1, 1, 0.5]
     assert found.notes[-1] == (
         "1 of 3 systems lack tasks: they stand below the others without a rank, a missing score "
-        "has no Borda points; 1 of 2 tasks are common to all"
+        "has no Borda points; 1 of 2 tasks are common to all: --common ranks by these, and the "
+        "others are in the order of their means there"
+    )
+
+
+def test_incomplete_systems_stand_in_the_order_of_what_all_have():
+    """Neither by name nor by how many they have, and not by means over other tasks."""
+    found = standings(
+        matrix({
+            "full": [0.1, 0.1, 0.1],
+            "a": [0.2, 0.9, None],
+            "b": [0.4, None, None],
+            "c": [0.3, None, 0.9],
+        })
+    )  # fmt: skip
+    assert [row.system for row in found.rows] == ["full", "b", "c", "a"]
+    apart = standings(
+        matrix({"a": [0.2, None, 0.1], "b": [None, 0.4, 0.3], "c": [0.9, None, None]})
+    )
+    assert [(row.system, row.rank) for row in apart.rows] == [("b", 1), ("a", 2), ("c", None)]
+    assert apart.tasks == ("t2",)
+    assert apart.notes[0] == "no system has all 3 tasks: ranked by the 1 that 2 share"
+
+
+def test_where_nobody_is_complete_the_common_tasks_are_ranked():
+    found = standings(matrix({"a": [0.5, None, 0.3], "b": [0.6, 0.2, None], "c": [0.1, 1.0, None]}))
+    assert [(row.system, row.rank) for row in found.rows] == [("b", 1), ("a", 2), ("c", 3)]
+    assert found.tasks == ("t0",)
+    assert found.notes[0] == (
+        "no system has all 3 tasks: ranked by the 1 that every system has, as --common does"
     )
 
 
@@ -318,7 +434,7 @@ def test_one_task_is_judged_by_its_queries(tmp_path):
     # another seed than the record's own interval: about the same ends
     assert found.rows[1].low == pytest.approx(other.low, abs=0.08)
     assert found.rows[1].high == pytest.approx(other.high, abs=0.08)
-    assert best.groups != found.rows[1].groups
+    assert best.groups == found.rows[1].groups  # of 9 queries 2 differ: compare has p = 0.5
     assert found.notes[0].startswith("intervals: bootstrap over queries")
     for file in tmp_path.rglob("*.parquet"):
         file.write_text("broken")

@@ -26,6 +26,8 @@ def measured(run, tmp_path):
 
 def test_a_leaderboard_and_its_page(run, measured, tmp_path):
     done = run("leaderboard", measured, "--html", tmp_path / "board.html", "-f", "csv")
+    assert "Who likes" not in (tmp_path / "board.html").read_text("utf-8")
+    done = run("leaderboard", measured, "--html", tmp_path / "board.html", "-f", "csv", "--texts")
     assert done.status == 0
     ranking = [row.split(",")[:3] for row in done.out.splitlines()[1:3]]
     assert ranking == [["ranking", "bm25", "1"], ["ranking", "hashing", "2"]]

@@ -14,6 +14,7 @@ import pytest
 
 from harness import board, records
 from harness.api import evaluate, evaluate_run
+from harness.board.entries import of_record
 from harness.compare import side
 from harness.errors import InputError
 from harness.gate import judge
@@ -91,6 +92,10 @@ def test_a_run_file_has_no_index(tmp_path):
     path.write_text("query_0 Q0 x 1 1 t\n")
     before, after = old("run"), evaluate_run(path, TASK, measures=["R@2"]).record
     kept = set(Record.model_fields) - MEASURED
+    where = f"run:{tmp_path.name}/a.run"  # which schema 1 did not tell
+    assert after.system.full == where
+    system = before.system.model_copy(update={"full": where})
+    before = before.model_copy(update={"system": system})
     assert before.model_dump(include=kept) == after.model_dump(include=kept)
     assert (before.system.source, before.index, before.depth) == ("run", None, 2)
     assert before.name == "run:a.run"
@@ -108,7 +113,7 @@ def test_a_model_alone_in_numbers():
     assert record.task.license == "MIT (generated)"
     assert record.main.mean == 0.155
     assert record.environment.processor == "AMD EPYC"
-    cost = board.of_record(record).cost
+    cost = of_record(record).cost
     assert cost["index_bytes"] == 4 * 384 * 46
     assert cost["texts_per_s"] == pytest.approx(1046 / (2.839394362003077 + 3.9740803290005715))
     assert cost["search_ms"] == pytest.approx(0.04098132999934023)

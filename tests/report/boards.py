@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.board import Board, BoardEntry, of_entries
+from harness.board import Board, of_entries
+from harness.board.entries import BoardEntry
 from harness.records.costs import BY_KEY
 
 HOSTILE = "</script><script>document.title='owned'</script><img src=x onerror=alert(1)>"

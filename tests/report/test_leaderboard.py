@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.board import Board, BoardEntry, of_entries
+from harness.board import Board, of_entries
+from harness.board.entries import BoardEntry
 from harness.board.standings import standings
 from harness.report import leaderboard
 from harness.report.tables import write

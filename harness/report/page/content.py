@@ -27,7 +27,8 @@ from harness.report import tables
 from harness.report.tables import spans
 
 if TYPE_CHECKING:
-    from harness.board import Board, BoardEntry
+    from harness.board import Board
+    from harness.board.entries import BoardEntry
     from harness.board.standings import Standing, Standings
 
 MISSING = -32768
