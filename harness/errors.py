@@ -16,13 +16,15 @@ import sys
 import warnings
 from typing import Any
 
+from harness.shown import clean
+
 
 class HarnessError(Exception):
     """What a user can act on, in one line: what is wrong, where, what to do."""
 
     def __str__(self) -> str:
-        """The message in one line, whatever of others' words is in it."""
-        return " ".join(line.strip() for line in super().__str__().splitlines())
+        """The message in one line without secrets, whatever of others' words is in it."""
+        return clean(super().__str__())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the attributes, whatever the class is made with."""

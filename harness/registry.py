@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from harness.errors import InputError, RenamedWarning, reason, warn_caller
 from harness.parameters import Entry, identify_code, kind_of, read_value, write_value
-from harness.spec import Spec, parse
+from harness.spec import Spec, parse, refuse_secrets
 
 T = TypeVar("T")
 LISTED = 20  # choices that an error names, at most
@@ -35,9 +35,8 @@ _ours, _installed = threading.RLock(), threading.RLock()
 _thread = threading.local()  # registering: whether somebody's module may be half imported here
 
 GROUPS = (
-    "harness.kinds", "harness.measures", "harness.sources", "harness.encoders",
-    "harness.rerankers", "harness.systems", "harness.indexes", "harness.rewriting",
-    "harness.studies",
+    "harness.kinds", "harness.measures", "harness.sources", "harness.encoders", "harness.rerankers",
+    "harness.systems", "harness.indexes", "harness.rewriting", "harness.studies",
 )  # fmt: skip
 """Groups of entry points. All are loaded together: one module may register whatever it likes."""
 
@@ -237,7 +236,9 @@ class Registry(Generic[T]):
         spec, entry, values = self._bind(text)
         if entry.target is not None and spec.target is not None:
             values["target"] = spec.target
-        return entry.make(values)
+        made = entry.make(values)  # which may say better what is wrong
+        refuse_secrets(spec)
+        return made
 
     def code(self, text: str | Spec) -> str:
         """What tells the code behind a spec from other code: see `parameters.identify_code`."""

@@ -20,6 +20,7 @@ from harness.encoders import OWN
 from harness.errors import InputError
 from harness.evaluation import Evaluation, write_score
 from harness.records import Record, naming
+from harness.shown import clean
 from harness.spec import parse
 from harness.systems.own import adopt
 from harness.tasks.collection import Collection, read_task
@@ -47,7 +48,7 @@ class Failure:
 
     def __str__(self) -> str:
         said = " ".join(str(self.error).split()) or type(self.error).__name__
-        return f"{self.system} on {self.task}: {said}"
+        return clean(f"{self.system} on {self.task}: {said}")
 
     def __repr__(self) -> str:
         return f"Failure({self})"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from urllib.parse import quote, unquote
 
 from harness.errors import InputError
+from harness.masking import mask
 
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
@@ -128,6 +129,16 @@ def parse(text: str | Spec) -> Spec:
             raise InputError(f"{text!r} gives {key} twice")
         params[key] = _unquote(value)
     return Spec(unquote(name), _unquote(target) if colon else None, tuple(params.items()))
+
+
+def refuse_secrets(spec: Spec) -> None:
+    """Raise InputError where a spec holds what looks like a key: specs are printed and kept."""
+    texts = [spec.target or "", *(f"{key}={value}" for key, value in spec.params)]
+    if any(mask(text) != text for text in texts):
+        raise InputError(
+            f"{spec.name}: a value looks like a key, and names are printed and kept: a key goes "
+            "into an environment variable, where an endpoint is asked named by api_key_env=NAME"
+        )
 
 
 def scalar(value: object) -> str:

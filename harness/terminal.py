@@ -7,10 +7,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from harness.outlet import Outlet, put
 from harness.progress import Progress, silent
+from harness.shown import clean
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -36,7 +38,7 @@ def show(tables: Sequence[Table]) -> None:
     known = sys.stdout.isatty() or os.environ.get("COLUMNS")
     console = Console(width=None if known else PAGE, highlight=False)
     room = console.width
-    for table in tables:
+    for table in map(_clean_table, tables):
         grid = Grid(
             box=box.SIMPLE_HEAD,
             show_header=any(table.header),
@@ -60,7 +62,14 @@ def show(tables: Sequence[Table]) -> None:
             console.print(grid)
             for line in _list_links(table):
                 console.print(Text(line), soft_wrap=True)
-        print(*map(str.rstrip, captured.get().splitlines()), sep="\n")
+        text = "\n".join(map(str.rstrip, captured.get().splitlines()))
+        put(text) if console.is_terminal else print(text)
+
+
+def _clean_table(table: Table) -> Table:
+    rows = [[clean(cell) for cell in row] for row in table.rows]
+    header = [clean(name) for name in table.header]
+    return replace(table, title=clean(table.title), header=header, rows=rows)
 
 
 def _measure(table: Table, text: int) -> int:
@@ -92,6 +101,7 @@ def showing(title: str, quiet: bool) -> Iterator[Progress]:
         yield silent
     elif _is_terminal():
         with _bars() as bars:
+            sys.stderr = Outlet(sys.stderr, needed=False)  # where rich prints above the bar
             yield _Bar(bars, title).report
     else:
         yield _Lines(title).report
@@ -102,9 +112,9 @@ def watch(title: str) -> Iterator[Progress]:
     """A Progress for calls from Python: a bar on a terminal, a line in a notebook, else nothing."""
     display = _find_display()
     if display is not None:
-        handle = display({"text/plain": title}, raw=True, display_id=True)
+        handle = display({"text/plain": clean(title)}, raw=True, display_id=True)
         yield _Cell(handle, title).report
-        handle.update({"text/plain": f"{title}: done"}, raw=True)
+        handle.update({"text/plain": clean(f"{title}: done")}, raw=True)
     else:
         with showing(title, quiet=not _is_terminal()) as progress:
             yield progress
@@ -114,6 +124,16 @@ def _is_terminal() -> bool:
     with suppress(AttributeError, ValueError):  # there is none, or it is closed
         return sys.stderr.isatty()
     return False
+
+
+def _find_terminal() -> Any:
+    """What standard error is behind outlets and rich's own stream: bars move the cursor."""
+    from rich.file_proxy import FileProxy
+
+    stream: Any = sys.stderr
+    while isinstance(stream, Outlet | FileProxy):
+        stream = stream.stream if isinstance(stream, Outlet) else stream.rich_proxied_file
+    return stream
 
 
 def _find_display() -> Callable[..., Any] | None:
@@ -144,8 +164,9 @@ def _bars() -> Bars:
         BarColumn(),
         TextColumn("{task.fields[how]}"),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=Console(file=_find_terminal()),
         transient=True,
+        redirect_stdout=False,
     )
 
 
@@ -173,7 +194,7 @@ class _Bar:
     stage: _Stage = field(default_factory=_Stage)
 
     def __post_init__(self) -> None:
-        self.task = self.bars.add_task(self.title, total=None, how="")
+        self.task = self.bars.add_task(clean(self.title), total=None, how="")
 
     def report(self, stage: str, done: int, total: int, unit: str) -> None:
         new = stage != self.stage.name
@@ -183,7 +204,7 @@ class _Bar:
         how = f"{_short(done)}/{_short(total)} {unit}" if total else ""
         if rate:
             how += f", {_short(rate)}/s"
-        what = f"{self.title}: {stage}"
+        what = clean(f"{self.title}: {stage}")
         self.bars.update(self.task, description=what, completed=done, total=total or None, how=how)
 
 
@@ -203,7 +224,7 @@ class _Cell:
         self.said = now
         how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
         how += f", {_short(rate)}/s" if rate else ""
-        self.handle.update({"text/plain": f"{self.title}: {stage}{how}"}, raw=True)
+        self.handle.update({"text/plain": clean(f"{self.title}: {stage}{how}")}, raw=True)
 
 
 @dataclass
@@ -220,7 +241,7 @@ class _Lines:
         how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
         if rate:
             how += f", {_short(rate)}/s, {(total - done) / rate:.0f} s left"
-        print(f"{self.title}: {stage}{how}", file=sys.stderr, flush=True)
+        print(clean(f"{self.title}: {stage}{how}"), file=sys.stderr, flush=True)
 
 
 def _short(value: float) -> str:

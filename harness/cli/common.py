@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -25,6 +26,7 @@ from harness.errors import (
     UnkeptWarning,
     reason,
 )
+from harness.shown import clean
 
 if TYPE_CHECKING:
     from harness.frames import Frame, Table
@@ -318,7 +320,7 @@ def size(text: str) -> int:
 
 def say(line: str) -> None:
     """Print a line beside the results."""
-    print(line, file=sys.stderr, flush=True)
+    print(clean(line), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -358,7 +360,17 @@ def one_line(error: BaseException) -> str:
     """An error in one line; one that the harness did not foresee with its type."""
     if isinstance(error, HarnessError):
         return " ".join(str(error).split())
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {reason(error)}"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {reason(error)} (HARNESS_DEBUG=1 shows where)"
+
+
+def is_misuse(error: BaseException) -> bool:
+    """Whether what was asked for is wrong: also a name that no file can have."""
+    too_long = isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG
+    return too_long or isinstance(error, InputError)
 
 
 def program() -> str:

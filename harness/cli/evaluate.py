@@ -24,6 +24,7 @@ from harness.cli.common import (
     Quiet,
     Records,
     Seed,
+    is_misuse,
     load_plugins,
     one_line,
     open_store,
@@ -32,7 +33,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, reason
 
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation
@@ -262,7 +263,7 @@ def end(done: Sequence[Done], failed: Sequence[Failed]) -> None:
     That is 1, but 2 where the only evaluation that was asked for was asked wrongly.
     """
     if failed:
-        usage = len(failed) + len(done) == 1 and isinstance(failed[0][1], InputError)
+        usage = len(failed) + len(done) == 1 and is_misuse(failed[0][1])
         raise typer.Exit(2 if usage else 1)
 
 

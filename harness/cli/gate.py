@@ -29,6 +29,7 @@ from harness.cli.common import (
 )
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
 from harness.errors import HarnessError, InputError, reason
+from harness.outlet import put
 
 if TYPE_CHECKING:
     from harness.compare import Side
@@ -292,7 +293,7 @@ def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, gith
                 raise HarnessError(f"{path}: cannot be written: {reason(error)}") from error
     if github:
         for line in report.workflow_commands(judged):
-            print(line)
+            put(line)
         summary = os.environ.get("GITHUB_STEP_SUMMARY")
         if summary:
             with open(summary, "a", encoding="utf-8") as file:

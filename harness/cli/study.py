@@ -28,6 +28,7 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.errors import InputError
+from harness.shown import clean, escape_markdown
 from harness.spec import Spec, bracket, join, parse
 
 if TYPE_CHECKING:
@@ -277,5 +278,6 @@ def _show(findings: Findings, about: About, style: str) -> None:
         return data.of_frames(shown, headline=findings.headline, notes=list(findings.notes))
 
     if style in ("terminal", "markdown"):
-        print(f"# {findings.headline}\n" if style == "markdown" else f"{findings.headline}\n")
+        said = findings.headline
+        print(f"# {escape_markdown(said)}\n" if style == "markdown" else f"{clean(said)}\n")
     show_tables(tables(findings), style, document)

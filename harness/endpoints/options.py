@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from harness.errors import InputError
+from harness.masking import mask, notice, remember
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class EndpointOptions:
         _refuse_url(noun, self.url)
         # neither message quotes what was given: people paste keys into the wrong place
         if not re.fullmatch(r"[A-Z_][A-Z0-9_]*|", self.api_key_env):
+            remember(self.api_key_env)
             raise InputError(
                 f"{noun}: api_key_env names the environment variable that holds the "
                 "key, in capital letters: expected a name like OPENAI_API_KEY, never the key itself"
@@ -75,7 +77,9 @@ def _refuse_url(noun: str, url: str) -> None:
         fits = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         fits = False
-    if not fits or not re.fullmatch(r"[!-~]+", url) or set("@?#\\") & set(url):
+    plain = re.fullmatch(r"[!-~]+", url) and not set("@?#\\") & set(url)
+    if not fits or not plain or mask(url) != url:
+        notice(url)
         raise InputError(
             f"{noun}: url: expected http://host:port/v1 or https://..., without user, password or "
             "query (a key goes into an environment variable, named by api_key_env=NAME)"

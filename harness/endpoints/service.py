@@ -27,6 +27,7 @@ from harness.arrays import Float32
 from harness.endpoints.options import EndpointOptions
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import EncodingError, HarnessError, InputError
+from harness.masking import MASK, mask, remember
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -116,6 +117,7 @@ class Endpoint:
         """Read the key, empty for none. Raises InputError where its variable holds none."""
         name = self.options.api_key_env
         key = os.environ.get(name, "") if name else ""
+        remember(key)
         if name and not re.fullmatch("[!-~]+", key):
             what = "holds blanks or characters no key has" if key else "is not set"
             raise InputError(f"the environment variable {name} {what}")
@@ -171,8 +173,8 @@ class Endpoint:
         index = [item.get("index") for item in items]
         if set(index) != set(range(n)):
             raise EncodingError(
-                f"{self.host} sent {noun} with the indices {str(index)[:60]}: expected each of "
-                f"0 to {n - 1} once"
+                f"{self.host} sent {noun} with the indices {mask(str(index))[:60]}: expected each "
+                f"of 0 to {n - 1} once"
             )
         return [item for _, item in sorted(zip(index, items, strict=True), key=lambda row: row[0])]
 
@@ -331,7 +333,7 @@ class Line:
             given = f"the key in {variable} is refused"
             return given if variable else "name the variable of a key: api_key_env=NAME"
         words, key = _complaint(data), self.endpoint.key()
-        words = words.replace(key, "[key]") if key else words
+        words = mask(words.replace(key, MASK) if key else words)
         return f"{words[:200]!r}" if words else "are url and model right?"
 
 

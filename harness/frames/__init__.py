@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from harness.errors import InputError, reason
 from harness.frames import formats
 from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
+from harness.masking import mask
 from harness.stats import Estimate
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ class Column:
         if self.unit == "flag":
             return bool(cell)
         if self.unit in ("text", "link"):
-            if not isinstance(cell, str):
-                raise TypeError(f"column {self.name}: {cell!r}: expected a text")
-            return cell
+            if isinstance(cell, str):
+                return mask(cell)
+            raise TypeError(f"column {self.name}: {cell!r}: expected a text")
         return operator.index(cell) if self.unit in WHOLE else self._finite(cell)
 
     def _finite(self, value: Any) -> float:
@@ -216,8 +217,7 @@ class Frame:
     def select(self, *names: str) -> Frame:
         """Keep these columns, in this order."""
         at = [self._place(name) for name in names]
-        rows = [[row[i] for i in at] for row in self.rows]
-        return self._with([self.columns[i] for i in at], rows)
+        return self._with([self.columns[i] for i in at], [[r[i] for i in at] for r in self.rows])
 
     def with_column(self, column: Column, values: Sequence[Any]) -> Frame:
         """Add a column behind the others."""

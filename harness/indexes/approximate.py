@@ -17,6 +17,7 @@ from harness.vectors import Embeddings, ranking
 from harness.vectors.lengths import Extent, Metric, check_documents, check_queries
 
 QUERIES = 1024  # searched with at a time
+MOST = 2**31 - 1  # as libraries count
 
 Answer = tuple[Int64, Float32, int | None]
 """Documents int64 [q, m], -1 where there is none; scores [q, m], the higher the nearer; and the
@@ -76,20 +77,23 @@ def total(counts: list[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def at_least(spec: str, least: int, **values: int | None) -> None:
+def at_least(spec: str, least: int, most: int = MOST, **values: int | None) -> None:
     """Check parameters of an index.
 
     Args:
         spec: that an error names.
         least: what each is to be at least.
+        most: and at most.
         values: by name; None is not given.
 
     Raises:
-        InputError: for one that is smaller.
+        InputError: for one that is smaller or larger.
     """
     for name, value in values.items():
         if value is not None and value < least:
             raise InputError(f"{spec}: {name}={value}: expected at least {least}")
+        if value is not None and value > most:
+            raise InputError(f"{spec}: {name}={value}: expected at most {most:,}")
 
 
 def too_narrow(name: str, ef: int, k: int, then: str = "") -> tuple[str, ...]:

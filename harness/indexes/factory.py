@@ -216,7 +216,7 @@ class Factory(FaissIndex):
                 part.nprobe = self.nprobe
                 unused.pop("nprobe", None)
             if self.ef_search is not None and hasattr(part, "hnsw"):
-                part.hnsw.efSearch = self.ef_search
+                part.hnsw.efSearch = min(self.ef_search, max(part.ntotal, 1))
                 unused.pop("ef_search", None)
         for name, value in unused.items():
             if value is not None:

@@ -90,7 +90,7 @@ class Hnsw(FaissIndex):
     seed: int = 12345
 
     def __post_init__(self) -> None:
-        at_least(self._name, 2, M=self.M)
+        at_least(self._name, 2, 2**15, M=self.M)
         at_least(self._name, 1, ef_construction=self.ef_construction, ef_search=self.ef_search)
         at_least(self._name, 0, seed=self.seed)
         if self.like is not None and self.like not in presets():
@@ -153,8 +153,9 @@ class Hnsw(FaissIndex):
     def ask(self, built: Any, queries: Float32, m: int) -> Answer:
         """Search the graph with ef_search candidates."""
         before = Computed.now()
-        ef = load_faiss().SearchParametersHNSW(efSearch=max(self.parameters.ef(m), m))
-        scores, docs = built.search(queries, m, params=ef)
+        ef = max(min(self.parameters.ef(m), built.ntotal), m)  # faiss takes memory for all of them
+        asked = load_faiss().SearchParametersHNSW(efSearch=ef)
+        scores, docs = built.search(queries, m, params=asked)
         return docs, scores, Computed.now().since(before).graphs
 
     def searcher(self, built: Any, documents: Embeddings) -> Searcher:

@@ -51,7 +51,8 @@ class Hnswlib(Graph):
 
     def ask(self, built: Any, queries: Float32, m: int) -> Answer:
         """Search the graph, which tells no distances."""
-        built.set_ef(max(self.ef_search, m))  # another searcher may share the graph
+        ef = max(min(self.ef_search, built.get_current_count()), m)
+        built.set_ef(ef)  # another searcher may share the graph
 
         def nearest(queries: Float32, m: int) -> Int64:
             threads = search_threads(len(queries))

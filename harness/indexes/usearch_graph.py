@@ -61,7 +61,7 @@ class Usearch(Graph):
 
     def ask(self, built: Any, queries: Float32, m: int) -> Answer:
         """Search the graph, which counts distances."""
-        built.expansion_search = self.ef_search  # another searcher may share the graph
+        built.expansion_search = min(self.ef_search, len(built))  # another may share it
         found = built.search(queries, m, threads=search_threads(len(queries)))
         counts = found.counts if len(queries) > 1 else None  # of one query, all columns count
         docs, distances = pad(found.keys, found.distances, m, counts)

@@ -22,6 +22,7 @@ from harness.arguments import read_arguments
 from harness.disk import foreign
 from harness.environment import Environment
 from harness.errors import HarnessError, InputError, RefusedWarning, reason, warn_caller
+from harness.masking import mask_json
 from harness.measures import definitions
 from harness.pipeline.phases import Phase
 from harness.records import checks, files, schema1
@@ -315,7 +316,7 @@ def write(record: Record, per_query: Mapping[str, Any], path: str | Path) -> Non
 
 def to_bytes(record: Record) -> bytes:
     """A record as its file holds it."""
-    return (record.model_dump_json(indent=2) + "\n").encode()
+    return (mask_json(record.model_dump_json(indent=2)) + "\n").encode()
 
 
 @read_arguments

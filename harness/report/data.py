@@ -18,6 +18,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.frames import Frame
+from harness.shown import escape_formula
 from harness.stats import Estimate
 
 SCHEMA = 1
@@ -42,9 +43,9 @@ def write(document: Mapping[str, Any], style: str) -> str:
     rows = list(_rows(document))
     columns = dict.fromkeys(["table", *(name for row in rows for name in row)])
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    cells = [columns, *([row.get(name) for name in columns] for row in rows)]
+    safe = [[escape_formula(x) if isinstance(x, str) else x for x in row] for row in cells]
+    csv.writer(out, lineterminator="\n").writerows(safe)
     return out.getvalue().rstrip("\n")
 
 

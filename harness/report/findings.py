@@ -15,8 +15,10 @@ from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
+from harness.masking import mask, mask_all
 from harness.records.files import NUMBERS, PAGE
 from harness.report.tables import write
+from harness.shown import escape_markdown, quote_code
 from harness.studies import Findings
 
 SCHEMA = 1
@@ -54,8 +56,8 @@ def tables(findings: Findings) -> list[Table]:
 def page(findings: Findings, about: About) -> str:
     """The page as Markdown: headline, what was run, tables with what their columns mean."""
     parts = [
-        f"# {findings.headline}",
-        f"`harness study {shlex.quote(about.study)}` {_describe(about)}",
+        f"# {escape_markdown(findings.headline)}",
+        f"{quote_code(f'harness study {shlex.quote(about.study)}')} {_describe(about)}",
     ]
     for frame in findings.frames:
         if frame.shown:
@@ -63,20 +65,22 @@ def page(findings: Findings, about: About) -> str:
     if findings.charts:
         parts.append("![figure](figure.png)")
     if findings.notes:
-        parts.append("### Notes\n\n" + "\n".join(f"* {note}" for note in findings.notes))
+        notes = map(escape_markdown, findings.notes)
+        parts.append("### Notes\n\n" + "\n".join(f"* {note}" for note in notes))
     return "\n\n".join(parts) + "\n"
 
 
 def _describe(about: About) -> str:
-    systems = ", ".join(f"`{system}`" for system in about.systems)
-    return f"on {systems}, `{about.task}`, seed {about.seed}; {about.created}"
+    systems = ", ".join(map(quote_code, about.systems))
+    return f"on {systems}, {quote_code(about.task)}, seed {about.seed}; {about.created}"
 
 
 def _meanings(frame: Frame) -> list[str]:
     """What columns mean and which values are better, where they say so."""
     better = {"high": "higher is better", "low": "lower is better", "": ""}
     said = [
-        f"* **{column.name}**: {'; '.join(filter(None, (column.about, better[column.better])))}"
+        f"* **{escape_markdown(column.name)}**: "
+        + escape_markdown("; ".join(filter(None, (column.about, better[column.better]))))
         for column in frame.columns
         if column.about and not frame.turned
     ]
@@ -85,13 +89,8 @@ def _meanings(frame: Frame) -> list[str]:
 
 def plain(findings: Findings, about: About) -> dict[str, Any]:
     """A study as what JSON can hold: what `load_findings` reads."""
-    return {
-        "schema": SCHEMA,
-        **asdict(about),
-        "headline": findings.headline,
-        "notes": list(findings.notes),
-        "frames": [frame.plain() for frame in findings.frames],
-    }
+    said = mask_all({**asdict(about), "headline": findings.headline, "notes": list(findings.notes)})
+    return {"schema": SCHEMA, **said, "frames": [frame.plain() for frame in findings.frames]}
 
 
 @read_arguments
@@ -107,7 +106,7 @@ def save(folder: str | Path, findings: Findings, about: About) -> list[Path]:
     files = {PAGE: page(findings, about).encode()}
     files |= {f"{frame.name}.parquet": frame.parquet() for frame in findings.frames}
     if findings.charts:
-        figure = draw(findings.charts, findings.headline)
+        figure = draw(findings.charts, mask(findings.headline))
         files |= {"figure.png": image(figure, "png"), "figure.svg": image(figure, "svg")}
     files[NUMBERS] = (json.dumps(plain(findings, about), indent=2, allow_nan=False) + "\n").encode()
     folder = Path(folder)

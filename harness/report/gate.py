@@ -15,11 +15,13 @@ from harness.frames.formats import number, probability
 from harness.gate import FAILED, Gate, TaskVerdict
 from harness.gate.costs import CostVerdict
 from harness.report.tables import write
+from harness.shown import clean, escape
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment
 ANNOTATIONS = 10  # of a kind that GitHub shows for a step
 CELL = 300  # characters
+LINES = "\r\n"  # which annotations may have
 OUTCOMES = {0: "pass", 1: "regression", 2: "cannot judge"}
 
 
@@ -70,36 +72,33 @@ def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
     """For a pull request or the summary of a step: at most so many bytes, the worst kept."""
     first, *others = page(gate)
     first = replace(first, title=f"{first.title}: {summary(gate)}")
-    tables = [_escape(table) for table in (first, *others)]
+    tables = [first, *others]
     rows = max(len(table.rows) for table in tables)
     while True:
         cut = [replace(table, rows=table.rows[:rows]) for table in tables]
         left = sum(
             len(whole.rows) - len(part.rows) for whole, part in zip(tables, cut, strict=True)
         )
-        text = write(cut, "markdown") + (f"\n\n{left:,} more rows left out.\n" if left else "\n")
+        text = write(cut, "markdown", _mark) + (
+            f"\n\n{left:,} more rows left out.\n" if left else "\n"
+        )
         if len(text.encode()) <= most or not rows:
             return text
         rows //= 2
 
 
-def _escape(table: Table) -> Table:
+def _mark(text: str) -> str:
     """Without what Markdown or GitHub would take for markup, a link or a mention."""
-    rows = [[_plain(cell) for cell in row] for row in table.rows]
-    return replace(table, title=_plain(table.title).replace("<", "&lt;"), rows=rows)
-
-
-def _plain(text: str) -> str:
-    short = " ".join(_printable(text).split())
+    short = clean(text)
     short = short if len(short) <= CELL else short[: CELL - 3] + "..."
-    marked = re.sub(r"([\\`*_\[\]~#!])", r"\\\1", short.replace("&", "&amp;"))
+    marked = re.sub(r"([\\`*_\[\]~#!])", r"\\\1", short.replace("&", "&amp;")).replace("<", "&lt;")
     # a word joiner keeps names and addresses from becoming mentions and links
     return re.sub(r"(?<!\w)@", "@\u2060", marked).replace("://", ":\u2060//")
 
 
 def _printable(text: str) -> str:
-    """Without the characters that XML 1.0 cannot hold."""
-    return re.sub("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", text)
+    """In one line, without the characters that XML 1.0 cannot hold."""
+    return re.sub("[^\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", clean(text))
 
 
 def junit(gate: Gate) -> bytes:
@@ -161,7 +160,10 @@ def workflow_commands(gate: Gate) -> list[str]:
     if len(lines) > ANNOTATIONS:
         more = len(lines) - ANNOTATIONS + 1
         lines[ANNOTATIONS - 1 :] = [(lines[ANNOTATIONS - 1][0], f"{more} more", summary(gate))]
-    return [f"::{level} title={_property(title)}::{_data(text)}" for level, title, text in lines]
+    return [
+        f"::{level} title={_property(clean(title))}::{_data(escape(text, keep=LINES))}"
+        for level, title, text in lines
+    ]
 
 
 def _data(text: str) -> str:

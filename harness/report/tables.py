@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations, pairwise
 from math import inf
 from typing import Literal, get_args
@@ -15,6 +15,7 @@ from harness.frames import Table
 from harness.frames.formats import number
 from harness.kinds import title
 from harness.records import PartRecord, Record, SystemRecord, naming
+from harness.shown import clean, escape_markdown
 from harness.stats import Estimate, aggregate
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
@@ -334,24 +335,26 @@ def _inner(value: object) -> str:
     return f"({text})" if text and isinstance(value, dict | list) else text
 
 
-def write(tables: Sequence[Table], style: str) -> str:
-    """Tables as Markdown or LaTeX (booktabs); text from data is escaped."""
-    return "\n\n".join(_tabulate(table, style) for table in tables)
+def write(tables: Sequence[Table], style: str, mark: Callable[[str], str] = escape_markdown) -> str:
+    """Tables as Markdown or LaTeX (booktabs); text from data is escaped.
+
+    mark: what becomes of a text in Markdown.
+    """
+    if style == "latex":
+        return "\n\n".join(_tabulate(table, "latex_booktabs", clean) for table in tables)
+    return "\n\n".join(
+        f"### {mark(table.title)}\n\n" + _tabulate(table, "pipe", lambda t: _escape_pipes(mark(t)))
+        for table in tables
+    )
 
 
-def _tabulate(table: Table, style: str) -> str:
+def _tabulate(table: Table, kind: str, mark: Callable[[str], str]) -> str:
     from tabulate import tabulate
 
     align = ["right" if column in table.numeric else "left" for column in range(len(table.header))]
-    kind = {"markdown": "pipe", "latex": "latex_booktabs"}[style]
-    escaped = {"|": "\\|", "<": "&lt;", "\n": " "} if style == "markdown" else {"\n": " "}
-    rows = [[_replace(cell, escaped) for cell in row] for row in table.rows]
-    header = [_replace(cell, escaped) for cell in table.header]
-    text = tabulate(rows, header, tablefmt=kind, colalign=align, disable_numparse=True)
-    return f"### {table.title}\n\n{text}" if style == "markdown" else text
+    header, *rows = [[mark(cell) for cell in row] for row in (table.header, *table.rows)]
+    return str(tabulate(rows, header, tablefmt=kind, colalign=align, disable_numparse=True))
 
 
-def _replace(text: str, marks: dict[str, str]) -> str:
-    for mark, instead in marks.items():
-        text = text.replace(mark, instead)
-    return text
+def _escape_pipes(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -26,6 +26,7 @@ from harness.endpoints.service import (
 )
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import InputError
+from harness.masking import mask
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 
@@ -180,7 +181,7 @@ class Chat(TextRewriter):
             text.encode()
         except UnicodeEncodeError:
             raise UnansweredError("sent an answer that is not Unicode") from None
-        return text.strip()
+        return mask(text.strip())  # some servers repeat what they were sent
 
     def _describe_request(self, text: str) -> dict[str, Any]:
         """All that decides an answer: where the question goes, and its body."""

@@ -54,6 +54,8 @@ def overlap(one: Run, other: Run) -> float:
     "spec",
     [
         "hnsw,ef_search=500", "hnswlib,ef_search=500", "usearch,ef_search=500", "faiss:Flat",
+        "hnsw,ef_search=2000000000", "hnswlib,ef_search=2000000000",
+        "usearch,ef_search=2000000000", "faiss:HNSW16,ef_search=2000000000",
         "faiss:IVF8_Flat,nprobe=8", "faiss:HNSW16,ef_search=500", "faiss:BFlat,oversample=50",
         "faiss:IVF8__HNSW4_Flat,nprobe=8,ef_search=8", "faiss:SQ8,oversample=5",
     ],
@@ -247,6 +249,8 @@ def test_what_is_given_overrides_a_preset():
         ("hnsw,like=qdrand", "unknown preset of hnsw 'qdrand'. Did you mean 'qdrant'?"),
         ("hnsw,M=1", "hnsw: M=1: expected at least 2"),
         ("hnsw,like=faiss,ef_search=0", "hnsw,like=faiss: ef_search=0: expected at least 1"),
+        ("hnsw,M=40000", "hnsw: M=40000: expected at most 32,768"),
+        ("hnswlib,ef_search=2147483648", "hnswlib: ef_search=2147483648: expected at most 2,147,"),
         ("hnsw,ef_construction=0", "hnsw: ef_construction=0: expected at least 1"),
         ("hnsw,seed=-1", "hnsw: seed=-1: expected at least 0"),
         ("hnswlib,M=0", "hnswlib: M=0: expected at least 2"),
@@ -406,6 +410,9 @@ def test_results_that_usearch_does_not_reach_are_padding():
         """A graph that finds this."""
 
         serialized_length = 1
+
+        def __len__(self):
+            return 5
 
         def search(self, queries, m, threads):
             return Found

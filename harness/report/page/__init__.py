@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness import disk
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
+from harness.masking import mask_all
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
 from harness.report.page.content import content
@@ -79,7 +80,7 @@ def render(title: str, data: Mapping[str, Any]) -> bytes:
     """The page that shows some content."""
     parts = {name: _part(name) for name in ("page.html", "style.css", "script.js")}
     digest = base64.b64encode(hashlib.sha256(parts["script.js"].encode()).digest()).decode()
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = json.dumps(mask_all(data), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     page = Template(parts["page.html"]).substitute(
         title=escape(title),
         style=parts["style.css"],
