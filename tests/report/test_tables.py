@@ -269,7 +269,8 @@ def test_details_tell_how_documents_were_found():
         spec="hnsw", full="hnsw,M=16", exact=False, bytes=1234, reused=True, library={"faiss": "1"}
     )
     latency = LatencyRecord(p50_ms=1.5, p95_ms=20, queries=1000)
-    changes = {"index": index, "latency": latency, "weights": [0.5], "candidates": True}
+    changes = {"index": index, "latency": latency, "weights": [0.5], "candidates": True,
+               "ties": 0.111}  # fmt: skip
     tables = details(real().model_copy(update=changes))
     assert [table.rows for table in tables if table.title == "Index"] == [
         [
@@ -279,6 +280,7 @@ def test_details_tell_how_documents_were_found():
             ["faiss", "1"],
             ["candidates", "of the task"],
             ["weights", "0.5"],
+            ["ties at the cut-off", "11.1% of the queries"],
             ["latency ms", "p50 1.5, p95 20, queries 1,000"],
         ]
     ]
