@@ -6,6 +6,8 @@ MODEL  ?= minilm bm25
 TASKS  ?= core
 INDEX  ?= exact
 BASELINE ?= results/minilm
+EXAMPLES ?= 10000
+SEED   ?= 0
 FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # what was asked for: a study, a board and a gate have defaults of their own
 MODELS  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),--model '$(m)'))
@@ -19,13 +21,15 @@ TAKES_leaderboard := MODEL TASKS ARGS
 TAKES_gate := MODEL BASELINE ARGS
 TAKES_check := $(TAKES_gate)
 TAKES_test := ARGS
+TAKES_fuzz := EXAMPLES SEED ARGS
+TAKES_soak := ARGS
 TAKES_bench := ARGS
 GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 IDLE := $(filter-out PYTHON $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
 $(if $(IDLE),$(error $(IDLE): no part of make $(or $(MAKECMDGOALS),help)))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval ann leaderboard gate check test lint bench clean
+.PHONY: help setup eval ann leaderboard gate check test lint fuzz soak bench clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -54,6 +58,12 @@ lint: $(VENV)/ready-dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+fuzz: $(VENV)/ready-dev  ## try every reader on damaged files for about an hour: EXAMPLES each, drawn by SEED
+	HARNESS_FUZZ_EXAMPLES='$(EXAMPLES)' HARNESS_FUZZ_SEED='$(SEED)' $(VENV)/bin/python -m pytest tests/fuzz $(ARGS)
+
+soak: $(VENV)/ready-dev  ## kill every command at each of its file operations (half an hour)
+	$(VENV)/bin/python -m tests.soak $(ARGS)
 
 bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes)
 	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)

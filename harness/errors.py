@@ -18,13 +18,16 @@ from typing import Any
 
 from harness.shown import clean
 
+LONGEST = 1600  # characters of a message; what to do stands at its end
+
 
 class HarnessError(Exception):
     """What a user can act on, in one line: what is wrong, where, what to do."""
 
     def __str__(self) -> str:
-        """The message in one line without secrets, whatever of others' words is in it."""
-        return clean(super().__str__())
+        """The message in one line of bounded length, without secrets, whatever is in it."""
+        line, half = clean(super().__str__()), LONGEST // 2
+        return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the message and the attributes, whatever the class is made with."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from harness import disk, environment, records
-from harness.arrays import Float64
+from harness.arrays import BROKEN, Float64
 from harness.errors import HarnessError, InputError, reason
 from harness.frames.formats import count
 from harness.kinds import KINDS
@@ -124,7 +125,7 @@ class Cells:
     def get(self, key: str) -> Cell | None:
         """The cell that is kept by a key; None where there is none, or none that can be read."""
         path = self.folder / f"{key}.json"
-        with suppress(InputError, OSError, ValueError, KeyError, BadZipFile):
+        with suppress(InputError, OSError, BadZipFile, zlib.error, RuntimeError, *BROKEN):
             if path.stat().st_mtime < self.since:
                 return None
             record, table = records.load(path), records.per_query(path)

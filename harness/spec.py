@@ -19,6 +19,7 @@ from harness.masking import mask
 
 SAFE = "/:@+"
 BRACKETED = re.compile(r"\[[\w./:@+=,%\[\]-]+\]", re.ASCII)  # what may stand in brackets: specs
+DEEPEST = 100  # brackets within brackets
 LONE = "[]"  # a list of one empty text
 
 
@@ -62,19 +63,29 @@ def _brackets(text: str) -> list[tuple[str, bool]]:
 
     A bracket without its partner, or around what no spec holds, is a character like any other.
     """
-    parts, low, at = list[tuple[str, bool]](), 0, 0
-    while (at := text.find("[", at)) >= 0:
-        depth = 0
-        for end in range(at, len(text)):
-            depth += (text[end] == "[") - (text[end] == "]")
-            if not depth:
-                break
-        if depth or not BRACKETED.fullmatch(text, at, end + 1):
-            at += 1
-            continue
-        parts += [(text[low:at], False), (text[at : end + 1], True)]
-        low = at = end + 1
+    parts, low, ends = list[tuple[str, bool]](), 0, _pair(text)
+    for at in sorted(ends):
+        end = ends[at] + 1
+        if at >= low and BRACKETED.fullmatch(text, at, end):
+            parts += [(text[low:at], False), (text[at:end], True)]
+            low = end
     return [*parts, (text[low:], False)]
+
+
+def _pair(text: str) -> dict[int, int]:
+    """Where the bracket that opens at each place closes, for those that do.
+
+    Of brackets deeper than any spec has them none is more than a character.
+    """
+    ends, opened = dict[int, int](), list[int]()
+    for at in re.finditer(r"[][]", text):
+        if at[0] == "[":
+            opened.append(at.start())
+            if len(opened) > DEEPEST:
+                return {}
+        elif opened:
+            ends[opened.pop()] = at.start()
+    return ends
 
 
 def split(text: str, separator: str) -> list[str]:
@@ -108,6 +119,8 @@ def parse(text: str | Spec) -> Spec:
     """
     if isinstance(text, Spec):
         return text
+    if not text.isascii() and not is_unicode(text):
+        raise InputError(f"{text!r} holds bytes that are not UTF-8: rename what it names")
     text = bare(text)
     head, *rest = split(text, ",")
     name, colon, target = head.partition(":")
@@ -139,6 +152,15 @@ def refuse_secrets(spec: Spec) -> None:
             f"{spec.name}: a value looks like a key, and names are printed and kept: a key goes "
             "into an environment variable, where an endpoint is asked named by api_key_env=NAME"
         )
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: arguments hold lone surrogates for what is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def scalar(value: object) -> str:

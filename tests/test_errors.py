@@ -51,6 +51,13 @@ def test_an_error_is_one_line_whatever_it_quotes():
     assert str(EncodingError()) == ""
 
 
+def test_an_error_is_short_whatever_it_quotes():
+    said = str(InputError(f"a.csv:1: {'x' * 50_000!r}: expected a number"))
+    assert len(said) == 1605
+    assert said.startswith("a.csv:1: 'xxx")
+    assert said.endswith("xxx': expected a number")
+
+
 def test_a_failure_is_one_line():
     assert repr(Failure("a", "b", ValueError("two\nlines"))) == "Failure(a on b: two lines)"
     assert str(Failure("a", "b", KeyError())) == "a on b: KeyError"

@@ -52,7 +52,8 @@ def read(path: Path) -> tuple[list[str], list[str] | None]:
         InputError: for a file that cannot be read or holds anything else.
     """
     if path.suffix != ".toml":
-        return foreign.read_text(path).removesuffix("\n").split("\n"), None
+        lines = foreign.read_text(path).removesuffix("\n").split("\n")
+        return [line.removesuffix("\r") for line in lines], None
     toml = foreign.read_toml(path)
     for name, value in toml.items():
         if name not in ("prompts", "document_prompts"):

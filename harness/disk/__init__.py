@@ -108,7 +108,6 @@ def write_folder(folder: Path, files: Mapping[str, bytes], drop: Collection[str]
     """
     make_folder(folder)
     folder = folder.resolve()
-    sweep(folder.parent)
     recover(folder)
     made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=HIDDEN, suffix=".part"))
     try:
@@ -126,8 +125,9 @@ def write_folder(folder: Path, files: Mapping[str, bytes], drop: Collection[str]
 
 
 def recover(folder: Path) -> None:
-    """End what write_folder began where it was killed between two renames. Raises OSError."""
+    """End what write_folder began where it was killed, and sweep what it left. Raises OSError."""
     before = _before(folder.resolve())
+    sweep(before.parent)
     if before.is_dir():
         if folder.is_dir() and any(folder.iterdir()):
             shutil.rmtree(before)

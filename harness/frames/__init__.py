@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 1
+NO_FRAME = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 METADATA = b"harness.frame"  # in a Parquet file's schema
 
 Better = Literal["", "high", "low"]
@@ -366,7 +367,7 @@ def from_plain(plain: Mapping[str, Any]) -> Frame:
         ]
         flags = {key: plain[key] for key in ("name", "turned", "shown")}
         return Frame(plain["title"], columns, rows, **flags)
-    except (KeyError, TypeError, ValueError) as error:
+    except NO_FRAME as error:
         raise InputError(f"not a frame: {reason(error)}") from error
 
 
@@ -381,18 +382,17 @@ def read_parquet(source: bytes | Path) -> Frame:
 
     try:
         found = parquet.read_table(BytesIO(source) if isinstance(source, bytes) else source)
-    except (OSError, pa.ArrowInvalid) as error:
+        about, values = json.loads(found.schema.metadata[METADATA]), found.to_pydict()
+        columns = [
+            [_estimate(parts) for parts in zip(*(values[p] for p in _parts(name)), strict=True)]
+            if unit in INTERVALS else values[name]
+            for name, unit in ((one["name"], one["unit"]) for one in about["columns"])
+        ]  # fmt: skip
+        return from_plain({**about, "rows": list(zip(*columns, strict=True))})
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{source!s:.100}: not a Parquet file: {reason(error)}") from error
-    about = json.loads((found.schema.metadata or {}).get(METADATA, b"{}"))
-    values = found.to_pydict()
-    columns = [
-        [_estimate(parts) for parts in zip(*(values[p] for p in _parts(name)), strict=True)]
-        if column["unit"] in INTERVALS
-        else values[name]
-        for column in about.get("columns", [])
-        for name in [column["name"]]
-    ]
-    return from_plain({**about, "rows": list(zip(*columns, strict=True))})
+    except NO_FRAME as error:
+        raise InputError(f"{source!s:.100}: not a frame: {reason(error)}") from error
 
 
 def _estimate(parts: tuple[float | None, ...]) -> Estimate | None:

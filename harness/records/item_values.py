@@ -70,9 +70,9 @@ def _values(table: Mapping[str, Any], name: str, mean: float, place: str) -> Flo
     """What each item adds to a measure; None where it has no such values."""
     kind, _, correlation = name.rpartition("_")
     if name in table:
-        values = np.asarray(table[name], np.float64)
+        values = _to_floats(table, name, place)
     elif {kind, "gold"} <= set(table) and correlation in ("spearman", "pearson"):
-        x, gold = (np.asarray(table[column], np.float64) for column in (kind, "gold"))
+        x, gold = (_to_floats(table, column, place) for column in (kind, "gold"))
         values = stats.influence(correlation, x, gold)
     else:
         return None
@@ -82,6 +82,13 @@ def _values(table: Mapping[str, Any], name: str, mean: float, place: str) -> Flo
             f"record says {mean:.6f}: the two files do not belong together"
         )
     return values
+
+
+def _to_floats(table: Mapping[str, Any], column: str, place: str) -> Float64:
+    try:
+        return np.asarray(table[column], np.float64)
+    except (ValueError, TypeError) as error:
+        raise IncomparableError(f"{place}: {column}: no numbers: {reason(error)}") from None
 
 
 def _read_columns(held: Path) -> Mapping[str, Any]:

@@ -12,12 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field, TypeAdapter, ValidationError
 
+from harness.arrays import TOO_LARGE
 from harness.disk import cache_root
 from harness.endpoints.answers import ResponseCache
 from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
@@ -37,6 +40,7 @@ from harness.rerankers import RERANKERS, Reranker, Scored
 Dialect = Literal["cohere", "tei"]
 
 SERVICE = Service("api", "/rerank", "scores", largest=1 << 26)
+KEPT = TypeAdapter(dict[str, Annotated[float, Field(strict=True, gt=-TOO_LARGE, lt=TOO_LARGE)]])
 BATCH: dict[Dialect, int] = {"cohere": 100, "tei": 32}  # documents of one search unit; TEI's limit
 
 
@@ -162,8 +166,9 @@ class EndpointReranker(Reranker):
 
     def _read_kept(self, answers: ResponseCache, query: str) -> dict[str, float]:
         """Scores that are kept for a query, by the digest of the document."""
-        kept: dict[str, float] = json.loads(answers.find(self._describe_request(query)) or "{}")
-        return kept
+        with suppress(ValidationError):  # what is damaged is asked for again
+            return KEPT.validate_json(answers.find(self._describe_request(query)) or "{}")
+        return {}
 
     def _ask(self, line: Line, query: str, texts: list[str]) -> dict[str, float]:
         """Scores of documents by their digest, of one request."""

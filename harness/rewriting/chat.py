@@ -29,6 +29,7 @@ from harness.errors import InputError
 from harness.masking import mask
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
+from harness.spec import is_unicode
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]
@@ -177,10 +178,8 @@ class Chat(TextRewriter):
             raise UnansweredError(f"sent an empty answer{more}")
         if len(text) > CHARACTERS * self.max_tokens:
             raise UnansweredError(f"sent an answer of {len(text)} characters, more than asked for,")
-        try:
-            text.encode()
-        except UnicodeEncodeError:
-            raise UnansweredError("sent an answer that is not Unicode") from None
+        if not is_unicode(text):
+            raise UnansweredError("sent an answer that is not Unicode")
         return mask(text.strip())  # some servers repeat what they were sent
 
     def _describe_request(self, text: str) -> dict[str, Any]:

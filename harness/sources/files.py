@@ -18,6 +18,7 @@ from harness.data.rows import Row, read_number
 from harness.disk import foreign
 from harness.disk.lines import LONGEST, largest_unpacked, read_lines, refuse_bomb
 from harness.errors import InputError, reason
+from harness.spec import is_unicode
 
 BATCH = 256  # rows of Parquet that are unpacked at a time
 JSON_BLANKS = " \t\r\n"
@@ -185,10 +186,8 @@ def text(row: Row, key: str, where: str, default: str | None = None) -> str:
         return default
     if not isinstance(value, str):
         raise InputError(f"{where}: {key!r} {_excerpt(row, key)}: expected text")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise InputError(f"{where}: {key!r} holds a lone surrogate: not valid Unicode") from None
+    if not is_unicode(value):
+        raise InputError(f"{where}: {key!r} holds a lone surrogate: not valid Unicode")
     return value
 
 

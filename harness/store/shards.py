@@ -216,11 +216,21 @@ def _map(path: Path) -> NDArray[Any]:
 
 
 def _check(rows: NDArray[Any], path: Path) -> NDArray[np.void]:
-    """Rows whose columns are a shard's, at least one. Raises ValueError."""
+    """Rows whose columns are a shard's, at least one. Raises OSError and ValueError."""
     columns = rows.dtype.names or ("",)
     kinds = [np.dtype(SPARSE), np.dtype(MULTI)]
     if columns[-1] == "vector":
         kinds = [np.dtype([*COLUMNS, ("vector", "<f4", rows.dtype["vector"].shape)])]
-    if rows.ndim != 1 or not len(rows) or rows.dtype not in kinds or width_of(rows) < 1:
+    fits = rows.ndim == 1 and len(rows) and rows.dtype in kinds and width_of(rows) >= 1
+    if not fits or (columns[-1] != "vector" and not _has_room(rows, path)):
         raise ValueError(f"{path}: not a shard of vectors")
     return rows
+
+
+def _has_room(rows: NDArray[Any], path: Path) -> bool:
+    """Whether rows are of one width, and the file can hold as many items as they say."""
+    lengths, widths = rows["length"], rows[(rows.dtype.names or ())[-1]]
+    size = TERM.itemsize if rows.dtype == SPARSE else 4 * int(widths[0])
+    items = int(lengths.sum(dtype=np.int64))
+    same = bool((widths == widths[0]).all() and (lengths >= 0).all())
+    return same and items * size <= path.stat().st_size

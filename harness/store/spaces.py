@@ -107,8 +107,9 @@ def _read_space(folder: Path, used: float, *, strict: bool) -> Space:
     """One encoder's vectors. Raises StoreError where that is strict, and FileNotFoundError."""
     try:
         description = foreign.read_json(folder / "space.json")
-        if not isinstance(description, dict) or not description.keys() >= SAID:
-            raise InputError(f"{folder}/space.json: expected {', '.join(sorted(SAID))}")
+        said = description if isinstance(description, dict) else {}
+        if not all(isinstance(said.get(name), str) for name in SAID):
+            raise InputError(f"{folder}/space.json: expected {', '.join(sorted(SAID))} as text")
         texts = sum(map(shards.count, shards.paths(folder)))
     except (OSError, InputError) as error:
         went = error if isinstance(error, OSError) else error.__cause__

@@ -141,6 +141,7 @@ def test_digests_of_sparse_vectors_and_of_several_a_text(monkeypatch):
 def test_a_damaged_file_is_set_aside_and_built_anew(what, counted, tmp_path):
     (index, builds), queries = counted("hnsw"), made(5, seed=1)
     first = index.open(made(), tmp_path)
+    assert first.info.notes == ()
     place = only(tmp_path)
     data, about = place / "structure", place / "structure.json"
     if what == "cut":
