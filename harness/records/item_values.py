@@ -11,7 +11,7 @@ import numpy as np
 
 from harness import records, stats
 from harness.arrays import Float64
-from harness.errors import InputError
+from harness.errors import InputError, reason
 from harness.records import Record
 
 
