@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import cli, disk, records
+from harness.disk import seal
 from harness.report import findings
 from tests.soak import trees
 from tests.soak.commands import COMMANDS, Command
@@ -181,6 +182,8 @@ def soak(command: Command, root: Path, most: int) -> tuple[int, list[str]]:
     """
     work, prepared = root / "work", root / "prepared"
     work.mkdir(parents=True)
+    os.environ["XDG_STATE_HOME"] = str(work / "state")
+    seal.user_key()  # one for all runs: structures are named by it
     for words in command.before:
         if status := _fork(lambda words=words: _run(command, words, work, Fault(work))):
             raise SystemExit(f"{command.name}: status {status >> 8} of {words}")
