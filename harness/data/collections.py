@@ -23,11 +23,13 @@ class Purpose:
         name: What the task is called.
         type: What mteb calls tasks of its type, as "Retrieval" or "STS".
         instructions: What the task asks for, by role, for models that read it.
+        language: Of its texts, a code of ISO 639; "mul" for several, empty where it is not known.
     """
 
     name: str = ""
     type: str = ""
     instructions: Mapping[str, str] = field(default_factory=dict)
+    language: str = ""
 
 
 NO_TASK = Purpose()
@@ -39,8 +41,8 @@ class Origin:
 
     measures: the main one first; empty: the default of the kind. exclude_self: a query's own
     document is no result. instructions: what the task asks for, by role, for models that read it.
-    name, type: what mteb calls the task and tasks of its type, where it has them.
-    description: of what was made by parameters, in words.
+    name, type: what mteb calls the task and tasks of its type, where it has them. language: of its
+    texts, as `Purpose` has it. description: of what was made by parameters, in words.
     """
 
     license: str = ""
@@ -51,6 +53,7 @@ class Origin:
     name: str = ""
     type: str = ""
     description: str = ""
+    language: str = ""
 
 
 class Data(Protocol):

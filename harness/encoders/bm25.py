@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness.data import Purpose
 from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Similarity
+from harness.encoders.terms import ENGLISH, Analysis, guess, shorten
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
+
+GUESSED = (
+    "bm25: most letters are of a script without spaces: pairs of characters are counted, no words; "
+    "bm25,language=en counts words"
+)
 
 
 @ENCODERS.register("bm25")
 @dataclass(frozen=True)
 class BM25(CollectionEncoder):
-    """BM25 of the bm25s package, with English stop words and Snowball stems: bm25,k1=0.9,b=0.4."""
+    """BM25 of the bm25s package, with stop words and Snowball stems: bm25,k1=0.9,b=0.4,language=de.
+
+    Where no language is asked for, it is the task's; where that is not known, English, or, where
+    most letters are of a script without spaces, one whose texts are cut into character pairs.
+    """
 
     representation: ClassVar[Representation] = "sparse"
     similarity: ClassVar[Similarity] = "dot"
@@ -25,23 +36,35 @@ class BM25(CollectionEncoder):
     k1: float = 1.5
     b: float = 0.75
     method: Literal["lucene", "robertson", "atire"] = "lucene"
+    language: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.k1 < float("inf"):
             raise InputError(f"bm25: k1={self.k1}: expected 0 or more")
         if not 0 <= self.b <= 1:
             raise InputError(f"bm25: b={self.b}: expected 0 to 1")
+        Analysis(self.language or ENGLISH)
+
+    def for_task(self, purpose: Purpose) -> BM25:
+        """Give the encoder for a task's language, if none was asked for."""
+        told = shorten(purpose.language)
+        return replace(self, language=told) if told and self.language is None else self
 
     def fingerprint(self) -> Mapping[str, object]:
         """Tell the parameters, the stop words and the stemmer."""
         from importlib.metadata import version
 
-        return {
+        analysis = Analysis(self.language or ENGLISH)
+        found = {
             **asdict(self),
-            "stop_words": "bm25s en",
-            "stemmer": "snowball english",
+            "stop_words": analysis.stop_words,
+            "stemmer": analysis.stemmer,
+            "terms": analysis.terms,
             "bm25s": version("bm25s"),
         }
+        if analysis.language == ENGLISH:  # as it was told before there were others
+            del found["language"], found["terms"]
+        return found
 
     def made_with(self) -> Mapping[str, str]:
         """Tell the versions of bm25s, its stemmer and scipy."""
@@ -65,7 +88,8 @@ class BM25(CollectionEncoder):
         import bm25s
         from scipy.sparse import csc_matrix, csr_matrix
 
-        ids, vocabulary = _tokens(documents)
+        analysis = Analysis(self.language or guess(documents))
+        ids, vocabulary = analysis.analyse(documents)
         lengths = np.fromiter(map(len, ids), np.int32, len(ids))
         width = max(len(vocabulary), 1)
         if lengths.any():
@@ -76,17 +100,17 @@ class BM25(CollectionEncoder):
             matrix = csc_matrix(parts, shape=(len(ids), width)).tocsr()
         else:
             matrix = csr_matrix((len(ids), width), dtype=np.float32)
-        query_ids, query_words = _tokens(queries)
+        query_ids, query_words = analysis.analyse(queries)
         columns = np.full(max(len(query_words), 1), -1)
         for word, number in query_words.items():
             columns[number] = vocabulary.get(word, -1)
-        query_lengths = np.fromiter(map(len, query_ids), np.int32, len(query_ids))
         return EncodedCollection(
             Sparse(matrix),
             _counts(query_ids, columns, width),
             lengths,
-            query_lengths,
+            np.fromiter(map(len, query_ids), np.int32, len(query_ids)),
             _counts(ids, np.arange(width), width) if counts else None,
+            (GUESSED,) if not self.language and analysis.language != ENGLISH else (),
         )
 
 
@@ -99,24 +123,3 @@ def _counts(ids: list[list[int]], columns: NDArray[np.int64], width: int) -> Spa
     known = terms >= 0
     ones = np.ones(known.sum(), np.float32)
     return Sparse(csr_matrix((ones, (rows[known], terms[known])), shape=(len(ids), width)))
-
-
-def _tokens(texts: Sequence[str]) -> tuple[list[list[int]], dict[str, int]]:
-    """Numbers of the stems of each text, and the vocabulary.
-
-    Stems are numbered in alphabetical order: bm25s takes that of a set, which differs between
-    processes, and with it the order of sums and their last bit.
-    """
-    import bm25s
-    import Stemmer
-
-    found = bm25s.tokenize(
-        list(texts),
-        stopwords="en",
-        stemmer=Stemmer.Stemmer("english"),
-        allow_empty=True,  # no words, no stems; False would put in the empty word
-        show_progress=False,
-    )
-    vocabulary = {word: number for number, word in enumerate(sorted(found.vocab))}
-    number = {old: vocabulary[word] for word, old in found.vocab.items()}
-    return [[number[stem] for stem in row] for row in found.ids], vocabulary

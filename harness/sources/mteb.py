@@ -83,7 +83,8 @@ def mteb(target: str, *, subset: str | None = None, split: str | None = None) ->
     main = _measure(task.metadata.main_score)
     known = main in measures or "@" in main or main == "p-MRR"
     order = (main, *measures) if known else measures
-    origin = replace(_origin(task), measures=tuple(dict.fromkeys(order)))
+    language = _name_language(task.metadata, chosen)
+    origin = replace(_origin(task), measures=tuple(dict.fromkeys(order)), language=language)
     return replace(data, origin=origin, warnings=tuple(_departures(task, main, known=known)))
 
 
@@ -203,6 +204,12 @@ def _origin(task: Any) -> Origin:
         name=about.name,
         type=about.type,
     )
+
+
+def _name_language(about: Any, subset: str) -> str:
+    """The language of a subset, as its code with a script; "mul" where there are several."""
+    found = set(about.hf_subsets_to_langscripts.get(subset, ()))
+    return found.pop() if len(found) == 1 else "mul" if found else ""
 
 
 def _measure(main: str) -> str:

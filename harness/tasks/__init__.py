@@ -47,7 +47,8 @@ class Task:
         """What its texts are encoded for, by mteb's own names where the task is mteb's."""
         origin = self.data.origin
         name, type = origin.name or self.entry.definition.name, origin.type
-        return Purpose(name, type or self.kind.name_type(self.data), self.instructions)
+        language = self.entry.definition.language or origin.language
+        return Purpose(name, type or self.kind.name_type(self.data), self.instructions, language)
 
     @property
     def main(self) -> Measure:

@@ -39,7 +39,7 @@ class Definition:
     """One TOML table, as written.
 
     parameters: of the source, beside those in its spec. instruction: what the task asks for, for
-    models whose prompt has a place for it.
+    models whose prompt has a place for it. language: of the texts, for models that look at words.
     """
 
     name: str
@@ -55,6 +55,7 @@ class Definition:
     reference: str = ""
     parameters: Mapping[str, Any] = field(default_factory=dict)
     instruction: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def texts(n: int, longest: int, seed: int) -> list[str]:
 @pytest.mark.parametrize(("k1", "b"), [(1.5, 0.75), (0.9, 0.4), (0.0, 0.0), (2.0, 1.0)])
 def test_scores_are_those_of_bm25s(method, k1, b):
     documents, queries = texts(80, 12, seed=0), texts(30, 5, seed=1)
-    made = BM25(k1, b, method).encode_collection(documents, queries)
+    made = BM25(k1, b, method, "en").encode_collection(documents, queries)
     found = (made.queries.matrix @ made.documents.matrix.T).toarray()
 
     options = {"stopwords": "en", "stemmer": Stemmer.Stemmer("english"), "show_progress": False}

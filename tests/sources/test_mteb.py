@@ -233,6 +233,7 @@ def test_the_origin_is_that_of_the_metadata():
         instructions={"query": "Find it.", "text": "Find it."},
         name=found.name,
         type="Retrieval",
+        language="eng-Latn",
     )
     assert found.name.startswith("Found")
     other = load(search(about={"license": "not specified"})).origin
