@@ -14,6 +14,7 @@ from harness.records.fingerprints import digest, is_composite
 HEXADECIMAL = re.compile("[0-9a-f]{16,}")
 SHORT = 7  # characters of a digest that are shown
 LONGEST = 40  # characters of any other value
+BY_LANGUAGE = ("language", "terms", "stop_words", "stemmer")  # which may be the task's
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,8 @@ class Bearer:
     Attributes:
         name: What people call it.
         traits: What decides its results on every task.
-        by_task: What may be another on another task: prompts, tuned weights, the run's file.
+        by_task: What may be another on another task: prompts, what follows from its language,
+            tuned weights, the run's file.
             Two systems are told apart by it only where they answered the same question.
         question: Data, measure and whatever else makes scores comparable.
         hint: What people tell it from others of its name by, where they know more than digests.
@@ -49,6 +51,7 @@ def bearer(record: Record) -> Bearer:
         },
         {
             **(_flatten(system.fingerprint) if run or is_composite(system.fingerprint) else {}),
+            "language": _text([system.fingerprint.get(key) for key in BY_LANGUAGE]),
             "prompts": _text(system.prompts),
             "rewriting": _text(rewriting.details) if rewriting else "",
         },
@@ -60,7 +63,7 @@ def bearer(record: Record) -> Bearer:
 def _apart_from_tasks(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
     """What a composite is made of, without prompts and weights that its tasks may decide."""
     if not is_composite(fingerprint):
-        return fingerprint
+        return {key: value for key, value in fingerprint.items() if key not in BY_LANGUAGE}
     parts = [
         {**part, "fingerprint": _apart_from_tasks(part["fingerprint"]), "prompts": {}}
         for part in fingerprint["parts"]

@@ -118,7 +118,8 @@ def check(name: str, values: dict[str, Any]) -> None:
     for system in [models] if isinstance(models, str) else models:
         if not OURS.search(system) and not values.get("plugin"):
             resolve(system)
-    for task in catalog.expand(values.get("task") or []):
+    tasks = values.get("task") or []
+    for task in catalog.expand([tasks] if isinstance(tasks, str) else tasks):
         catalog.task(task)
     INDEXES.resolve(values.get("index") or "exact")
     REWRITERS.resolve(values.get("rewrite") or "none")
