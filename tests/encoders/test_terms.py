@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import harness
 from harness.data import Purpose
 from harness.encoders import ENCODERS
 from harness.encoders.bm25 import BM25, GUESSED
 from harness.encoders.terms import Analysis, guess, shorten
 from harness.errors import InputError
+from harness.records import naming
 
 CHINESE = ["黄山位于安徽省南部，是著名的旅游景点。", "长江是中国最长的河流。", "北京是中国的首都。"]
 ASKED = ["黄山在哪里", "最长的河流", "中国首都"]
@@ -85,3 +87,14 @@ def test_what_is_no_code_of_a_language_is_refused():
     for wrong in ("german", "DE", "d", "de-DE"):
         with pytest.raises(InputError, match=f"bm25: language={wrong}: expected a code of ISO 639"):
             ENCODERS.create(f"bm25,language={wrong}")
+
+
+def test_tasks_of_two_languages_are_answered_by_one_system():
+    english = harness.evaluate("bm25", "limit,docs=40,queries=9,k=2,attributes=5").record
+    task = english.task.model_copy(update={"spec": "german", "fingerprint": {"corpus": "g"}})
+    told = BM25(language="de").fingerprint()
+    system = english.system.model_copy(update={"fingerprint": dict(told)})
+    german = english.model_copy(update={"system": system, "task": task})
+    assert naming.name([english, german]) == ["bm25", "bm25"]
+    again = english.model_copy(update={"system": system})
+    assert len(set(naming.name([english, again]))) == 2  # on one task, by two analyses
