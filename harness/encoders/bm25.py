@@ -16,7 +16,7 @@ from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
 GUESSED = (
-    "bm25: most letters are of a script without spaces: pairs of characters are counted, no words; "
+    "most letters are of a script without spaces: pairs of characters are counted, no words; "
     "bm25,language=en counts words"
 )
 

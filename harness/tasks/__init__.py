@@ -45,10 +45,14 @@ class Task:
     @property
     def purpose(self) -> Purpose:
         """What its texts are encoded for, by mteb's own names where the task is mteb's."""
-        origin = self.data.origin
-        name, type = origin.name or self.entry.definition.name, origin.type
-        language = self.entry.definition.language or origin.language
-        return Purpose(name, type or self.kind.name_type(self.data), self.instructions, language)
+        origin, definition = self.data.origin, self.entry.definition
+        data = self.collection if self.kind.ranks else self.data
+        return Purpose(
+            origin.name or definition.name,
+            origin.type or self.kind.name_type(data),
+            self.instructions,
+            definition.language or origin.language,
+        )
 
     @property
     def main(self) -> Measure:

@@ -71,7 +71,10 @@ def names(tab):
 
 def test_the_standings_open_sorted_and_the_incomplete_one_is_marked_and_last(tab):
     assert names(tab) == ["beta", "alpha", "gamma"]
-    assert tab.locator("tr.partial").inner_text().startswith("gamma 2 of 3 tasks")
+    assert tab.locator("tr.partial").inner_text().split()[:5] == [
+        "gamma",
+        *["2", "of", "3", "tasks"],
+    ]
     assert tab.title() == "Leaderboard"
 
 

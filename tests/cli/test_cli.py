@@ -341,7 +341,8 @@ def test_show(run, tmp_path):
         assert title in one.out
     assert records.load(path).id in one.out
     assert run("show", path, "--json").json == [json.loads(path.read_text())]
-    assert len(run("show", path, path, "-f", "json").json) == 2
+    (other,) = tmp_path.glob("results/local/hashing/*.json")
+    assert len(run("show", path, other, path, "-f", "json").json) == 2  # each file once
 
 
 def test_show_refuses_what_is_no_record(run, tmp_path):
@@ -395,7 +396,7 @@ def test_models_and_indexes(run):
     assert "not stated" in [row["license"] for row in found["zoo"]]
     rows = {row["name"]: row for row in found["encoders"]}
     assert rows["glove-50d"]["what"] == "short for words:glove-50d"
-    assert rows["bm25"]["parameters"] == "k1=1.5, b=0.75, method=lucene"
+    assert rows["bm25"]["parameters"] == "k1=1.5, b=0.75, method=lucene, language"
     assert rows["minilm"]["what"] == "short for st:minilm"
     assert "hashing" in run("models").out
     found = run("indexes", "-f", "json").json

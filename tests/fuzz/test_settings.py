@@ -60,7 +60,7 @@ def _read_tasks(path: Path) -> object:
 def _expect_tasks(data: bytes) -> object:
     fields = {"description": "", "family": "", "measures": (), "documents": None, "queries": None,
               "pairs": None, "exclude_self": None, "license": "", "reference": "",
-              "parameters": {}, "instruction": ""}  # fmt: skip
+              "parameters": {}, "instruction": "", "language": ""}  # fmt: skip
     tables = tomllib.loads(data.decode())
     return {
         name: {"name": name, "source": table["source"]}

@@ -173,7 +173,7 @@ def test_everything_that_is_defined_is_listed():
 
 def test_encoders_are_listed_with_parameters_and_short_names():
     rows = {row[0]: row for row in listings.registry("Encoders", ENCODERS, "encoders").rows}
-    assert rows["bm25"][1] == "k1=1.5, b=0.75, method=lucene"
+    assert rows["bm25"][1] == "k1=1.5, b=0.75, method=lucene, language"
     assert rows["hashing"][1] == "dim=256"
     assert rows["minilm"][2] == "short for st:minilm"
     assert "dtype=float32" in rows["st:TARGET"][1]

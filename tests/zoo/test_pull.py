@@ -255,14 +255,14 @@ def test_no_connection_and_no_password_shown(tiny, monkeypatch):
             "ERROR: No matching distribution found for tiny==1.0\n",
             InputError,
             "tiny: pip cannot reach the package index (401 Error, Credentials not correct for "
-            "https://***@host/simple/tiny/): check the network and pip's settings "
+            "https://u:[key]@host/simple/tiny/): check the network and pip's settings "
             "(pip config list)",
         ),
         (
             "Looking in indexes: https://u:secret@host/simple\nERROR: one\nERROR: two of "
             "https://token@host/\n",
             InputError,
-            "tiny: pip cannot download it: two of https://***@host/",
+            "tiny: pip cannot download it: two of https://[key]@host/",
         ),
         ("", InputError, "tiny: pip cannot download it: it says nothing"),
     ],
