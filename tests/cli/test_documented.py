@@ -4,6 +4,7 @@ mine.py and the like, capitals, an address, or dots."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -72,9 +73,12 @@ def made_by(line: str) -> list[list[str]]:
     words = shlex.split(line)
     if words[0] != "make":
         return [words]
+    outer = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    outer.pop("ARGS", None)  # of the make that runs the tests
     done = subprocess.run(
-        ["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+        ["make", "--dry-run", *words[1:]],
+        cwd=ROOT, env=outer, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     given = [each for each in done.stdout.splitlines() if each.startswith(".venv/bin/harness ")]
     return [shlex.split(each) for each in given]
