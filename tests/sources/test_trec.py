@@ -377,3 +377,16 @@ def test_a_killed_write_leaves_no_file_that_passes_for_a_whole_one(tmp_path, wha
     (left,) = tmp_path.iterdir()
     assert left.name.startswith(".harness-")
     assert left.stat().st_size > 100_000  # it was killed in the middle
+
+
+def test_an_id_that_looks_encoded_is_the_first_document_s_own():
+    _, corpus = collection(["50%25", "a b"], ["q"])
+    assert trec._document("50%25", corpus) == "50%25"
+    assert trec._document("a%20b", corpus) == "a b"
+    assert trec._document("c%20d", corpus) == "c d"  # of no document
+
+
+def test_only_what_would_not_be_one_column_is_encoded():
+    assert [trec._word(id) for id in ("é", "Straße-1", "a b", "5%", "x\u00a0y")] == [
+        "é", "Straße-1", "a%20b", "5%25", "x%C2%A0y",
+    ]  # fmt: skip
