@@ -14,7 +14,7 @@ import numpy as np
 from harness import zoo
 from harness.arrays import BROKEN, Float32
 from harness.data import Role
-from harness.disk import file_sha256
+from harness.disk import file_sha256, foreign
 from harness.disk.lines import read_lines
 from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
@@ -136,7 +136,7 @@ def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
 
             words = parquet.read_table(vocabulary).column(0).to_pylist()
         else:
-            words = vocabulary.read_text("utf-8").removesuffix("\n").split("\n")
+            words = foreign.read_text(vocabulary).removesuffix("\n").split("\n")
     except (OSError, *BROKEN) as error:  # pyarrow's errors are these too
         raise InputError(f"{array.parent}: not readable as word vectors: {reason(error)}") from None
     if not all(isinstance(word, str) for word in words):
