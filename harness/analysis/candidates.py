@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Int64, spans
 from harness.progress import Progress
+from harness.stats import quantile_ranks
 from harness.vectors import MultiVector, Run
 
 NEVER = np.iinfo(np.int64).max  # candidates that a query needs whose document is not found
@@ -58,9 +59,28 @@ def enough_for(needed: Int64, shares: Sequence[float]) -> list[int | None]:
         needed: Candidates that each query needs [q].
         shares: Of the queries, above 0 and up to 1.
     """
-    ordered = np.sort(needed)
-    reached = [int(ordered[math.ceil(share * len(needed)) - 1]) for share in shares]
-    return [rank if rank < NEVER else None for rank in reached]
+    return [_ranked(needed, math.ceil(share * len(needed))) for share in shares]
+
+
+def enough_interval(needed: Int64, share: float) -> tuple[int | None, int | None]:
+    """The 95% interval of the candidates that are enough for a share of all such queries.
+
+    Args:
+        needed: Candidates that each query needs [q].
+        share: Of the queries, above 0 and below 1.
+
+    Returns:
+        The fewest, 1 where the queries are too few to tell, and the most; None for what is more
+        than was looked at, or than the queries can tell.
+    """
+    low, high = quantile_ranks(len(needed), share)
+    return _ranked(needed, low) if low else 1, _ranked(needed, high)
+
+
+def _ranked(needed: Int64, rank: int) -> int | None:
+    """Candidates of the query at a rank, from 1; None where there is none, or they are NEVER."""
+    found = int(np.sort(needed)[rank - 1]) if rank <= len(needed) else NEVER
+    return None if found == NEVER else found
 
 
 def token_search(

@@ -41,7 +41,7 @@ def read_items(held: Path | Mapping[str, Any], record: Record) -> ItemValues:
     columns = {
         name: values
         for name, mean in means.items()
-        if (values := _values(table, name, mean, place)) is not None
+        if (values := read_values(table, name, mean, place)) is not None
     }
     name, ids = next(iter(table.items()))  # of the ids, as query_id, pair, text
     noun = name.removesuffix("_id").replace("_", " ")
@@ -60,14 +60,24 @@ def read_measure(path: Path, measure: str, mean: float) -> tuple[list[str], Floa
         IncomparableError: They are not there, are damaged, or of another record.
     """
     table = _read_columns(path)
-    values = _values(table, measure, mean, str(path))
+    values = read_values(table, measure, mean, str(path))
     if values is None:
         raise IncomparableError(f"{path}: no values of {measure} for each item")
     return [str(id) for id in next(iter(table.values()))], values
 
 
-def _values(table: Mapping[str, Any], name: str, mean: float, place: str) -> Float64 | None:
-    """What each item adds to a measure; None where it has no such values."""
+def read_values(table: Mapping[str, Any], name: str, mean: float, place: str) -> Float64 | None:
+    """What each item adds to a measure [n]; None where it has no such values.
+
+    Args:
+        table: Columns of what was scored.
+        name: Of the measure.
+        mean: What the values have to average to.
+        place: Where the columns are from.
+
+    Raises:
+        IncomparableError: They average to something else, or are no numbers.
+    """
     kind, _, correlation = name.rpartition("_")
     if name in table:
         values = _to_floats(table, name, place)

@@ -53,6 +53,34 @@ def estimate(values: Float64, seed: int = 0) -> Estimate:
     return Estimate(float(values.mean()), float(low[0]), float(high[0]))
 
 
+def estimate_ratio(values: Float64, whole: Float64, seed: int = 0) -> Estimate:
+    """The mean of values [q] over that of others of the same queries, with its 95% interval.
+
+    Percentile bootstrap, both drawn together; not defined where the others have no mean but 0.
+    """
+    if not whole.mean():
+        return Estimate(None)
+
+    def ratio(rows: Int64) -> float:
+        of = float(whole[rows].mean())
+        return float(values[rows].mean()) / of if of else float("nan")
+
+    ends = bootstrap_statistic(ratio, len(whole), seed)
+    return without_nan(float(values.mean() / whole.mean()), *ends)
+
+
+def quantile_ranks(q: int, share: float, level: float = 0.95) -> tuple[int, int]:
+    """Ranks, from 1, of the values between which a quantile lies, whatever they are drawn from.
+
+    The interval of order statistics of q values (Conover 1999, sec. 3.2): the number of values
+    below the quantile is binomial. 0 or q + 1 where no value bounds it.
+    """
+    from scipy.stats import binom
+
+    low, high = binom.ppf([(1 - level) / 2, (1 + level) / 2], q, share)
+    return int(low), int(high) + 1
+
+
 def without_nan(mean: float, low: float, high: float) -> Estimate:
     """An estimate of plain floats, None in place of NaN."""
     return Estimate(*(None if np.isnan(value) else float(value) for value in (mean, low, high)))

@@ -131,7 +131,7 @@ class Geometry(Study):
         charts: list[Chart] = []
         said = f"{model} on {task}"
         if curves:
-            kept = truncation.score_frame(curves)
+            kept = truncation.score_frame(curves, session.seed)
             frames += [kept, truncation.every_score(curves)]
             charts.append(truncation.chart(kept, whole))
             said += truncation.headline(kept, whole)

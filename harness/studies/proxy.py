@@ -16,6 +16,7 @@ from typing import Annotated, Any, ClassVar
 from harness.analysis.candidates import (
     draw,
     enough_for,
+    enough_interval,
     first_ranks,
     found_within,
     token_search,
@@ -52,7 +53,13 @@ WAYS = [
     Column("of the vectors'", "number", "low", "these bytes over those of all vectors", digits=2),
     Column("recall", "estimate", "high", f"of the {NEAR} nearest by MaxSim in {NEAR} candidates"),
 ]
-NEEDED = [NAME, *(Column(f"{share:.0%}", "count", "low") for share in SHARES)]
+NEEDED = [
+    NAME,
+    *(Column(f"{share:.0%}", "count", "low") for share in SHARES),
+    Column("from", "count", about=f"where the 95% interval of those for {SHARES[-1]:.0%} begins"),
+    Column("to", "count", about="where it ends; – for more than were looked at"),
+]
+LAST = NEEDED[len(SHARES)].name
 CURVES = [
     NAME,
     Column("kind"),
@@ -173,7 +180,10 @@ def _frames(ways: Sequence[_Way], made: TaskVectors, deepest: int) -> list[Frame
          *found_within(way.needed, shown))
         for way in ways
     ]  # fmt: skip
-    needed = [(way.name, *enough_for(way.needed, SHARES)) for way in ways]
+    needed = [
+        (way.name, *enough_for(way.needed, SHARES), *enough_interval(way.needed, SHARES[-1]))
+        for way in ways
+    ]
     curves: list[tuple[Any, ...]] = [
         (way.name, "token search" if way.dim is None else "encodings", depth, share)
         for way in ways
@@ -196,13 +206,21 @@ def _chart(curves: Frame) -> Lines:
 
 def headline(what: str, found: Frame, needed: Frame, deepest: int) -> str:
     """Candidates for 95% of queries: of the encodings that need fewest, and of token search."""
-    last = NEEDED[-1].name
     dims = dict(zip(found["candidates"], found["dim"], strict=True))
-    rows = [(row[last], dims[row["candidates"]]) for row in needed.records()]
-    known = [(n, dim) for n, dim in rows if n is not None and dim is not None]
-    [once] = needed.where("candidates", ONCE)[last]
-    said = f"{what}, {last} of queries"
+    rows = needed.records()
+    known = [row for row in rows if row[LAST] is not None and dims[row["candidates"]] is not None]
+    [once] = needed.where("candidates", ONCE).records()
+    said = f"{what}, {LAST} of queries"
     if not known:
         return f"{said}: no encoding has their first document among {deepest:,}"
-    least, dim = min(known)
-    return f"{said}: {least:,} candidates of {dim:,}-d encodings, {once:,} of token search"
+    least = min(known, key=lambda row: (row[LAST], dims[row["candidates"]]))
+    return (
+        f"{said}: {_tell(least, deepest)} of {dims[least['candidates']]:,}-d encodings, "
+        f"{_tell(once, deepest)} of token search"
+    )
+
+
+def _tell(row: Mapping[str, Any], deepest: int) -> str:
+    """Candidates for the last share, with their interval."""
+    most = f"more than {deepest:,}" if row["to"] is None else f"{row['to']:,}"
+    return f"{row[LAST]:,} candidates ({row['from']:,} to {most})"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+from harness import stats
 from harness.analysis.truncation import How, cuts, dimensions
+from harness.arrays import Float64
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines, Reference
 from harness.frames.formats import percent
+from harness.records.item_values import read_values
 from harness.session import Session
+from harness.stats import Estimate
 from harness.tasks import Task
 from harness.tasks.vectors import TaskVectors
 from harness.vectors import Dense
@@ -30,11 +35,13 @@ Curves = Mapping[How, Sequence["Cut"]]
 class Cut:
     """Scores by measure, the main one first, with `dim` dimensions kept.
 
-    A correlation with similarities that are all equal is not defined and left out.
+    A correlation with similarities that are all equal is not defined and left out. values: what
+    each query or pair adds to the main score, where that is told.
     """
 
     dim: int
     scores: dict[str, float]
+    values: Float64 | None = field(default=None, compare=False, repr=False)
 
 
 def curve(
@@ -58,28 +65,31 @@ def curve(
     for dim, cut in cuts(arrays, kept, how, scaled=scaled):
         session.progress(f"score {how}", len(points), len(kept), "dimensions")
         parts = {name: Dense(values) for name, values in cut.items()}
-        points.append(Cut(dim, scores(session, replace(vectors, parts=parts))))
+        points.append(_score(session, replace(vectors, parts=parts), dim))
     session.progress(f"score {how}", len(kept), len(kept), "dimensions")
     return points
 
 
-def scores(session: Session, vectors: TaskVectors) -> dict[str, float]:
-    """What dense vectors score on their task by exact search, compared as they are.
-
-    Returns:
-        Means by measure, the main one first; a correlation that is not defined is left out.
-    """
+def _score(session: Session, vectors: TaskVectors, dim: int) -> Cut:
+    """What dense vectors score on their task by exact search, compared as they are."""
     task, run = vectors.task, None
     if task.kind.ranks:
         searcher = session.index("exact", vectors.documents)
         run = session.retrieve(vectors, searcher, task.depth)
-    verdict = task.kind.judge(run or vectors.arrays, task.data, task.measures)
+    verdict, main = task.kind.judge(run or vectors.arrays, task.data, task.measures), str(task.main)
     means = {name: score.mean for name, score in verdict.scores.items()}
-    return {name: mean for name, mean in means.items() if mean is not None}
+    known = {name: mean for name, mean in means.items() if mean is not None}
+    if main not in known:
+        return Cut(dim, known)
+    return Cut(dim, known, read_values(verdict.per_query, main, known[main], task.name))
 
 
-def score_frame(curves: Curves) -> Frame:
+def score_frame(curves: Curves, seed: int = 0) -> Frame:
     """The main score by dimensions that are kept, beside that of whole vectors.
+
+    Args:
+        curves: The cuts of each way.
+        seed: Of the intervals.
 
     Raises:
         InputError: where no score is defined.
@@ -88,21 +98,31 @@ def score_frame(curves: Curves) -> Frame:
     if not found:
         raise InputError("no score is defined for any number of dimensions: nothing to show")
     main = next(iter(max(found, key=lambda cut: cut.dim).scores))
-    whole = [points[-1].scores.get(main) for how, points in curves.items() if how != "pca"]
-    full = whole[0] if whole else None
-    rows = []
-    for how, points in curves.items():
-        for cut in points:
-            score = cut.scores.get(main)
-            share = None if score is None or not full else score / full
-            rows.append((NAMES[how], cut.dim, score, share))
+    whole = next((points[-1] for how, points in curves.items() if how != "pca"), None)
+    rows = [
+        (NAMES[how], cut.dim, cut.scores.get(main), share.mean, share.low, share.high)
+        for how, points in curves.items()
+        for cut in points
+        for share in (_share(cut, whole, main, seed),)
+    ]
     columns = [
         Column("cut", about="components are those of the texts that are searched"),
         Column(KEPT, "count"),
         Column(main, "score", "high"),
         Column("of the whole", "share", "high", "score of whole vectors", digits=0),
+        Column("from", "share", about="where its 95% interval begins, paired by item", digits=0),
+        Column("to", "share", about="where it ends", digits=0),
     ]
     return Frame(f"{main} with fewer dimensions", columns, rows, name="cuts")
+
+
+def _share(cut: Cut, whole: Cut | None, main: str, seed: int) -> Estimate:
+    """How much of the main score of whole vectors is left; not defined where they have none."""
+    if whole is None or main not in cut.scores or not whole.scores.get(main):
+        return Estimate(None)
+    if cut.values is None or whole.values is None:
+        return Estimate(cut.scores[main] / whole.scores[main])
+    return stats.estimate_ratio(cut.values, whole.values, seed)
 
 
 def every_score(curves: Curves) -> Frame:
@@ -134,10 +154,18 @@ def headline(kept: Frame, whole: int) -> str:
     """What is left with a quarter of the dimensions, or the next fewer that were tried."""
     dims, main = kept.numbers(KEPT), kept.columns[2].name
     dim = int(max((dim for dim in dims if dim <= whole / 4), default=min(dims)))
-    rows = {row["cut"]: row["of the whole"] for row in kept.where(KEPT, dim).records()}
-    shares = {cut: percent(share, 0) for cut, share in rows.items() if share is not None}
+    shares = {row["cut"]: _tell(row) for row in kept.where(KEPT, dim).records()
+              if row["of the whole"] is not None}  # fmt: skip
     first, also = shares.get(NAMES["truncate"]), shares.get(NAMES["pca"])
     if first is None:
         return ""
     more = f"; {dim} principal components, {also}" if also else ""
     return f": {dim} of {whole} dimensions keep {first} of {main}{more}"
+
+
+def _tell(row: Mapping[str, Any]) -> str:
+    """A share, with its interval where there is one."""
+    share = percent(row["of the whole"], 0)
+    if row["from"] is None:
+        return share
+    return f"{share} ({percent(row['from'], 0)} to {percent(row['to'], 0)})"

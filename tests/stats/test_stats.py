@@ -300,3 +300,20 @@ def test_an_interval_from_influences_is_that_of_pairs_drawn_anew(kind):
 )
 def test_an_estimate_is_significant_where_its_interval_leaves_out_zero(low, high, significant):
     assert Estimate(0.2, low, high).significant is significant
+
+
+def test_a_ratio_of_means_is_paired():
+    whole = np.array([0.2, 0.4, 1.0, 0.8])
+    half = stats.estimate_ratio(whole / 2, whole)
+    assert (half.mean, half.low, half.high) == pytest.approx((0.5, 0.5, 0.5))
+    # of two queries: one kept, one lost; drawn together, both kept, or both lost
+    one = stats.estimate_ratio(np.array([1.0, 0.0]), np.array([1.0, 1.0]))
+    assert (one.mean, one.low, one.high) == (0.5, 0, 1)
+    assert stats.estimate_ratio(np.zeros(3), np.zeros(3)) == stats.Estimate(None)
+
+
+@pytest.mark.parametrize(
+    ("q", "share", "ranks"), [(100, 0.5, (40, 61)), (20, 0.95, (17, 21)), (3, 0.5, (0, 4))]
+)
+def test_ranks_that_a_quantile_lies_between(q, share, ranks):
+    assert stats.quantile_ranks(q, share) == ranks

@@ -140,7 +140,10 @@ def test_cuts_are_part_of_the_study():
     assert cuts[main] == found["scores"].where("measure", main)["score"]
     assert len(found["scores"].values("measure")) > 1
     assert [chart.x for chart in found.charts] == ["dimensions kept", "components"]
-    first, components = (f"{share:.0%}" for share in cuts["of the whole"][::2])
+    bounds = zip(cuts["of the whole"], cuts["from"], cuts["to"], strict=True)
+    told = [f"{share:.0%} ({low:.0%} to {high:.0%})" for share, low, high in bounds]
+    first, components = told[::2]
+    assert told[1] == "100% (100% to 100%)"
     assert found.headline == (
         f"hashing,dim=32 on {TASK}: 8 of 32 dimensions keep {first} of {main}; "
         f"8 principal components, {components}"
@@ -176,7 +179,9 @@ def test_what_is_kept_by_hand():
 
 def test_a_score_that_is_not_defined_is_not_there():
     gap = {"truncate": [Cut(2, {}), Cut(32, {"dot_spearman": 0.0})], "pca": [Cut(8, {})]}
-    assert rows(score_frame(gap)) == [(2, None, None), (32, 0.0, None), (8, None, None)]
+    assert rows(score_frame(gap)) == [
+        (2, None, None, None, None), (32, 0.0, None, None, None), (8, None, None, None, None)
+    ]  # fmt: skip
     for curves in (gap, {"pca": CURVES["pca"]}, {"truncate": [Cut(32, {"R@2": 0.0})]}):
         assert headline(score_frame(curves), 32) == ""
     with pytest.raises(InputError, match="no score is defined for any number of dimensions"):

@@ -8,7 +8,13 @@ import re
 import numpy as np
 import pytest
 
-from harness.analysis.candidates import NEVER, enough_for, first_ranks, found_within
+from harness.analysis.candidates import (
+    NEVER,
+    enough_for,
+    enough_interval,
+    first_ranks,
+    found_within,
+)
 from harness.disk import cache_root
 from harness.encoders import ENCODERS, Encoded
 from harness.errors import InputError
@@ -57,7 +63,7 @@ def study(model: str, task: str, indexes=proxy.SETTINGS, *, seed: int = 0) -> Fi
 
 def needed(found: Findings, name: str) -> tuple[int | None, ...]:
     """Candidates for 80, 85, 90 and 95% of the queries."""
-    return found["needed"].where("candidates", name).rows[0][1:]
+    return found["needed"].where("candidates", name).rows[0][1:5]
 
 
 def curve(found: Findings, name: str) -> tuple[float, ...]:
@@ -125,6 +131,15 @@ def test_ranks_count_ties_and_what_is_not_found():
     assert enough_for(np.arange(1, 21), proxy.SHARES) == [16, 17, 18, 19]
 
 
+def test_the_interval_of_candidates_is_that_of_order_statistics():
+    """Of 20 queries the number below the 95% point is binomial: at most 16 with 1.6%, at most 17
+    with 7.5%, at most 19 with 64%. So it lies from the 17th on, and no query bounds it above.
+    """
+    assert enough_interval(np.arange(101, 121), 0.95) == (117, None)
+    assert enough_interval(np.arange(1, 101), 0.5) == (40, 61)  # as in tables of the median
+    assert enough_interval(np.array([3, 1, NEVER]), 0.5) == (1, None)
+
+
 def test_many_queries_are_drawn(written, monkeypatch):
     monkeypatch.setattr(proxy, "QUERIES", 1)
     task = written(DOCUMENTS, QUERIES)
@@ -172,13 +187,14 @@ def test_the_headline_tells_the_encodings_that_need_fewest_and_token_search():
     rows = list(zip(ways, (1280, 10_240, None, None), strict=True))
     dims = Frame("", columns, rows, name="found")
     numbers = [
-        (90, 150, 200, None), (2, 3, 5, 8), (320, 640, 1280, 2560), (30, 40, 60, 110)
+        (90, 150, 200, None, 210, None), (2, 3, 5, 8, 6, 12),
+        (320, 640, 1280, 2560, 1300, None), (30, 40, 60, 110, 90, None),
     ]  # fmt: skip
     rows = [(way, *each) for way, each in zip(ways, numbers, strict=True)]
     what, table = "colbert:some on some-task", Frame("", NEEDED, rows, name="needed")
     assert headline(what, dims, table, 250) == (
-        "colbert:some on some-task, 95% of queries: 8 candidates of 10,240-d encodings, 110 of "
-        "token search"
+        "colbert:some on some-task, 95% of queries: 8 candidates (6 to 12) of 10,240-d encodings, "
+        "110 candidates (90 to more than 250) of token search"
     )
     few = table.where("candidates", *ways[:1], *ways[2:])
     assert headline(what, dims, few, 250) == (
