@@ -223,14 +223,14 @@ def headline(effects: Frame, measure: str, sign: int = 1) -> str:
     least = min(own or rows, key=lambda row: sign * (row["drop rate"] or 0))
     if not sign * (least["drop rate"] or 0) < 0:
         return f"nothing that was tried {'lowers' if sign > 0 else 'raises'} {measure}"
-    lost = [
-        f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}"
-        for row in effects.where("perturbation", least["perturbation"]).records()
-    ]
+    found = effects.where("perturbation", least["perturbation"]).records()
+    lost = [f"{row['system']} {percent(row['drop rate'] or 0, signed=True)}" for row in found]
+    unsure = ", which the queries do not show"
+    shown = "" if any(row["change"].significant for row in found) else unsure
     what = "costs" if sign > 0 else "adds"
     most = " the most" if len(effects.values("perturbation")) > 1 else ""
     to = "" if sign > 0 else " to"
-    return f"{least['perturbation']} {what}{most}{to} {measure}: {', '.join(lost)}"
+    return f"{least['perturbation']} {what}{most}{to} {measure}: {', '.join(lost)}{shown}"
 
 
 STUDIES.alias("robust", "robustness", old=True)
