@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from harness.analysis.free_vectors import PAPER, Protocol, Trial, optimise
 from harness.analysis.relevance import Relevance, subsets
-from harness.disk import write_whole
+from harness.disk import foreign, write_whole
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
 
@@ -89,13 +89,14 @@ class Trials:
 
     def _read(self, path: Path, asked: tuple[object, ...]) -> Trial | None:
         """A kept trial, None where there is none; a file that is not one is renamed and noted."""
+        if not path.exists():
+            return None
+        data = foreign.read_bytes(path)
         try:
-            trial = TypeAdapter(Trial).validate_json(path.read_bytes())
+            trial = TypeAdapter(Trial).validate_json(data)
             if (trial.relevance, trial.dim, trial.seed, trial.protocol) == asked:
                 return trial
             wrong = "it holds another trial"
-        except FileNotFoundError:
-            return None
         except ValueError as error:
             wrong = reason(error)
         aside = path.with_name(f"{path.name}.unreadable")
