@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Int64, spans
+from harness.arrays import Int64
+from harness.indexes.duplicates import select
 from harness.progress import Progress
 from harness.stats import quantile_ranks
 from harness.vectors import MultiVector, Run
@@ -23,10 +24,7 @@ NEVER = np.iinfo(np.int64).max  # candidates that a query needs whose document i
 
 def draw(texts: MultiVector, n: int, seed: int) -> MultiVector:
     """Draw n texts without replacement, which stay in their order."""
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:n])
-    lengths = texts.lengths[chosen]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return MultiVector(texts.values[spans(texts.offsets[chosen], lengths)], offsets)
+    return select(texts, np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]))
 
 
 def first_ranks(run: Run, truth: Run) -> Int64:
@@ -59,7 +57,7 @@ def enough_for(needed: Int64, shares: Sequence[float]) -> list[int | None]:
         needed: Candidates that each query needs [q].
         shares: Of the queries, above 0 and up to 1.
     """
-    return [_ranked(needed, math.ceil(share * len(needed))) for share in shares]
+    return [_take_rank(needed, math.ceil(share * len(needed))) for share in shares]
 
 
 def enough_interval(needed: Int64, share: float) -> tuple[int | None, int | None]:
@@ -74,10 +72,10 @@ def enough_interval(needed: Int64, share: float) -> tuple[int | None, int | None
         than was looked at, or than the queries can tell.
     """
     low, high = quantile_ranks(len(needed), share)
-    return _ranked(needed, low) if low else 1, _ranked(needed, high)
+    return _take_rank(needed, low) if low else 1, _take_rank(needed, high)
 
 
-def _ranked(needed: Int64, rank: int) -> int | None:
+def _take_rank(needed: Int64, rank: int) -> int | None:
     """Candidates of the query at a rank, from 1; None where there is none, or they are NEVER."""
     found = int(np.sort(needed)[rank - 1]) if rank <= len(needed) else NEVER
     return None if found == NEVER else found

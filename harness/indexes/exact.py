@@ -183,7 +183,7 @@ def _best(
 ) -> ranking.Keys:
     """Ranked keys [q, k] of the block's best documents, each query's certified."""
     if distinct:
-        return distinct.expand(_best(queries, distinct.vectors, k, error))
+        return distinct.expand(_best(queries, block[distinct.last], k, error))
     if k <= HEAPED and k + SPARE <= len(block):
         keys, sure = _scan_flat(queries, block, k, error)
         if not sure.all():

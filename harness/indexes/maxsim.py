@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from harness.arrays import Float32, Float64, Int64, spans
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo
+from harness.indexes.duplicates import Distinct, find_distinct_texts, select
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, Run, of_kind, ranking
 from harness.vectors.lengths import Extent, find_broken, measure
@@ -92,13 +93,16 @@ class ArrayScan:
 class MaxSimSearcher:
     """documents: those that have tokens; rows: which of all these are; exact: of what was given.
 
-    extent: how long their tokens' vectors are.
+    extent: how long their tokens' vectors are; compared: what the scan is of, all documents or one
+    of each that are equal, as `distinct` says.
     """
 
     documents: MultiVector
     rows: Int64
     scan: TokenScan
     extent: Extent
+    compared: MultiVector
+    distinct: Distinct | None
     exact: bool = True
 
     @classmethod
@@ -110,7 +114,7 @@ class MaxSimSearcher:
         *,
         exact: bool = True,
     ) -> MaxSimSearcher:
-        """Check the vectors; nothing is copied.
+        """Check the vectors; they are copied only where most documents are equal.
 
         Args:
             documents: n of them.
@@ -130,9 +134,10 @@ class MaxSimSearcher:
                 "large for float32"
             )
         rows, documents = drop_empty(documents)
-        extent = Extent.of(norms)
-        made = scan(documents, extent.most) if scan else ArrayScan(documents, extent.most, block)
-        return cls(documents, rows, made, extent, exact)
+        extent, distinct = Extent.of(norms), find_distinct_texts(documents)
+        few = documents if distinct is None else select(documents, distinct.last)
+        made = scan(few, extent.most) if scan else ArrayScan(few, extent.most, block)
+        return cls(documents, rows, made, extent, few, distinct, exact)
 
     @property
     def info(self) -> IndexInfo:
@@ -141,7 +146,7 @@ class MaxSimSearcher:
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""
-        q, n = len(queries), len(self.documents)
+        q, n = len(queries), len(self.compared)
         queries, norms = check_tokens(queries, self.documents.dim, self.extent)
         asked, queries = drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
@@ -161,6 +166,7 @@ class MaxSimSearcher:
                 self._settle(queries, held, best.min(axis=1) - slack, keys)
                 held = []
             progress("search", high * q, n * q, "comparisons")
+        keys = self.distinct.expand(keys) if self.distinct else keys
         return Found(restore_rows(ranking.unpack(keys), asked, self.rows, q))
 
     def _settle(
@@ -175,7 +181,7 @@ class MaxSimSearcher:
         order = np.argsort(rows, kind="stable")
         order = order[rough[order] >= bar[rows[order]]]
         rows, docs = rows[order], docs[order]
-        packed = ranking.pack(scores(queries, self.documents, rows, docs), docs)
+        packed = ranking.pack(scores(queries, self.compared, rows, docs), docs)
         ends = np.searchsorted(rows, np.arange(len(keys) + 1))
         for row, (low, high) in enumerate(itertools.pairwise(ends.tolist())):
             both = np.concatenate([keys[row], packed[low:high]])

@@ -15,7 +15,7 @@ from harness.errors import InputError
 from harness.indexes import maxsim
 from harness.indexes.exact import Exact
 from harness.progress import silent
-from harness.vectors import MultiVector, Run
+from harness.vectors import MultiVector, Run, ranking
 
 
 def multi(*texts: Sequence[Sequence[float]], width: int = 2) -> MultiVector:
@@ -248,3 +248,22 @@ def test_spans_are_ranges_in_a_row(ranges):
     starts, lengths = (np.array([pair[i] for pair in ranges], np.int64) for i in (0, 1))
     expected = [row for start, length in ranges for row in range(start, start + length)]
     assert spans(starts, lengths).tolist() == expected
+
+
+def test_documents_of_equal_vectors_are_compared_once_and_all_found():
+    """As those of a collapsed model: every document has some of three vectors, in some order."""
+    random = np.random.default_rng(1)
+    vectors = random.standard_normal((3, 4)).astype(np.float32)
+    texts = [vectors[random.integers(3, size=random.integers(1, 5))] for _ in range(200)]
+    ends = np.cumsum([0, *map(len, texts)])
+    documents = MultiVector(np.concatenate(texts), ends)
+    queries = MultiVector(vectors, np.arange(4))
+    searcher = maxsim.MaxSimSearcher.of(documents)
+    assert len(searcher.compared) <= 7  # one, two or all of three
+    assert searcher.info.bytes == documents.bytes
+    found = searcher.search(queries, 20, silent).run
+    rows, docs = np.repeat(np.arange(3), 200), np.tile(np.arange(200), 3)
+    every = maxsim.scores(queries, documents, rows, docs).reshape(3, 200)
+    expected = ranking.unpack(ranking.best(ranking.pack(every, docs.reshape(3, 200)), 20))
+    assert np.array_equal(found.docs, expected.docs)
+    assert np.array_equal(found.scores, expected.scores)
