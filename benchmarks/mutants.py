@@ -4,10 +4,11 @@
 
 A mutant is one module with one operator, comparison, number, condition, loop or decorator changed
 by cosmic-ray (https://cosmic-ray.readthedocs.io). Places are drawn by a seed, each as likely as any
-other; what changes annotations only is none. A mutant is killed where a test of its group fails, or
-does not end; what survives those is shown to the tests of WIDER. Every mutant runs in a process
-forked from a warm one, with a copy of the tree of its own, so that tests which start processes meet
-it, too.
+other; what changes annotations only is none. A mutant is killed where a test of its group, or of
+WIDER, fails or does not end. Those that call the changed function come first, the quickest of them
+ahead; what survives them is shown to all tests of the group that are in a file with one of them.
+Every mutant runs in a process forked from a warm one, with a copy of the tree of its own, so that
+tests which start processes meet it, too.
 """
 
 from __future__ import annotations
@@ -23,13 +24,17 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from types import FrameType
+
+import pytest
 
 ROOT = Path(__file__).parents[1]
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
@@ -148,25 +153,100 @@ def copy_tree() -> Path:
     return tree
 
 
-def run_tests(tree: Path, tests: Sequence[str]) -> bool:
+@dataclass(frozen=True)
+class Calls:
+    """Which tests call which functions: a plugin of pytest that notes it.
+
+    Attributes:
+        root: Of the tree that is tested.
+        tests: By "path:line" of a function, ids of tests.
+        seconds: By id of a test.
+    """
+
+    root: Path
+    tests: dict[str, list[str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        """Note the functions of harness/ that a test calls, in all its threads."""
+        below, seen, begun = str(self.root / "harness"), set[str](), time.monotonic()
+
+        def note(frame: FrameType, *_: object) -> None:
+            code = frame.f_code
+            if code.co_filename.startswith(below):
+                seen.add(f"{code.co_filename}:{code.co_firstlineno}")
+
+        sys.settrace(note)
+        threading.settrace(note)
+        try:
+            return (yield)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)
+            self.seconds[item.nodeid] = time.monotonic() - begun
+            for function in seen:
+                name = function.removeprefix(f"{self.root}{os.sep}")
+                self.tests.setdefault(name, []).append(item.nodeid)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A plugin of pytest that runs some tests, files that take least time first."""
+
+    seconds: Mapping[str, float]
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Leave the others out."""
+        items[:] = [item for item in items if item.nodeid in self.seconds]
+        taken: dict[str, float] = defaultdict(float)
+        for item in items:
+            taken[item.nodeid.partition("::")[0]] += self.seconds[item.nodeid]
+        items.sort(key=lambda item: taken[item.nodeid.partition("::")[0]])
+
+
+def prepare() -> Path:
+    """Load what tests load, and copy the tree; once a process."""
+    for name in WARM:
+        __import__(name)
+    os.environ.update(PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
+    os.environ.setdefault("HARNESS_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
+    sys.dont_write_bytecode = True
+    return copy_tree()
+
+
+def run_pytest(tree: Path, tests: Iterable[str], plugin: object) -> int:
+    """Run tests, whose names are below the tree's tests/, in this process; returns its status."""
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    devnull = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(devnull, descriptor)
+    words = [str(tree / "tests" / name) for name in tests]
+    options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(tree)]
+    options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is warm already
+    return int(pytest.main([*options, *words], plugins=[plugin]))
+
+
+def note_calls(groups: Sequence[str]) -> Calls:
+    """Run the tests of groups, none of which may fail, and note what they call."""
+    tree = prepare()
+    calls = Calls(tree)
+    for tests in [*(GROUPS[group][1] for group in groups), WIDER]:
+        if run_pytest(tree, tests, calls):
+            raise RuntimeError(f"without any change a test of {', '.join(tests)} fails")
+    return calls
+
+
+def do_pass(tree: Path, tests: Iterable[str], plugin: object) -> bool:
     """Whether tests pass in a tree, in a process forked from this one."""
     child = os.fork()
     if not child:
         os.setsid()
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S))
-        os.chdir(tree)
-        sys.path.insert(0, str(tree))
-        devnull = os.open(os.devnull, os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(devnull, descriptor)
-        import pytest
-
-        words = [str(tree / "tests" / name) for name in tests]
-        options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(tree)]
-        options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # of what is warm already
         status = 1
         try:
-            status = int(pytest.main([*options, *words]))
+            status = run_pytest(tree, tests, plugin)
         finally:
             os._exit(status)
     until = time.monotonic() + WALL_S
@@ -180,29 +260,52 @@ def run_tests(tree: Path, tests: Sequence[str]) -> bool:
     return False
 
 
-_tree: Path | None = None
+def name_function(source: str, line: int) -> int:
+    """The first line of the innermost function that a line is in; 0 for none."""
+    found = 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
+            if node.body[0].lineno <= line <= (node.end_lineno or line):
+                found = max(found, first)
+    return found
+
+
+_state: tuple[Path, Calls] | None = None
+
+
+def start(calls: Calls) -> None:
+    """Prepare a process of the pool."""
+    global _state  # noqa: PLW0603 - one tree for each process of the pool
+    _state = prepare(), calls
 
 
 def is_killed(mutant: Mutant) -> dict[str, object]:
     """Show one mutant to the tests, in this process's tree."""
-    global _tree  # noqa: PLW0603 - one tree for each process of the pool
-    if _tree is None:
-        for name in WARM:
-            __import__(name)
-        _tree = copy_tree()
-        os.environ.update(PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
-        os.environ.setdefault("HARNESS_SHARED_DATA", str(ROOT.parent / "shared" / "data"))
-        sys.dont_write_bytecode = True
-    place, begun = _tree / mutant.path, time.monotonic()
+    assert _state is not None
+    (tree, calls), begun = _state, time.monotonic()
+    place = tree / mutant.path
     source = place.read_text("utf-8")
     made = change(source, mutant.operator, mutant.occurrence)
+    of_group = [f"tests/{name}" for name in GROUPS[mutant.group][1]]
+    every = [one for one in calls.seconds if one.startswith(tuple(of_group))]
+    function = name_function(source, mutant.line)
+    callers = calls.tests.get(f"{mutant.path}:{function}", []) if function else every
     try:
         place.write_text(made or "", "utf-8")
-        killed = not run_tests(_tree, GROUPS[mutant.group][1])
-        killed = killed or not run_tests(_tree, WIDER)
+        files = {one.partition("::")[0] for one in callers}
+        beside = [one for one in every if one.partition("::")[0] in files and one not in callers]
+        killed = not all(_pass(tree, calls, chosen) for chosen in (callers, beside))
     finally:
         place.write_text(source, "utf-8")
     return {**asdict(mutant), "killed": killed, "seconds": round(time.monotonic() - begun, 1)}
+
+
+def _pass(tree: Path, calls: Calls, chosen: Sequence[str]) -> bool:
+    """Whether chosen tests pass."""
+    files = {one.partition("::")[0].removeprefix("tests/") for one in chosen}
+    seconds = {one: calls.seconds[one] for one in chosen}
+    return not chosen or do_pass(tree, sorted(files), Chosen(seconds))
 
 
 def main() -> None:
@@ -220,7 +323,10 @@ def main() -> None:
         group, max(20, round(options.count * places[group] / sum(places.values()))), options.seed
     )]  # fmt: skip
     counts: dict[str, list[int]] = {group: [0, 0] for group in groups}
-    with get_context("spawn").Pool(options.jobs) as pool, options.out.open("a") as out:
+    context = get_context("spawn")
+    with context.Pool(1) as pool:
+        calls = pool.apply(note_calls, (groups,))
+    with context.Pool(options.jobs, start, (calls,)) as pool, options.out.open("a") as out:
         for number, found in enumerate(pool.imap_unordered(is_killed, drawn), 1):
             out.write(json.dumps(found) + "\n")
             out.flush()
