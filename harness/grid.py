@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -185,5 +183,4 @@ def key(system: Mapping[str, object], task: Task, depth: int, seed: int) -> str:
         "code": [environment.code_sha256(), KINDS.code(kind), MEASURES.code(f"{kind}/{main.name}")],
         "libraries": environment.current().packages,
     }
-    text = json.dumps(about, sort_keys=True, default=repr)  # repr: what JSON cannot hold
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return disk.json_sha256(about, default=repr)[:24]  # repr: what JSON cannot hold

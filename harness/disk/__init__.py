@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import re
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from harness.errors import InputError
 
@@ -46,6 +47,15 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(value: object, default: Callable[[Any], object] | None = None) -> str:
+    """SHA-256 of a value that is JSON, whatever the order of its keys.
+
+    default: what becomes of values that are none, as of json.dumps.
+    """
+    text = json.dumps(value, sort_keys=True, default=default)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @contextmanager

@@ -5,7 +5,6 @@ FOLDER/KEY.json     {"asked": {...}, "answer": "..."}; KEY is the SHA-256 of wha
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -44,5 +43,4 @@ class ResponseCache:
             ) from error
 
     def _path(self, asked: Mapping[str, object]) -> Path:
-        text = json.dumps(asked, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        return self.folder / f"{disk.json_sha256(asked)}.json"

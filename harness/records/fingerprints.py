@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from harness import disk
 
 
 class Fingerprinted(Protocol):
@@ -60,4 +60,4 @@ def apart_from_indexes(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def digest(*parts: object) -> str:
     """Return twelve hexadecimal digits that tell JSON values apart."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return disk.json_sha256(parts)[:12]
