@@ -16,7 +16,7 @@ import numpy as np
 
 from harness import disk, environment, records
 from harness.arrays import BROKEN, Float64
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.frames.formats import count
 from harness.kinds import KINDS
 from harness.measures import MEASURES
@@ -137,16 +137,13 @@ class Cells:
     def put(self, key: str, cell: Cell) -> None:
         """Keep a cell. Raises HarnessError where the folder cannot be written."""
         path, buffer, run = self.folder / f"{key}.json", BytesIO(), cell.ranking
-        try:
+        with disk.writing(self.folder):
             disk.make_folder(self.folder)
             if run is None:
                 np.savez(buffer)
             else:
                 np.savez(buffer, docs=run.docs, scores=run.scores)
             disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
-        except OSError as error:
-            what = error.strerror or reason(error)
-            raise HarnessError(f"{self.folder}: cannot be written: {what}") from error
         records.write(cell.record, cell.per_query, path)
 
 

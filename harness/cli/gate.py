@@ -28,7 +28,7 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.outlet import put
 
 if TYPE_CHECKING:
@@ -286,11 +286,9 @@ def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, gith
     files = {junit: report.junit(judged), markdown: report.markdown(judged).encode()}
     for path, data in files.items():
         if path is not None:
-            try:
+            with disk.writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 disk.write_whole(path, data)
-            except OSError as error:
-                raise HarnessError(f"{path}: cannot be written: {reason(error)}") from error
     if github:
         for line in report.workflow_commands(judged):
             put(line)

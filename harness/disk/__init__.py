@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError, reason
 
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 HIDDEN = ".harness-"  # what names of unfinished files and folders begin with
@@ -56,6 +56,24 @@ def json_sha256(value: object, default: Callable[[Any], object] | None = None) -
     """
     text = json.dumps(value, sort_keys=True, default=default)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def writing(
+    place: Path, remedy: str = "", kind: type[HarnessError] = HarnessError
+) -> Iterator[None]:
+    """Turn what the system refuses into one line.
+
+    Args:
+        place: What cannot be written.
+        remedy: What to do.
+        kind: Of the error that is raised for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = "; ".join(filter(None, [error.strerror or reason(error), remedy]))
+        raise kind(f"{place}: cannot be written: {why}") from error
 
 
 @contextmanager

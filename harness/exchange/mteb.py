@@ -18,7 +18,7 @@ from typing import Any
 
 from harness import disk
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.exchange.mteb_tasks import look_up
 from harness.measures.asked import Measure
 from harness.records import Record
@@ -301,17 +301,13 @@ def save(record: Record, folder: Path) -> Path:
     revision = disk.json_sha256([system.full, system.fingerprint, system.prompts])[:40]
     parent = folder / "results" / called.replace("/", "__") / revision
     path = parent / f"{disk.slug(found.task)}.json"
-    try:
+    with disk.writing(path, "choose another folder"):
         parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(
             parent / META, json.dumps(_meta(record, called, revision), indent=2).encode()
         )
         text = json.dumps(to_json(found), indent=2, allow_nan=False)
         disk.write_whole(path, text.encode())
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
-        ) from error
     return path
 
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, RefusedWarning, reason, warn_caller
+from harness.errors import InputError, RefusedWarning, warn_caller
 from harness.masking import mask_json
 from harness.measures import definitions
 from harness.records import checks, files, schema1
@@ -92,15 +92,10 @@ def write(record: Record, per_query: Mapping[str, Any], path: str | Path) -> Non
 
     path, table, buffer = Path(path), pa.table(dict(per_query)), BytesIO()
     pq.write_table(table, buffer, compression="zstd")
-    try:
+    with disk.writing(path, "choose another folder (on the command line --out DIR)"):
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(path.with_suffix(".parquet"), buffer.getbuffer())
         disk.write_whole(path, to_bytes(record))
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}; "
-            "choose another folder (on the command line --out DIR)"
-        ) from error
 
 
 def to_bytes(record: Record) -> bytes:
