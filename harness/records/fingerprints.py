@@ -40,10 +40,12 @@ def composite_fingerprint(
 def is_composite(fingerprint: Mapping[str, Any]) -> bool:
     """Whether a fingerprint is of a system made of others, as `composite_fingerprint` makes it."""
     parts = fingerprint.get("parts")
-    return (
-        "retriever" in fingerprint
-        and isinstance(parts, list)
-        and all(isinstance(p, dict) and isinstance(p.get("fingerprint"), dict) for p in parts)
+    return "retriever" in fingerprint and isinstance(parts, list) and all(map(_is_part, parts))
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, dict) and all(
+        isinstance(part.get(key), dict) for key in ("fingerprint", "prompts")
     )
 
 

@@ -110,6 +110,17 @@ def test_a_phase_of_no_time_has_no_rate(run, tmp_path):
     assert run("show", tmp_path / "a.json").status == 0
 
 
+@pytest.mark.parametrize("parts", [1, [], [{}], [{"fingerprint": {}}], [{"prompts": {}}], ["a"]])
+def test_a_fingerprint_that_only_looks_composite_is_compared(run, tmp_path, parts):
+    known = real().record
+    fingerprint = {"retriever": "rrf:a+b", "parts": parts}
+    system = known.system.model_copy(update={"spec": "strange", "fingerprint": fingerprint})
+    strange = known.model_copy(update={"system": system})
+    paths = [records.save(one, real().per_query, tmp_path / "all") for one in (known, strange)]
+    assert run("compare", *paths).status == 0
+    assert run("leaderboard", tmp_path / "all").status == 0
+
+
 def write_columns(path: Path, **values: Any) -> Path:
     pq.write_table(pa.table(values), path.with_suffix(".parquet"))
     return path
