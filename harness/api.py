@@ -23,7 +23,7 @@ from harness.indexes import INDEXES
 from harness.measures.asked import choose
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Workplace, represent
-from harness.progress import Progress, silent
+from harness.progress import Progress, prefix, silent
 from harness.report.findings import load_findings, study_folder
 from harness.results import Failure, Results, StoppedError
 from harness.rewriting import REWRITERS
@@ -324,7 +324,7 @@ def _evaluate_pairs(
     done, failed = list[Evaluation](), list[Failure]()
     for system, given in systems:
         for task, data in tasks:
-            report = _name_pair(progress, f"{system} on {task}")
+            report = prefix(f"{system} on {task}", progress)
             try:
                 one = {**asked, "index": choose_index(given, asked["index"])}
                 found = replace(session, progress=report).evaluate(given, data, **one)
@@ -364,15 +364,6 @@ def load(paths: str | Path | Sequence[str | Path]) -> Results | Findings:
         if folder is not None:
             return load_findings(folder).findings
     return results.load(paths)
-
-
-def _name_pair(progress: Progress, pair: str) -> Progress:
-    """Progress that tells the pair, too."""
-
-    def report(stage: str, done: int, total: int, unit: str) -> None:
-        progress(f"{pair}: {stage}", done, total, unit)
-
-    return report
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from tokenize import TokenError
 from typing import Any, TypeGuard
 
@@ -13,6 +13,7 @@ Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int32 = NDArray[np.int32]
 Int64 = NDArray[np.int64]
+Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 
 # what numpy raises for a broken header of a file, which it reads as Python
 BROKEN = (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -18,7 +16,7 @@ import numpy as np
 
 from harness import disk, environment, records
 from harness.arrays import BROKEN, Float64
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.frames.formats import count
 from harness.kinds import KINDS
 from harness.measures import MEASURES
@@ -139,16 +137,13 @@ class Cells:
     def put(self, key: str, cell: Cell) -> None:
         """Keep a cell. Raises HarnessError where the folder cannot be written."""
         path, buffer, run = self.folder / f"{key}.json", BytesIO(), cell.ranking
-        try:
+        with disk.writing(self.folder):
             disk.make_folder(self.folder)
             if run is None:
                 np.savez(buffer)
             else:
                 np.savez(buffer, docs=run.docs, scores=run.scores)
             disk.write_whole(path.with_suffix(RUN), buffer.getbuffer())
-        except OSError as error:
-            what = error.strerror or reason(error)
-            raise HarnessError(f"{self.folder}: cannot be written: {what}") from error
         records.write(cell.record, cell.per_query, path)
 
 
@@ -185,5 +180,4 @@ def key(system: Mapping[str, object], task: Task, depth: int, seed: int) -> str:
         "code": [environment.code_sha256(), KINDS.code(kind), MEASURES.code(f"{kind}/{main.name}")],
         "libraries": environment.current().packages,
     }
-    text = json.dumps(about, sort_keys=True, default=repr)  # repr: what JSON cannot hold
-    return hashlib.sha256(text.encode()).hexdigest()[:24]
+    return disk.json_sha256(about, default=repr)[:24]  # repr: what JSON cannot hold

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.records import Record, SystemRecord
+from harness.records.fingerprints import is_composite
 
 
 def tell_differences(one: Record, two: Record) -> tuple[str, ...]:
@@ -41,7 +42,7 @@ def _list_prompts(
 ) -> dict[str, str]:
     """Prompts by place and role, of a system and of what `composite_fingerprint` holds."""
     found = {f"{place}{role}": prompt for role, prompt in prompts.items()}
-    parts = fingerprint.get("parts", []) if "retriever" in fingerprint else []
+    parts = fingerprint["parts"] if is_composite(fingerprint) else []
     for number, part in enumerate(parts, 1):
         found |= _list_prompts(part["prompts"], part["fingerprint"], f"{place}part {number} ")
     return found

@@ -9,9 +9,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+
+TYPE_CHECKING = False  # typing takes longer than all else that comes before signals are heard
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
 
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 

@@ -35,13 +35,14 @@ LAYERS: list[list[str]] = [
     ["data", "data.*", "vectors", "vectors.*", "endpoints"],
     ["pipeline", "pipeline.phases", "disk", "disk.memory", "disk.lines", "endpoints.service",
      "records.schema1", "records.files", "records.checks", "records.columns",
-     "records.fingerprints", "records.measured_costs", "environment"],
-    ["endpoints.answers", "disk.lease", "disk.seal"],
+     "records.measured_costs", "environment"],
+    ["endpoints.answers", "disk.lease", "disk.seal", "records.fingerprints"],
     ["zoo", "zoo.*"],
     ["measures", "measures.*"],
     ["sources", "sources.*", "encoders", "encoders.*", "rerankers", "rerankers.*", "store",
      "store.*", "indexes", "indexes.*", "stats", "stats.*"],
-    ["frames.formats", "records", "pipeline.represent", "rewriting", "rewriting.*"],
+    ["frames.formats", "records", "records.schema2", "pipeline.represent", "rewriting",
+     "rewriting.*"],
     ["records.item_values", "records.costs", "records.naming", "matching"],
     ["frames", "pipeline.retrieve", "kinds", "kinds.*", "compare", "gate.policy", "gate.costs",
      "exchange", "exchange.*", "scoring"],
@@ -177,7 +178,6 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
 LARGE = {  # larger modules
-    "records": "the schema, field by field, with how it is read and written",
     "sources.mteb": "what is told of every kind of task of another library",
 }
 PROBES = {  # modules that look at objects of others, and whose

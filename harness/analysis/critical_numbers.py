@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,7 +10,7 @@ from pydantic import TypeAdapter
 
 from harness.analysis.free_vectors import PAPER, Protocol, Trial, optimise
 from harness.analysis.relevance import Relevance, subsets
-from harness.disk import foreign, write_whole
+from harness.disk import foreign, json_sha256, write_whole
 from harness.errors import HarnessError, InputError, reason
 from harness.progress import Progress, silent
 
@@ -63,8 +62,7 @@ class Trials:
         asked: dict[str, object] = asdict(self.protocol)
         if relevance.sizes.min() < relevance.sizes.max():  # where older files counted pairs
             asked["accuracy"] = "mean over queries"
-        settings = json.dumps(asked, sort_keys=True).encode()
-        digest = hashlib.sha256(settings).hexdigest()[:8]
+        digest = json_sha256(asked)[:8]
         path = self.folder / f"{relevance.label}-d{dim}-seed{seed}-{digest}.json"
         try:
             kept = self._read(path, (relevance.label, dim, seed, self.protocol))

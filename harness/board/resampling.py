@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from harness import stats
 from harness.arrays import Float64, Int64
 from harness.board import Board
 from harness.board.queries import Held, QueryValues
@@ -50,15 +51,15 @@ def _deviations(
     known = [(row, entry) for row, entry in each if entry and entry.low is not None]
     if not known:
         return None
-    moved = np.full((len(board.systems), aggregate.RESAMPLES), np.nan)
+    moved = np.full((len(board.systems), stats.RESAMPLES), np.nan)
     shared: dict[str, list[tuple[int, Float64]]] = {}
     random = np.random.default_rng([*seed, 1])
     for row, entry in known:
         if row in held:
             shared.setdefault(held[row].asked, []).append((row, held[row].values))
         elif entry.low is not None and entry.high is not None:
-            deviation = (entry.high - entry.low) / (2 * aggregate.NORMAL)
-            moved[row] = deviation * random.standard_normal(aggregate.RESAMPLES)
+            deviation = (entry.high - entry.low) / (2 * stats.Z95)
+            moved[row] = deviation * random.standard_normal(stats.RESAMPLES)
     for group in shared.values():
         values = np.stack([own for _, own in group])
         drawn = aggregate.resample_means(values, seed)

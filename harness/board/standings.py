@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import stats
 from harness.arguments import read_fields
 from harness.arrays import Float64, Int64
 from harness.board import Board, joint_sign
@@ -187,7 +188,7 @@ class _Means:
 
 def _means(scores: Float64, families: Sequence[str], drawn: Float64) -> _Means:
     had = (~np.isnan(scores)).sum(axis=1)
-    low, high = aggregate.tails(drawn)
+    low, high = stats.tails(drawn.T)
     by_family = aggregate.family_means(scores, families)
     return _Means(
         points=aggregate.borda(scores),

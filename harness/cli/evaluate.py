@@ -33,7 +33,6 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.errors import HarnessError, reason
 
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation
@@ -312,7 +311,7 @@ def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evalu
 
 def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     """Write an evaluation's files; returns the record's path."""
-    from harness import records
+    from harness import disk, records
     from harness.data import Retrieval
     from harness.sources import trec
 
@@ -320,12 +319,10 @@ def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
     data = found.data
     if trec_folder is not None and found.run is not None and isinstance(data, Retrieval):
         name, tag = path.stem, found.record.system.spec
-        try:
+        with disk.writing(trec_folder):
             trec_folder.mkdir(parents=True, exist_ok=True)
             trec.write_run(trec_folder / f"{name}.run", found.run, data.queries, data.corpus, tag)
             trec.write_qrels(trec_folder / f"{name}.qrels", data.qrels, data.queries, data.corpus)
-        except OSError as error:
-            raise HarnessError(f"{trec_folder}: cannot be written: {reason(error)}") from error
     return path
 
 

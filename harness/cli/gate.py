@@ -25,10 +25,11 @@ from harness.cli.common import (
     group,
     load_plugins,
     open_store,
+    say,
     show_tables,
 )
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.outlet import put
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from harness.gate import CandidateSide, Gate
     from harness.gate.policy import Policy as GatePolicy
     from harness.gate.processes import Processes
+    from harness.records import Record
     from harness.records.measured_costs import MeasuredCosts
 
 CANNOT_JUDGE = 2  # exit status of the gate, whatever else goes wrong: 1 is a verdict
@@ -161,13 +163,15 @@ def gate(
         raise InputError("name the candidate: its records, or --model SYSTEM to evaluate it")
     held, rules = gates.thaw(Path(baseline)), _read_policy(policy)
     store, failed, read = open_store(cache, fresh=fresh), dict[str, Exception](), list(paths or [])
+    known = [record for _, record in held.tasks.values()]
+    costed = _has_costs(known, baseline, rules)
     with terminal.showing("gate", quiet) as progress:
         if model:
-            known = [record for _, record in held.tasks.values()]
             done, failed = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
             say_notes(done, quiet=quiet)
             read += [path for path, _ in done]
-            _add_costs(done, _processes(cache, plugin, rules), rules, quiet=quiet)
+            if costed:
+                _add_costs(done, _processes(cache, plugin, rules), quiet=quiet)
         candidate = _gather(read, model or "", failed)
         judged = gates.judge(held, candidate, rules, seed=seed, progress=progress)
     _show_gate(judged, style)
@@ -223,15 +227,27 @@ def _freeze_costs(side: Side, processes: Processes, quiet: bool) -> dict[str, Me
     return {task: costs for task, (costs, _) in zip(side.tasks, found, strict=True)}
 
 
-def _add_costs(
-    done: Sequence[Done], processes: Processes, rules: GatePolicy, *, quiet: bool
-) -> None:
-    """Measure costs where the policy limits them, and put them into the records."""
-    from harness import disk, records
+def _has_costs(known: Sequence[Record], baseline: str, rules: GatePolicy) -> bool:
+    """Whether costs are limited and a baseline has some to hold others to; says where it lacks."""
     from harness.gate.costs import wants_measuring
+
+    if not wants_measuring(rules.cost):
+        return False
+    if any(record.costs and record.costs.runs for record in known):
+        return True
+    say(
+        f"note: {baseline} was frozen without costs: those that the policy limits are not measured "
+        "and not compared; freeze it anew with harness baseline freeze --costs"
+    )
+    return False
+
+
+def _add_costs(done: Sequence[Done], processes: Processes, *, quiet: bool) -> None:
+    """Measure costs, and put them into the records."""
+    from harness import disk, records
     from harness.gate.processes import of_record
 
-    if not done or not wants_measuring(rules.cost):
+    if not done:
         return
     with terminal.showing("costs", quiet) as progress:
         found = processes.measure([of_record(record) for _, record in done], progress)
@@ -286,11 +302,9 @@ def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, gith
     files = {junit: report.junit(judged), markdown: report.markdown(judged).encode()}
     for path, data in files.items():
         if path is not None:
-            try:
+            with disk.writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 disk.write_whole(path, data)
-            except OSError as error:
-                raise HarnessError(f"{path}: cannot be written: {reason(error)}") from error
     if github:
         for line in report.workflow_commands(judged):
             put(line)

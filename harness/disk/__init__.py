@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import json
 import os
 import re
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError, reason
 
 STALE_S = 3600  # a temporary file of this age belongs to no running process
 HIDDEN = ".harness-"  # what names of unfinished files and folders begin with
@@ -46,6 +47,33 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file's content. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_sha256(value: object, default: Callable[[Any], object] | None = None) -> str:
+    """SHA-256 of a value that is JSON, whatever the order of its keys.
+
+    default: what becomes of values that are none, as of json.dumps.
+    """
+    text = json.dumps(value, sort_keys=True, default=default)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def writing(
+    place: Path, remedy: str = "", kind: type[HarnessError] = HarnessError
+) -> Iterator[None]:
+    """Turn what the system refuses into one line.
+
+    Args:
+        place: What cannot be written.
+        remedy: What to do.
+        kind: Of the error that is raised for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        why = "; ".join(filter(None, [error.strerror or reason(error), remedy]))
+        raise kind(f"{place}: cannot be written: {why}") from error
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.errors import InputError, reason
+from harness.errors import HarnessError, InputError, reason
 
 LARGEST = 64 * 2**20  # bytes; no record, definition or description comes near
 
@@ -51,9 +51,9 @@ def open_regular(path: Path) -> BinaryIO:
     return file
 
 
-def unreadable(path: Path, error: OSError) -> InputError:
-    """What the system says of a file that cannot be read, on one line."""
-    return InputError(f"{path}: cannot be read: {error.strerror or reason(error)}")
+def unreadable(path: Path, error: OSError, kind: type[HarnessError] = InputError) -> HarnessError:
+    """What the system says of a file that cannot be read, on one line. kind: of the error."""
+    return kind(f"{path}: cannot be read: {error.strerror or reason(error)}")
 
 
 def read_text(path: Path) -> str:

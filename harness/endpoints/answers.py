@@ -5,7 +5,6 @@ FOLDER/KEY.json     {"asked": {...}, "answer": "..."}; KEY is the SHA-256 of wha
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from harness import disk
 from harness.disk import foreign
-from harness.errors import InputError, StoreError, reason
+from harness.errors import InputError, StoreError
 
 
 @dataclass(frozen=True)
@@ -34,15 +33,10 @@ class ResponseCache:
     def keep(self, asked: Mapping[str, object], answer: str) -> None:
         """Write an answer. Raises StoreError where the folder cannot be written."""
         text = json.dumps({"asked": asked, "answer": answer}, indent=1, sort_keys=True)
-        try:
+        remedy = "answers kept before are not lost. Free space, or choose another place with "
+        with disk.writing(self.folder, remedy + "HARNESS_CACHE", StoreError):
             self.folder.mkdir(parents=True, exist_ok=True)
             disk.write_whole(self._path(asked), text.encode())
-        except OSError as error:
-            raise StoreError(
-                f"{self.folder}: cannot be written: {error.strerror or reason(error)}; answers "
-                "kept before are not lost. Free space, or choose another place with HARNESS_CACHE"
-            ) from error
 
     def _path(self, asked: Mapping[str, object]) -> Path:
-        text = json.dumps(asked, sort_keys=True)
-        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        return self.folder / f"{disk.json_sha256(asked)}.json"

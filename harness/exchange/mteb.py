@@ -6,20 +6,19 @@ read in mteb 2.26 (results/task_result.py, cache/result_cache.py).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from harness import disk
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.exchange.mteb_tasks import look_up
 from harness.measures.asked import Measure
 from harness.records import Record
@@ -236,8 +235,8 @@ def result(record: Record) -> Result:
         raise InputError(f"{record.system.spec} on {record.task.spec}: no score to export")
     spec = parse(record.task.source)
     params = dict(spec.params)
-    digest = hashlib.sha256(json.dumps(record.task.fingerprint, sort_keys=True).encode())
-    task, revision = record.task.spec, f"sha256-{digest.hexdigest()[:16]}"
+    digest = disk.json_sha256(record.task.fingerprint)[:16]
+    task, revision = record.task.spec, f"sha256-{digest}"
     split, subset = params.get("split", "test"), params.get("subset", "default")
     languages: Sequence[str] = (UNKNOWN_LANGUAGE,)
     known = _metadata(spec.target) if spec.name == "mteb" and spec.target else None
@@ -248,14 +247,13 @@ def result(record: Record) -> Result:
         subset = params.get("subset") or _only(list(spoken), "default")
         languages = spoken.get(subset, languages)
     scores = {name(key): score.mean for key, score in record.scores.items()}
-    created = datetime.fromisoformat(record.created.replace("Z", "+00:00"))
     return Result(
         task=task,
         revision=revision,
         version=None,  # mteb did not measure this
         parts=(Part(split, subset, tuple(languages), main, scores),),
         seconds=sum(phase.wall_s for phase in record.phases),
-        date=created.astimezone(UTC).timestamp(),
+        date=datetime.fromisoformat(record.created).timestamp(),
     )
 
 
@@ -299,23 +297,17 @@ def save(record: Record, folder: Path) -> Path:
     target = spec.target or ""
     on_hub = record.system.source == "registry" and re.fullmatch(r"[\w.-]+/[\w.-]+", target)
     called = target if on_hub else f"retrieval-harness/{disk.slug(record.system.spec)}"
-    digest = json.dumps(
-        [record.system.full, record.system.fingerprint, record.system.prompts], sort_keys=True
-    )
-    revision = hashlib.sha256(digest.encode()).hexdigest()[:40]
+    system = record.system
+    revision = disk.json_sha256([system.full, system.fingerprint, system.prompts])[:40]
     parent = folder / "results" / called.replace("/", "__") / revision
     path = parent / f"{disk.slug(found.task)}.json"
-    try:
+    with disk.writing(path, "choose another folder"):
         parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(
             parent / META, json.dumps(_meta(record, called, revision), indent=2).encode()
         )
         text = json.dumps(to_json(found), indent=2, allow_nan=False)
         disk.write_whole(path, text.encode())
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}; choose another folder"
-        ) from error
     return path
 
 

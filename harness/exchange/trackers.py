@@ -116,7 +116,7 @@ def _log(mlflow: Any, record: Record, uri: str, experiment: str) -> bool:
     )
     if client.search_runs([id], same, max_results=1):
         return False
-    end = datetime.fromisoformat(record.created.replace("Z", "+00:00")).timestamp()
+    end = datetime.fromisoformat(record.created).timestamp()
     start = end - sum(phase.wall_s for phase in record.phases)
     entities, at = mlflow.entities, round(end * 1000)
     run = client.create_run(id, start_time=round(start * 1000), run_name=told.name).info.run_id

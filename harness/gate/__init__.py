@@ -96,11 +96,9 @@ def freeze(
     """
     files = _copy(compare.side(paths), measured or {})
     sums = [f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files)]
-    try:
+    with disk.writing(folder):
         drop = check_folder(folder, replace=replace)
         disk.write_folder(folder, {**files, SUMS: "".join(sums).encode()}, drop)
-    except OSError as error:
-        raise HarnessError(f"{folder}: cannot be written: {reason(error)}") from error
     return [folder / name for name in files if name.endswith(".json")]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +22,10 @@ from harness.records.costs import dim
 from harness.records.measured_costs import CostRun
 
 LEVEL = 0.95  # of intervals
+CANNOT_TELL = (
+    ": cannot be judged, as the interval holds the limit, and passes; more runs or less noise, "
+    "under [cost], narrow it"
+)
 Status = Literal["within", "exceeded", "cannot tell", "not compared"]
 
 
@@ -116,21 +120,21 @@ def _judge_dimension(limit: float, pairs: Sequence[Pair]) -> CostVerdict:
 def _judge(
     cost: LimitedCost, limit: float, pairs: Sequence[Pair], policy: CostPolicy
 ) -> CostVerdict:
-    found, why = list[Sample](), "no task was measured by both"
-    for old, new in pairs:
-        lacking = _lacks(cost, old, "the baseline") or _lacks(cost, new, "the candidate")
-        if not lacking and cost.timed and policy.machines == "same" and _differ(old, new):
-            lacking = 'measured on another machine (machines = "any" compares)'
-        why = lacking or why
-        if not lacking:
-            found.append(_take(cost, old, new))
+    each = [(old, new, _tell_lacking(cost, old, new, policy)) for old, new in pairs]
+    found = [_take(cost, old, new) for old, new, lacking in each if not lacking]
+    whys = [lacking for *_, lacking in each if lacking]
     if not found:
+        why = whys[0] if whys else "no task was measured by both"
         return CostVerdict(cost.name, limit, None, "not compared", why)
     room = -math.log1p(-policy.noise) if cost.least else math.log1p(policy.noise)
     low, ratio, high = estimate_ratio(found, room)
     if cost.least:
         low, ratio, high = 1 / high, 1 / ratio, 1 / low
-    return _decide(cost.name, limit, (low, ratio, high), least=cost.least)
+    verdict = _decide(cost.name, limit, (low, ratio, high), least=cost.least)
+    if not whys:
+        return verdict
+    left_out = f"{len(whys)} of {len(each)} tasks left out: {whys[0]}"
+    return replace(verdict, reason=f"{verdict.reason}; {left_out}")
 
 
 def _decide(
@@ -143,8 +147,16 @@ def _decide(
     interval = "" if low == high else f" [{low:.2f}, {high:.2f}]"
     bound = "at least" if least else "at most"
     why = f"{ratio:.2f} x{interval} the baseline's, {bound} {limit:.2f}"
-    why += ": the interval holds the limit" if status == "cannot tell" else ""
+    why += CANNOT_TELL if status == "cannot tell" else ""
     return CostVerdict(name, limit, ratio, status, why, low, high)
+
+
+def _tell_lacking(cost: LimitedCost, old: Record, new: Record, policy: CostPolicy) -> str:
+    """Why a cost cannot be compared on a task; "" where it can."""
+    lacking = _lacks(cost, old, "the baseline") or _lacks(cost, new, "the candidate")
+    if not lacking and cost.timed and policy.machines == "same" and _differ(old, new):
+        return 'measured on another machine (machines = "any" compares)'
+    return lacking
 
 
 def _lacks(cost: LimitedCost, record: Record, whose: str) -> str:

@@ -13,7 +13,6 @@ from harness.registry import unknown
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Ratio = Annotated[float, Field(gt=0)]
-RUNS = 5  # processes that measure costs
 Amount = Annotated[float, Field(ge=0)]
 
 
@@ -45,7 +44,7 @@ class CostPolicy(_Table):
     memory: Ratio | None = None
     dimension: Ratio | None = None
     noise: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    runs: Annotated[int, Field(ge=2, le=1000)] = RUNS
+    runs: Annotated[int, Field(ge=2, le=1000)] = 5
     machines: Literal["same", "any"] = "same"
 
 

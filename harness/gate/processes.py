@@ -38,8 +38,8 @@ class Processes:
     """
 
     store: Path
-    plugins: Sequence[Path] = ()
-    runs: int = 5
+    plugins: Sequence[Path]
+    runs: int
 
     def measure(
         self, asked: Sequence[CostRequest], progress: Progress = silent

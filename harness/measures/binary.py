@@ -99,9 +99,7 @@ def resample(
     similarity, gold: [n]; counts: [r, n], how often a resample holds each pair; each resample
     holds a positive one.
     """
-    order = np.argsort(-similarity, kind="stable")
-    ranked = similarity[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    order, last = _rank(similarity)
     weights = counts[:, order]
     above = weights.cumsum(axis=1)[:, last]
     hits = (weights * (gold[order] == 1)).cumsum(axis=1)[:, last]
@@ -114,12 +112,17 @@ def resample(
     return {"ap": ap, "accuracy": accuracy.max(axis=1), "f1": f1.max(axis=1)}
 
 
-def _steps(similarity: Float64, positive: NDArray[np.bool_]) -> tuple[Float64, Int64, Int64]:
-    """Distinct similarities [s], descending; how many pairs, and positive ones, reach each."""
+def _rank(similarity: Float64) -> tuple[Int64, Int64]:
+    """Pairs by similarity, descending [n], and where the last of equals stand [s]."""
     order = np.argsort(-similarity, kind="stable")
     ranked = similarity[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    return ranked[last], last + 1, positive[order].cumsum(dtype=np.int64)[last]
+    return order, np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+
+
+def _steps(similarity: Float64, positive: NDArray[np.bool_]) -> tuple[Float64, Int64, Int64]:
+    """Distinct similarities [s], descending; how many pairs, and positive ones, reach each."""
+    order, last = _rank(similarity)
+    return similarity[order][last], last + 1, positive[order].cumsum(dtype=np.int64)[last]
 
 
 def _best(scores: Float64) -> int | None:

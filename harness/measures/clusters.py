@@ -10,17 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from random import Random
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.arrays import Float32, Float64, Int64
+from harness.arrays import Float32, Float64, Int64, Labels
 from harness.errors import InputError
 from harness.measures import measure
 from harness.progress import Progress, silent
-
-Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 
 
 @dataclass(frozen=True)

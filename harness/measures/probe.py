@@ -7,14 +7,14 @@ is fitted to them and predicts the whole test split; scores are means over the t
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Float32, Float64, Int64
+from harness.arrays import Float32, Float64, Int64, Labels
 from harness.errors import InputError
 from harness.measures import measure
 from harness.measures.binary import average_precision
@@ -22,7 +22,6 @@ from harness.progress import Progress, silent
 
 ITERATIONS = 100  # of the solver, as in MTEB
 SEED = 42  # of the solver, MTEB's
-Labels = Sequence[str] | Sequence[int] | NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ def refuse_odd(data: object) -> None:
 
 def check_time(text: str) -> str:
     """Return a time that sorts as text does. Raises ValueError for any other."""
-    if datetime.fromisoformat(text.replace("Z", "+00:00")).utcoffset() != timedelta(0):
+    moment = datetime.fromisoformat(text)  # which also reads 20260131T120000Z, and weeks
+    if moment.utcoffset() != timedelta(0) or text[:19] != moment.isoformat()[:19]:
         raise ValueError("expected a time in UTC, as 2026-01-31T12:00:00Z")
     return text

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
+
+from harness import disk
 
 
 class Fingerprinted(Protocol):
@@ -40,10 +40,12 @@ def composite_fingerprint(
 def is_composite(fingerprint: Mapping[str, Any]) -> bool:
     """Whether a fingerprint is of a system made of others, as `composite_fingerprint` makes it."""
     parts = fingerprint.get("parts")
-    return (
-        "retriever" in fingerprint
-        and isinstance(parts, list)
-        and all(isinstance(p, dict) and isinstance(p.get("fingerprint"), dict) for p in parts)
+    return "retriever" in fingerprint and isinstance(parts, list) and all(map(_is_part, parts))
+
+
+def _is_part(part: object) -> bool:
+    return isinstance(part, dict) and all(
+        isinstance(part.get(key), dict) for key in ("fingerprint", "prompts")
     )
 
 
@@ -60,4 +62,4 @@ def apart_from_indexes(fingerprint: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def digest(*parts: object) -> str:
     """Return twelve hexadecimal digits that tell JSON values apart."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return disk.json_sha256(parts)[:12]

@@ -12,7 +12,7 @@ from typing import Any
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
 from harness.masking import mask, mask_all
@@ -110,13 +110,9 @@ def save(folder: str | Path, findings: Findings, about: About) -> list[Path]:
         files |= {"figure.png": image(figure, "png"), "figure.svg": image(figure, "svg")}
     files[NUMBERS] = (json.dumps(plain(findings, about), indent=2, allow_nan=False) + "\n").encode()
     folder = Path(folder)
-    try:
+    with disk.writing(folder):
         old = [path.name for path in [*folder.glob("*.parquet"), *folder.glob("figure.*")]]
         disk.write_folder(folder, files, drop=[name for name in old if name not in files])
-    except OSError as error:
-        raise HarnessError(
-            f"{folder}: cannot be written: {error.strerror or reason(error)}"
-        ) from error
     return [folder / name for name in files]
 
 

@@ -102,7 +102,11 @@ def _printable(text: str) -> str:
 
 
 def junit(gate: Gate) -> bytes:
-    """JUnit XML, a case a task and a cost: what regressed fails, what cannot be judged errs."""
+    """JUnit XML, a case a task and a cost: what regressed fails, what cannot be judged errs.
+
+    A cost that passes though it cannot be told is skipped: in many views a case that passes has no
+    words.
+    """
     suite = ElementTree.Element("testsuite", name=_printable(f"gate: {gate.candidate}"))
     for verdict in gate.verdicts:
         family = verdict.difference.family if verdict.difference else "tasks"
@@ -114,6 +118,7 @@ def junit(gate: Gate) -> bytes:
         ("tests", len(suite)),
         ("failures", kinds.count("failure")),
         ("errors", kinds.count("error")),
+        ("skipped", kinds.count("skipped")),
     ):
         suite.set(name, str(count))
     return bytes(ElementTree.tostring(suite, "utf-8", xml_declaration=True))
@@ -126,7 +131,9 @@ def _case(
         suite, "testcase", classname=_printable(name[0]), name=_printable(name[1])
     )
     kind, text = _kind(one), _printable(f"{one.status}: {one.reason}")
-    if kind == "notice":
+    if isinstance(one, CostVerdict) and one.status == "cannot tell":
+        ElementTree.SubElement(case, "skipped", message=text)
+    elif kind == "notice":
         ElementTree.SubElement(case, "system-out").text = text
     else:
         tag = "failure" if kind == "error" else "error"

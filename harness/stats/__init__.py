@@ -21,6 +21,7 @@ from harness.progress import Progress, silent
 RESAMPLES = 1000
 PERMUTATIONS = 10_000
 CHUNK = 4_000_000  # resampled values held at a time
+Z95 = NormalDist().inv_cdf(0.975)  # half the width of a 95% interval in standard errors
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,8 @@ def bootstrap_means(values: Float64, seed: int, level: float = 0.95) -> tuple[Fl
     low and high, [m] each.
     """
     q = values.shape[1]
-    means = np.concatenate(
-        [
-            np.stack([np.bincount(row, minlength=q) for row in rows]) @ values.T / q
-            for rows in _resamples(q, seed)
-        ]
-    )
-    return _tails(means, level)
+    draws = draw_counts(q, generator(seed))
+    return tails(np.concatenate([counts @ values.T / q for counts in draws]), level)
 
 
 def bootstrap_correlation(
@@ -120,9 +116,9 @@ def bootstrap_correlation(
 
     x, y: [n]. Resamples in which a side is constant are left out.
     """
-    drawn = [correlation(kind, x[rows], y[rows]) for rows in _resamples(len(x), seed)]
+    drawn = [correlation(kind, x[rows], y[rows]) for rows in _draw_rows(len(x), generator(seed))]
     drawn_all = np.concatenate(drawn)
-    low, high = _tails(drawn_all[~np.isnan(drawn_all)][:, None], level)
+    low, high = tails(drawn_all[~np.isnan(drawn_all)][:, None], level)
     return float(low[0]), float(high[0])
 
 
@@ -133,8 +129,8 @@ def bootstrap_statistic(
 
     statistic: of rows [n], drawn with replacement; resamples for which it is NaN are left out.
     """
-    drawn = np.array([statistic(row) for rows in _resamples(n, seed) for row in rows])
-    low, high = _tails(drawn[~np.isnan(drawn)][:, None], level)
+    drawn = np.array([statistic(row) for rows in _draw_rows(n, generator(seed)) for row in rows])
+    low, high = tails(drawn[~np.isnan(drawn)][:, None], level)
     return float(low[0]), float(high[0])
 
 
@@ -153,29 +149,34 @@ def bootstrap_separation(
     without a positive pair are left out.
     """
     drawn: list[Float64] = []
-    for rows in _resamples(len(gold), seed):
+    for draws in draw_counts(len(gold), generator(seed)):
         progress("intervals", len(drawn), RESAMPLES, "resamples")
-        counts = np.stack([np.bincount(row, minlength=len(gold)) for row in rows])
-        counts = counts[counts @ (gold == 1) > 0]
+        counts = draws[draws @ (gold == 1) > 0]
         found = {kind: resample(x, gold, counts) for kind, x in values.items()}
         each = [
             np.max([one[q] for kind, one in found.items() if of in (kind, "max")], axis=0)
             for of, _, q in (name.partition("_") for name in names)
         ]
         drawn.extend(np.stack(each, axis=1))
-    low, high = _tails(np.array(drawn).reshape(-1, len(names)), level)
+    low, high = tails(np.array(drawn).reshape(-1, len(names)), level)
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 
-def _resamples(n: int, seed: int) -> Iterator[Int64]:
+def draw_counts(n: int, random: np.random.Generator) -> Iterator[Int64]:
+    """How often each of n rows is in each of RESAMPLES draws with replacement, in chunks [c, n]."""
+    for rows in _draw_rows(n, random):
+        yield np.stack([np.bincount(row, minlength=n) for row in rows])
+
+
+def _draw_rows(n: int, random: np.random.Generator) -> Iterator[Int64]:
     """RESAMPLES draws of n rows with replacement, in chunks [c, n]."""
-    random = generator(seed)
     chunk = max(1, CHUNK // n)
     for start in range(0, RESAMPLES, chunk):
         yield random.integers(n, size=(min(chunk, RESAMPLES - start), n))
 
 
-def _tails(drawn: Float64, level: float) -> tuple[Float64, Float64]:
+def tails(drawn: Float64, level: float = 0.95) -> tuple[Float64, Float64]:
+    """Percentile intervals of columns [b, m]: low and high, [m] each; NaN where there is none."""
     if not len(drawn):
         nothing = np.full(drawn.shape[1], np.nan)
         return nothing, nothing

@@ -19,16 +19,8 @@ from harness.progress import Progress, silent
 
 Bool = NDArray[np.bool_]
 
-RESAMPLES = 1000
 EXACT = 12  # systems that disagree in a circle whose best order is found for certain
-CHUNK = 4_000_000  # resampled values held at a time
 TINY = 1e-12  # what is left of equal means by rounding
-NORMAL = 1.959963984540054  # 97.5% quantile of the normal distribution
-
-
-def means(scores: Float64) -> Float64:
-    """The mean of each row [s], NaN where a task is missing (MTEB's Mean (Task))."""
-    return np.asarray(scores.mean(axis=1))
 
 
 def family_means(scores: Float64, families: Sequence[Hashable]) -> dict[Any, Float64]:
@@ -131,9 +123,8 @@ def pairwise(scores: Float64, progress: Progress = silent) -> Pairwise:
 
 def _ratio(difference: Float64, error: Float64) -> Float64:
     """|difference| in standard errors: none where both are 0, infinite where the error is."""
-    tiny = 1e-12  # what is left of equal scores by rounding
-    size = np.where(np.abs(difference) < tiny, 0, np.abs(difference))
-    return np.where(size == 0, 0, size / np.where(error < tiny, 0, error))
+    size = np.where(np.abs(difference) < TINY, 0, np.abs(difference))
+    return np.where(size == 0, 0, size / np.where(error < TINY, 0, error))
 
 
 def normal_p(drawn: Float64) -> Float64:
@@ -261,26 +252,19 @@ def _moves(margin: Int64) -> list[int]:
     return order
 
 
-def resample_means(values: Float64, seed: Sequence[int], resamples: int = RESAMPLES) -> Float64:
+def resample_means(values: Float64, seed: Sequence[int]) -> Float64:
     """Means of each row over queries drawn with replacement, the same for all rows.
 
     values: [s, q]; returns [s, resamples].
     """
     q = values.shape[1]
-    random = np.random.default_rng(seed)
-    drawn = np.empty((len(values), resamples))
-    step = max(1, CHUNK // q)
-    for start in range(0, resamples, step):
-        rows = random.integers(q, size=(min(step, resamples - start), q))
-        counts = np.stack([np.bincount(row, minlength=q) for row in rows])
-        drawn[:, start : start + step] = values @ counts.T / q
-    return drawn
+    draws = stats.draw_counts(q, np.random.default_rng(seed))
+    return np.concatenate([values @ counts.T / q for counts in draws], axis=1)
 
 
-def task_draws(tasks: int, seed: int, resamples: int = RESAMPLES) -> Int64:
+def task_draws(tasks: int, seed: int) -> Int64:
     """How often each task is drawn in each resample of as many tasks, [resamples, t]."""
-    rows = stats.generator(seed).integers(tasks, size=(resamples, tasks))
-    return np.stack([np.bincount(row, minlength=tasks) for row in rows])
+    return np.concatenate([*stats.draw_counts(tasks, stats.generator(seed))])
 
 
 def two_level(scores: Float64, counts: Int64, deviations: Mapping[int, Float64]) -> Float64:
@@ -295,12 +279,6 @@ def two_level(scores: Float64, counts: Int64, deviations: Mapping[int, Float64])
     for task, moved in deviations.items():
         total += np.sqrt(counts[:, task]) * moved
     return np.asarray(total / scores.shape[1])
-
-
-def tails(drawn: Float64, level: float = 0.95) -> tuple[Float64, Float64]:
-    """Percentile intervals, low and high, along the last axis; NaN where a value is."""
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-    return low, high
 
 
 @dataclass(frozen=True)

@@ -9,17 +9,15 @@ whole; its name is its checksum, tested whenever it is read.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import disk
 from harness.arguments import read_fields
 from harness.data import Role
 from harness.disk.lease import hold
@@ -65,7 +63,7 @@ class Store:
             "role": role,
             "prompt": encoder.prompt(role),
         }
-        space = self.root / "embeddings" / _digest(identity)
+        space = self.root / "embeddings" / disk.json_sha256(identity)[:32]
         keys = shards.keys_of(texts)
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         lease = hold(space)
@@ -125,7 +123,3 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
-
-
-def _digest(description: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()[:32]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 import harness.store.shards as shards
 from harness.arrays import Int32, Int64, spans
-from harness.disk import memory
+from harness.disk import foreign, memory
 from harness.encoders import Encoded
-from harness.errors import StoreError, reason
+from harness.errors import StoreError
 from harness.vectors import MultiVector, Sparse
 
 T = TypeVar("T")
@@ -166,7 +166,7 @@ def look(listed: Sequence[Path], before: Held | None = None) -> Held:
                 damaged += 1
                 continue
             except OSError as error:
-                raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+                raise foreign.unreadable(path, error, StoreError) from error
             fresh[path] = keys  # now that nothing of it can fail
             layouts.add(layout)
         elif before.layout:
@@ -213,7 +213,7 @@ def _read(path: Path, how: Callable[[Path], T]) -> T:
     except (FileNotFoundError, ValueError) as error:
         raise LostError(path) from error
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {reason(error)}") from error
+        raise foreign.unreadable(path, error, StoreError) from error
 
 
 def _take(

@@ -12,7 +12,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -28,7 +28,7 @@ from harness.data import Role
 from harness.disk.lease import Lease, hold
 from harness.encoders import Encoded, TextEncoder
 from harness.endpoints.usage import sum_usage
-from harness.errors import EncodingError, StoreError, UnkeptWarning, reason, warn_caller
+from harness.errors import EncodingError, StoreError, UnkeptWarning, warn_caller
 from harness.progress import Progress, silent
 from harness.store.held import Held, LostError, look
 
@@ -170,7 +170,7 @@ class Plan:
     ) -> list[Encoded]:
         """Encode texts and write them as shards; what came of each part, but its vectors."""
         made = list[Encoded]()
-        with _writing(self.space) if self.encoder.paid else suppress(OSError):
+        with _refusing(self.space) if self.encoder.paid else suppress(OSError):
             leases.enter_context(_prepare(self.space, self.description))
             if self.encoder.paid:
                 _probe(self.space)
@@ -183,7 +183,7 @@ class Plan:
     def _keep(self, arrays: list[NDArray[Any]], leases: ExitStack) -> None:
         """Write a shard, beside the space where that cannot be written. Raises StoreError."""
         maker = self.encoder.made_with()
-        with _writing(self.space):
+        with _refusing(self.space):
             try:
                 try:
                     shards.write(self.space, arrays, maker)
@@ -249,16 +249,10 @@ def lacking(
     return missing[np.argsort(-lengths, kind="stable")]
 
 
-@contextmanager
-def _writing(space: Path) -> Iterator[None]:
+def _refusing(space: Path) -> AbstractContextManager[None]:
     """Raise StoreError, with what to do, where a space cannot be written."""
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(
-            f"{space}: cannot be written: {error.strerror or reason(error)}; what was encoded "
-            "before is kept. Free space, or choose another place with --cache DIR or HARNESS_CACHE"
-        ) from error
+    remedy = "what was encoded before is kept. Free space, or choose another place with "
+    return disk.writing(space, remedy + "--cache DIR or HARNESS_CACHE", StoreError)
 
 
 def _describe_damage(damaged: int) -> tuple[str, ...]:

@@ -198,6 +198,18 @@ def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch
     assert run(*words, tmp_path / "new").status == 0  # they are in its records
     without = run(*words, tmp_path / "records")
     assert (without.status, without.json["costs"][0]["status"]) == (2, "not compared")
+    assert run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "free").status == 0
+    held_to = [*words[:2], tmp_path / "free", *words[3:]]
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "harness.gate.processes.Processes._run", None
+        )  # none in vain
+        done = run(*held_to, "-m", "hashing", "-o", tmp_path / "new")
+    assert (done.status, {c["status"] for c in done.json["costs"]}) == (2, {"not compared"})
+    assert done.err.splitlines()[0] == (
+        f"note: {tmp_path}/free was frozen without costs: those that the policy limits are not "
+        "measured and not compared; freeze it anew with harness baseline freeze --costs"
+    )
     for given, message in (
         (["-q"], "--quiet plays no part without --costs or --policy"),
         (["--policy", tmp_path / "free.toml"], "free.toml: no cost is limited: name one under "),

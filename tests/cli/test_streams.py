@@ -165,6 +165,20 @@ finally:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_little_is_imported_before_signals_are_heard():
+    """What comes in the meantime ends in a traceback, or without a word."""
+    code = """
+import sys
+before = {*sys.modules}
+from harness.__main__ import main
+print(*sorted({name.partition(".")[0] for name in {*sys.modules} - before}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavier = {"typing", "re", "typer", "traceback", "subprocess", "pathlib", "logging"}
+    assert "harness" in done.stdout.split()
+    assert not heavier & {*done.stdout.split()}
+
+
 def test_a_job_in_the_background_ignores_what_it_ignored(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["harness", "--version"])
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import records
 from harness.api import evaluate
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.exchange import mteb
 from harness.records import Record
 from harness.stats import Estimate
@@ -196,5 +195,5 @@ def test_nothing_to_export(tmp_path):
 
 def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(records.HarnessError, match=r"cannot be written.*choose another folder"):
+    with pytest.raises(HarnessError, match=r"cannot be written.*choose another folder"):
         mteb.save(real(), Path(tmp_path / "file"))

@@ -288,6 +288,19 @@ def test_a_cost_that_was_not_measured_is_not_compared_and_no_pass(tmp_path, old,
     assert found.exit_status == 2
 
 
+def test_tasks_without_a_cost_are_counted_beside_those_that_have_it(tmp_path):
+    for task, held in (("one", costed(1.0)), ("two", None)):
+        saved(tmp_path / "old", {"R@2": BASE}, task, costs=held)
+        saved(tmp_path / "new", {"R@2": BASE}, task, costs=costed(1.0))
+    sides = side([tmp_path / "old"]), side([tmp_path / "new"])
+    found = judge(*sides, Policy(cost=CostPolicy(latency=2.0)))
+    assert [(c.status, c.reason) for c in found.costs] == [(
+        "within",
+        "1.00 x [0.91, 1.10] the baseline's, at most 2.00; 1 of 2 tasks left out: the baseline has "
+        "no measured costs on two: freeze it with --costs",
+    )]  # fmt: skip
+
+
 def test_a_candidate_that_fails_on_one_task_is_judged_on_the_others(tmp_path):
     for task in ("one", "two", "three"):
         saved(tmp_path / "old", {"R@2": BASE}, task)

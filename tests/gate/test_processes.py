@@ -18,13 +18,13 @@ TASK = "limit,docs=40,queries=12"
 
 
 def test_a_real_process_measures_time_memory_and_the_machine(tmp_path):
-    run, fingerprint = Processes(tmp_path)._run(CostRequest("hashing,dim=8", TASK))
+    run, fingerprint = Processes(tmp_path, [], 2)._run(CostRequest("hashing,dim=8", TASK))
     assert fingerprint == dict(Hashing(8).fingerprint())
     assert 10 < run.cold_mb <= run.warm_mb < 1000
     times = (run.product_s, run.copy_s, run.loop_s, run.start_s, run.encode_s, run.query_s)
     assert all(1e-7 < seconds < 60 for seconds in times)
     with pytest.raises(HarnessError, match=r"^unknown encoder 'hashin'\. Did you"):
-        Processes(tmp_path)._run(CostRequest("hashin", TASK))
+        Processes(tmp_path, [], 2)._run(CostRequest("hashin", TASK))
 
 
 def test_what_is_encoded_is_a_sample_and_asked_are_queries(tmp_path, monkeypatch):
@@ -68,7 +68,7 @@ def test_tasks_take_turns_and_the_first_run_of_each_does_not_count(tmp_path, mon
         return CostRun(len(order), 1.0, 1.0), {}
 
     monkeypatch.setattr(Processes, "_run", play)
-    found = Processes(tmp_path, runs=2).measure([CostRequest("m", task) for task in "abc"])
+    found = Processes(tmp_path, [], 2).measure([CostRequest("m", task) for task in "abc"])
     assert order == ["a", "b", "c", "a", "b", "a", "b"]
     assert [[run.product_s for run in costs.runs] for costs, _ in found] == [[4, 6], [5, 7], []]
     assert [costs.why for costs, _ in found] == ["", "", "no such thing"]

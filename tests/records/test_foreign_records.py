@@ -50,6 +50,7 @@ STRANGE = {
     "counts": (changed(counts="many"), "counts: "),
     "created": (changed(created="yesterday"), "created: Value error, Invalid isoformat string"),
     "local": (changed(created="2026-01-01T00:00:00+05:00"), "expected a time in UTC, as 2026-01"),
+    "compact": (changed(created="20260101T000000Z"), "expected a time in UTC, as 2026-01"),
     "when": (changed(created=20260101), "created: Input should be a valid string"),
     "nan": (changed(scores={"R@2": {"mean": float("nan")}}), "scores.R@2.mean: nan: expected a "),
     "large": (changed(scores={"R@2": {"mean": 1e300}}), "scores.R@2.mean: 1e+300: expected a "),
@@ -94,11 +95,11 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
         done = run(*words)
         assert done.status == 0, done.err
         if words[0] == "leaderboard":
-            assert "32 files refused" in done.out
+            assert "34 files refused" in done.out
         else:
-            many = "32" if both in words else "16"
+            many = "34" if both in words else "17"
             assert f"{many} files are no records: left out: {one}" in done.err
-    with pytest.warns(RefusedWarning, match=r"^32 files are no records: left out: "):
+    with pytest.warns(RefusedWarning, match=r"^34 files are no records: left out: "):
         assert len(harness.load(both)) == 2
 
 
@@ -107,6 +108,17 @@ def test_a_phase_of_no_time_has_no_rate(run, tmp_path):
     phases = [{**json.loads(record.model_dump_json())["phases"][0], "wall_s": 0, "items": 5}]
     (tmp_path / "a.json").write_text(changed(phases=phases))
     assert run("show", tmp_path / "a.json").status == 0
+
+
+@pytest.mark.parametrize("parts", [1, [], [{}], [{"fingerprint": {}}], [{"prompts": {}}], ["a"]])
+def test_a_fingerprint_that_only_looks_composite_is_compared(run, tmp_path, parts):
+    known = real().record
+    fingerprint = {"retriever": "rrf:a+b", "parts": parts}
+    system = known.system.model_copy(update={"spec": "strange", "fingerprint": fingerprint})
+    strange = known.model_copy(update={"system": system})
+    paths = [records.save(one, real().per_query, tmp_path / "all") for one in (known, strange)]
+    assert run("compare", *paths).status == 0
+    assert run("leaderboard", tmp_path / "all").status == 0
 
 
 def write_columns(path: Path, **values: Any) -> Path:

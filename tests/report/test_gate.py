@@ -74,7 +74,13 @@ def test_junit_counts_what_failed_and_what_could_not_be_judged(made):
         costs=(CostVerdict("memory", 1.0, 2.0, "exceeded", "2.00 x"), made.costs[0]),
     )
     suite = ElementTree.fromstring(report.junit(more))
-    assert suite.attrib == {"name": "gate: n", "tests": "8", "failures": "2", "errors": "2"}
+    assert suite.attrib == {
+        "name": "gate: n",
+        "tests": "8",
+        "failures": "2",
+        "errors": "2",
+        "skipped": "0",
+    }
     cases = {case.get("name"): case for case in suite}
     assert cases["worse"].get("classname") == "f"
     assert cases["worse"].find("failure").get("type") == "regressed"
@@ -83,6 +89,24 @@ def test_junit_counts_what_failed_and_what_could_not_be_judged(made):
     assert cases["z"].find("system-out").text == "cannot tell: enough"
     assert cases["memory"].find("failure").get("message") == "exceeded: 2.00 x"
     assert cases["memory"].get("classname") == "cost"
+
+
+def test_a_cost_that_passes_untold_says_so_in_every_report(tmp_path):
+    saved(tmp_path / "old", {"nDCG@10": BASE}, costs=costed(1.0))
+    saved(tmp_path / "new", {"nDCG@10": BASE}, system="n", costs=costed(1.05))
+    policy = Policy(cost=CostPolicy(throughput=1.0))
+    found = gate.judge(side([tmp_path / "old"]), side([tmp_path / "new"]), policy)
+    why = (
+        "0.95 x [0.86, 1.06] the baseline's, at least 1.00: cannot be judged, as the interval "
+        "holds the limit, and passes; more runs or less noise, under [cost], narrow it"
+    )
+    assert found.exit_status == 0
+    assert report.page(found)[1].rows[0][-1] == why
+    assert report.summary(found) == "pass (1 same, throughput cannot tell)"
+    suite = ElementTree.fromstring(report.junit(found))
+    assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
+    assert suite[1].find("skipped").get("message") == f"cannot tell: {why}"
+    assert json.loads(report.to_json(found))["costs"][0]["reason"] == why
 
 
 def test_hostile_text_stays_text_in_xml():

@@ -53,7 +53,7 @@ def test_every_row_sees_the_same_resamples():
 
 def test_chunks_bound_memory_and_every_resample_is_drawn(monkeypatch):
     monkeypatch.setattr(stats, "CHUNK", 70)  # 7 resamples of 10 at a time: 1000 is no multiple
-    drawn = list(stats._resamples(10, seed=0))
+    drawn = list(stats._draw_rows(10, stats.generator(0)))
     assert {len(rows) for rows in drawn} == {7, 1000 % 7}
     assert sum(map(len, drawn)) == stats.RESAMPLES
     assert set(np.concatenate(drawn).ravel().tolist()) == set(range(10))
@@ -100,7 +100,7 @@ def test_a_correlation_s_interval_is_that_of_scipy_on_the_same_resamples():
     x, gold = sts_like(30)
     drawn = [
         scipy.stats.spearmanr(x[rows], gold[rows]).statistic
-        for rows in np.concatenate(list(stats._resamples(30, seed=4)))[:1000]
+        for rows in np.concatenate(list(stats._draw_rows(30, stats.generator(4))))[:1000]
     ]
     expected = np.quantile(drawn, [0.025, 0.975])
     assert stats.bootstrap_correlation("spearman", x, gold, seed=4) == pytest.approx(expected)
@@ -142,7 +142,7 @@ def test_intervals_of_pair_classification_are_those_of_a_loop_over_resamples(n):
     gold[0] = 1
     drawn = [
         pair_classification({kind: x[rows] for kind, x in values.items()}, gold[rows])
-        for rows in np.concatenate(list(stats._resamples(n, seed=4)))
+        for rows in np.concatenate(list(stats._draw_rows(n, stats.generator(4))))
         if gold[rows].any()
     ]
     found = stats.bootstrap_separation(values, gold, BINARY_MEASURES, seed=4)

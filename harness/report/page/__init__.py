@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import disk
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError
 from harness.masking import mask_all
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
@@ -66,13 +66,9 @@ def write(
             f"{len(figures):,} figures make a page of {len(data) / 1e6:.1f} MB: at most 3 MB; "
             "choose fewer"
         )
-    try:
+    with disk.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(path, data)
-    except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}"
-        ) from error
     return len(data)
 
 
