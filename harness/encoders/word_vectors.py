@@ -7,14 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from harness import zoo
 from harness.arrays import BROKEN, Float32
 from harness.data import Role
-from harness.disk import file_sha256, foreign
+from harness.disk import file_sha256, foreign, parquet
 from harness.disk.lines import read_lines
 from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
@@ -131,14 +131,13 @@ def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
     try:
         with PARSING:
             rows = np.load(array, allow_pickle=False)
-        if vocabulary.suffix == ".parquet":
-            from pyarrow import parquet
-
-            words = parquet.read_table(vocabulary).column(0).to_pylist()
-        else:
-            words = foreign.read_text(vocabulary).removesuffix("\n").split("\n")
-    except (OSError, *BROKEN) as error:  # pyarrow's errors are these too
+    except (OSError, *BROKEN) as error:
         raise InputError(f"{array.parent}: not readable as word vectors: {reason(error)}") from None
+    words: list[Any]
+    if vocabulary.suffix == ".parquet":
+        words = [next(iter(row.values()), None) for _, row in parquet.read_rows(vocabulary)]
+    else:
+        words = foreign.read_text(vocabulary).removesuffix("\n").split("\n")
     if not all(isinstance(word, str) for word in words):
         raise InputError(f"{vocabulary}: a word that is no text: expected a text a row")
     if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(words):
