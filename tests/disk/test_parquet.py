@@ -46,11 +46,9 @@ def write_equal(path: Path) -> None:
 
 def write_prefixes(path: Path) -> None:
     """Texts that all begin like the first."""
-    schema, how = pa.schema([("text", pa.string())]), {"text": "DELTA_BYTE_ARRAY"}
-    options: Any = {"compression": "zstd", "use_dictionary": False, "column_encoding": how}
-    with pq.ParquetWriter(path, schema, **options) as file:
-        for number in range(ROWS):
-            file.write_batch(pa.record_batch({"text": ["x" * LONG + str(number)]}, schema))
+    how = {"text": "DELTA_BYTE_ARRAY"}
+    table = pa.table({"text": ["x" * LONG + str(number) for number in range(128)]})
+    pq.write_table(table, path, compression="zstd", use_dictionary=False, column_encoding=how)
 
 
 def write_nothings(path: Path) -> None:
