@@ -112,22 +112,11 @@ class LateInteractionEncoder(PretrainedEncoder):
                 setattr(first, name, limit or min(own, most))
         return model
 
-    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Encode texts.
-
-        Args:
-            texts: Any number of texts.
-            role: What the texts are.
-
-        Returns:
-            Vectors of every token that takes part in scoring, of a text without tokens none.
-
-        Raises:
-            InputError: A prompt wants an instruction that the task does not have.
-        """
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Vectors of every token that takes part in scoring, of a text without tokens none."""
         model: MultiVectorEncoder = self.model
         limit = _limit(model, role)
-        rows, made, counts = self.ask(texts, role, limit, batch_size=self.batch_size)
+        rows, made, counts = self.ask(texts, role, limit)
         none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
         arrays = [row.float().cpu().numpy() for row in made]
         offsets = np.zeros(len(texts) + 1, np.int64)
