@@ -133,7 +133,7 @@ class EndpointEncoder(TextEncoder):
     endpoint: Endpoint
     dialect: Dialect
     similarity: Literal["cosine", "dot"] = "cosine"
-    dim: int | None
+    dim: int | None = None
     truncate: bool
     prompting: Prompting
     types: Mapping[Role, str]

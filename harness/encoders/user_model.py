@@ -195,6 +195,11 @@ class UserModel(TextEncoder):
         return self.inner.similarity
 
     @property
+    def dim(self) -> int | None:
+        """Dimensions asked of its vectors."""
+        return self.inner.dim
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Whether its vectors are kept."""
         unknown = f"{self.name} has no fingerprint: its vectors are not kept, and made anew"

@@ -27,6 +27,7 @@ Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
 TEXT = (".txt", ".vec")
 LONGEST = 2**20  # bytes of a line: a word and its numbers have some thousand
+HEADER = re.compile("([0-9]{1,12}) ([0-9]{1,12})")  # how many words, and numbers of each
 DECIMALS = re.compile(r"[-+.0-9eE ]*")
 
 
@@ -86,6 +87,17 @@ class WordVectors(TextEncoder):
             probability = 1 / (ranks * (1 / ranks).sum())
             rows = rows * (SIF / (SIF + probability)).astype(np.float32)[:, None]
         return {word: row for row, word in reversed([*enumerate(words)])}, rows
+
+    @cached_property
+    def parameters(self) -> int | None:
+        """Numbers of all vectors: as the array's header tells, or the lines of a text file."""
+        if len(self.files) == 1:
+            return _count(self.files[0])
+        try:
+            with PARSING:
+                return int(np.load(self.files[0], mmap_mode="r").size)
+        except (OSError, *BROKEN):
+            return None  # reading the vectors says what is wrong with them
 
     @cached_property
     def digests(self) -> list[str]:
@@ -158,8 +170,8 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     told, dim = None, 0
     for where, line in read_lines(path, "replace", LONGEST):
         fields = line.rstrip().split(" ")
-        if not rows and told is None and len(fields) == 2 and all(map(str.isdecimal, fields)):
-            told, dim = map(int, fields)
+        if not rows and told is None and (header := HEADER.fullmatch(line.rstrip())):
+            told, dim = int(header[1]), int(header[2])
             continue
         dim = dim or len(fields) - 1
         split = max(1, len(fields) - dim)
@@ -168,6 +180,15 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     if not rows or told not in (None, len(rows)):
         raise InputError(f"{path}: {len(rows)} words: expected {told or 'at least one'}")
     return words, np.stack(rows)
+
+
+def _count(path: Path) -> int | None:
+    """The numbers in a text file: of a header, or of the first line for all lines."""
+    lines = (line.rstrip() for _, line in read_lines(path, "replace", LONGEST))
+    first = next(lines, "")
+    if header := HEADER.fullmatch(first):
+        return int(header[1]) * int(header[2])
+    return first.count(" ") * (1 + sum(1 for _ in lines)) if first else None
 
 
 def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:
