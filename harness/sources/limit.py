@@ -11,7 +11,6 @@ fit another like as well (courgettes, zucchinis).
 
 from __future__ import annotations
 
-from importlib.resources import files
 from itertools import combinations, islice
 from math import comb
 from typing import Literal
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from harness.data import Corpus, Origin, Qrels, Queries, Retrieval
 from harness.errors import InputError
-from harness.sources import SOURCES
+from harness.sources import SOURCES, words
 
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
 BLOCK = 4096  # documents filled at a time: bounds memory to BLOCK x vocabulary
@@ -94,20 +93,20 @@ def _require(likes: int, *, seed: int, **least_one: int) -> None:
 
 
 def _words(name: str) -> list[str]:
-    return (files("harness.sources") / "words" / f"{name}.txt").read_text("ascii").split("\n")[:-1]
+    return words.read(f"{name}.txt").split("\n")[:-1]
 
 
-def _ask_only(words: list[str], order: list[int], queries: int) -> None:
-    """Swap the first `queries` things of `order` that have no words for later ones that do."""
-    there = len(words) - words.count("")
+def _ask_only(asked_as: list[str], order: list[int], queries: int) -> None:
+    """Swap the first `queries` things of `order` that have no other words for later ones."""
+    there = len(asked_as) - asked_as.count("")
     if queries > there:
         raise InputError(
             f"limit: queries={queries} with synonyms=true: {there} things have a synonym: "
             "lower queries"
         )
-    spare = (j for j in range(queries, len(order)) if words[order[j]])
+    spare = (j for j in range(queries, len(order)) if asked_as[order[j]])
     for i in range(queries):
-        if not words[order[i]]:
+        if not asked_as[order[i]]:
             j = next(spare)
             order[i], order[j] = order[j], order[i]
 
