@@ -164,7 +164,6 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "api.evaluate": "the first page that people read: half of it is documentation",
     "cli.gate.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
-    "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
     "pipeline.single.rank": "one search from texts to a run",
@@ -179,7 +178,6 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
 }
 LARGE = {  # larger modules
     "records": "the schema, field by field, with how it is read and written",
-    "sources.mteb": "what is told of every kind of task of another library",
 }
 PROBES = {  # modules that look at objects of others, and whose
     "encoders.callable": "arrays and tensors that a function returns",
@@ -193,6 +191,7 @@ PROBES = {  # modules that look at objects of others, and whose
     "indexes.gpu.faiss_scan": "builds of faiss",
     "sources.irds": "documents of ir_datasets",
     "sources.mteb": "tasks of mteb",
+    "sources.mteb_data": "tasks of mteb",
     "systems.own": "searches of users",
     "terminal": "IPython",
 }
