@@ -14,10 +14,11 @@ from harness.data import Purpose, Role
 from harness.encoders import ENCODERS, Encoded, TextEncoder
 from harness.encoders.dialects import PATHS, RequestOptions, read_vector
 from harness.encoders.prompting import Prompting
-from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions
 from harness.endpoints.service import CUT, Endpoint, Line, RefusedError, Service, name_texts
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import EncodingError
+from harness.parameters import check_range
 from harness.vectors import Representation
 
 LARGEST = 1 << 28  # bytes of a reply

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from math import inf
 from os.path import expanduser, isdir
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -28,6 +29,7 @@ from harness.encoders.settings import (
     read_settings,
 )
 from harness.errors import InputError, blame, reason
+from harness.parameters import check_range
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
 T = TypeVar("T")
@@ -220,9 +222,9 @@ def checkpoint(
         InputError: The model cannot be had, is pickled or brings code, or a size is none.
     """
     given = {"max_length": options.max_length, "batch_size": options.batch_size, **sizes}
-    for name, value in given.items():
-        if value is not None and value < 1:
-            raise InputError(f"{target}: {name}={value}: expected at least 1")
+    check_range(
+        target, **{name: (size, 1, inf) for name, size in given.items() if size is not None}
+    )
     _check_device(target, options.device)
     folder, source = _locate(target, options.revision, options.trust_remote_code)
     _refuse_unsafe(folder, target, None if options.trust_remote_code else foreign)

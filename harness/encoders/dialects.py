@@ -17,9 +17,9 @@ import numpy as np
 
 from harness.arrays import Float32
 from harness.data import Role
-from harness.endpoints.options import check_range
 from harness.endpoints.service import UnansweredError, name_texts, read_count
 from harness.errors import InputError
+from harness.parameters import check_range
 
 Dialect = Literal["openai", "tei", "cohere"]
 

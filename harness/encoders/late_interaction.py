@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpo
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import Artifact
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.vectors import MultiVector, Representation
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def late_interaction(
         InputError: The model cannot be had, is pickled or brings code.
     """
     found = checkpoint(target, options, foreign=PYLATE)
-    if seed < 0:
-        raise InputError(f"{target}: seed={seed}: expected 0 or more")
+    check_range(target, seed=(seed, 0, inf))
     return LateInteractionEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(_own_prompts(found)),

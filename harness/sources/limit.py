@@ -12,7 +12,7 @@ fit another like as well (courgettes, zucchinis).
 from __future__ import annotations
 
 from itertools import combinations, islice
-from math import comb
+from math import comb, inf
 from typing import Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from harness.data import Corpus, Origin, Qrels, Queries, Retrieval
 from harness.errors import InputError
+from harness.parameters import check_range
 from harness.sources import SOURCES, words
 
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
@@ -79,9 +80,7 @@ def limit(
 
 def _require(likes: int, *, seed: int, **least_one: int) -> None:
     """Refuse numbers out of bounds, and more things to like than there are."""
-    for name, value in least_one.items():
-        if value < 1:
-            raise InputError(f"limit: {name}={value}: expected at least 1")
+    check_range("limit", **{name: (value, 1, inf) for name, value in least_one.items()})
     if not 0 <= seed < 2**63:
         raise InputError(f"limit: seed={seed}: expected 0 or more")
     queries, attributes = least_one["queries"], least_one["attributes"]

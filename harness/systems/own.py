@@ -24,10 +24,9 @@ from typing import Any, TypeVar, overload
 
 from harness.data import Retrieval
 from harness.encoders import OWN, Encoder, user_model
-from harness.endpoints.options import check_range
 from harness.endpoints.usage import Usage
 from harness.errors import HarnessError, InputError, blame
-from harness.parameters import read_hints, read_signature
+from harness.parameters import check_range, read_hints, read_signature
 from harness.progress import Progress
 from harness.registry import decorate
 from harness.spec import Spec
