@@ -166,8 +166,6 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "cli.board.leaderboard": "a command: 22 options, a line each",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
-    "pipeline.single.rank": "one search from texts to a run",
-    "sources.limit.limit": "a factory: 8 parameters, each documented",
 }
 WIDE = {  # functions of more parameters, beside commands and factories that are registered
     "api.evaluate": "what one evaluation may be told, as keywords",

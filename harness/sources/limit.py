@@ -52,29 +52,21 @@ def limit(
     likes = _words("likes")
     _require(len(likes), seed=seed, docs=docs, queries=queries, k=k, attributes=attributes)
     n = relevant or _pattern_size(pattern, docs, queries, k)
-    if not k <= n <= docs:
-        given = f"pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents"
-        expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
-        raise InputError(f"limit: {given}: {expected}")
+    _require_size(n, pattern, docs, queries, k)
     draws = np.random.PCG64(seed)
     order = _shuffle(len(likes), draws)
     asked_as = _words("synonyms") if synonyms else likes
-    if synonyms:
-        _ask_only(asked_as, order, queries)
+    _ask_only(asked_as, order, queries)
     things = [likes[i] for i in order]
     judged = _pattern(pattern, n, queries, k, draws)  # [queries, k] document numbers
     names = _names(docs, draws)
     people = _people(judged, docs, attributes, len(things), draws)
-    pairs = zip(names, people, strict=True)
-    corpus = Corpus.of(names, [f"{name} likes {_list(p, things)}." for name, p in pairs])
-    asked = Queries(
-        [f"query_{i}" for i in range(queries)],
-        [f"Who likes {asked_as[i]}?" for i in order[:queries]],
-    )
-    judgments = ((f"query_{i}", names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
-    what = f"Which {k:,} of {docs:,} people like X: {n:,} of them are relevant to some query"
-    what += f", pattern {pattern}{', asked in other words' if synonyms else ''}"
-    origin = Origin(measures=(f"R@{k}", "R@10", "R@100", "nDCG@10"), description=what)
+    told = zip(names, people, strict=True)
+    corpus = Corpus.of(names, [f"{name} likes {_list(liked, things)}." for name, liked in told])
+    ids = [f"query_{i}" for i in range(queries)]
+    asked = Queries(ids, [f"Who likes {asked_as[i]}?" for i in order[:queries]])
+    judgments = ((ids[i], names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
+    origin = _tell(docs, k, n, pattern, synonyms=synonyms)
     return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus), origin=origin)
 
 
@@ -89,6 +81,22 @@ def _require(likes: int, *, seed: int, **least_one: int) -> None:
             f"limit: queries={queries} with attributes={attributes} need {queries + attributes} "
             f"different things to like; there are {likes}: lower one of them"
         )
+
+
+def _require_size(n: int, pattern: Pattern, docs: int, queries: int, k: int) -> None:
+    """Refuse fewer relevant documents than a query has, and more than there are."""
+    if not k <= n <= docs:
+        given = f"pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents"
+        expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
+        raise InputError(f"limit: {given}: {expected}")
+
+
+def _tell(docs: int, k: int, n: int, pattern: Pattern, *, synonyms: bool) -> Origin:
+    """What the collection is, and how it is measured."""
+    what = f"Which {k:,} of {docs:,} people like X: {n:,} of them are relevant to some query"
+    how = f"pattern {pattern}{', asked in other words' if synonyms else ''}"
+    measures = (f"R@{k}", "R@10", "R@100", "nDCG@10")
+    return Origin(measures=measures, description=f"{what}, {how}")
 
 
 def _words(name: str) -> list[str]:
