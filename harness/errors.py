@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from harness.shown import clean
@@ -72,6 +74,22 @@ def reason(error: BaseException) -> str:
     """The first line of an exception's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+@contextmanager
+def blame(what: str, kind: type[HarnessError] = InputError) -> Iterator[None]:
+    """Say in one line what code of others raises within, whatever it is; our own errors pass.
+
+    Args:
+        what: The code and what it was to do: "my-model fails on 3 texts".
+        kind: Of the error that is raised in its place.
+    """
+    try:
+        yield
+    except HarnessError:
+        raise
+    except ENDINGS as error:
+        raise kind(f"{what}: {type(error).__name__}: {reason(error)}") from error
 
 
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:

@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cache
+from math import inf
 from pathlib import Path
 from types import UnionType
 from typing import (
@@ -170,6 +171,20 @@ def _fits(value: object, hint: Any) -> bool:
         fits = fits and not isinstance(value, str)
         held = [(one, parts[0]) for one in value if fits]
     return fits and all(_fits(*each) for each in held)
+
+
+def check_range(noun: str, **limits: tuple[float, float, float]) -> None:
+    """Raise InputError for a parameter out of range.
+
+    Args:
+        noun: What has the parameters.
+        limits: The value, the lowest and the highest of each; a highest of infinity is none.
+    """
+    for name, (value, low, high) in limits.items():
+        if not low <= value <= high or value == inf:
+            least = f"at least {low:g}" if low else "0 or more"
+            expected = least if high == inf else f"{low:g} to {high:.0f}"
+            raise InputError(f"{noun}: {name}={value}: expected {expected}")
 
 
 def identify_code(written: object) -> str:

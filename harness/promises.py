@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import TOO_LARGE, Float64
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import InputError, blame, reason
 
 
 def require_parameters(function: Callable[..., Any], names: Sequence[str], what: str) -> None:
@@ -29,12 +29,8 @@ def require_parameters(function: Callable[..., Any], names: Sequence[str], what:
 
 def call(function: Callable[..., Any], what: str, *given: object, **named: object) -> Any:
     """What a function returns. Raises InputError for whatever it raises, but our own errors."""
-    try:
+    with blame(f"{what} failed"):
         return function(*given, **named)
-    except HarnessError:
-        raise
-    except Exception as error:
-        raise InputError(f"{what} failed: {type(error).__name__}: {reason(error)}") from error
 
 
 def read_values(returned: object, what: str, size: int | None, rows: Sequence[str]) -> Float64:

@@ -28,12 +28,13 @@ LAYERS: list[list[str]] = [
     ["shown"],
     ["errors"],
     ["optional"],
-    ["spec", "arguments", "data.rows", "endpoints.options", "endpoints.usage",
-     "disk.foreign"],
+    ["spec", "arguments", "data.rows", "endpoints.usage", "disk.foreign"],
     ["parameters", "promises"],
     ["registry"],
-    ["data", "data.*", "vectors", "vectors.*", "endpoints"],
-    ["pipeline", "pipeline.phases", "disk", "disk.memory", "disk.lines", "endpoints.service",
+    ["data", "data.*", "vectors", "vectors.*", "endpoints",
+     "endpoints.options"],
+    ["pipeline", "pipeline.phases", "disk", "disk.memory", "disk.lines", "disk.parquet",
+     "endpoints.service",
      "records.schema1", "records.files", "records.checks", "records.columns",
      "records.measured_costs", "environment"],
     ["endpoints.answers", "disk.lease", "disk.seal", "records.fingerprints"],
@@ -164,11 +165,8 @@ LONG = {  # longer functions, none above 60 lines, and why they stay whole
     "api.evaluate": "the first page that people read: half of it is documentation",
     "cli.gate.gate": "a command: 14 options",
     "cli.board.leaderboard": "a command: 22 options, a line each",
-    "encoders.api.api": "a factory: 14 parameters, each documented",
     "measures.measure": "a decorator: 13 facts of a measure, each documented",
     "session.Session.evaluate": "documents what an evaluation may raise",
-    "pipeline.single.rank": "one search from texts to a run",
-    "sources.limit.limit": "a factory: 8 parameters, each documented",
 }
 WIDE = {  # functions of more parameters, beside commands and factories that are registered
     "api.evaluate": "what one evaluation may be told, as keywords",
@@ -177,9 +175,7 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
     "pipeline.retrieve.retrieve": "one search with all that changes it",
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
-LARGE = {  # larger modules
-    "sources.mteb": "what is told of every kind of task of another library",
-}
+LARGE: dict[str, str] = {}  # larger modules
 PROBES = {  # modules that look at objects of others, and whose
     "encoders.callable": "arrays and tensors that a function returns",
     "encoders.checkpoint": "models of sentence-transformers",
@@ -192,6 +188,7 @@ PROBES = {  # modules that look at objects of others, and whose
     "indexes.gpu.faiss_scan": "builds of faiss",
     "sources.irds": "documents of ir_datasets",
     "sources.mteb": "tasks of mteb",
+    "sources.mteb_data": "tasks of mteb",
     "systems.own": "searches of users",
     "terminal": "IPython",
 }

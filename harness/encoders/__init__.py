@@ -96,6 +96,11 @@ class TextEncoder(_Described):
         return 0
 
     @property
+    def dim(self) -> int | None:
+        """Dimensions asked of its vectors; None for as many as the model makes."""
+        return None
+
+    @property
     def part_size(self) -> int:
         """Texts of one call of `encode`, where many are encoded."""
         return max(AT_ONCE, self.batch_size)

@@ -1,15 +1,8 @@
-"""Dense vectors of a model that is served over HTTP, asked for in three dialects.
-
-openai  POST url/embeddings   {model, input}              OpenAI, vLLM, Infinity, Voyage, Jina
-tei     POST url/embed        {inputs, truncate}          Text Embeddings Inference
-cohere  POST url/embed        {model, texts, input_type}  Cohere's v2
-"""
+"""Dense vectors of a model that is served over HTTP, asked for in one of three dialects."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, ClassVar, Literal
@@ -19,33 +12,44 @@ import numpy as np
 from harness.arrays import Float32
 from harness.data import Purpose, Role
 from harness.encoders import ENCODERS, Encoded, TextEncoder
-from harness.encoders.prompting import Prompting, PromptOptions
-from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
-from harness.endpoints.service import (
-    CUT,
-    Endpoint,
-    Line,
-    RefusedError,
-    Service,
-    UnansweredError,
-    name_texts,
-    read_count,
-)
+from harness.encoders.dialects import PATHS, RequestOptions, read_vector
+from harness.encoders.prompting import Prompting
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions
+from harness.endpoints.service import CUT, Endpoint, Line, RefusedError, Service, name_texts
 from harness.endpoints.usage import Usage, sum_usage
-from harness.errors import EncodingError, InputError
+from harness.errors import EncodingError
+from harness.parameters import check_range
 from harness.vectors import Representation
 
-Dialect = Literal["openai", "tei", "cohere"]
-
-PATHS: dict[Dialect, str] = {"openai": "/embeddings", "tei": "/embed", "cohere": "/embed"}
-TEXTS: dict[Dialect, str] = {"openai": "input", "tei": "inputs", "cohere": "texts"}
-OFFERED: dict[Dialect, set[str]] = {  # parameters that only some dialects have
-    "openai": {"dim", "query_type", "document_type"},
-    "tei": {"truncate"},
-    "cohere": {"dim", "truncate", "query_type", "document_type"},
-}
 LARGEST = 1 << 28  # bytes of a reply
 PROBE = "a"  # asked for the width of vectors where every text is empty
+REQUEST = RequestOptions()
+
+
+@dataclass(frozen=True)
+class RolePrompts:
+    """What is put before texts, by their role.
+
+    Attributes:
+        query_prompt: Put before queries.
+        document_prompt: Put before documents.
+        text_prompt: Put before texts of neither role.
+    """
+
+    query_prompt: str = ""
+    document_prompt: str = ""
+    text_prompt: str = ""
+
+    @property
+    def given(self) -> dict[Role, str]:
+        """Those that are not empty."""
+        asked: dict[Role, str]
+        asked = {"query": self.query_prompt, "document": self.document_prompt}
+        asked["text"] = self.text_prompt
+        return {role: prompt for role, prompt in asked.items() if prompt}
+
+
+NO_PROMPTS = RolePrompts()
 
 
 @ENCODERS.register(
@@ -56,15 +60,9 @@ def api(
     target: str,
     *,
     endpoint: EndpointOptions = OPTIONS,
-    dialect: Dialect = "openai",
+    request: RequestOptions = REQUEST,
     similarity: Literal["cosine", "dot"] = "cosine",
-    dim: int | None = None,
-    truncate: bool = False,
-    query_prompt: str = "",
-    document_prompt: str = "",
-    text_prompt: str = "",
-    query_type: str | None = None,
-    document_type: str | None = None,
+    prompts: RolePrompts = NO_PROMPTS,
     batch_size: int = 32,
 ) -> EndpointEncoder:
     """Vectors of a model behind an endpoint, as api:MODEL,url=http://host:port/v1,dialect=openai.
@@ -74,15 +72,9 @@ def api(
     Args:
         target: What the endpoint calls the model.
         endpoint: Where it is asked, how patiently, and what it costs.
-        dialect: How it is asked.
+        request: How it is asked, and for what.
         similarity: How its vectors are compared.
-        dim: Dimensions asked of the model; None for all.
-        truncate: Whether long texts are cut there, not refused.
-        query_prompt: Put before queries.
-        document_prompt: Put before documents.
-        text_prompt: Put before texts of neither role.
-        query_type: Sent as input_type of queries.
-        document_type: Sent as input_type of all others.
+        prompts: Put before texts.
         batch_size: Texts in a request.
 
     Returns:
@@ -92,34 +84,16 @@ def api(
         InputError: A value is out of range, the dialect does not have a parameter, or a url or
             api_key_env may hold a secret.
     """
-    check_range("api", batch_size=(batch_size, 1, 2048), dim=(1 if dim is None else dim, 1, 65536))
-    _check_dialect(
-        dialect, dim=dim, truncate=truncate, query_type=query_type, document_type=document_type
-    )
-    query, document = query_type or "", document_type or ""
-    if dialect == "cohere":
-        query, document = query or "search_query", document or "search_document"
-    prompts = PromptOptions(query_prompt or None, document_prompt or None)
-    service = Service("api", PATHS[dialect], "embeddings", LARGEST)
+    check_range("api", batch_size=(batch_size, 1, 2048))
+    request.check()
     return EndpointEncoder(
         model=target,
-        endpoint=Endpoint(service, endpoint),
-        dialect=dialect,
+        endpoint=Endpoint(Service("api", PATHS[request.dialect], "embeddings", LARGEST), endpoint),
+        request=request,
         similarity=similarity,
-        dim=dim,
-        truncate=truncate,
-        prompting=prompts.replace_own({}, text=text_prompt or None),
-        types={"query": query, "document": document, "text": document},
+        prompting=Prompting(given=prompts.given),
         batch_size=batch_size,
     )
-
-
-def _check_dialect(dialect: Dialect, **given: object) -> None:
-    """Raise InputError for a parameter that is given and that a dialect does not have."""
-    for name, value in given.items():
-        if value and name not in OFFERED[dialect]:
-            having = " or ".join(key for key, names in OFFERED.items() if name in names)
-            raise InputError(f"api: dialect={dialect} has no {name}: expected dialect={having}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,18 +105,20 @@ class EndpointEncoder(TextEncoder):
 
     model: str
     endpoint: Endpoint
-    dialect: Dialect
+    request: RequestOptions
     similarity: Literal["cosine", "dot"] = "cosine"
-    dim: int | None
-    truncate: bool
     prompting: Prompting
-    types: Mapping[Role, str]
     batch_size: int = 32
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions asked of the model."""
+        return self.request.dim
 
     @property
     def notes(self) -> tuple[str, ...]:
         """That texts may have been cut, where that was allowed."""
-        return (CUT,) if self.truncate else ()
+        return (CUT,) if self.request.truncate else ()
 
     @property
     def no_usage(self) -> Usage:
@@ -154,10 +130,10 @@ class EndpointEncoder(TextEncoder):
         return {
             "model": self.model,
             "url": self.endpoint.url,
-            "style": self.dialect,
+            "style": self.request.dialect,
             "dimensions": self.dim,
-            "truncate": self.truncate,
-            "input_types": dict(self.types),
+            "truncate": self.request.truncate,
+            "input_types": self.request.types,
         }
 
     def prompt(self, role: Role) -> str:
@@ -250,55 +226,30 @@ class EndpointEncoder(TextEncoder):
         """Vectors of texts, of one request, and the tokens that were read."""
 
         def read(found: Any, headers: Mapping[str, str]) -> tuple[Float32, int | None]:
-            tokens = self._tokens(found, headers)
+            tokens = self.request.read_tokens(found, headers)
             line.tally.add(tokens=tokens)
             return self._vectors(found, texts), tokens
 
+        prompt = self.prompting.require(role, self.model)
+        body = self.request.write(self.model, [prompt + text for text in texts], role)
         try:
-            return line.ask(self._body(texts, role), name_texts(texts), read)
+            return line.ask(body, name_texts(texts), read)
         except RefusedError as error:
-            if len(texts) == 1 and "truncate" in OFFERED[self.dialect] and not self.truncate:
+            if len(texts) == 1 and self.request.may_truncate:
                 hint = "; with truncate=true long texts are cut"
                 raise RefusedError(f"{error}{hint}", error.status) from None
             raise
 
-    def _body(self, texts: Sequence[str], role: Role) -> dict[str, Any]:
-        """What is sent, and no more: some servers refuse fields that they do not know."""
-        prompt = self.prompting.require(role, self.model)
-        body: dict[str, Any] = {TEXTS[self.dialect]: [prompt + text for text in texts]}
-        if self.dialect == "tei":
-            return {**body, "truncate": self.truncate}
-        body["model"] = self.model
-        if self.types[role]:
-            body["input_type"] = self.types[role]
-        asked: dict[str, Any]
-        if self.dialect == "openai":
-            asked = {"dimensions": self.dim}
-        else:
-            asked = {"embedding_types": ["float"], "output_dimension": self.dim}
-            asked["truncate"] = "END" if self.truncate else "NONE"
-        return body | {name: value for name, value in asked.items() if value is not None}
-
-    def _tokens(self, found: Any, headers: Mapping[str, str]) -> int | None:
-        """The tokens that a reply says were read."""
-        if self.dialect == "tei":
-            return read_count(headers.get("x-compute-tokens"))
-        if self.dialect == "cohere":
-            units = (found.get("meta") or {}).get("billed_units") or {}
-            return read_count(units.get("input_tokens"))
-        usage = found.get("usage") or {}
-        return read_count(usage.get("prompt_tokens", usage.get("total_tokens")))
-
     def _vectors(self, found: Any, texts: Sequence[str]) -> Float32:
         """The vectors of a reply [n, d], in the order of the texts. Raises EncodingError."""
         host, n = self.endpoint.host, len(texts)
-        if self.dialect == "openai":
+        if self.request.dialect == "openai":
             items = self.endpoint.in_order(found["data"], n, "vectors")
             found = [item["embedding"] for item in items]
-        elif self.dialect == "cohere":
+        elif self.request.dialect == "cohere":
             found = found["embeddings"]["float"]
         self.endpoint.one_each(len(found), n, "vectors")
-        rows = [_read_vector(row, text) for row, text in zip(found, texts, strict=True)]
+        rows = [read_vector(row, text) for row, text in zip(found, texts, strict=True)]
         if any(row.ndim != 1 or not len(row) for row in rows):
             raise TypeError
         widths = {len(row) for row in rows}
@@ -310,15 +261,3 @@ class EndpointEncoder(TextEncoder):
         values: Float32 = np.stack(rows)
         self.endpoint.all_finite(values, texts)
         return values
-
-
-def _read_vector(row: Any, text: str) -> Float32:
-    """The vector of a text, as numbers or as base64 of float32. Raises UnansweredError for none."""
-    if isinstance(row, str):
-        with suppress(ValueError):
-            return np.frombuffer(base64.b64decode(row, validate=True), "<f4")
-    if row is None or isinstance(row, str) or np.asarray(row).dtype.kind not in "iufO":
-        what = "null" if row is None else "text that is no base64 of float32"
-        raise UnansweredError(f"sent {what} in place of the vector of {name_texts([text])}")
-    with np.errstate(over="ignore"):  # infinity, which is refused later, as null, which becomes NaN
-        return np.array(row, np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from harness.data import Purpose
 from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Similarity
 from harness.encoders.terms import ENGLISH, Analysis, guess, shorten
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.vectors import Representation, Sparse
 
 GUESSED = (
@@ -39,10 +40,7 @@ class BM25(CollectionEncoder):
     language: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.k1 < float("inf"):
-            raise InputError(f"bm25: k1={self.k1}: expected 0 or more")
-        if not 0 <= self.b <= 1:
-            raise InputError(f"bm25: b={self.b}: expected 0 to 1")
+        check_range("bm25", k1=(self.k1, 0, inf), b=(self.b, 0, 1))
         Analysis(self.language or ENGLISH)
 
     def for_task(self, purpose: Purpose) -> BM25:

@@ -15,7 +15,7 @@ from harness.arrays import Float32, Float64
 from harness.data import Purpose, Role
 from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.mteb import OfMteb
-from harness.errors import ENDINGS, EncodingError, InputError, reason
+from harness.errors import EncodingError, InputError, blame
 from harness.vectors import Representation
 
 Call = Callable[[list[str], Role], object]
@@ -91,13 +91,9 @@ class CallableEncoder(TextEncoder):
     def _rows(self, texts: list[str], role: Role) -> Float32:
         """What the function returns for texts, as an array [n, d]."""
         n = len(texts)
-        try:
+        with blame(f"{self.name} fails on {n} texts", EncodingError):
             returned = self.call(texts, role)
             values = as_array(returned)
-        except ENDINGS as error:  # anything may be wrong with somebody's model
-            raise EncodingError(
-                f"{self.name} fails on {n} texts: {type(error).__name__}: {reason(error)}"
-            ) from error
         if values.dtype.kind not in "biuf" or np.ma.is_masked(returned):
             found = "masked values" if np.ma.is_masked(returned) else values.dtype
             raise EncodingError(
@@ -222,7 +218,8 @@ def similarity_of(model: object, name: str) -> Similarity:
     said = getattr(model, "similarity", "cosine")
     if callable(said):
         three, four = np.array([[3, 0]], np.float32), np.array([[4, 0]], np.float32)
-        found = round(float(as_array(said(three, four)).ravel()[0]), 3)
+        with blame(f"{name}: its similarity of two arrays fails"):
+            found = round(float(as_array(said(three, four)).ravel()[0]), 3)
         known = {1.0: "cosine", 12.0: "dot"}
         said = known.get(found, f"a function that makes {found:g} of (3, 0) and (4, 0)")
     if said not in ("cosine", "dot"):

@@ -7,11 +7,12 @@ trust_remote_code=true.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Hashable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from math import inf
 from os.path import expanduser, isdir
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -27,7 +28,8 @@ from harness.encoders.settings import (
     Router,
     read_settings,
 )
-from harness.errors import InputError, reason
+from harness.errors import InputError, blame, reason
+from harness.parameters import check_range
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
 T = TypeVar("T")
@@ -154,15 +156,9 @@ class Checkpoint:
         """What torch calls the device; None lets it choose."""
         return None if self.device == "auto" else self.device
 
-    @contextmanager
-    def loading(self) -> Iterator[None]:
-        """Raise InputError in place of whatever is raised within."""
-        try:
-            yield
-        except Exception as error:  # anything may be wrong with somebody's model folder
-            raise InputError(
-                f"{self.target}: cannot be loaded: {type(error).__name__}: {reason(error)}"
-            ) from error
+    def loading(self) -> AbstractContextManager[None]:
+        """Raise InputError in place of whatever a library raises at somebody's model folder."""
+        return blame(f"{self.target}: cannot be loaded")
 
     def load(self, kind: str, **options: Any) -> Any:
         """The model as sentence_transformers' class of that name.
@@ -185,7 +181,7 @@ class Checkpoint:
                 model_kwargs={"dtype": getattr(torch, self.dtype), "use_safetensors": True},
                 **options,
             )
-        self._limit(model)
+            self._limit(model)
         return model
 
     def _limit(self, model: Any) -> None:
@@ -226,9 +222,9 @@ def checkpoint(
         InputError: The model cannot be had, is pickled or brings code, or a size is none.
     """
     given = {"max_length": options.max_length, "batch_size": options.batch_size, **sizes}
-    for name, value in given.items():
-        if value is not None and value < 1:
-            raise InputError(f"{target}: {name}={value}: expected at least 1")
+    check_range(
+        target, **{name: (size, 1, inf) for name, size in given.items() if size is not None}
+    )
     _check_device(target, options.device)
     folder, source = _locate(target, options.revision, options.trust_remote_code)
     _refuse_unsafe(folder, target, None if options.trust_remote_code else foreign)

@@ -13,7 +13,7 @@ import numpy as np
 
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.vectors import Representation
 
 WORD = re.compile(r"\w+")
@@ -30,8 +30,7 @@ class Hashing(TextEncoder):
     dim: int = 256
 
     def __post_init__(self) -> None:
-        if not 1 <= self.dim <= 65536:
-            raise InputError(f"hashing: dim={self.dim}: expected 1 to 65536")
+        check_range("hashing", dim=(self.dim, 1, 65536))
 
     def fingerprint(self) -> Mapping[str, object]:
         """Tell the algorithm's name and its dimension."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpo
 from harness.encoders.pretrained import PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import Artifact
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.vectors import MultiVector, Representation
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def late_interaction(
         InputError: The model cannot be had, is pickled or brings code.
     """
     found = checkpoint(target, options, foreign=PYLATE)
-    if seed < 0:
-        raise InputError(f"{target}: seed={seed}: expected 0 or more")
+    check_range(target, seed=(seed, 0, inf))
     return LateInteractionEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(_own_prompts(found)),
@@ -112,22 +112,11 @@ class LateInteractionEncoder(PretrainedEncoder):
                 setattr(first, name, limit or min(own, most))
         return model
 
-    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Encode texts.
-
-        Args:
-            texts: Any number of texts.
-            role: What the texts are.
-
-        Returns:
-            Vectors of every token that takes part in scoring, of a text without tokens none.
-
-        Raises:
-            InputError: A prompt wants an instruction that the task does not have.
-        """
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Vectors of every token that takes part in scoring, of a text without tokens none."""
         model: MultiVectorEncoder = self.model
         limit = _limit(model, role)
-        rows, made, counts = self.ask(texts, role, limit, batch_size=self.batch_size)
+        rows, made, counts = self.ask(texts, role, limit)
         none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
         arrays = [row.float().cpu().numpy() for row in made]
         offsets = np.zeros(len(texts) + 1, np.int64)

@@ -76,24 +76,12 @@ class LearnedSparseEncoder(PretrainedEncoder):
         model: SparseEncoder = self.checkpoint.load("SparseEncoder")
         return model
 
-    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Encode texts.
-
-        Args:
-            texts: Any number of texts.
-            role: What the texts are.
-
-        Returns:
-            Sparse vectors [n, v], of a text without tokens an empty one.
-
-        Raises:
-            InputError: A prompt wants an instruction that the task does not have.
-        """
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Sparse vectors [n, v], of a text without tokens an empty one."""
         from scipy.sparse import csr_matrix
 
         model: SparseEncoder = self.model
-        options = {"batch_size": self.batch_size, "save_to_cpu": True}
-        rows, made, counts = self.ask(texts, role, model.max_seq_length, **options)
+        rows, made, counts = self.ask(texts, role, model.max_seq_length, save_to_cpu=True)
         if not rows:
             first: Any = model[0]  # the model itself knows its width after a text only
             width = first.auto_model.config.vocab_size

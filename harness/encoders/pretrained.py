@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from harness.arrays import Int32
 from harness.data import Purpose, Role
-from harness.encoders import TextEncoder
+from harness.encoders import Encoded, TextEncoder
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
 from harness.encoders.prompting import Prompting, ask
 from harness.encoders.sizes import count_parameters
-from harness.errors import EncodingError, reason
+from harness.errors import EncodingError, blame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +72,38 @@ class PretrainedEncoder(TextEncoder):
         if self.handed is None:
             MODELS.get(self.key, self.read_weights)
 
+    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Encode texts.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            Vectors in the order of the texts; of a text without tokens zeros, or none.
+
+        Raises:
+            InputError: The model cannot be loaded, has fewer dimensions than are to be kept, or a
+                prompt wants an instruction that the task does not have.
+            EncodingError: The model fails, whatever it raises.
+        """
+        with blame(f"{self.checkpoint.target} fails on {len(texts)} texts", EncodingError):
+            return self.encode_asked(texts, role)
+
+    @abstractmethod
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Encode texts by what `ask` gives."""
+
     def ask(
         self, texts: Sequence[str], role: Role, limit: int | None, **options: Any
     ) -> tuple[list[int], Any, tuple[Int32, NDArray[np.bool_]]]:
         """What the model makes of texts, with its prompt: see `prompting.ask`.
 
-        Raises InputError where a prompt wants an instruction that the task does not have, and
-        EncodingError for whatever the model raises.
+        Raises InputError where a prompt wants an instruction that the task does not have.
         """
-        model, name = self.model, self.checkpoint.target
-        prompt = self.prompting.require(role, name)
-        try:
-            return ask(model, texts, role, prompt, limit, **options)
-        except Exception as error:  # anything may be wrong with somebody's model
-            raise EncodingError(
-                f"{name} fails on {len(texts)} texts: {type(error).__name__}: {reason(error)}"
-            ) from error
+        prompt = self.prompting.require(role, self.checkpoint.target)
+        options["batch_size"] = self.batch_size
+        return ask(self.model, texts, role, prompt, limit, **options)
 
     @property
     def parameters(self) -> int | None:

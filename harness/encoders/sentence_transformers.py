@@ -104,19 +104,10 @@ class SentenceTransformerEncoder(PretrainedEncoder):
             model.to(getattr(torch, found.dtype))
         return model
 
-    def encode(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Encode texts.
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Vectors [n, d] as float32; of a text without tokens, zeros.
 
-        Args:
-            texts: Any number of texts.
-            role: What the texts are.
-
-        Returns:
-            Vectors [n, d] as float32; of a text without tokens, zeros.
-
-        Raises:
-            InputError: A prompt wants an instruction that the task does not have, or the model has
-                fewer dimensions than are to be kept.
+        Raises InputError where the model has fewer dimensions than are to be kept.
         """
         model: SentenceTransformer = self.model
         whole = model.get_embedding_dimension()
@@ -125,9 +116,8 @@ class SentenceTransformerEncoder(PretrainedEncoder):
                 f"{self.checkpoint.target}: dim={self.dim}: the model makes {whole}-d vectors"
             )
         rows, made, counts = self.ask(
-            texts, role, model.max_seq_length,
-            batch_size=self.batch_size, convert_to_tensor=True, truncate_dim=self.dim,
-        )  # fmt: skip
+            texts, role, model.max_seq_length, convert_to_tensor=True, truncate_dim=self.dim
+        )
         width = made.shape[1] if rows else self.dim or whole or 1
         values = np.zeros((len(texts), width), np.float32)
         if rows:

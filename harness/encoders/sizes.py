@@ -6,6 +6,9 @@ import json
 from math import prod
 from pathlib import Path
 
+from harness.disk import foreign
+from harness.errors import InputError
+
 MOST = 100 * 2**20  # bytes of a header, as safetensors itself has it
 NO_WEIGHTS = ("I64", "I32", "BOOL")  # of positions and masks, which no training moves
 
@@ -15,12 +18,12 @@ def count_parameters(folder: Path) -> int | None:
     files = sorted(folder.rglob("*.safetensors"))
     try:
         return sum(map(_count, files)) if files else None
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, InputError, ValueError, TypeError, KeyError, AttributeError):
         return None  # loading the model says what is wrong with it
 
 
 def _count(path: Path) -> int:
-    with path.open("rb") as file:
+    with foreign.open_regular(path) as file:
         size = int.from_bytes(file.read(8), "little")
         if size > MOST:
             raise ValueError(f"a header of {size} bytes")

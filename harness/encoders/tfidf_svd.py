@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from harness.arrays import Int32
 from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Similarity
 from harness.encoders.hashing import words_of
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.vectors import Dense, Representation
 
 
@@ -27,8 +28,7 @@ class TfidfSvd(CollectionEncoder):
     dim: int = 256
 
     def __post_init__(self) -> None:
-        if self.dim < 1:
-            raise InputError(f"tfidf-svd: dim={self.dim}: expected at least 1")
+        check_range("tfidf-svd", dim=(self.dim, 1, inf))
 
     def fingerprint(self) -> Mapping[str, object]:
         """Tell the dimensions, how terms are weighed, and the library."""

@@ -39,7 +39,7 @@ from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.models import MODELS
 from harness.encoders.prompting import Prompting
 from harness.encoders.sentence_transformers import SentenceTransformerEncoder
-from harness.errors import InputError, reason
+from harness.errors import InputError, blame, reason
 from harness.parameters import read_hints, read_signature
 from harness.registry import decorate
 from harness.spec import Spec
@@ -111,30 +111,39 @@ def adapt(model: object, name: str = "") -> Encoder:
 def _adapt(model: Any, name: str, parameters: Mapping[str, object]) -> Encoder:
     if isinstance(model, TextEncoder | CollectionEncoder):
         return model
-    given = getattr(model, "fingerprint", None)
     label = name or label_of(model)
     if inspect.isclass(model):
         raise InputError(f"{label} is a class: hand over an object of it, {label}()")
-    identity: dict[str, object] = {"own": label}
+    identity = {"own": label, **identify(model, label, parameters)}
+    return UserModel(_inner(model, label), label, identity, "fingerprint" in identity)
+
+
+def identify(model: Any, label: str, parameters: Mapping[str, object]) -> dict[str, object]:
+    """What is known of what decides the results of somebody's own model or search.
+
+    Args:
+        model: It may have a fingerprint; else it is seen by its code and weights, where these are.
+        label: What people call it.
+        parameters: What it was made with.
+
+    Raises:
+        InputError: Its fingerprint or its weights cannot be had, or are nothing for a record.
+    """
+    found = dict[str, object]()
     if parameters:
-        identity["parameters"] = {key: str(value) for key, value in sorted(parameters.items())}
-    if given is None:
-        identity |= _traces(model)
-    else:
-        identity["fingerprint"] = given() if callable(given) else given
-    check_identity(label, identity)
-    return UserModel(_inner(model, label), label, identity, given is not None)
-
-
-def check_identity(label: str, identity: Mapping[str, object]) -> None:
-    """Refuse what a record cannot hold of somebody's own model or search. Raises InputError."""
+        found["parameters"] = {key: str(value) for key, value in sorted(parameters.items())}
+    with blame(f"{label}: what identifies it cannot be read"):
+        given = getattr(model, "fingerprint", None)
+        given = given() if callable(given) else given
+        found |= _traces(model) if given is None else {"fingerprint": given}
     try:
-        json.dumps(identity)
+        json.dumps(found)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{label}: its fingerprint cannot be written as JSON ({reason(error)}): expected text "
             "or a dict of text and numbers"
         ) from None
+    return found
 
 
 def own_spec(model: object, encoder: Encoder) -> str:
@@ -184,6 +193,11 @@ class UserModel(TextEncoder):
     def similarity(self) -> Similarity:
         """How two of its vectors are compared."""
         return self.inner.similarity
+
+    @property
+    def dim(self) -> int | None:
+        """Dimensions asked of its vectors."""
+        return self.inner.dim
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -7,14 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from harness import zoo
 from harness.arrays import BROKEN, Float32
 from harness.data import Role
-from harness.disk import file_sha256, foreign
+from harness.disk import file_sha256, foreign, parquet
 from harness.disk.lines import read_lines
 from harness.encoders import ENCODERS, Encoded, Similarity, TextEncoder
 from harness.encoders.hashing import words_of
@@ -27,6 +27,7 @@ Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
 TEXT = (".txt", ".vec")
 LONGEST = 2**20  # bytes of a line: a word and its numbers have some thousand
+HEADER = re.compile("([0-9]{1,12}) ([0-9]{1,12})")  # how many words, and numbers of each
 DECIMALS = re.compile(r"[-+.0-9eE ]*")
 
 
@@ -88,6 +89,17 @@ class WordVectors(TextEncoder):
         return {word: row for row, word in reversed([*enumerate(words)])}, rows
 
     @cached_property
+    def parameters(self) -> int | None:
+        """Numbers of all vectors: as the array's header tells, or the lines of a text file."""
+        if len(self.files) == 1:
+            return _count(self.files[0])
+        try:
+            with PARSING:
+                return int(np.load(self.files[0], mmap_mode="r").size)
+        except (OSError, *BROKEN):
+            return None  # reading the vectors says what is wrong with them
+
+    @cached_property
     def digests(self) -> list[str]:
         """SHA-256 of each file."""
         return [file_sha256(path) for path in self.files]
@@ -131,14 +143,13 @@ def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
     try:
         with PARSING:
             rows = np.load(array, allow_pickle=False)
-        if vocabulary.suffix == ".parquet":
-            from pyarrow import parquet
-
-            words = parquet.read_table(vocabulary).column(0).to_pylist()
-        else:
-            words = foreign.read_text(vocabulary).removesuffix("\n").split("\n")
-    except (OSError, *BROKEN) as error:  # pyarrow's errors are these too
+    except (OSError, *BROKEN) as error:
         raise InputError(f"{array.parent}: not readable as word vectors: {reason(error)}") from None
+    words: list[Any]
+    if vocabulary.suffix == ".parquet":
+        words = [next(iter(row.values()), None) for _, row in parquet.read_rows(vocabulary)]
+    else:
+        words = foreign.read_text(vocabulary).removesuffix("\n").split("\n")
     if not all(isinstance(word, str) for word in words):
         raise InputError(f"{vocabulary}: a word that is no text: expected a text a row")
     if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(words):
@@ -159,8 +170,8 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     told, dim = None, 0
     for where, line in read_lines(path, "replace", LONGEST):
         fields = line.rstrip().split(" ")
-        if not rows and told is None and len(fields) == 2 and all(map(str.isdecimal, fields)):
-            told, dim = map(int, fields)
+        if not rows and told is None and (header := HEADER.fullmatch(line.rstrip())):
+            told, dim = int(header[1]), int(header[2])
             continue
         dim = dim or len(fields) - 1
         split = max(1, len(fields) - dim)
@@ -169,6 +180,15 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     if not rows or told not in (None, len(rows)):
         raise InputError(f"{path}: {len(rows)} words: expected {told or 'at least one'}")
     return words, np.stack(rows)
+
+
+def _count(path: Path) -> int | None:
+    """The numbers in a text file: of a header, or of the first line for all lines."""
+    lines = (line.rstrip() for _, line in read_lines(path, "replace", LONGEST))
+    first = next(lines, "")
+    if header := HEADER.fullmatch(first):
+        return int(header[1]) * int(header[2])
+    return first.count(" ") * (1 + sum(1 for _ in lines)) if first else None
 
 
 def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from harness.errors import InputError
 from harness.masking import mask, notice, remember
+from harness.parameters import check_range
 
 
 @dataclass(frozen=True)
@@ -61,13 +62,6 @@ class EndpointOptions:
 
 OPTIONS = EndpointOptions()
 RENAMED = {"key_variable": "api_key_env"}  # of these options: what they were called
-
-
-def check_range(noun: str, **limits: tuple[float, float, float]) -> None:
-    """Raise InputError for a parameter out of range. limits: value, lowest, highest by name."""
-    for name, (value, low, high) in limits.items():
-        if not low <= value <= high:
-            raise InputError(f"{noun}: {name}={value}: expected {low:g} to {high:.0f}")
 
 
 def _refuse_url(noun: str, url: str) -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
+N = TypeVar("N", int, float)
 Usage = Mapping[str, float | None]  # by name, as "tokens"; None where it is not known
 
 
-def sum_usage(parts: Iterable[Usage]) -> dict[str, float | None]:
+def sum_usage(parts: Iterable[Mapping[str, N | None]]) -> dict[str, N | None]:
     """Add amounts up by name.
 
     Args:
-        parts: What each call has used.
+        parts: What each call has used, or counts of each part.
 
     Returns:
         The sum of each name that any part has; None where one part does not know its own.
     """
-    sums: dict[str, float | None] = {}
+    sums: dict[str, N | None] = {}
     for part in parts:
         for name, amount in part.items():
             before = sums.get(name, 0)

@@ -270,7 +270,7 @@ def _each_part(
             encoder.load()
     for name, plan in plans.items():
         with clock.phase("encode", name, items=len(plan.missing), unit="texts"):
-            made = _fetch(name, plan, clock, scaled=scaled)
+            made = _fetch(label, name, plan, clock, scaled=scaled)
         again = {key: 0 if key == f"{name}_encoded_now" else n for key, n in made.counts.items()}
         cache.put(keys[name], parts[name][1], replace(made, counts=again, usage=encoder.no_usage))
         kept[name] = made
@@ -282,12 +282,16 @@ def each_maker(makers: Iterable[Maker]) -> list[Maker]:
     return [dict(items) for items in dict.fromkeys(tuple(maker.items()) for maker in makers)]
 
 
-def _fetch(name: str, plan: Plan, clock: Clock, *, scaled: bool) -> Vectors:
+def _fetch(label: str, name: str, plan: Plan, clock: Clock, *, scaled: bool) -> Vectors:
     """One part of a task: what is missing is encoded, the rest is read."""
     embedded = plan.fetch(clock.progress, name)
     encoded = embedded.encoded
     made = encoded.values
     vectors = Dense(made) if isinstance(made, np.ndarray) else made
+    asked = plan.encoder.dim
+    if isinstance(vectors, Dense) and asked not in (None, vectors.dim):
+        # what was kept before it was refused that a model has fewer
+        raise InputError(f"{label}: dim={asked}: the model makes {vectors.dim}-d vectors")
     zero = _zeros(vectors)
     counts = _count(
         name,

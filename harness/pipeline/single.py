@@ -105,12 +105,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     named, index = match_index(spec, encoder, request)
     rewriter = _rewriter(spec, encoder, request)
     feedback = rewriter if isinstance(rewriter, Feedback) else None
-    rewritten = Rewritten(list(data.queries.texts))
-    if isinstance(rewriter, TextRewriter):
-        with clock.phase("rewrite", items=len(data.queries), unit="queries"):
-            root = request.store.root
-            rewritten = rewriter.rewrite(data.queries.texts, clock.progress, root=root)
-            data = replace(data, queries=replace(data.queries, texts=rewritten.texts))
+    data, rewritten = _rewrite(rewriter, data, request)
     counts = feedback is not None and feedback.counts
     place, cosine = Workplace(request.store, clock, request.cache), encoder.similarity == "cosine"
     parts = texts_to_search(data)
@@ -120,16 +115,7 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     with clock.phase("build", items=len(data.corpus), unit="documents"):
         searcher, served, notes = _build(named, index, documents, request)
     collection = Searchable(data, documents, searcher, vectors.parts.get("counts"))
-    with clock.phase("search", items=len(data.queries), unit="queries"):
-        run = retrieve(
-            queries,
-            collection,
-            request.depth,
-            exclude_self=request.exclude_self,
-            feedback=feedback,
-            first=request.feedback,
-            progress=clock.progress,
-        )
+    run = _search(queries, collection, feedback, request)
     if data.candidates is not None:  # which are few: all of them are scored
         served = IndexRecord(spec=served.spec, full=served.full, exact=True)
         idle = f"all candidates of a query are scored: index {named} plays no part"
@@ -149,6 +135,34 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
         rewritten=rewriter is not None,
         answer=_answering(encoder, collection, queries, request.depth) if simple else None,
     )
+
+
+def _rewrite(
+    rewriter: Rewriter | None, data: Retrieval, request: Request
+) -> tuple[Retrieval, Rewritten]:
+    """The collection with its queries rewritten, where their texts are, and what became known."""
+    texts, clock = data.queries.texts, request.clock
+    if not isinstance(rewriter, TextRewriter):
+        return data, Rewritten(list(texts))
+    with clock.phase("rewrite", items=len(texts), unit="queries"):
+        rewritten = rewriter.rewrite(texts, clock.progress, root=request.store.root)
+    return replace(data, queries=replace(data.queries, texts=rewritten.texts)), rewritten
+
+
+def _search(
+    queries: Embeddings, collection: Searchable, feedback: Feedback | None, request: Request
+) -> Run:
+    """The run that is asked for."""
+    with request.clock.phase("search", items=len(queries), unit="queries"):
+        return retrieve(
+            queries,
+            collection,
+            request.depth,
+            exclude_self=request.exclude_self,
+            feedback=feedback,
+            first=request.feedback,
+            progress=request.clock.progress,
+        )
 
 
 def _least(encoder: Encoder) -> float | None:

@@ -31,6 +31,8 @@ def read_columns(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             names = _choose(file.schema_arrow, file.metadata.num_rows, path)
+            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
+            _refuse_long(sum(one.column(0).total_uncompressed_size for one in groups), path)
         # ids stay a dictionary until it is known how long they are together
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=names[:1]) as file:
             table = _read_whole(file, names, path)
@@ -74,7 +76,11 @@ def _read_whole(file: pq.ParquetFile, names: list[str], path: Path) -> pa.Table:
     if not pa.types.is_dictionary(ids.type):
         return table
     each = (pc.binary_length(part.dictionary).take(part.indices) for part in ids.chunks)
-    size = sum(pc.sum(lengths).as_py() or 0 for lengths in each)
+    _refuse_long(sum(pc.sum(lengths).as_py() or 0 for lengths in each), path)
+    return table.set_column(0, names[0], ids.cast(ids.type.value_type))
+
+
+def _refuse_long(size: int, path: Path) -> None:
+    """Raise InputError where ids are too long together."""
     if size > IDS:
         raise InputError(f"{path}: {size:,} bytes of ids: expected at most {IDS:,}")
-    return table.set_column(0, names[0], ids.cast(ids.type.value_type))

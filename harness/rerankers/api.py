@@ -23,7 +23,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from harness.arrays import TOO_LARGE
 from harness.disk import cache_root
 from harness.endpoints.answers import ResponseCache
-from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions
 from harness.endpoints.service import (
     CUT,
     Endpoint,
@@ -34,6 +34,7 @@ from harness.endpoints.service import (
 )
 from harness.endpoints.usage import sum_usage
 from harness.errors import InputError
+from harness.parameters import check_range
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
 

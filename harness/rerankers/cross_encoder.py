@@ -12,7 +12,7 @@ import numpy as np
 from harness.arrays import Float32, Int64
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
 from harness.encoders.models import MODELS
-from harness.errors import EncodingError, InputError
+from harness.errors import EncodingError, InputError, blame
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
 
@@ -116,8 +116,12 @@ class CrossEncoderReranker(Reranker):
             The scores, in the order of the pairs.
 
         Raises:
-            EncodingError: The model gives NaN or infinity.
+            EncodingError: The model fails, whatever it raises, or gives NaN or infinity.
         """
+        with blame(f"{self.checkpoint.target} fails on {len(pairs)} pairs", EncodingError):
+            return self._score(pairs, progress)
+
+    def _score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
         from torch.nn import Identity
 
         model, lengths = self.model, self._lengths(pairs, progress)

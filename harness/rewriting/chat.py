@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from harness.disk import cache_root, foreign
 from harness.endpoints.answers import ResponseCache
-from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions, check_range
+from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions
 from harness.endpoints.service import (
     Endpoint,
     Line,
@@ -27,6 +27,7 @@ from harness.endpoints.service import (
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import InputError
 from harness.masking import mask
+from harness.parameters import check_range
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.spec import is_unicode

@@ -15,12 +15,13 @@ knows. No term is left out for its length or its document frequency.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from harness.arrays import Float32, Int32
-from harness.errors import InputError
+from harness.parameters import check_range
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Feedback
 from harness.vectors import Embeddings, Representation, Run, Sparse, of_kind
@@ -46,11 +47,8 @@ class RM3(Feedback):
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        for name, value in (("depth", self.depth), ("terms", self.terms)):
-            if value < 1:
-                raise InputError(f"rm3: {name}={value}: expected at least 1")
-        if not 0 <= self.weight <= 1:
-            raise InputError(f"rm3: weight={self.weight}: expected 0 to 1")
+        sizes = {"depth": (self.depth, 1, inf), "terms": (self.terms, 1, inf)}
+        check_range("rm3", **sizes, weight=(self.weight, 0, 1))
 
     def expand(
         self, queries: Embeddings, documents: Embeddings, run: Run, progress: Progress

@@ -7,12 +7,14 @@ The new vectors are not normalised: the length of a query does not change its ra
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import ClassVar
 
 import numpy as np
 
 from harness.arrays import Float64, Int32
 from harness.errors import InputError
+from harness.parameters import check_range
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Feedback
 from harness.vectors import Dense, Embeddings, Representation, Run, of_kind
@@ -27,8 +29,7 @@ class Average(Feedback):
     depth: int = 3
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise InputError(f"average: depth={self.depth}: expected at least 1")
+        check_range("average", depth=(self.depth, 1, inf))
 
     def expand(
         self, queries: Embeddings, documents: Embeddings, run: Run, progress: Progress
@@ -50,11 +51,8 @@ class Rocchio(Feedback):
     beta: float = 0.6
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise InputError(f"rocchio: depth={self.depth}: expected at least 1")
-        for name, value in (("alpha", self.alpha), ("beta", self.beta)):
-            if not 0 <= value < float("inf"):
-                raise InputError(f"rocchio: {name}={value}: expected 0 or more")
+        weights = {"alpha": (self.alpha, 0, inf), "beta": (self.beta, 0, inf)}
+        check_range("rocchio", depth=(self.depth, 1, inf), **weights)
         if not self.alpha and not self.beta:
             raise InputError("rocchio: alpha=0 and beta=0 leave no query: raise one of them")
 

@@ -15,14 +15,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
 from harness.data import Corpus, Qrels, Queries, Retrieval
 from harness.errors import InputError
-from harness.sources import SOURCES
+from harness.sources import SOURCES, words
 from harness.sources.entity_questions import (
     Attribute,
     Below,
@@ -122,7 +121,7 @@ def _require_bounds(wanted: Wanted, docs: int, queries: int, seed: int) -> None:
 
 @cache
 def _kinds() -> tuple[EntityKind, ...]:
-    tables = tomllib.loads(_words("entities.toml"))
+    tables = tomllib.loads(words.read("entities.toml"))
     vocabulary = tables.pop("vocabulary")
     return tuple(
         EntityKind(
@@ -138,17 +137,13 @@ def _kinds() -> tuple[EntityKind, ...]:
 
 @cache
 def _name_words() -> dict[str, list[str]]:
-    vocabulary = tomllib.loads(_words("entities.toml"))["vocabulary"]
+    vocabulary = tomllib.loads(words.read("entities.toml"))["vocabulary"]
     return {
-        "first": _words("first_names.txt").splitlines(),
-        "last": _words("last_names.txt").splitlines(),
+        "first": words.read("first_names.txt").splitlines(),
+        "last": words.read("last_names.txt").splitlines(),
         "adjective": vocabulary["adjectives"],
         "noun": vocabulary["nouns"],
     }
-
-
-def _words(name: str) -> str:
-    return (files("harness.sources") / "words" / name).read_text("ascii")
 
 
 def _most_constraints(form: Form) -> int:
@@ -184,8 +179,8 @@ def _documents(docs: int, populations: Sequence[Population], below: Below) -> li
         row, which = divmod(doc, len(populations))
         population = populations[which]
         while True:
-            words = {part: choice(options, below) for part, options in _name_words().items()}
-            name = population.kind.title.format(**words)
+            drawn = {part: choice(options, below) for part, options in _name_words().items()}
+            name = population.kind.title.format(**drawn)
             if name not in names:
                 break
         names.add(name)
@@ -193,7 +188,7 @@ def _documents(docs: int, populations: Sequence[Population], below: Below) -> li
         first, *others = population.kind.sentences
         sentences = [first, *sample(others, len(others), below)]
         text = " ".join(choice(templates, below) for templates in sentences)
-        texts.append(text.format(name=name, last=words["last"], **facts))
+        texts.append(text.format(name=name, last=drawn["last"], **facts))
     return texts
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.rows import Row, read_number
-from harness.disk import foreign
-from harness.disk.lines import LONGEST, largest_unpacked, read_lines, refuse_bomb
+from harness.disk import parquet
+from harness.disk.lines import LONGEST, read_lines
 from harness.errors import InputError, reason
 from harness.spec import is_unicode
 
-BATCH = 256  # rows of Parquet that are unpacked at a time
 JSON_BLANKS = " \t\r\n"
 TABLES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
 
@@ -59,7 +57,7 @@ def rows(path: Path) -> Iterator[tuple[str, Row]]:
     """
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     readers: dict[str, Callable[[Path], Iterator[tuple[str, Row]]]] = {
-        "jsonl": _jsonl, "csv": read_csv, "tsv": _tsv, "parquet": _parquet,
+        "jsonl": _jsonl, "csv": read_csv, "tsv": _tsv, "parquet": parquet.read_rows,
     }  # fmt: skip
     if kind not in readers:
         raise InputError(f"{path}: unknown suffix: expected {', '.join(readers)}")
@@ -144,39 +142,12 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
     for where, fields in records:
         if not header:
             header = fields
-            _refuse_twice(header, where)
+            if twice := next((name for name in header if header.count(name) > 1), None):
+                raise InputError(f"{where}: {header.count(twice)} columns {twice!r}: expected one")
         elif len(fields) not in (0, len(header)):
             raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
         elif fields:
             yield where, dict(zip(header, fields, strict=True))
-
-
-def _refuse_twice(columns: Sequence[str], where: str) -> None:
-    if twice := next((name for name in columns if columns.count(name) > 1), None):
-        raise InputError(f"{where}: {columns.count(twice)} columns {twice!r}: expected one")
-
-
-def _parquet(path: Path) -> Iterator[tuple[str, Row]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = unpacked = 0
-    try:
-        with foreign.open_regular(path) as raw, pq.ParquetFile(raw) as file:
-            most = largest_unpacked(os.fstat(raw.fileno()).st_size)
-            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-            refuse_bomb(str(path), sum(group.total_byte_size for group in groups), most)
-            _refuse_twice(file.schema_arrow.names, str(path))
-            for batch in file.iter_batches(BATCH):
-                unpacked += batch.nbytes  # a text that is stored once may stand in every row
-                refuse_bomb(str(path), unpacked, most)
-                for row in batch.to_pylist():
-                    number += 1
-                    yield f"{path} row {number}", row
-    except InputError:
-        raise
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
 
 
 def text(row: Row, key: str, where: str, default: str | None = None) -> str:

@@ -11,9 +11,8 @@ fit another like as well (courgettes, zucchinis).
 
 from __future__ import annotations
 
-from importlib.resources import files
 from itertools import combinations, islice
-from math import comb
+from math import comb, inf
 from typing import Literal
 
 import numpy as np
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from harness.data import Corpus, Origin, Qrels, Queries, Retrieval
 from harness.errors import InputError
-from harness.sources import SOURCES
+from harness.parameters import check_range
+from harness.sources import SOURCES, words
 
 Pattern = Literal["dense", "random", "cycle", "disjoint"]
 BLOCK = 4096  # documents filled at a time: bounds memory to BLOCK x vocabulary
@@ -52,37 +52,27 @@ def limit(
     likes = _words("likes")
     _require(len(likes), seed=seed, docs=docs, queries=queries, k=k, attributes=attributes)
     n = relevant or _pattern_size(pattern, docs, queries, k)
-    if not k <= n <= docs:
-        given = f"pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents"
-        expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
-        raise InputError(f"limit: {given}: {expected}")
+    _require_size(n, pattern, docs, queries, k)
     draws = np.random.PCG64(seed)
     order = _shuffle(len(likes), draws)
     asked_as = _words("synonyms") if synonyms else likes
-    if synonyms:
-        _ask_only(asked_as, order, queries)
+    _ask_only(asked_as, order, queries)
     things = [likes[i] for i in order]
     judged = _pattern(pattern, n, queries, k, draws)  # [queries, k] document numbers
     names = _names(docs, draws)
     people = _people(judged, docs, attributes, len(things), draws)
-    pairs = zip(names, people, strict=True)
-    corpus = Corpus.of(names, [f"{name} likes {_list(p, things)}." for name, p in pairs])
-    asked = Queries(
-        [f"query_{i}" for i in range(queries)],
-        [f"Who likes {asked_as[i]}?" for i in order[:queries]],
-    )
-    judgments = ((f"query_{i}", names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
-    what = f"Which {k:,} of {docs:,} people like X: {n:,} of them are relevant to some query"
-    what += f", pattern {pattern}{', asked in other words' if synonyms else ''}"
-    origin = Origin(measures=(f"R@{k}", "R@10", "R@100", "nDCG@10"), description=what)
+    told = zip(names, people, strict=True)
+    corpus = Corpus.of(names, [f"{name} likes {_list(liked, things)}." for name, liked in told])
+    ids = [f"query_{i}" for i in range(queries)]
+    asked = Queries(ids, [f"Who likes {asked_as[i]}?" for i in order[:queries]])
+    judgments = ((ids[i], names[doc], 1.0) for i, row in enumerate(judged) for doc in row)
+    origin = _tell(docs, k, n, pattern, synonyms=synonyms)
     return Retrieval(corpus, asked, Qrels.of(judgments, asked, corpus), origin=origin)
 
 
 def _require(likes: int, *, seed: int, **least_one: int) -> None:
     """Refuse numbers out of bounds, and more things to like than there are."""
-    for name, value in least_one.items():
-        if value < 1:
-            raise InputError(f"limit: {name}={value}: expected at least 1")
+    check_range("limit", **{name: (value, 1, inf) for name, value in least_one.items()})
     if not 0 <= seed < 2**63:
         raise InputError(f"limit: seed={seed}: expected 0 or more")
     queries, attributes = least_one["queries"], least_one["attributes"]
@@ -93,21 +83,37 @@ def _require(likes: int, *, seed: int, **least_one: int) -> None:
         )
 
 
+def _require_size(n: int, pattern: Pattern, docs: int, queries: int, k: int) -> None:
+    """Refuse fewer relevant documents than a query has, and more than there are."""
+    if not k <= n <= docs:
+        given = f"pattern={pattern} with queries={queries}, k={k} has n={n} relevant documents"
+        expected = f"expected k <= n <= docs={docs}; raise docs or lower queries"
+        raise InputError(f"limit: {given}: {expected}")
+
+
+def _tell(docs: int, k: int, n: int, pattern: Pattern, *, synonyms: bool) -> Origin:
+    """What the collection is, and how it is measured."""
+    what = f"Which {k:,} of {docs:,} people like X: {n:,} of them are relevant to some query"
+    how = f"pattern {pattern}{', asked in other words' if synonyms else ''}"
+    measures = (f"R@{k}", "R@10", "R@100", "nDCG@10")
+    return Origin(measures=measures, description=f"{what}, {how}")
+
+
 def _words(name: str) -> list[str]:
-    return (files("harness.sources") / "words" / f"{name}.txt").read_text("ascii").split("\n")[:-1]
+    return words.read(f"{name}.txt").split("\n")[:-1]
 
 
-def _ask_only(words: list[str], order: list[int], queries: int) -> None:
-    """Swap the first `queries` things of `order` that have no words for later ones that do."""
-    there = len(words) - words.count("")
+def _ask_only(asked_as: list[str], order: list[int], queries: int) -> None:
+    """Swap the first `queries` things of `order` that have no other words for later ones."""
+    there = len(asked_as) - asked_as.count("")
     if queries > there:
         raise InputError(
             f"limit: queries={queries} with synonyms=true: {there} things have a synonym: "
             "lower queries"
         )
-    spare = (j for j in range(queries, len(order)) if words[order[j]])
+    spare = (j for j in range(queries, len(order)) if asked_as[order[j]])
     for i in range(queries):
-        if not words[order[i]]:
+        if not asked_as[order[i]]:
             j = next(spare)
             order[i], order[j] = order[j], order[i]
 

@@ -16,8 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from harness import disk
-from harness.arrays import TOO_LARGE
-from harness.data import Corpus, Qrels, Queries
+from harness.data import Corpus, Qrels, Queries, rows
 from harness.data.rows import Judgment
 from harness.data.unknown import show_unknown
 from harness.disk.memory import available_memory
@@ -97,7 +96,7 @@ def _read_ranks(lines: Iterable[tuple[str, str]]) -> Iterator[tuple[str, list[st
 def read_qrels(path: Path, queries: Queries, corpus: Corpus) -> Iterator[Judgment]:
     """Yield judgments with their places. Raises InputError with file and line."""
     for where, columns in read_columns(path, QRELS):
-        gain = files.number({"gain": columns[3]}, "gain", where)
+        gain = rows.number(columns[3], where, "gain")
         document = _document(columns[2], corpus)
         yield Judgment(_id(columns[0], queries.rows), document, gain, where)
 
@@ -125,7 +124,7 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
     found: list[dict[int, float]] = [{} for _ in queries.ids]
     strange: dict[str, list[tuple[str, str]]] = {"queries": [], "documents": []}
     for where, columns in read_columns(path, RUN):
-        score = _score(columns[4], where)
+        score = rows.number(columns[4], where, "score")
         query = queries.rows.get(_id(columns[0], queries.rows))
         doc = _row(columns[2], corpus)
         if query is None:
@@ -176,13 +175,6 @@ def write_run(path: Path, run: Run, queries: Queries, corpus: Corpus, tag: str) 
                     id = _word(corpus.ranked[doc])
                     line = f"{_word(query)} Q0 {id} {rank} {score:.9g} {_word(tag)}\n"
                     out.write(line.encode())
-
-
-def _score(column: str, where: str) -> float:
-    score = files.number({"score": column}, "score", where)
-    if abs(score) >= TOO_LARGE:
-        raise InputError(f"{where}: 'score' is {column!r}: expected a number that float32 holds")
-    return score
 
 
 def _row(column: str, corpus: Corpus) -> int:

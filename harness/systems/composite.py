@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import TypeVar
 
 from harness.data import Retrieval
+from harness.endpoints.usage import known_usage, sum_usage
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.pipeline.represent import each_maker
@@ -18,7 +18,6 @@ from harness.spec import bare, parse, split
 from harness.systems import RETRIEVERS, Retriever, rank
 from harness.vectors import Run
 
-N = TypeVar("N", int | None, float)
 Part = tuple[str, Ranked]
 """The spec of a part of a system, and what it found."""
 
@@ -121,9 +120,9 @@ def join(
         weights=tuple(weights or ()),
         candidates=any(part.candidates for part in parts),
         bytes=size,
-        counts=_sum([part.counts for part in parts]),
+        counts=sum_usage(part.counts for part in parts),
         warnings=tuple(dict.fromkeys(note for part in parts for note in part.warnings)),
-        usage=_sum([part.usage for part in parts]),
+        usage=known_usage(sum_usage(part.usage for part in parts)),
         makers=tuple(each_maker(maker for part in parts for maker in part.makers)),
         rewritten=any(part.rewritten for part in parts),
         answer=answer,
@@ -154,13 +153,3 @@ def _records(name: str, part: Ranked) -> list[PartRecord]:
         weights=list(part.weights),
     )
     return [whole, *(inner.nest(name) for inner in part.parts)]
-
-
-def _sum(found: Sequence[Mapping[str, N]]) -> dict[str, N]:
-    """Sums by name over the parts; None where one is not known."""
-    sums: dict[str, N] = {}
-    for part in found:
-        for name, value in part.items():
-            known = sums.get(name, 0)
-            sums[name] = None if value is None or known is None else known + value
-    return sums

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
+from math import inf
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from harness.arrays import Float64, Int64
 from harness.data import Retrieval
 from harness.errors import InputError
+from harness.parameters import check_range
 from harness.pipeline.single import Ranked, Request
 from harness.rewriting import REWRITERS, Feedback
 from harness.systems import RETRIEVERS, Retriever
@@ -36,8 +38,7 @@ def reciprocal_rank(
     depth: results of each. interpolate: around pseudo-relevance feedback (--rewrite), see convex.
     Cormack, Clarke and Buettcher 2009.
     """
-    if k < 0:
-        raise InputError(f"rrf: k={k}: expected 0 or more")
+    check_range("rrf", k=(k, 0, inf))
     return Fusion(split_parts("rrf", target), depth, interpolate, k=k)
 
 
@@ -82,8 +83,7 @@ class Fusion(Retriever):
     tune: str = ""
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise InputError(f"fusion: depth={self.depth}: expected at least 1")
+        check_range("fusion", depth=(self.depth, 1, inf))
 
     @property
     def parts(self) -> tuple[str, ...]:

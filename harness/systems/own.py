@@ -13,7 +13,6 @@ take, 0 for any, in the calling thread) and `batch_size` are parameters of every
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -25,10 +24,9 @@ from typing import Any, TypeVar, overload
 
 from harness.data import Retrieval
 from harness.encoders import OWN, Encoder, user_model
-from harness.endpoints.options import check_range
 from harness.endpoints.usage import Usage
-from harness.errors import ENDINGS, HarnessError, InputError, reason
-from harness.parameters import read_hints, read_signature
+from harness.errors import HarnessError, InputError, blame
+from harness.parameters import check_range, read_hints, read_signature
 from harness.progress import Progress
 from harness.registry import decorate
 from harness.spec import Spec
@@ -142,25 +140,10 @@ def adapt(
     """
     label = name or user_model.label_of(model)
     check_range(label, timeout=(timeout, 0, 86_400), batch_size=(batch_size, 1, 1 << 20))
-    about = dict[str, object]({"system": label})
-    if parameters:
-        about["parameters"] = {key: str(value) for key, value in sorted(parameters.items())}
     code = model.func if isinstance(model, partial) else model
-    given = getattr(code, "fingerprint", None)
-    given = given() if callable(given) else given
-    if given is None:
-        about |= _hash_source(code)
-    about["fingerprint"] = UNKNOWN if given is None else given
-    user_model.check_identity(label, about)
-    return OwnSearch(label, about, given is not None, model, timeout, batch_size)
-
-
-def _hash_source(code: Any) -> dict[str, str]:
-    """The SHA-256 of the code, where it can be seen."""
-    with suppress(OSError, TypeError):
-        text = inspect.getsource(code if inspect.isroutine(code) else type(code))
-        return {"source_sha256": hashlib.sha256(text.encode()).hexdigest()}
-    return {}
+    about = {"system": label, **user_model.identify(code, label, parameters or {})}
+    known = "fingerprint" in about
+    return OwnSearch(label, {"fingerprint": UNKNOWN, **about}, known, model, timeout, batch_size)
 
 
 def _takes_k(call: Callable[..., object]) -> bool:
@@ -190,12 +173,8 @@ class OwnSearch(External):
             return
         if data.corpus.parents is not None:
             raise InputError(f"{self.name} indexes documents, and this task has passages of them")
-        try:
+        with blame(f"{self.name} fails to index {len(data.corpus)} documents", HarnessError):
             index(list(data.corpus.ids), list(data.corpus.texts))
-        except ENDINGS as error:  # anything may be wrong with somebody's search
-            raise HarnessError(
-                f"{self.name} fails to index {len(data.corpus)} documents: {_summarise(error)}"
-            ) from error
 
     def answers(
         self, texts: Sequence[str], k: int, progress: Progress
@@ -214,19 +193,16 @@ class OwnSearch(External):
 
         where = f"{len(texts)} queries, the first {texts[0][:40]!r}"
         try:
-            return call_in_time(call, self.timeout)
+            with blame(f"{self.name} fails on {where}", HarnessError):
+                return call_in_time(call, self.timeout)
         except TimeLimitError:
             raise HarnessError(
                 f"{self.name} gave no answer within {self.timeout:g} s for {where}: "
                 "set timeout=SECONDS, or a smaller batch_size"
             ) from None
-        except HarnessError:
-            raise
-        except ENDINGS as error:  # anything may be wrong with somebody's search
-            raise HarnessError(f"{self.name} fails on {where}: {_summarise(error)}") from error
 
 
-class TimeLimitError(Exception):
+class TimeLimitError(HarnessError):
     """A call that took longer than it may."""
 
 
@@ -255,7 +231,3 @@ def call_in_time(call: Callable[[], Answer], seconds: float) -> Answer:
         if future.done():  # the call's own
             raise
         raise TimeLimitError from None
-
-
-def _summarise(error: BaseException) -> str:
-    return f"{type(error).__name__}: {reason(error)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from harness.endpoints.usage import known_usage
 from harness.errors import InputError
 from harness.indexes import scoring
 from harness.kinds import Parts
+from harness.parameters import check_range
 from harness.pipeline import single
 from harness.pipeline.represent import Counts, Maker, Workplace, represent
 from harness.pipeline.single import Ranked, Request
@@ -42,8 +44,7 @@ class Rerank(Retriever):
     depth: int = 100
 
     def __post_init__(self) -> None:
-        if self.depth < 1:
-            raise InputError(f"rerank: depth={self.depth}: expected at least 1")
+        check_range("rerank", depth=(self.depth, 1, inf))
         second, known = reranker_spec(self.target), {*RERANKERS.names(), *ENCODERS.names()}
         if second.name not in known:
             raise unknown("reranker or encoder", second.name, known)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.data import Retrieval
-from harness.endpoints.options import EndpointOptions, check_range
+from harness.endpoints.options import EndpointOptions
 from harness.endpoints.service import Endpoint, Line, Service
 from harness.endpoints.usage import Usage
+from harness.parameters import check_range
 from harness.progress import Progress
 from harness.systems import RETRIEVERS, hits
 from harness.systems.external import UNKNOWN, External

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 from harness.encoders.sizes import count_parameters
 
@@ -29,3 +30,6 @@ def test_what_tells_nothing_is_not_known(tmp_path):
     for data in (b"", b"\xff" * 20, b"\x02\x00\x00\x00\x00\x00\x00\x00[]"):
         (tmp_path / "model.safetensors").write_bytes(data)
         assert count_parameters(tmp_path) is None
+    (tmp_path / "model.safetensors").unlink()
+    os.mkfifo(tmp_path / "model.safetensors")  # which would be waited for
+    assert count_parameters(tmp_path) is None

@@ -218,6 +218,17 @@ def test_parameters_of_a_class_are_those_of_its_specs():
         register("letters")(Told)
 
 
+@pytest.mark.parametrize("part", ["fingerprint", "state_dict", "similarity"])
+def test_what_a_model_fails_to_say_of_itself_is_one_line(part):
+    model = Letters()
+    setattr(model, part, lambda *given: {}["key"])
+    what = {"similarity": "its similarity of two arrays fails"}
+    with pytest.raises(InputError) as error:
+        adapt(model, "mine")
+    said = what.get(part, "what identifies it cannot be read")
+    assert str(error.value) == f"mine: {said}: KeyError: 'key'"
+
+
 def test_a_fingerprint_does_not_stand_for_other_parameters():
     class Versioned(Letters):
         fingerprint = "1"

@@ -68,6 +68,21 @@ def test_frequent_words_weigh_less_by_hand(glove):
     np.testing.assert_allclose(made.values[0], expected, rtol=1e-6)
 
 
+@pytest.mark.parametrize("text", [GLOVE, f"3 2\n{GLOVE}", GLOVE.removesuffix("\n")])
+def test_parameters_are_the_numbers_of_all_vectors(tmp_path, monkeypatch, text):
+    (tmp_path / "glove.txt").write_text(text)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    np.save(folder / "rows.npy", np.array(ROWS, np.float32))
+    (folder / "words.txt").write_text("\n".join(WORDS))
+    for path in (tmp_path / "glove.txt", folder):
+        made = ENCODERS.create(f"words:{path}")
+        monkeypatch.setattr(type(made), "read_table", None)  # they are told without the vectors
+        assert made.parameters == 6
+        monkeypatch.undo()
+        assert made.table[1].size == 6
+
+
 def test_of_equal_words_the_first_counts(tmp_path):
     path = tmp_path / "v.txt"
     path.write_text("a 1\nb 2\na 3\n")

@@ -16,7 +16,7 @@ import pytest
 from urllib3 import PoolManager
 
 from harness.endpoints import service as endpoint
-from harness.endpoints.options import EndpointOptions, check_range
+from harness.endpoints.options import EndpointOptions
 from harness.endpoints.service import (
     Endpoint,
     Line,
@@ -28,6 +28,7 @@ from harness.endpoints.service import (
 )
 from harness.endpoints.usage import known_usage, sum_usage
 from harness.errors import EncodingError, HarnessError, InputError
+from harness.parameters import check_range
 from tests.server import reply, slow, where
 
 TEST = Service("test", "/embed", "vectors")

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from harness.encoders.api import api as encoder
+from harness.encoders.dialects import RequestOptions
 from harness.endpoints.options import EndpointOptions
 from harness.endpoints.service import Line
 from harness.rerankers.api import api as reranker
@@ -47,7 +48,7 @@ class Server:
 
 
 def _read_vectors(dialect: Any, _: Path, data: bytes) -> object:
-    model = encoder("m", endpoint=HERE, dialect=dialect)
+    model = encoder("m", endpoint=HERE, request=RequestOptions(dialect))
     values, tokens = model._ask(Line(model.endpoint, Server(data)), TEXTS, "query")
     return values.tolist(), tokens
 

@@ -157,6 +157,15 @@ def test_long_ids_that_are_equal_are_not_unpacked(tmp_path, monkeypatch):
         records.per_query(path)
 
 
+def test_an_id_that_is_long_is_not_read(tmp_path, monkeypatch):
+    """One id of a gigabyte is a file of 34 kB."""
+    path = write_columns(tmp_path / "a.json", query_id=["q" * 1000], x=[1.0])
+    monkeypatch.setattr(columns, "IDS", 899)
+    monkeypatch.setattr(pq.ParquetFile, "read", None)
+    with pytest.raises(InputError, match="bytes of ids: expected at most 899"):
+        records.per_query(path)
+
+
 def test_a_page_reads_no_folder_that_a_foreign_record_names(run, tmp_path):
     """Texts are shown where they are asked for, and then of the very data alone."""
     private = tmp_path / "private"

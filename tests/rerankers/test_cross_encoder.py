@@ -238,3 +238,16 @@ def test_scores_that_are_no_numbers_are_one_line(tiny_cross, monkeypatch):
         made.score(PAIRS, silent)
     assert str(error.value).startswith(f"{tiny_cross} gives NaN or infinity for 2 of 5 pairs, the")
     assert str(error.value).endswith(": try dtype=float32")
+
+
+@pytest.mark.parametrize("part", ["predict", "preprocess"])
+def test_a_model_that_fails_while_it_scores_is_one_line(tiny_cross, monkeypatch, part):
+    made = create(tiny_cross)
+
+    def fail(pairs, **options):
+        raise RuntimeError("index out of range\nin self")
+
+    monkeypatch.setattr(made.model, part, fail)
+    with pytest.raises(EncodingError) as error:
+        made.score(PAIRS, silent)
+    assert str(error.value) == f"{tiny_cross} fails on 5 pairs: RuntimeError: index out of range"

@@ -301,8 +301,8 @@ def test_bad_judgment_in_json(tmp_path: Path, lines: bytes, expected: str) -> No
     ("lines", "expected"),
     [
         (b"q1 0 d1 1\nq2 d1 1\n", "2: 3 columns: expected 'qid 0 docid gain'"),
-        (b"q1 0 d1 one\n", "1: 'gain' is 'one': expected a finite number"),
-        (b"q1 0 d1 inf\n", "1: 'gain' is 'inf': expected a finite number"),
+        (b"q1 0 d1 one\n", "1: the gain is 'one': expected a finite number"),
+        (b"q1 0 d1 inf\n", "1: the gain is 'inf': expected a finite number"),
     ],
 )
 def test_bad_judgment_of_trec(tmp_path: Path, lines: bytes, expected: str) -> None:

@@ -433,14 +433,47 @@ def test_a_query_does_not_find_itself_where_that_is_the_protocol(answers: list[A
     assert found == [True, True, False]
 
 
-def test_csv_of_the_hub_is_guessed_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+STS = b"sentence1,sentence2,score\n007,NULL,1\n1.10,,2\n2024-01-02,null,03\n"
+
+
+def test_cells_of_csv_of_the_hub_are_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_bytes(tmp_path / "default" / "test.csv", STS)
+    real = datasets.load_dataset
+
+    def load_of_folder(target: str, config: str, *, revision: str, **options: Any) -> Any:
+        assert (target, revision) == ("org/name", ONE)
+        return real(str(tmp_path / config), **options)
+
+    monkeypatch.setattr(datasets, "load_dataset", load_of_folder)
+    data = hub("org/name", kind="pairs", revision=ONE)
+    assert isinstance(data, Pairs)
+    assert data.left == ["007", "1.10", "2024-01-02"]
+    assert data.right == ["NULL", "", "null"]
+    assert data.gold.tolist() == [1, 2, 3]
+    assert not any("CSV" in note for note in data.warnings)
+
+
+def test_cells_are_text_whatever_a_card_says_of_csv(tmp_path: Path) -> None:
+    card = """---
+configs:
+- {config_name: default, skiprows: 1, data_files: [{split: test, path: sts.csv}]}
+---
+"""
+    write_bytes(tmp_path / "README.md", card.encode())
+    write_bytes(tmp_path / "sts.csv", b"made by hand\n" + STS)
+    data = hub(str(tmp_path), kind="pairs")
+    assert isinstance(data, Pairs)
+    assert (data.left[:2], data.right) == (["007", "1.10"], ["NULL", "", "null"])
+
+
+def test_csv_that_the_cache_has_guessed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [{"sentence1": "a", "sentence2": "b", "score": score} for score in (1, 2)]
     info = datasets.DatasetInfo(builder_name="csv")
     table = datasets.Dataset.from_list(rows, info=info)
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: table)
     assert hub("org/name", kind="pairs", revision=ONE).warnings[1] == (
-        "org/name is CSV, whose types are guessed (007 is 7, NULL is none): name a folder with a "
-        "copy of it to have every cell as text"
+        "org/name is CSV, whose types the cache has guessed (007 is 7, NULL is none): read it "
+        "where the hub is reached to have every cell as text"
     )
 
 

@@ -393,6 +393,14 @@ def test_a_fingerprint_that_is_no_json():
         adapt(search)
 
 
+def test_a_fingerprint_that_cannot_be_read():
+    search = Returning()
+    search.fingerprint = lambda: {}["version"]
+    said = "mine: what identifies it cannot be read: KeyError: 'version'"
+    with pytest.raises(InputError, match=said):
+        adapt(search)
+
+
 def test_candidates_are_not_searched(session):
     from dataclasses import replace
 

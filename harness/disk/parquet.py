@@ -1,0 +1,88 @@
+"""Rows of Parquet files that others wrote, in bounded memory.
+
+A page may hold a text once that stands in every row, or a list of a billion nothings. So what rows
+may take at most is known by the sizes in the footer before any is read, and counted as they come.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.disk import foreign
+from harness.disk.lines import largest_unpacked, refuse_bomb
+from harness.errors import InputError, reason
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+BATCH = 256  # rows that are unpacked at a time, at most
+VALUE = 8  # bytes that any value counts for, also one that is none
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
+    """Open a file, and tell the bytes that it may unpack to.
+
+    Raises:
+        InputError: It is no regular file of Parquet, or unpacks to far more than text does; also
+            for whatever pyarrow finds wrong with it within.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with foreign.open_regular(path) as raw, pq.ParquetFile(raw) as file:
+            most = largest_unpacked(os.fstat(raw.fileno()).st_size)
+            groups = _groups(file)
+            refuse_bomb(str(path), sum(group.total_byte_size for group in groups), most)
+            values = sum(
+                group.column(at).num_values for group in groups for at in range(group.num_columns)
+            )
+            refuse_bomb(str(path), values * VALUE, most)
+            yield file, most
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield ("file row number", row) for every row. Raises InputError as `reading` does."""
+    with reading(path) as (file, most):
+        names, number, unpacked = file.schema_arrow.names, 0, 0
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise InputError(f"{path}: {names.count(twice)} columns {twice!r}: expected one")
+        # a row has all that its group holds, at most
+        largest = max((group.total_byte_size for group in _groups(file)), default=0)
+        shared = any(map(_is_shared, file.schema_arrow.types))
+        for batch in file.iter_batches(max(1, min(BATCH, most // max(1, largest)))):
+            rows = batch.to_pylist()
+            unpacked += sum(map(_measure, rows)) if shared else batch.nbytes
+            refuse_bomb(str(path), unpacked, most)
+            for row in rows:
+                number += 1
+                yield f"{path} row {number}", row
+
+
+def _groups(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
+    return [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
+
+
+def _is_shared(kind: pa.DataType) -> bool:
+    """Whether values of a type are kept once for all rows that have them."""
+    import pyarrow as pa
+
+    within = (kind.field(at).type for at in range(kind.num_fields))
+    return pa.types.is_dictionary(kind) or any(map(_is_shared, within))
+
+
+def _measure(value: object) -> int:
+    """Bytes of a value and of all that it holds."""
+    if isinstance(value, str | bytes):
+        return VALUE + len(value)
+    if isinstance(value, dict):
+        return VALUE + sum(map(_measure, value.values()))
+    return VALUE + sum(map(_measure, value)) if isinstance(value, list | tuple) else VALUE
