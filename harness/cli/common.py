@@ -113,7 +113,7 @@ IDLE = {
     ],
     "leaderboard": [
         Idle(("task", "latency", *MEASURED), lambda given: not given["model"], "without --model"),
-        Idle(("figure",), lambda given: not given["html"], "without --html"),
+        Idle(("texts", "figure"), lambda given: not given["html"], "without --html"),
     ],
     "freeze": [
         Idle(
