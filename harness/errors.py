@@ -74,6 +74,11 @@ def reason(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
+def tell_unwritable(path: object, error: OSError) -> str:
+    """Say that a file or folder cannot be written, and why."""
+    return f"{path}: cannot be written: {error.strerror or reason(error)}"
+
+
 def warn_caller(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn of the line of the user's program that led here, however deep in this package."""
     frame, level = sys._getframe(), 1

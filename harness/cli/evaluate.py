@@ -33,7 +33,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
-from harness.errors import HarnessError, reason
+from harness.errors import HarnessError, tell_unwritable
 
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation
@@ -325,7 +325,7 @@ def _keep(found: Evaluation, out: Path, trec_folder: Path | None) -> Path:
             trec.write_run(trec_folder / f"{name}.run", found.run, data.queries, data.corpus, tag)
             trec.write_qrels(trec_folder / f"{name}.qrels", data.qrels, data.queries, data.corpus)
         except OSError as error:
-            raise HarnessError(f"{trec_folder}: cannot be written: {reason(error)}") from error
+            raise HarnessError(tell_unwritable(trec_folder, error)) from error
     return path
 
 

@@ -25,10 +25,11 @@ from harness.cli.common import (
     group,
     load_plugins,
     open_store,
+    say,
     show_tables,
 )
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, tell_unwritable
 from harness.outlet import put
 
 if TYPE_CHECKING:
@@ -290,12 +291,20 @@ def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, gith
                 path.parent.mkdir(parents=True, exist_ok=True)
                 disk.write_whole(path, data)
             except OSError as error:
-                raise HarnessError(f"{path}: cannot be written: {reason(error)}") from error
+                raise HarnessError(tell_unwritable(path, error)) from error
     if github:
         for line in report.workflow_commands(judged):
             put(line)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            with open(summary, "a", encoding="utf-8") as file:
-                file.write(report.markdown(judged, report.SUMMARY_BYTES))
+        _add_summary(report.markdown(judged, report.SUMMARY_BYTES))
     sys.stdout.flush()
+
+
+def _add_summary(text: str) -> None:
+    """Add to the summary of a GitHub step; where it cannot be written, the verdict stands."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            say(f"note: GITHUB_STEP_SUMMARY: {tell_unwritable(path, error)}")

@@ -12,7 +12,7 @@ from typing import Any
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, reason, tell_unwritable
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
 from harness.masking import mask, mask_all
@@ -114,9 +114,7 @@ def save(folder: str | Path, findings: Findings, about: About) -> list[Path]:
         old = [path.name for path in [*folder.glob("*.parquet"), *folder.glob("figure.*")]]
         disk.write_folder(folder, files, drop=[name for name in old if name not in files])
     except OSError as error:
-        raise HarnessError(
-            f"{folder}: cannot be written: {error.strerror or reason(error)}"
-        ) from error
+        raise HarnessError(tell_unwritable(folder, error)) from error
     return [folder / name for name in files]
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness import disk
 from harness.disk import foreign
-from harness.errors import HarnessError, InputError, reason
+from harness.errors import HarnessError, InputError, tell_unwritable
 from harness.masking import mask_all
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
@@ -70,9 +70,7 @@ def write(
         path.parent.mkdir(parents=True, exist_ok=True)
         disk.write_whole(path, data)
     except OSError as error:
-        raise HarnessError(
-            f"{path}: cannot be written: {error.strerror or reason(error)}"
-        ) from error
+        raise HarnessError(tell_unwritable(path, error)) from error
     return len(data)
 
 
