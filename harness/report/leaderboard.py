@@ -102,7 +102,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
         ]
         for row in standings.rows[:most]
     ]
-    texts = {1, 5, 6, *([header.index("beside exact")] if any(beside.values()) else [])}
+    texts = {1, 6, *([header.index("beside exact")] if any(beside.values()) else [])}
     return Table("Leaderboard", header, rows, frozenset(range(len(header))) - texts)
 
 
