@@ -35,6 +35,7 @@ from harness.cli.evaluate import (
 )
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError
+from harness.wording import count, tell_idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -194,12 +195,10 @@ def _measure_first(
     """Measure the systems that were named, before records are read."""
     if not models:
         return [], []
-    from harness.frames import formats
-
     done, failed = measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
     say_notes(done, quiet=batch.quiet)
     if done and not batch.quiet:
-        say(f"{formats.count(len(done), 'record')} written under {batch.out}")
+        say(f"{count(len(done), 'record')} written under {batch.out}")
     return done, failed
 
 
@@ -207,8 +206,7 @@ def _refuse_idle(board: Board, **given: object) -> None:
     """Refuse options of MTEB's results where no file is one. Raises InputError."""
     idle = [f"--{name}" for name, value in given.items() if value]
     if idle and not board.refused and all(entry.subject for entry in board.entries.values()):
-        play = "plays" if len(idle) == 1 else "play"
-        raise InputError(f"{', '.join(idle)} {play} no part: none of these is a result of MTEB")
+        raise InputError(f"{tell_idle(idle)}: none of these is a result of MTEB")
 
 
 def _html(

@@ -34,6 +34,7 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.errors import HarnessError, tell_unwritable
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation
@@ -155,7 +156,7 @@ def evaluate(
         _next(done[-1][0], len(done))
     removed = batch.store.prune(keep=began)
     if removed and not quiet:
-        say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
+        say(f"the store was beyond its limit: removed {count(len(removed), 'encoder space')}")
     end(done, failed)
 
 
@@ -357,11 +358,9 @@ def _summary(done: int, failed: Sequence[Failed]) -> None:
         say(f"{len(failed)} of {len(failed) + done} evaluations failed: {pairs}")
 
 
-def _next(last: Path, count: int) -> None:
+def _next(last: Path, records: int) -> None:
     """Say where the records are and what to do next."""
-    from harness.frames import formats
-
-    say(f"{formats.count(count, 'record')} written under {last.parent.parent}")
+    say(f"{count(records, 'record')} written under {last.parent.parent}")
     harness = program()
     say(f"One, whole:       {harness} show {last}")
     say(f"All, as a table:  {harness} show {last.parent.parent}")

@@ -31,6 +31,7 @@ from harness.cli.common import (
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
 from harness.errors import HarnessError, InputError, tell_unwritable
 from harness.outlet import put
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.compare import Side
@@ -84,7 +85,6 @@ def freeze(
     """
     from harness import compare as comparing
     from harness import gate as gates
-    from harness.frames.formats import count
     from harness.gate.costs import wants_measuring
 
     rules, measured = _read_policy(policy), {}

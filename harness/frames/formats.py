@@ -45,16 +45,6 @@ def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:
     return f"{value:{'+' if signed else ''}z.{digits}%}"
 
 
-def plural(noun: str) -> str:
-    """Write a noun for several: queries, pairs."""
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-
-
-def count(number: int, noun: str) -> str:
-    """Write how many there are: 1 query, 2,000 queries."""
-    return f"{number:,} {noun if number == 1 else plural(noun)}"
-
-
 def probability(value: float) -> str:
     """Write a p-value."""
     return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from harness.compare import Difference, Item, PairComparison
 from harness.frames import Table
-from harness.frames.formats import number, plural, probability
+from harness.frames.formats import number, probability
 from harness.report.data import SCHEMA
+from harness.wording import plural
 
 
 def page(found: PairComparison) -> list[Table]:

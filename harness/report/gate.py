@@ -16,6 +16,7 @@ from harness.gate import FAILED, Gate, TaskVerdict
 from harness.gate.costs import CostVerdict
 from harness.report.tables import write
 from harness.shown import clean, escape
+from harness.wording import count, plural
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment
@@ -80,7 +81,7 @@ def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
             len(whole.rows) - len(part.rows) for whole, part in zip(tables, cut, strict=True)
         )
         text = write(cut, "markdown", _mark) + (
-            f"\n\n{left:,} more rows left out.\n" if left else "\n"
+            f"\n\n{count(left, 'more row')} left out.\n" if left else "\n"
         )
         if len(text.encode()) <= most or not rows:
             return text
@@ -110,12 +111,9 @@ def junit(gate: Gate) -> bytes:
     for cost in gate.costs:
         _case(suite, ("cost", cost.name), cost)
     kinds = [child.tag for case in suite for child in case]
-    for name, count in (
-        ("tests", len(suite)),
-        ("failures", kinds.count("failure")),
-        ("errors", kinds.count("error")),
-    ):
-        suite.set(name, str(count))
+    suite.set("tests", str(len(suite)))
+    for kind in ("failure", "error"):
+        suite.set(plural(kind), str(kinds.count(kind)))
     return bytes(ElementTree.tostring(suite, "utf-8", xml_declaration=True))
 
 

@@ -17,6 +17,7 @@ from harness.frames.formats import number
 from harness.records.costs import RANKED
 from harness.report.tables import spans
 from harness.stats.aggregate import pareto
+from harness.wording import count
 
 MOST = 12  # systems whose wins over each other are shown
 
@@ -33,7 +34,7 @@ def page(
         scores(board, standings, most),
         wins(standings),
         *costs(board, standings, most),
-        notes(board, standings),
+        Table("Notes", [""], [[note] for note in notes(board, standings)]),
         *refusals(board, details=details),
     ]
 
@@ -64,7 +65,7 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
             {**asdict(entry), "path": entry.path and str(entry.path)} for entry in entries if entry
         ],
         "wins": wins,
-        "notes": [line for (line,) in notes(board, standings).rows],
+        "notes": notes(board, standings),
         "refused": [{"file": str(path), "reason": why} for path, why in board.refused],
     }
     return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
@@ -209,23 +210,21 @@ def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float6
     return [standings.rows[i] for i in whole], scores[whole].mean(axis=1), "mean"
 
 
-def notes(board: Board, standings: Standings) -> Table:
-    """How to read the tables, and what became of the files."""
-    lines = [*standings.notes, *board.notes]
-    if board.older:
-        lines.append(f"{board.older} older records were replaced by newer ones")
-    return Table("Notes", [""], [[line] for line in lines])
+def notes(board: Board, standings: Standings) -> list[str]:
+    """How the standings are to be read, and which records others replaced, a sentence each."""
+    older = f"{count(board.older, 'record')} left out for newer ones" if board.older else ""
+    return [*standings.notes, *board.notes, *filter(None, [older])]
 
 
 def refusals(board: Board, *, details: bool = False) -> Iterator[Table]:
     """The files that were refused: how many for each reason, or each with its own."""
     if not board.refused:
         return
-    title = f"{len(board.refused):,} files refused"
+    title = f"{count(len(board.refused), 'file')} refused"
     if details:
         yield Table(title, ["file", "reason"], [[str(p), why] for p, why in board.refused])
         return
     # what differs from file to file follows a colon or a quote
     counted = Counter(why.partition(":")[0].partition("'")[0].strip() for _, why in board.refused)
-    rows = [[why, f"{count:,}"] for why, count in counted.most_common()]
+    rows = [[why, f"{times:,}"] for why, times in counted.most_common()]
     yield Table(title, ["reason", "files"], rows, frozenset({1}))

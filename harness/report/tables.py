@@ -17,6 +17,7 @@ from harness.kinds import title
 from harness.records import PartRecord, Record, SystemRecord, naming
 from harness.shown import clean, escape_markdown
 from harness.stats import Estimate, aggregate
+from harness.wording import count
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 Named = tuple[str, Record]
@@ -122,8 +123,7 @@ def _joint(
     ]
     header = ["system"]
     for family in means:
-        count = families.count(family)
-        header += [f"{family}, {count} task{'s' if count > 1 else ''}", "rank"]
+        header += [f"{family}, {count(families.count(family), 'task')}", "rank"]
     header.append("mean of families")
     return Table("Families", header, rows, frozenset(range(1, len(header))))
 
@@ -203,7 +203,7 @@ def _representation(system: SystemRecord) -> str:
     """What a system makes of texts, or of queries where it only ranks."""
     if system.representation is None:
         return "rankings"
-    return f"{system.representation} vectors, {system.dim} dimensions"
+    return f"{system.representation} vectors, {count(system.dim or 0, 'dimension')}"
 
 
 def _estimates(record: Record) -> Table:
