@@ -6,6 +6,7 @@ no hyphen: the z of format specs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -37,7 +38,7 @@ def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
 
 def number(value: float | None, digits: int = 4) -> str:
     """Write a score; a dash where it is not defined."""
-    return "–" if value is None else f"{value:z.{digits}f}"
+    return "–" if value is None or math.isnan(value) else f"{value:z.{digits}f}"
 
 
 def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.arrays import Float64
 from harness.board import Board
@@ -20,6 +21,10 @@ from harness.stats.aggregate import pareto
 from harness.wording import count
 
 MOST = 12  # systems whose wins over each other are shown
+COMPARED = (
+    "quality against cost: by means as they were measured; times the cost: over the cheapest "
+    "system whose mean is no lower, and that the test which groups rest on does not find worse"
+)
 
 
 def page(
@@ -29,12 +34,14 @@ def page(
 
     most: systems shown, at most.
     """
+    against_costs = list(costs(board, standings, most))
+    compared = [COMPARED] if against_costs else []
     return [
         ranking(board, standings, most),
         scores(board, standings, most),
         wins(standings),
-        *costs(board, standings, most),
-        Table("Notes", [""], [[note] for note in notes(board, standings)]),
+        *against_costs,
+        Table("Notes", [""], [[note] for note in [*notes(board, standings), *compared]]),
         *refusals(board, details=details),
     ]
 
@@ -170,17 +177,18 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
 
     Quality is the mean over all tasks, of the systems that lack none; or over the tasks that all
     systems have, where these are more scores. behind: how much more the best system of no higher
-    cost scores; times the cost: over the cheapest system that scores no less.
+    cost scores; times the cost: see COMPARED, a dash where there is no such system.
     """
     ranked, quality, mean = _quality(board, standings)
-    sign = standings.sign()
+    sign, worse = standings.sign(), _find_worse(ranked, standings.sign())
     for cost in RANKED:
         values = np.array([board.cost(row.system, cost.key) for row in ranked], np.float64)
         known = np.flatnonzero(~np.isnan(values) & (values > 0))
         if len(known) < 2:
             continue
         values, means = values[known], quality[known]
-        front = pareto(means, values if cost.better == "less" else 1 / values)
+        spent = values if cost.better == "less" else 1 / values
+        front = pareto(means, spent, worse[np.ix_(known, known)])
         rows = [
             [
                 ranked[at].system,
@@ -188,12 +196,20 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
                 f"{values[i]:,.{cost.digits}f}",
                 "front" if front.on[i] else "",
                 "" if front.on[i] else number(front.behind[i]),
-                "" if front.on[i] else f"{front.dearer[i]:.1f}",
+                "" if front.on[i] else number(front.dearer[i], 1),
             ]
             for i, at in enumerate(known)
         ]
         header = ["system", mean, cost.title, "Pareto", "behind", "times the cost"]
         yield Table(f"Quality against {cost.title}", header, rows[:most], frozenset({1, 2, 4, 5}))
+
+
+def _find_worse(rows: Sequence[Standing], sign: int) -> NDArray[np.bool_]:
+    """Whether the test finds the column's system worse than the row's: they share no group."""
+    groups = [set(row.groups) for row in rows]
+    means = [np.nan if row.mean is None else sign * row.mean for row in rows]
+    apart = [[bool(a and b) and a.isdisjoint(b) for b in groups] for a in groups]
+    return np.array(apart) & (np.array(means)[:, None] > np.array(means))
 
 
 def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float64, str]:

@@ -285,7 +285,7 @@ function cost({ systems, columns, means }) {
     point.best = point.gap === 0 && !rivals.some(({ x, y }) => y === point.y && x !== point.x);
   }
   $("cost-about").textContent = points.length
-    ? `${count(points.length, "system")} with both known. Filled: on the Pareto front, none is better at no greater cost.`
+    ? `${count(points.length, "system")} with both known. Filled: on the Pareto front, none has a better mean or score at no greater cost; no test is made.`
     : "No shown system has both known. A mean needs every shown task: leave only tasks that all shown systems have, or choose one task.";
   $("scatter").replaceChildren(...(points.length ? [scatter(points, axis)] : []));
   points.sort((a, b) => up * (b.y - a.y));
