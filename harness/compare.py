@@ -19,6 +19,7 @@ from harness.progress import Progress, silent
 from harness.records import Record, naming
 from harness.records.item_values import IncomparableError, ItemValues, read_items
 from harness.stats import PValues
+from harness.stats.aggregate import NORMAL
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,6 @@ FRAME = (
     "effect", "items", "wins", "ties", "losses", "paired", "gain",
 )  # fmt: skip
 SHOWN = 10  # items named for each task
-TESTED = 1.959964  # half the width of a 95% interval in standard errors
 
 Recorded = tuple[Path | Mapping[str, Any], Record]
 """A record with its values of each item: in the file beside a path, or columns in memory."""
@@ -359,7 +359,7 @@ def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Differ
         raise IncomparableError(
             f"{one.main_measure} has neither values of each {noun} nor an interval"
         )
-    error = math.hypot(a.high - a.low, b.high - b.low) / (2 * TESTED)
+    error = math.hypot(a.high - a.low, b.high - b.low) / (2 * NORMAL)
     delta, sign = mean_a - mean_b, one.sign()
     unknown = PValues(1.0, 1.0, 1.0)
     p, fall, rise = (
@@ -373,8 +373,8 @@ def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Differ
         items=0,
         a=mean_a,
         b=mean_b,
-        low=delta - TESTED * error,
-        high=delta + TESTED * error,
+        low=delta - NORMAL * error,
+        high=delta + NORMAL * error,
         p=p,
         fall=fall.less,
         rise=rise.greater,

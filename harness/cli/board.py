@@ -165,13 +165,14 @@ def leaderboard(
     """
     load_plugins(plugin)
     from harness.board import entries, load, standings
-    from harness.report import data
     from harness.report import leaderboard as report
 
     ordering = standings.Ordering(
         order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed
     )
-    reading = entries.MtebReading(subset or (), split or (), _json(families), strict=not loose)
+    reading = entries.MtebReading(
+        subset or (), split or (), _read_families(families), strict=not loose
+    )
     batch = Batch(open_store(cache, fresh=fresh), seed, out, quiet=quiet)
     done, failed = _measure_first(model, task, latency, batch)
     read = [*(paths or []), *(path for path, _ in done)]
@@ -181,9 +182,9 @@ def leaderboard(
         board = load(read or [RECORDS], reading, progress=progress)
         _refuse_idle(board, subset=subset, split=split, families=families, loose=loose)
         ranked = standings.standings(board, ordering, progress)
-        said = html and _html(board, ranked, html, figure or (), progress, texts=texts)
+        said = html and _write_page(board, ranked, html, figure or (), progress, texts=texts)
     tables = report.page(board, ranked, details=refused, most=rows)
-    show_tables(tables, style, lambda: data.read(report.to_json(board, ranked, rows)))
+    show_tables(tables, style, lambda: report.data(board, ranked, rows))
     if said and not quiet:
         say(said)
     end(done, failed)
@@ -209,7 +210,7 @@ def _refuse_idle(board: Board, **given: object) -> None:
         raise InputError(f"{tell_idle(idle)}: none of these is a result of MTEB")
 
 
-def _html(
+def _write_page(
     board: Board,
     ranked: Standings,
     path: Path,
@@ -248,7 +249,7 @@ def _read_texts(board: Board, task: str) -> Mapping[str, str]:
     return dict(zip(data.queries.ids, data.queries.texts, strict=True))
 
 
-def _json(path: Path | None) -> dict[str, str]:
+def _read_families(path: Path | None) -> dict[str, str]:
     """The families of MTEB's tasks that a file names, if there is one."""
     if path is None:
         return {}

@@ -36,7 +36,7 @@ def mlflow(
     from harness import records
     from harness.exchange import trackers
 
-    _runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
+    _say_runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
 
 
 @app.command()
@@ -61,10 +61,10 @@ def wandb(
     from harness.exchange import trackers
 
     found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
-    _runs(found, str(out))
+    _say_runs(found, str(out))
 
 
-def _runs(new: list[bool], where: str) -> None:
+def _say_runs(new: list[bool], where: str) -> None:
     old = len(new) - sum(new)
     there = "was" if old == 1 else "were"
     print(f"{count(sum(new), 'run')} written to {where}, {old:,} {there} there already")

@@ -270,10 +270,9 @@ def measure_costs(
 
 def _show_gate(judged: Gate, style: str) -> None:
     """Print the verdicts."""
-    from harness.report import data
     from harness.report import gate as report
 
-    show_tables(report.page(judged), style, lambda: data.read(report.to_json(judged)))
+    show_tables(report.page(judged), style, lambda: report.data(judged))
     if style != "json":
         with_it = style in ("terminal", "markdown")
         print(report.summary(judged), file=sys.stdout if with_it else sys.stderr)

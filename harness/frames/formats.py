@@ -28,17 +28,24 @@ SUFFIXES: dict[str, str] = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)
 """What follows a column's name where its values are numbers of a unit."""
 
 
+def number(value: float | None, digits: int = 4, *, signed: bool = False) -> str:
+    """Write a score, or a difference of scores; a dash where it is not defined."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:{'+' if signed else ''}z.{digits}f}"
+
+
+def bounds(low: float | None, high: float | None, digits: int = 4, *, signed: bool = False) -> str:
+    """Write an interval: [low, high]."""
+    return f"[{', '.join(number(end, digits, signed=signed) for end in (low, high))}]"
+
+
 def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
     """Write an estimate: mean [low, high]."""
-    form = f"{'+' if signed else ''}z.{digits}f"
+    mean = number(value.mean, digits, signed=signed)
     if value.low is None or value.high is None:
-        return format(value.mean, form)
-    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a score; a dash where it is not defined."""
-    return "–" if value is None or math.isnan(value) else f"{value:z.{digits}f}"
+        return mean
+    return f"{mean} {bounds(value.low, value.high, digits, signed=signed)}"
 
 
 def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:

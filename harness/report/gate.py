@@ -5,15 +5,15 @@ For people and for the programs that run it. Text from data is escaped for each.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 from harness.frames import Table
-from harness.frames.formats import number, probability
+from harness.frames.formats import bounds, number, probability
 from harness.gate import FAILED, Gate, TaskVerdict
 from harness.gate.costs import CostVerdict
+from harness.report.data import SCHEMA
 from harness.report.tables import write
 from harness.shown import clean, escape
 from harness.wording import count, plural
@@ -46,7 +46,7 @@ def _row(verdict: TaskVerdict) -> list[str]:
     found = verdict.difference
     if found is None or verdict.p is None:
         return [verdict.task, verdict.status, "", "", "", "", "", verdict.reason]
-    numbers = [number(found.b), number(found.a), f"{found.difference:+z.4f}"]
+    numbers = [number(found.b), number(found.a), number(found.difference, signed=True)]
     p = probability(verdict.p)
     return [verdict.task, verdict.status, found.measure, *numbers, p, verdict.reason]
 
@@ -55,10 +55,10 @@ def _cost_row(cost: CostVerdict) -> list[str]:
     """A row of a cost."""
     numbers = ["", ""]
     if cost.ratio is not None:
-        numbers[0] = f"{cost.ratio:.3f}"
+        numbers[0] = number(cost.ratio, 3)
     if cost.low is not None and cost.high is not None:
-        numbers[1] = f"[{cost.low:.3f}, {cost.high:.3f}]"
-    return [cost.name, cost.status, *numbers, f"{cost.limit:.3f}", cost.reason]
+        numbers[1] = bounds(cost.low, cost.high, 3)
+    return [cost.name, cost.status, *numbers, number(cost.limit, 3), cost.reason]
 
 
 def summary(gate: Gate) -> str:
@@ -174,9 +174,10 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_json(gate: Gate) -> str:
-    """Everything, with the exit status."""
-    whole = {
+def data(gate: Gate) -> dict[str, object]:
+    """Everything as a document, with the exit status."""
+    return {
+        "schema": SCHEMA,
         "exit_status": gate.exit_status,
         "outcome": OUTCOMES[gate.exit_status],
         **{key: asdict(gate)[key] for key in ("baseline", "candidate")},
@@ -185,7 +186,6 @@ def to_json(gate: Gate) -> str:
         "costs": [asdict(cost) for cost in gate.costs],
         "extra": gate.extra,
     }
-    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def _verdict(verdict: TaskVerdict) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -14,8 +13,9 @@ from harness.arrays import Float64
 from harness.board import Board
 from harness.board.standings import Standing, Standings
 from harness.frames import Table
-from harness.frames.formats import number
+from harness.frames.formats import bounds, number, percent
 from harness.records.costs import RANKED
+from harness.report.data import SCHEMA
 from harness.report.tables import spans
 from harness.stats.aggregate import pareto
 from harness.wording import count
@@ -46,8 +46,8 @@ def page(
     ]
 
 
-def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
-    """The board as data: numbers as they are, null for what is not there.
+def data(board: Board, standings: Standings, most: int | None = None) -> dict[str, object]:
+    """The board as a document: numbers as they are, None for what is not there.
 
     most: systems listed, at most.
     """
@@ -63,7 +63,8 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
         for other, value in zip(names, row, strict=False)
         if other != one
     ]
-    whole = {
+    return {
+        "schema": SCHEMA,
         "order": standings.order,
         "kemeny_exact": standings.kemeny_exact,
         "ranking": ranked,
@@ -75,7 +76,6 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
         "notes": notes(board, standings),
         "refused": [{"file": str(path), "reason": why} for path, why in board.refused],
     }
-    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def ranking(board: Board, standings: Standings, most: int | None = None) -> Table:
@@ -100,7 +100,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
             f"{row.tasks} of {len(standings.tasks)}",
             f"{row.borda:g}",
             _mean(row),
-            "" if row.low is None else f"[{number(row.low)}, {number(row.high)}]",
+            "" if row.low is None else bounds(row.low, row.high),
             spans(row.groups),
             *(number(row.families[name]) for name in several),
             *([number(row.mean_of_families)] if several else []),
@@ -118,7 +118,7 @@ def _compare_to_exact(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return ""
     change, size = found
-    return f"{change:+z.4f}" + (f", {size:.2f} x bytes" if size else "")
+    return number(change, signed=True) + (f", {size:.2f} x bytes" if size else "")
 
 
 def _mean(row: Standing) -> str:
@@ -128,7 +128,11 @@ def _mean(row: Standing) -> str:
 def _steadiness(row: Standing) -> list[str]:
     if row.kept is None or row.first is None or row.places is None:
         return ["–", "–", "–"]
-    return [f"{row.kept:.0%}", f"{row.first:.0%}", "–".join(map(str, dict.fromkeys(row.places)))]
+    return [
+        percent(row.kept, 0),
+        percent(row.first, 0),
+        "–".join(map(str, dict.fromkeys(row.places))),
+    ]
 
 
 def scores(board: Board, standings: Standings, most: int | None = None) -> Table:
@@ -145,7 +149,7 @@ def scores(board: Board, standings: Standings, most: int | None = None) -> Table
         [
             standing.system,
             *(
-                "–" if np.isnan(value) else number(float(value)) + ("*" if value == top else "")
+                number(value) + ("*" if value == top else "")
                 for value, top in zip(matrix[row[standing.system]], best, strict=True)
             ),
         ]
@@ -162,7 +166,7 @@ def wins(standings: Standings) -> Table:
         [
             name,
             *(
-                "" if i == j else "–" if np.isnan(value) else f"{value:.0%}"
+                "" if i == j else "–" if np.isnan(value) else percent(value, 0)
                 for j, value in enumerate(standings.wins[i, : len(names)])
             ),
         ]
@@ -192,7 +196,7 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
         rows = [
             [
                 ranked[at].system,
-                number(sign * means[i] + 0.0),
+                number(sign * means[i]),
                 f"{values[i]:,.{cost.digits}f}",
                 "front" if front.on[i] else "",
                 "" if front.on[i] else number(front.behind[i]),

@@ -63,11 +63,6 @@ def page(one: Saved, other: Saved) -> list[Table]:
 def data(one: Saved, other: Saved) -> dict[str, object]:
     """The same as a document: what was run, and the values that moved."""
     moved, equal, alone = _compare(one, other)
-    values = [
-        [name, row, column.name, a, b,
-         _subtract(a, b)]
-        for name, row, column, a, b in moved
-    ]  # fmt: skip
     runs = [
         dict(zip(("fact", "first", "second"), fact, strict=True)) for fact in _facts(one, other)
     ]
@@ -77,7 +72,17 @@ def data(one: Saved, other: Saved) -> dict[str, object]:
         "only_first": alone[0],
         "only_second": alone[1],
         "runs": runs,
-        "moved": [dict(zip([*MOVED[:5], "difference"], value, strict=True)) for value in values],
+        "moved": [
+            {
+                "frame": name,
+                "row": row,
+                "column": column.name,
+                "first": a,
+                "second": b,
+                "difference": _subtract(a, b),
+            }
+            for name, row, column, a, b in moved
+        ],
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -146,7 +145,7 @@ def test_annotations_say_failures_first_and_nothing_of_a_pass(made):
 
 
 def test_json_holds_the_numbers(made):
-    whole = json.loads(report.to_json(made))
+    whole = report.data(made)
     assert (whole["exit_status"], whole["outcome"]) == (1, "regression")
     assert (whole["baseline"], whole["candidate"]) == ("m", "n")
     assert whole["policy"]["correction"] == "holm"
@@ -154,4 +153,4 @@ def test_json_holds_the_numbers(made):
     assert (worst["task"], worst["status"], worst["blind"]) == ("worse", "regressed", False)
     assert worst["difference"]["a"] - worst["difference"]["b"] == pytest.approx(-0.1)
     assert [cost["status"] for cost in whole["costs"]] == ["within", "within"]
-    assert json.loads(report.to_json(hostile()))["verdicts"][0]["difference"] is None
+    assert report.data(hostile())["verdicts"][0]["difference"] is None

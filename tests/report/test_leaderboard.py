@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,7 @@ def test_the_ranking():
 
 def test_the_board_as_data():
     board = made(refused=[(Path("a.json"), "not readable")], notes=["careful"])
-    found = json.loads(leaderboard.to_json(board, standings(board)))
+    found = leaderboard.data(board, standings(board))
     first, *_, last = found["ranking"]
     assert (first["system"], first["rank"], first["borda"], first["mean"]) == ("large", 1, 5, 0.75)
     assert first["families"] == {"family t2": 0.8, "family t|1": 0.7}
@@ -68,7 +67,7 @@ def test_the_board_as_data():
     ]
     assert found["notes"][-1] == "careful"
     assert found["refused"] == [{"file": "a.json", "reason": "not readable"}]
-    two = json.loads(leaderboard.to_json(board, standings(board), most=2))
+    two = leaderboard.data(board, standings(board), most=2)
     assert [row["system"] for row in two["ranking"]] == ["large", "small"]
     assert [tuple(row.values()) for row in two["wins"]] == [
         ("large", "small", 1), ("small", "large", 0)
