@@ -17,7 +17,6 @@ import numpy as np
 from harness import disk, environment, records
 from harness.arrays import BROKEN, Float64
 from harness.errors import InputError
-from harness.frames.formats import count
 from harness.kinds import KINDS
 from harness.measures import MEASURES
 from harness.measures.asked import Measure
@@ -26,6 +25,7 @@ from harness.records.files import RUN
 from harness.tasks import Task
 from harness.threads import PARSING
 from harness.vectors import Run
+from harness.wording import count
 
 NUMBER = re.compile(r"\d[\d,.]*")
 

@@ -24,6 +24,7 @@ from harness.shown import clean
 from harness.spec import parse
 from harness.systems.own import adopt
 from harness.tasks.collection import Collection, read_task
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +70,7 @@ class StoppedError(KeyboardInterrupt):
         """Where it stopped, and where what is finished can be found."""
         results, at, pairs = self.args
         return (
-            f"stopped at {at}, with {len(results)} of {pairs} evaluations finished: they are the "
+            f"stopped at {at}, with {len(results)} of {count(pairs, 'evaluation')} finished: the "
             "`results` of this exception (sys.last_value.results where nothing caught it)"
         )
 
@@ -242,8 +243,8 @@ class Results(Sequence[Evaluation]):
 
     def __repr__(self) -> str:
         return (
-            f"Results({_count(len(self), 'evaluation')}: {_count(len(self.systems), 'system')} on "
-            f"{_count(len(self.tasks), 'task')}, {len(self.failed)} failed)"
+            f"Results({count(len(self), 'evaluation')}: {count(len(self.systems), 'system')} on "
+            f"{count(len(self.tasks), 'task')}, {len(self.failed)} failed)"
         )
 
     def _repr_html_(self) -> str:
@@ -332,10 +333,6 @@ def _make_frames(name: str, found: Evaluation) -> Iterator[pd.DataFrame]:
             about = {"system": name, "task": record.task.spec, "query": list(ids)}
             values = np.asarray(columns[measure], np.float64)
             yield pd.DataFrame({**about, "measure": measure, "value": values})
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _name_system(asked: object) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.outlet import Outlet, put
 from harness.progress import Progress, silent
@@ -16,10 +16,11 @@ from harness.shown import clean
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
+    from rich.table import Table as Grid
 
     from harness.frames import Table
 
-NARROW, WIDE = 8, 24  # characters that a column of texts gets at least, on a terminal, in a file
+NARROW, WIDE = 8, 24  # characters that columns of texts get at least, on a terminal, in a file
 PAGE = 120  # columns of tables where there is no terminal, and COLUMNS does not say
 PATIENCE_S = 10.0  # between two lines of progress where there is no terminal
 OVERWRITTEN_S = 0.2  # between two states of a notebook's line
@@ -28,38 +29,25 @@ OVERWRITTEN_S = 0.2  # between two states of a notebook's line
 def show(tables: Sequence[Table]) -> None:
     """Print tables to standard output, as wide as the terminal, or as a page in a file.
 
-    Titles, and texts with addresses, below their table, stand whole in lines of their own.
+    A table that a terminal has no room for is printed in parts below each other, each with the
+    columns that name its rows. Titles, and texts with addresses, below their table, stand whole in
+    lines of their own.
     """
-    from rich import box
     from rich.console import Console
-    from rich.table import Table as Grid
     from rich.text import Text
 
     known = sys.stdout.isatty() or os.environ.get("COLUMNS")
     console = Console(width=None if known else PAGE, highlight=False)
     room = console.width
     for table in map(_clean_table, tables):
-        grid = Grid(
-            box=box.SIMPLE_HEAD,
-            show_header=any(table.header),
-        )
-        console.width = max(room, _measure(table, NARROW if known else WIDE))
         inside = [i for i in range(len(table.header)) if i not in table.links]
-        for column, name in ((i, table.header[i]) for i in inside):
-            right = column in table.numeric
-            widths = [min(len(name), NARROW), *(len(row[column]) for row in table.rows)]
-            widest = max(widths) if right else 0
-            grid.add_column(
-                Text(name),
-                justify="right" if right else "left",
-                overflow="fold",
-                min_width=min(widest, 24) or None,
-            )
-        for row in table.rows:
-            grid.add_row(*(Text(row[column]) for column in inside))
+        least, whole = _measure(table, NARROW if known else WIDE)
         with console.capture() as captured:
             console.print(Text(table.title, "bold"), soft_wrap=True)
-            console.print(grid)
+            for part in _part(inside, table.numeric, least, room) if known else [inside]:
+                widths = _fit([least[i] for i in part], [whole[i] for i in part], room)
+                console.width = max(room, _frame(widths))
+                console.print(_grid(table, dict(zip(part, widths, strict=True))))
             for line in _list_links(table):
                 console.print(Text(line), soft_wrap=True)
         text = "\n".join(map(str.rstrip, captured.get().splitlines()))
@@ -72,16 +60,66 @@ def _clean_table(table: Table) -> Table:
     return replace(table, title=clean(table.title), header=header, rows=rows)
 
 
-def _measure(table: Table, text: int) -> int:
-    """Columns that a table needs, so that no number is cut off. text: room of a column of texts."""
-    needed = 2
+def _grid(table: Table, widths: Mapping[int, int]) -> Grid:
+    """Lay out some columns of a table. widths: by column."""
+    from rich import box
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    made = Grid(box=box.SIMPLE_HEAD, show_header=any(table.header))
+    for column, width in widths.items():
+        side: Literal["left", "right"] = "right" if column in table.numeric else "left"
+        made.add_column(Text(table.header[column]), justify=side, overflow="fold", width=width)
+    for row in table.rows:
+        made.add_row(*(Text(row[column]) for column in widths))
+    return made
+
+
+def _measure(table: Table, text: int) -> tuple[list[int], list[int]]:
+    """Characters that each column needs, so that no number is broken, and that it would fill.
+
+    text: what a column of texts needs at most, and the name of one of numbers.
+    """
+    from rich.cells import cell_len
+
+    least, whole = list[int](), list[int]()
     for column, name in enumerate(table.header):
-        width = max([len(row[column]) for row in table.rows], default=0)
-        if column in table.numeric:
-            needed += 3 + max(width, min(len(name), text))
-        elif column not in table.links:
-            needed += 3 + min(max(width, len(name)), text)
-    return needed
+        head, cells = cell_len(name), max([cell_len(row[column]) for row in table.rows], default=0)
+        whole.append(max(head, cells, 1))
+        unbroken = cells if column in table.numeric else 0
+        least.append(max(unbroken, min(whole[-1], text)))
+    return least, whole
+
+
+def _part(
+    columns: Sequence[int], numeric: Container[int], least: Sequence[int], room: int
+) -> Iterator[list[int]]:
+    """Columns in as few parts as have room, each with those that name rows: the first, or two.
+
+    Two where the second is of texts: a task and a system, a rank and a system.
+    """
+    names = [*columns[:1], *(i for i in columns[1:2] if i not in numeric)]
+    part = list(names)
+    for column in columns[len(names) :]:
+        if part != names and _frame([least[i] for i in [*part, column]]) > room:
+            yield part
+            part = list(names)
+        part.append(column)
+    yield part
+
+
+def _frame(widths: Sequence[int]) -> int:
+    """Characters of a line of columns with what stands around them."""
+    return sum(widths) + 3 * len(widths) + 1
+
+
+def _fit(least: Sequence[int], whole: Sequence[int], room: int) -> list[int]:
+    """Widths of columns within a room, where there is one: the widest give way first."""
+    for most in range(max(whole, default=0), 0, -1):
+        widths = [max(own, min(full, most)) for own, full in zip(least, whole, strict=True)]
+        if _frame(widths) <= room:
+            return widths
+    return list(least)
 
 
 def _list_links(table: Table) -> list[str]:

@@ -24,7 +24,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 # A module imports from layers above its own line, and within it from those it is allowed here.
 LAYERS: list[list[str]] = [
     ["harness"],
-    ["masking", "progress", "arrays", "threads", "signals"],
+    ["masking", "progress", "arrays", "threads", "signals", "wording"],
     ["shown"],
     ["errors"],
     ["optional"],

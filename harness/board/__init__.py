@@ -27,6 +27,7 @@ from harness.exchange import mteb
 from harness.progress import Progress, silent
 from harness.records import costs, files, naming
 from harness.records.naming import Bearer
+from harness.wording import count
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def load(
 def _no_records(paths: Sequence[Path | str], refused: Sequence[tuple[Path, str]]) -> InputError:
     first = f"; the first: {refused[0][0]}: {refused[0][1]}" if refused else ""
     return InputError(
-        f"{', '.join(map(str, paths))}: no records: {len(refused)} files refused{first}"
+        f"{', '.join(map(str, paths))}: no records: {count(len(refused), 'file')} refused{first}"
     )
 
 

@@ -13,6 +13,7 @@ from harness.exchange import mteb, mteb_tasks
 from harness.measures.pairs import compared_as
 from harness.records import Record, costs, naming
 from harness.records.fingerprints import digest
+from harness.wording import count
 
 NAMED = 5  # of what a note tells, so many are named
 
@@ -116,7 +117,9 @@ def note_imports(results: Sequence[ImportedEntry], reading: MtebReading) -> list
         revisions.setdefault(one.entry.system, set()).add(one.revision)
     joined = [f"{name} ({', '.join(sorted(r))})" for name, r in revisions.items() if len(r) > 1]
     if joined and not reading.strict:
-        notes.append(f"{len(joined)} models join several revisions: {_some(joined)}")
+        notes.append(
+            f"several revisions are joined of {count(len(joined), 'model')}: {_some(joined)}"
+        )
     data = {(one.entry.task, one.data) for one in results}
     if reading.strict and (joined or len(data) > len({task for task, _ in data})):
         notes.append("--loose joins the revisions of a model of MTEB, and those of its data")
@@ -127,15 +130,15 @@ def note_imports(results: Sequence[ImportedEntry], reading: MtebReading) -> list
     ]
     if lacking:
         notes.append(
-            f"{len(lacking)} results lack splits or subsets that MTEB averages, and stand in "
+            f"splits or subsets that MTEB averages are lacking in {count(len(lacking), 'result')}: "
             "columns of their own; --split and --subset name what all have (MTEB(eng) is --split "
             f"test --subset en --subset default): {_some(lacking)}"
         )
     unknown = sorted({one.entry.task for one in results if not mteb_tasks.look_up(one.entry.task)})
     if unknown:
         notes.append(
-            f"{len(unknown)} tasks are not known of MTEB {mteb_tasks.version()}: their scores are "
-            f"means of all that their files hold: {_some(unknown)}"
+            f"not known of MTEB {mteb_tasks.version()}: {count(len(unknown), 'task')}, scored by "
+            f"means of all that files hold: {_some(unknown)}"
         )
     return notes
 

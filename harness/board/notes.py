@@ -8,6 +8,7 @@ import numpy as np
 
 from harness.arrays import Float64
 from harness.board.queries import PairTests
+from harness.wording import count
 
 FEW = 10  # tasks below which resampling them is rough
 
@@ -68,7 +69,7 @@ def _note_groups(found: PairTests, *, fixed: bool, alpha: float) -> str:
     }
     used = {name: int(of.sum()) for name, of in tests.items() if of.any()} or {other: 0}
     several = len(used) > 1
-    said = "; ".join(f"{name}{f' ({n} pairs)' if several else ''}" for name, n in used.items())
+    said = "; ".join(name + several * f" ({count(n, 'pair')})" for name, n in used.items())
     return (
         f"groups: the means of one group's systems cannot be told apart: {said}; Holm's correction "
         f"over all pairs, alpha {alpha:g}"
@@ -81,9 +82,9 @@ def _note_lacking(scores: Float64) -> list[str]:
     if not behind:
         return []
     said = (
-        f"{behind} of {len(scores)} systems lack tasks: they stand below the others without "
-        f"a rank, a missing score has no Borda points; {common} of {scores.shape[1]} tasks are "
-        "common to all"
+        f"tasks are lacking for {behind} of {count(len(scores), 'system')}: no rank, a place below "
+        "the others, no Borda points for a missing score; common to all: "
+        f"{common} of {count(scores.shape[1], 'task')}"
     )
-    by_common = ": --common ranks by these, and the others are in the order of their means there"
+    by_common = "; --common ranks by these, and the others are in the order of their means there"
     return [said + (by_common if common else "")]

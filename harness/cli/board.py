@@ -35,6 +35,7 @@ from harness.cli.evaluate import (
 )
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError
+from harness.wording import count, tell_idle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,13 +165,14 @@ def leaderboard(
     """
     load_plugins(plugin)
     from harness.board import entries, load, standings
-    from harness.report import data
     from harness.report import leaderboard as report
 
     ordering = standings.Ordering(
         order, common=common, fixed_tasks=fixed_tasks, alpha=alpha, seed=seed
     )
-    reading = entries.MtebReading(subset or (), split or (), _json(families), strict=not loose)
+    reading = entries.MtebReading(
+        subset or (), split or (), _read_families(families), strict=not loose
+    )
     batch = Batch(open_store(cache, fresh=fresh), seed, out, quiet=quiet)
     done, failed = _measure_first(model, task, latency, batch)
     read = [*(paths or []), *(path for path, _ in done)]
@@ -180,9 +182,9 @@ def leaderboard(
         board = load(read or [RECORDS], reading, progress=progress)
         _refuse_idle(board, subset=subset, split=split, families=families, loose=loose)
         ranked = standings.standings(board, ordering, progress)
-        said = html and _html(board, ranked, html, figure or (), progress, texts=texts)
+        said = html and _write_page(board, ranked, html, figure or (), progress, texts=texts)
     tables = report.page(board, ranked, details=refused, most=rows)
-    show_tables(tables, style, lambda: data.read(report.to_json(board, ranked, rows)))
+    show_tables(tables, style, lambda: report.data(board, ranked, rows))
     if said and not quiet:
         say(said)
     end(done, failed)
@@ -194,12 +196,10 @@ def _measure_first(
     """Measure the systems that were named, before records are read."""
     if not models:
         return [], []
-    from harness.frames import formats
-
     done, failed = measure_all(models, tasks or DEFAULT_TASKS, {"latency": latency}, batch)
     say_notes(done, quiet=batch.quiet)
     if done and not batch.quiet:
-        say(f"{formats.count(len(done), 'record')} written under {batch.out}")
+        say(f"{count(len(done), 'record')} written under {batch.out}")
     return done, failed
 
 
@@ -207,11 +207,10 @@ def _refuse_idle(board: Board, **given: object) -> None:
     """Refuse options of MTEB's results where no file is one. Raises InputError."""
     idle = [f"--{name}" for name, value in given.items() if value]
     if idle and not board.refused and all(entry.subject for entry in board.entries.values()):
-        play = "plays" if len(idle) == 1 else "play"
-        raise InputError(f"{', '.join(idle)} {play} no part: none of these is a result of MTEB")
+        raise InputError(f"{tell_idle(idle)}: none of these is a result of MTEB")
 
 
-def _html(
+def _write_page(
     board: Board,
     ranked: Standings,
     path: Path,
@@ -250,7 +249,7 @@ def _read_texts(board: Board, task: str) -> Mapping[str, str]:
     return dict(zip(data.queries.ids, data.queries.texts, strict=True))
 
 
-def _json(path: Path | None) -> dict[str, str]:
+def _read_families(path: Path | None) -> dict[str, str]:
     """The families of MTEB's tasks that a file names, if there is one."""
     if path is None:
         return {}

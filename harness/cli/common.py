@@ -27,6 +27,7 @@ from harness.errors import (
     reason,
 )
 from harness.shown import clean
+from harness.wording import tell_idle
 
 if TYPE_CHECKING:
     from harness.frames import Frame, Table
@@ -113,7 +114,7 @@ IDLE = {
     ],
     "leaderboard": [
         Idle(("task", "latency", *MEASURED), lambda given: not given["model"], "without --model"),
-        Idle(("figure",), lambda given: not given["html"], "without --html"),
+        Idle(("texts", "figure"), lambda given: not given["html"], "without --html"),
     ],
     "freeze": [
         Idle(
@@ -147,8 +148,7 @@ class Once(TyperCommand):
         for idle in IDLE.get(str(self.name), ()):
             given = _name_given(ctx, idle.options) if idle.where(ctx.params) else []
             if given:
-                play = "plays" if len(given) == 1 else "play"
-                raise InputError(f"{', '.join(given)} {play} no part {idle.why}")
+                raise InputError(f"{tell_idle(given)} {idle.why}")
         return rest
 
 

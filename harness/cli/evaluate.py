@@ -33,6 +33,7 @@ from harness.cli.common import (
     say,
     show_tables,
 )
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.evaluation import Evaluation
@@ -149,12 +150,12 @@ def evaluate(
     _report([record for _, record in done], style)
     say_notes(done, quiet=quiet)
     if len(failed) + len(done) > 1:
-        _summary(len(done), failed)
+        _say_failed(len(done), failed)
     if done and not quiet and style != "json":
-        _next(done[-1][0], len(done))
+        _say_next(done[-1][0], len(done))
     removed = batch.store.prune(keep=began)
     if removed and not quiet:
-        say(f"the store was beyond its limit: removed the {len(removed)} least recently used")
+        say(f"the store was beyond its limit: removed {count(len(removed), 'encoder space')}")
     end(done, failed)
 
 
@@ -203,7 +204,7 @@ def measure_all(
                 pair = f"{system} on {name}"
                 with _going_on(pair, session, failed, quiet=batch.quiet):
                     _warn_of_no_trec(session, name, batch)
-                    found = _one(session, system, name, asked)
+                    found = _measure_one(session, system, name, asked)
                     done.append((_keep(found, batch.out, batch.trec), found.record))
     return done, failed
 
@@ -299,7 +300,7 @@ def _warn_of_no_trec(session: Session, task: str, batch: Batch) -> None:
                 say(f"note: {task}: {note}")
 
 
-def _one(session: Session, system: str | Path, task: str, asked: Asked) -> Evaluation:
+def _measure_one(session: Session, system: str | Path, task: str, asked: Asked) -> Evaluation:
     """Measure one system or run file."""
     from harness.systems import choose_index
 
@@ -347,18 +348,16 @@ def say_notes(done: Sequence[Done], *, quiet: bool) -> None:
             say(f"note: {record.name} on {record.task.spec}: {warning}")
 
 
-def _summary(done: int, failed: Sequence[Failed]) -> None:
+def _say_failed(done: int, failed: Sequence[Failed]) -> None:
     """Say how many failed, and which, after everything else; why was said when it happened."""
     if failed:
         pairs = ", ".join(pair for pair, _ in failed)
         say(f"{len(failed)} of {len(failed) + done} evaluations failed: {pairs}")
 
 
-def _next(last: Path, count: int) -> None:
+def _say_next(last: Path, records: int) -> None:
     """Say where the records are and what to do next."""
-    from harness.frames import formats
-
-    say(f"{formats.count(count, 'record')} written under {last.parent.parent}")
+    say(f"{count(records, 'record')} written under {last.parent.parent}")
     harness = program()
     say(f"One, whole:       {harness} show {last}")
     say(f"All, as a table:  {harness} show {last.parent.parent}")

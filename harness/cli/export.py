@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.common import Plugins, Records, group, load_plugins
 from harness.errors import InputError
+from harness.wording import count
 
 app = group(
     "Write records for MTEB, MLflow or Weights & Biases.\n\n"
@@ -35,7 +36,7 @@ def mlflow(
     from harness import records
     from harness.exchange import trackers
 
-    _runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
+    _say_runs([trackers.save_mlflow(r, uri, experiment) for _, r in records.load_all(paths)], uri)
 
 
 @app.command()
@@ -60,12 +61,10 @@ def wandb(
     from harness.exchange import trackers
 
     found = [trackers.save_wandb(r, project, out) for _, r in records.load_all(paths)]
-    _runs(found, str(out))
+    _say_runs(found, str(out))
 
 
-def _runs(new: list[bool], where: str) -> None:
-    from harness.frames.formats import count
-
+def _say_runs(new: list[bool], where: str) -> None:
     old = len(new) - sum(new)
     there = "was" if old == 1 else "were"
     print(f"{count(sum(new), 'run')} written to {where}, {old:,} {there} there already")
@@ -86,7 +85,6 @@ def mteb(
     load_plugins(plugin)
     from harness import records
     from harness.exchange import mteb as exchange
-    from harness.frames.formats import count
 
     kept = [exchange.save(record, out) for _, record in records.load_all(paths)]
     print(f"{count(len(kept), 'result')} written under {out}")

@@ -29,8 +29,9 @@ from harness.cli.common import (
     show_tables,
 )
 from harness.cli.evaluate import Batch, Done, measure_like, say_notes
-from harness.errors import InputError
+from harness.errors import HarnessError, InputError
 from harness.outlet import put
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.compare import Side
@@ -85,7 +86,6 @@ def freeze(
     """
     from harness import compare as comparing
     from harness import gate as gates
-    from harness.frames.formats import count
     from harness.gate.costs import wants_measuring
 
     rules, measured = _read_policy(policy), {}
@@ -285,10 +285,9 @@ def measure_costs(
 
 def _show_gate(judged: Gate, style: str) -> None:
     """Print the verdicts."""
-    from harness.report import data
     from harness.report import gate as report
 
-    show_tables(report.page(judged), style, lambda: data.read(report.to_json(judged)))
+    show_tables(report.page(judged), style, lambda: report.data(judged))
     if style != "json":
         with_it = style in ("terminal", "markdown")
         print(report.summary(judged), file=sys.stdout if with_it else sys.stderr)
@@ -308,8 +307,18 @@ def _write_gate(judged: Gate, junit: Path | None, markdown: Path | None, *, gith
     if github:
         for line in report.workflow_commands(judged):
             put(line)
-        summary = os.environ.get("GITHUB_STEP_SUMMARY")
-        if summary:
-            with open(summary, "a", encoding="utf-8") as file:
-                file.write(report.markdown(judged, report.SUMMARY_BYTES))
+        _add_summary(report.markdown(judged, report.SUMMARY_BYTES))
     sys.stdout.flush()
+
+
+def _add_summary(text: str) -> None:
+    """Add to the summary of a GitHub step; where it cannot be written, the verdict stands."""
+    from harness import disk
+
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if path:
+        try:
+            with disk.writing(Path(path)), open(path, "a", encoding="utf-8") as file:
+                file.write(text)
+        except HarnessError as error:
+            say(f"note: GITHUB_STEP_SUMMARY: {error}")

@@ -17,6 +17,7 @@ from harness.cli.common import (
     show_tables,
     size,
 )
+from harness.wording import count
 
 app = typer.Typer(cls=Group, rich_markup_mode=None)
 
@@ -75,4 +76,4 @@ def prune(
     """
     removed = open_store(cache).prune(size(limit))
     freed = sum(space.bytes for space in removed)
-    print(f"removed {len(removed)} encoder spaces, {freed / 1e6:,.1f} MB")
+    print(f"removed {count(len(removed), 'encoder space')}, {freed / 1e6:,.1f} MB")

@@ -23,6 +23,7 @@ from harness.frames import formats
 from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
 from harness.masking import mask
 from harness.stats import Estimate
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -187,8 +188,7 @@ class Frame:
 
     def numbers(self, name: str) -> list[float]:
         """A column as numbers: means of estimates, NaN for what is not there."""
-        means = (cell.mean if isinstance(cell, Estimate) else cell for cell in self[name])
-        return [math.nan if value is None else float(value) for value in means]
+        return [math.nan if cell is None else float(_order(cell)) for cell in self[name]]
 
     def estimates(self, name: str) -> list[Estimate]:
         """A column of estimates without what is not there."""
@@ -280,7 +280,7 @@ class Frame:
 
     def __repr__(self) -> str:
         names = ", ".join(column.name for column in self.columns)
-        return f"Frame({self.name}, {len(self.rows)} rows of {names})"
+        return f"Frame({self.name}, {count(len(self), 'row')} of {names})"
 
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.title)}</p>{self.to_pandas().to_html(index=False)}"

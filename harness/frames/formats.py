@@ -6,6 +6,7 @@ no hyphen: the z of format specs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -27,32 +28,29 @@ SUFFIXES: dict[str, str] = {"ms": " (ms)", "seconds": " (s)", "bytes": " (bytes)
 """What follows a column's name where its values are numbers of a unit."""
 
 
+def number(value: float | None, digits: int = 4, *, signed: bool = False) -> str:
+    """Write a score, or a difference of scores; a dash where it is not defined."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:{'+' if signed else ''}z.{digits}f}"
+
+
+def bounds(low: float | None, high: float | None, digits: int = 4, *, signed: bool = False) -> str:
+    """Write an interval: [low, high]."""
+    return f"[{', '.join(number(end, digits, signed=signed) for end in (low, high))}]"
+
+
 def interval(value: Estimate, *, signed: bool = False, digits: int = 4) -> str:
     """Write an estimate: mean [low, high]."""
-    form = f"{'+' if signed else ''}z.{digits}f"
+    mean = number(value.mean, digits, signed=signed)
     if value.low is None or value.high is None:
-        return format(value.mean, form)
-    return f"{value.mean:{form}} [{value.low:{form}}, {value.high:{form}}]"
-
-
-def number(value: float | None, digits: int = 4) -> str:
-    """Write a score; a dash where it is not defined."""
-    return "–" if value is None else f"{value:z.{digits}f}"
+        return mean
+    return f"{mean} {bounds(value.low, value.high, digits, signed=signed)}"
 
 
 def percent(value: float, digits: int = 1, *, signed: bool = False) -> str:
     """Write a share as percent."""
     return f"{value:{'+' if signed else ''}z.{digits}%}"
-
-
-def plural(noun: str) -> str:
-    """Write a noun for several: queries, pairs."""
-    return f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
-
-
-def count(number: int, noun: str) -> str:
-    """Write how many there are: 1 query, 2,000 queries."""
-    return f"{number:,} {noun if number == 1 else plural(noun)}"
 
 
 def probability(value: float) -> str:

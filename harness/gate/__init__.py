@@ -17,7 +17,7 @@ from harness import compare, disk, records, stats
 from harness.compare import Difference, Side
 from harness.disk import foreign
 from harness.errors import HarnessError, InputError, reason
-from harness.frames.formats import plural, probability
+from harness.frames.formats import probability
 from harness.gate.costs import CostVerdict, judge_costs
 from harness.gate.policy import Policy, TaskPolicy
 from harness.matching import match, tell_prompts
@@ -26,6 +26,7 @@ from harness.records import Record
 from harness.records.item_values import IncomparableError
 from harness.records.measured_costs import MeasuredCosts
 from harness.registry import unknown
+from harness.wording import plural
 
 SUMS = "SHA256SUMS"
 Status = Literal[

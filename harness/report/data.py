@@ -30,11 +30,6 @@ def of_frames(frames: Sequence[Frame], **facts: object) -> dict[str, Any]:
     return {"schema": SCHEMA, **{frame.name: frame.records() for frame in frames}, **facts}
 
 
-def read(text: str) -> dict[str, Any]:
-    """A document that was written as JSON, with the number of this layout."""
-    return {"schema": SCHEMA, **json.loads(text)}
-
-
 def write(document: Mapping[str, Any], style: str) -> str:
     """Write a document as json or csv; a number that is not defined is null, or an empty cell."""
     document = _define(document)

@@ -6,8 +6,9 @@ from dataclasses import asdict
 
 from harness.compare import Difference, Item, PairComparison
 from harness.frames import Table
-from harness.frames.formats import number, plural, probability
+from harness.frames.formats import bounds, number, probability
 from harness.report.data import SCHEMA
+from harness.wording import plural
 
 
 def page(found: PairComparison) -> list[Table]:
@@ -65,8 +66,8 @@ def _tasks(found: PairComparison) -> Table:
             one.measure,
             number(one.a),
             number(one.b),
-            f"{one.difference:+z.4f}",
-            f"[{one.low:+z.4f}, {one.high:+z.4f}]",
+            number(one.difference, signed=True),
+            bounds(one.low, one.high, signed=True),
             probability(one.p.two_sided),
             probability(one.holm),
             probability(one.benjamini_hochberg),
@@ -88,8 +89,8 @@ def _disagreements(found: PairComparison) -> list[Table]:
             rows.append(
                 [
                     one.task,
-                    f"{one.measure} {one.difference:+z.4f}",
-                    f"{other.measure} {other.difference:+z.4f}",
+                    f"{one.measure} {number(one.difference, signed=True)}",
+                    f"{other.measure} {number(other.difference, signed=True)}",
                     str(other.against),
                     str(other.reverse),
                     str(one.items - other.against - other.reverse),
@@ -104,7 +105,7 @@ def _disagreements(found: PairComparison) -> list[Table]:
 
 
 def _items(title: str, noun: str, found: PairComparison, items: tuple[Item, ...]) -> Table:
-    rows = [[i.id, number(i.a), number(i.b), f"{i.a - i.b:+z.4f}"] for i in items]
+    rows = [[i.id, number(i.a), number(i.b), number(i.a - i.b, signed=True)] for i in items]
     return Table(title, [noun, found.a, found.b, "difference"], rows, frozenset({1, 2, 3}))
 
 

@@ -5,17 +5,18 @@ For people and for the programs that run it. Text from data is escaped for each.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, replace
 from xml.etree import ElementTree
 
 from harness.frames import Table
-from harness.frames.formats import number, probability
+from harness.frames.formats import bounds, number, probability
 from harness.gate import FAILED, Gate, TaskVerdict
 from harness.gate.costs import CostVerdict
+from harness.report.data import SCHEMA
 from harness.report.tables import write
 from harness.shown import clean, escape
+from harness.wording import count
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment
@@ -45,7 +46,7 @@ def _row(verdict: TaskVerdict) -> list[str]:
     found = verdict.difference
     if found is None or verdict.p is None:
         return [verdict.task, verdict.status, "", "", "", "", "", verdict.reason]
-    numbers = [number(found.b), number(found.a), f"{found.difference:+z.4f}"]
+    numbers = [number(found.b), number(found.a), number(found.difference, signed=True)]
     p = probability(verdict.p)
     return [verdict.task, verdict.status, found.measure, *numbers, p, verdict.reason]
 
@@ -54,10 +55,10 @@ def _cost_row(cost: CostVerdict) -> list[str]:
     """A row of a cost."""
     numbers = ["", ""]
     if cost.ratio is not None:
-        numbers[0] = f"{cost.ratio:.3f}"
+        numbers[0] = number(cost.ratio, 3)
     if cost.low is not None and cost.high is not None:
-        numbers[1] = f"[{cost.low:.3f}, {cost.high:.3f}]"
-    return [cost.name, cost.status, *numbers, f"{cost.limit:.3f}", cost.reason]
+        numbers[1] = bounds(cost.low, cost.high, 3)
+    return [cost.name, cost.status, *numbers, number(cost.limit, 3), cost.reason]
 
 
 def summary(gate: Gate) -> str:
@@ -80,7 +81,7 @@ def markdown(gate: Gate, most: int = COMMENT_BYTES) -> str:
             len(whole.rows) - len(part.rows) for whole, part in zip(tables, cut, strict=True)
         )
         text = write(cut, "markdown", _mark) + (
-            f"\n\n{left:,} more rows left out.\n" if left else "\n"
+            f"\n\n{count(left, 'more row')} left out.\n" if left else "\n"
         )
         if len(text.encode()) <= most or not rows:
             return text
@@ -114,13 +115,10 @@ def junit(gate: Gate) -> bytes:
     for cost in gate.costs:
         _case(suite, ("cost", cost.name), cost)
     kinds = [child.tag for case in suite for child in case]
-    for name, count in (
-        ("tests", len(suite)),
-        ("failures", kinds.count("failure")),
-        ("errors", kinds.count("error")),
-        ("skipped", kinds.count("skipped")),
-    ):
-        suite.set(name, str(count))
+    suite.set("tests", str(len(suite)))
+    for kind in ("failure", "error"):
+        suite.set(plural(kind), str(kinds.count(kind)))
+    suite.set("skipped", str(kinds.count("skipped")))
     return bytes(ElementTree.tostring(suite, "utf-8", xml_declaration=True))
 
 
@@ -183,9 +181,10 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def to_json(gate: Gate) -> str:
-    """Everything, with the exit status."""
-    whole = {
+def data(gate: Gate) -> dict[str, object]:
+    """Everything as a document, with the exit status."""
+    return {
+        "schema": SCHEMA,
         "exit_status": gate.exit_status,
         "outcome": OUTCOMES[gate.exit_status],
         **{key: asdict(gate)[key] for key in ("baseline", "candidate")},
@@ -194,7 +193,6 @@ def to_json(gate: Gate) -> str:
         "costs": [asdict(cost) for cost in gate.costs],
         "extra": gate.extra,
     }
-    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def _verdict(verdict: TaskVerdict) -> dict[str, object]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.arrays import Float64
 from harness.board import Board
 from harness.board.standings import Standing, Standings
 from harness.frames import Table
-from harness.frames.formats import number
+from harness.frames.formats import bounds, number, percent
 from harness.records.costs import RANKED
+from harness.report.data import SCHEMA
 from harness.report.tables import spans
 from harness.stats.aggregate import pareto
+from harness.wording import count
 
 MOST = 12  # systems whose wins over each other are shown
+COMPARED = (
+    "quality against cost: by means as they were measured; times the cost: over the cheapest "
+    "system whose mean is no lower, and that the test which groups rest on does not find worse"
+)
 
 
 def page(
@@ -28,18 +34,20 @@ def page(
 
     most: systems shown, at most.
     """
+    against_costs = list(costs(board, standings, most))
+    compared = [COMPARED] if against_costs else []
     return [
         ranking(board, standings, most),
         scores(board, standings, most),
         wins(standings),
-        *costs(board, standings, most),
-        notes(board, standings),
+        *against_costs,
+        Table("Notes", [""], [[note] for note in [*notes(board, standings), *compared]]),
         *refusals(board, details=details),
     ]
 
 
-def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
-    """The board as data: numbers as they are, null for what is not there.
+def data(board: Board, standings: Standings, most: int | None = None) -> dict[str, object]:
+    """The board as a document: numbers as they are, None for what is not there.
 
     most: systems listed, at most.
     """
@@ -55,7 +63,8 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
         for other, value in zip(names, row, strict=False)
         if other != one
     ]
-    whole = {
+    return {
+        "schema": SCHEMA,
         "order": standings.order,
         "kemeny_exact": standings.kemeny_exact,
         "ranking": ranked,
@@ -64,10 +73,9 @@ def to_json(board: Board, standings: Standings, most: int | None = None) -> str:
             {**asdict(entry), "path": entry.path and str(entry.path)} for entry in entries if entry
         ],
         "wins": wins,
-        "notes": [line for (line,) in notes(board, standings).rows],
+        "notes": notes(board, standings),
         "refused": [{"file": str(path), "reason": why} for path, why in board.refused],
     }
-    return json.dumps(whole, indent=2, allow_nan=False, ensure_ascii=False)
 
 
 def ranking(board: Board, standings: Standings, most: int | None = None) -> Table:
@@ -92,7 +100,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
             f"{row.tasks} of {len(standings.tasks)}",
             f"{row.borda:g}",
             _mean(row),
-            "" if row.low is None else f"[{number(row.low)}, {number(row.high)}]",
+            "" if row.low is None else bounds(row.low, row.high),
             spans(row.groups),
             *(number(row.families[name]) for name in several),
             *([number(row.mean_of_families)] if several else []),
@@ -102,7 +110,7 @@ def ranking(board: Board, standings: Standings, most: int | None = None) -> Tabl
         ]
         for row in standings.rows[:most]
     ]
-    texts = {1, 5, 6, *([header.index("beside exact")] if any(beside.values()) else [])}
+    texts = {1, 6, *([header.index("beside exact")] if any(beside.values()) else [])}
     return Table("Leaderboard", header, rows, frozenset(range(len(header))) - texts)
 
 
@@ -110,7 +118,7 @@ def _compare_to_exact(found: tuple[float, float | None] | None) -> str:
     if found is None:
         return ""
     change, size = found
-    return f"{change:+z.4f}" + (f", {size:.2f} x bytes" if size else "")
+    return number(change, signed=True) + (f", {size:.2f} x bytes" if size else "")
 
 
 def _mean(row: Standing) -> str:
@@ -120,7 +128,11 @@ def _mean(row: Standing) -> str:
 def _steadiness(row: Standing) -> list[str]:
     if row.kept is None or row.first is None or row.places is None:
         return ["–", "–", "–"]
-    return [f"{row.kept:.0%}", f"{row.first:.0%}", "–".join(map(str, dict.fromkeys(row.places)))]
+    return [
+        percent(row.kept, 0),
+        percent(row.first, 0),
+        "–".join(map(str, dict.fromkeys(row.places))),
+    ]
 
 
 def scores(board: Board, standings: Standings, most: int | None = None) -> Table:
@@ -137,7 +149,7 @@ def scores(board: Board, standings: Standings, most: int | None = None) -> Table
         [
             standing.system,
             *(
-                "–" if np.isnan(value) else number(float(value)) + ("*" if value == top else "")
+                number(value) + ("*" if value == top else "")
                 for value, top in zip(matrix[row[standing.system]], best, strict=True)
             ),
         ]
@@ -154,7 +166,7 @@ def wins(standings: Standings) -> Table:
         [
             name,
             *(
-                "" if i == j else "–" if np.isnan(value) else f"{value:.0%}"
+                "" if i == j else "–" if np.isnan(value) else percent(value, 0)
                 for j, value in enumerate(standings.wins[i, : len(names)])
             ),
         ]
@@ -169,30 +181,39 @@ def costs(board: Board, standings: Standings, most: int | None = None) -> Iterat
 
     Quality is the mean over all tasks, of the systems that lack none; or over the tasks that all
     systems have, where these are more scores. behind: how much more the best system of no higher
-    cost scores; times the cost: over the cheapest system that scores no less.
+    cost scores; times the cost: see COMPARED, a dash where there is no such system.
     """
     ranked, quality, mean = _quality(board, standings)
-    sign = standings.sign()
+    sign, worse = standings.sign(), _find_worse(ranked, standings.sign())
     for cost in RANKED:
         values = np.array([board.cost(row.system, cost.key) for row in ranked], np.float64)
         known = np.flatnonzero(~np.isnan(values) & (values > 0))
         if len(known) < 2:
             continue
         values, means = values[known], quality[known]
-        front = pareto(means, values if cost.better == "less" else 1 / values)
+        spent = values if cost.better == "less" else 1 / values
+        front = pareto(means, spent, worse[np.ix_(known, known)])
         rows = [
             [
                 ranked[at].system,
-                number(sign * means[i] + 0.0),
+                number(sign * means[i]),
                 f"{values[i]:,.{cost.digits}f}",
                 "front" if front.on[i] else "",
                 "" if front.on[i] else number(front.behind[i]),
-                "" if front.on[i] else f"{front.dearer[i]:.1f}",
+                "" if front.on[i] else number(front.dearer[i], 1),
             ]
             for i, at in enumerate(known)
         ]
         header = ["system", mean, cost.title, "Pareto", "behind", "times the cost"]
         yield Table(f"Quality against {cost.title}", header, rows[:most], frozenset({1, 2, 4, 5}))
+
+
+def _find_worse(rows: Sequence[Standing], sign: int) -> NDArray[np.bool_]:
+    """Whether the test finds the column's system worse than the row's: they share no group."""
+    groups = [set(row.groups) for row in rows]
+    means = [np.nan if row.mean is None else sign * row.mean for row in rows]
+    apart = [[bool(a and b) and a.isdisjoint(b) for b in groups] for a in groups]
+    return np.array(apart) & (np.array(means)[:, None] > np.array(means))
 
 
 def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float64, str]:
@@ -209,23 +230,21 @@ def _quality(board: Board, standings: Standings) -> tuple[list[Standing], Float6
     return [standings.rows[i] for i in whole], scores[whole].mean(axis=1), "mean"
 
 
-def notes(board: Board, standings: Standings) -> Table:
-    """How to read the tables, and what became of the files."""
-    lines = [*standings.notes, *board.notes]
-    if board.older:
-        lines.append(f"{board.older} older records were replaced by newer ones")
-    return Table("Notes", [""], [[line] for line in lines])
+def notes(board: Board, standings: Standings) -> list[str]:
+    """How the standings are to be read, and which records others replaced, a sentence each."""
+    older = f"{count(board.older, 'record')} left out for newer ones" if board.older else ""
+    return [*standings.notes, *board.notes, *filter(None, [older])]
 
 
 def refusals(board: Board, *, details: bool = False) -> Iterator[Table]:
     """The files that were refused: how many for each reason, or each with its own."""
     if not board.refused:
         return
-    title = f"{len(board.refused):,} files refused"
+    title = f"{count(len(board.refused), 'file')} refused"
     if details:
         yield Table(title, ["file", "reason"], [[str(p), why] for p, why in board.refused])
         return
     # what differs from file to file follows a colon or a quote
     counted = Counter(why.partition(":")[0].partition("'")[0].strip() for _, why in board.refused)
-    rows = [[why, f"{count:,}"] for why, count in counted.most_common()]
+    rows = [[why, f"{times:,}"] for why, times in counted.most_common()]
     yield Table(title, ["reason", "files"], rows, frozenset({1}))

@@ -13,6 +13,7 @@ from harness.report.data import SCHEMA
 from harness.report.findings import Saved, load_findings, study_folder
 from harness.spec import parse
 from harness.stats import Estimate
+from harness.wording import count
 
 NAMING = ("text", "flag", "count", "number")  # units of what tells rows apart
 MOVED = ["frame", "row", "column", "first", "second", "first less second"]
@@ -52,20 +53,16 @@ def page(one: Saved, other: Saved) -> list[Table]:
     counts = ["rows that the other lacks", *map(str, alone)]
     tables = [Table("Two runs", ["", "first", "second"], [*_facts(one, other), counts])]
     if moved:
-        title = f"{len(moved)} of {len(moved) + equal} values differ"
+        title = f"{len(moved):,} of {count(len(moved) + equal, 'value')} differ"
         return [*tables, Table(title, MOVED, cells, frozenset({3, 4, 5}))]
-    note = f"all {equal} values are equal" if equal else "no row is in both: nothing is compared"
+    alike = f"{count(equal, 'value')} compared, no difference"
+    note = alike if equal else "no row is in both: nothing is compared"
     return [*tables, Table("Notes", [""], [[note]])]
 
 
 def data(one: Saved, other: Saved) -> dict[str, object]:
     """The same as a document: what was run, and the values that moved."""
     moved, equal, alone = _compare(one, other)
-    values = [
-        [name, row, column.name, a, b,
-         _subtract(a, b)]
-        for name, row, column, a, b in moved
-    ]  # fmt: skip
     runs = [
         dict(zip(("fact", "first", "second"), fact, strict=True)) for fact in _facts(one, other)
     ]
@@ -75,7 +72,17 @@ def data(one: Saved, other: Saved) -> dict[str, object]:
         "only_first": alone[0],
         "only_second": alone[1],
         "runs": runs,
-        "moved": [dict(zip([*MOVED[:5], "difference"], value, strict=True)) for value in values],
+        "moved": [
+            {
+                "frame": name,
+                "row": row,
+                "column": column.name,
+                "first": a,
+                "second": b,
+                "difference": _subtract(a, b),
+            }
+            for name, row, column, a, b in moved
+        ],
     }
 
 

@@ -12,11 +12,12 @@ import numpy as np
 from harness.arrays import Float64
 from harness.board import joint_sign
 from harness.frames import Table
-from harness.frames.formats import number
+from harness.frames.formats import bounds, number, percent
 from harness.kinds import title
 from harness.records import PartRecord, Record, SystemRecord, naming
 from harness.shown import clean, escape_markdown
-from harness.stats import Estimate, aggregate
+from harness.stats import aggregate
+from harness.wording import count
 
 Format = Literal["terminal", "markdown", "csv", "latex", "json"]
 Named = tuple[str, Record]
@@ -54,7 +55,7 @@ def _scores(main: str, named: Sequence[Named], most: int | None) -> Table:
             label(record) + apart,
             *([record.index.spec if record.index else ""] if show_index else []),
             number(record.main.mean),
-            bounds(record.main),
+            bounds(record.main.low, record.main.high),
             *(number(record.scores[n].mean) if n in record.scores else "" for n in others),
             f"{sum(phase.wall_s for phase in record.phases):.1f}",
         ]
@@ -114,16 +115,15 @@ def _joint(
             *(
                 cell
                 for family, own in means.items()
-                for cell in (_number(signs[family] * own[i]), _number(places[family][i], 0))
+                for cell in (number(signs[family] * own[i]), number(places[family][i], 0))
             ),
-            _number(joint_sign(signs.values()) * overall[i]),
+            number(joint_sign(signs.values()) * overall[i]),
         ]
         for i in np.argsort(-overall, kind="stable")  # NaN comes last
     ]
     header = ["system"]
     for family in means:
-        count = families.count(family)
-        header += [f"{family}, {count} task{'s' if count > 1 else ''}", "rank"]
+        header += [f"{family}, {count(families.count(family), 'task')}", "rank"]
     header.append("mean of families")
     return Table("Families", header, rows, frozenset(range(1, len(header))))
 
@@ -138,10 +138,6 @@ def _agreement(means: Mapping[str, Float64]) -> Table:
             rows.append([one, other, str(int(both.sum())), number(tau, 2)])
     header = ["family", "and", "systems", "Kendall tau"]
     return Table("Do families agree about the systems?", header, rows, frozenset({2, 3}))
-
-
-def _number(value: float, digits: int = 4) -> str:
-    return number(None if np.isnan(value) else float(value) + 0.0, digits)
 
 
 def label(record: Record) -> str:
@@ -203,7 +199,7 @@ def _representation(system: SystemRecord) -> str:
     """What a system makes of texts, or of queries where it only ranks."""
     if system.representation is None:
         return "rankings"
-    return f"{system.representation} vectors, {system.dim} dimensions"
+    return f"{system.representation} vectors, {count(system.dim or 0, 'dimension')}"
 
 
 def _estimates(record: Record) -> Table:
@@ -247,7 +243,7 @@ def _list_search(record: Record) -> list[list[str]]:
     rows += [["candidates", "of the task"]] if record.candidates else []
     rows += [["weights", _flat(record.weights)]] if record.weights else []
     if record.ties:
-        rows.append(["ties at the cut-off", f"{record.ties:.1%} of the queries"])
+        rows.append(["ties at the cut-off", f"{percent(record.ties)} of the queries"])
     if latency:
         asked = f"p50 {latency.p50_ms:,.6g}, p95 {latency.p95_ms:,.6g}"
         rows.append(["latency ms", f"{asked}, queries {latency.queries:,}"])
@@ -305,11 +301,6 @@ def spans(numbers: Sequence[int]) -> str:
     breaks = [0, *(i for i, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1), len(numbers)]
     parts = [numbers[start:end] for start, end in pairwise(breaks)]
     return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}–{part[-1]}" for part in parts)
-
-
-def bounds(score: Estimate) -> str:
-    """The ends of an estimate's interval as text."""
-    return f"[{number(score.low)}, {number(score.high)}]"
 
 
 def _count(value: int | None) -> str:

@@ -307,7 +307,8 @@ class Front:
     """Which systems no other beats in quality without more cost, and how far the others are, [s].
 
     behind: quality that the best system of no higher cost has more; dearer: cost over the least
-    cost of no lower quality (1 on the front). NaN where quality or cost is not known.
+    cost of no lower quality (1 on the front). NaN where quality or cost is not known, and dearer
+    where every system of no lower quality and no higher cost is left out.
     """
 
     on: Bool
@@ -315,13 +316,21 @@ class Front:
     dearer: Float64
 
 
-def pareto(quality: Float64, cost: Float64) -> Front:
-    """The Pareto front of quality [s], larger is better, and cost [s], smaller is better."""
+def pareto(quality: Float64, cost: Float64, worse: Bool | None = None) -> Front:
+    """The Pareto front of quality [s], larger is better, and cost [s], smaller is better.
+
+    worse: [s, s], whether the column's system is known to be worse than the row's, whatever its
+    quality here; it is then not set against its cost.
+    """
     known = ~np.isnan(quality) & ~np.isnan(cost)
     behind, dearer = (np.full(len(quality), np.nan) for _ in range(2))
     q, c = quality[known], cost[known]
     if len(q):
+        own = np.eye(len(q), dtype=bool)
+        rivals = (q >= q[:, None]) & (c <= c[:, None]) & ~own
+        rivals &= True if worse is None else ~worse[np.ix_(known, known)]
         behind[known] = np.where(c <= c[:, None], q, -np.inf).max(axis=1) - q
-        least = np.where(q >= q[:, None], c, np.inf).min(axis=1)
-        dearer[known] = np.where(c == least, 1, c / np.where(least == 0, np.nan, least))
+        least = np.where(rivals | own, c, np.inf).min(axis=1)
+        ratio = np.where(c == least, 1, c / np.where(least == 0, np.nan, least))
+        dearer[known] = np.where((behind[known] > 0) & ~rivals.any(axis=1), np.nan, ratio)
     return Front((behind == 0) & (dearer == 1), behind, dearer)

@@ -19,7 +19,6 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Chart, Lines, Reference
-from harness.frames.formats import count
 from harness.indexes import INDEXES
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
@@ -35,6 +34,7 @@ from harness.studies.setting import (
     search_exactly,
     tell_kept,
 )
+from harness.wording import count
 
 SWEEP = "[ef_search=8+16+32+64+128+256]"  # of hnsw, where nothing is asked for
 PAIR = [Column("task"), Column("model")]

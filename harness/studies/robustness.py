@@ -19,7 +19,7 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.frames import Column, Frame, follow
 from harness.frames.charts import Dots, Reference
-from harness.frames.formats import count, percent
+from harness.frames.formats import percent
 from harness.grid import Grid
 from harness.measures.neighbours import neighbour_overlap
 from harness.registry import unknown
@@ -27,6 +27,7 @@ from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.perturb import COPIES, KNOWN, Shift, shifts
 from harness.tasks import Task
+from harness.wording import count
 
 NEAR = 10  # results whose overlap is told
 ALPHA = 0.05

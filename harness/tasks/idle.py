@@ -8,6 +8,7 @@ from harness.data import Retrieval
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.tasks import Task
+from harness.wording import tell_idle
 
 USUAL = {"index": "exact", "rewrite": "none", "latency": 0, "depth": 0, "trec": None}
 """What is asked of a search, with the values that ask for nothing."""
@@ -36,7 +37,7 @@ def refuse_idle(
     else:
         return ()
     idle = [name for name, value in asked.items() if name not in takes and value != USUAL[name]]
-    note = f"{why}: {', '.join(idle)} {'plays' if len(idle) == 1 else 'play'} no part"
+    note = f"{why}: {tell_idle(idle)}"
     if idle and not lenient:
         raise InputError(note)
     return (note,) if idle else ()

@@ -63,8 +63,7 @@ def test_records_of_ours_and_of_mteb_share_a_board(tmp_path):
     assert found.families == ("retrieval", real("bm25").record.task.family)
     assert (found.refused, found.older) == ((), 0)
     assert found.notes == (
-        "1 tasks are not known of MTEB 2.26.24: their scores are means of all that their files "
-        "hold: T",
+        "not known of MTEB 2.26.24: 1 task, scored by means of all that files hold: T",
     )
     ours = found.entries["bm25", TASK]
     assert ours.score == real("bm25").record.main.mean
@@ -175,7 +174,7 @@ def test_nothing_of_use_is_an_error(tmp_path):
     with pytest.raises(InputError, match=r"no records: 0 files refused$"):
         board.load([tmp_path])
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(InputError, match=r"no records: 1 files refused; the first: .*a\.json: "):
+    with pytest.raises(InputError, match=r"no records: 1 file refused; the first: .*a\.json: "):
         board.load([tmp_path])
 
 
@@ -254,7 +253,7 @@ def test_revisions_of_mteb(tmp_path):
     assert "org/a: 2 systems of this name, which differ in revision" in found.notes
     loose = board.load([tmp_path], MtebReading(strict=False, families={"T": "Mine"}))
     assert (loose.tasks, loose.older, loose.families) == (("T",), 1, ("Mine",))
-    assert loose.notes[0] == "1 models join several revisions: org/a (r1, r2)"
+    assert loose.notes[0] == "several revisions are joined of 1 model: org/a (r1, r2)"
     assert loose.entries["org/a", "T"].path.parent.name == "r2"
 
 
@@ -361,9 +360,9 @@ def test_an_incomplete_row_is_never_above_a_complete_one():
     assert (part.part, part.tasks, part.borda) == (0.99, 1, 2)
     assert found.wins[2].tolist() == [1, 1, 0.5]
     assert found.notes[-1] == (
-        "1 of 3 systems lack tasks: they stand below the others without a rank, a missing score "
-        "has no Borda points; 1 of 2 tasks are common to all: --common ranks by these, and the "
-        "others are in the order of their means there"
+        "tasks are lacking for 1 of 3 systems: no rank, a place below the others, no Borda points "
+        "for a missing score; common to all: 1 of 2 tasks; --common ranks by these, and the others "
+        "are in the order of their means there"
     )
 
 

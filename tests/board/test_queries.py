@@ -73,11 +73,11 @@ def test_what_is_known_of_single_queries_is_said_pair_by_pair(tmp_path):
             path = write(tmp_path, system, task, values)
         path.with_suffix(".parquet").unlink()  # of c
     (said,) = (note for note in stand(tmp_path).notes if note.startswith("groups"))
-    assert f"{SAID} (1 pairs); Student's paired t-test over tasks (2 pairs); " in said
+    assert f"{SAID} (1 pair); Student's paired t-test over tasks (2 pairs); " in said
     (said,) = (
         note for note in stand(tmp_path, fixed_tasks=True).notes if note.startswith("groups")
     )
-    assert f"{SAID} (1 pairs); a normal test of their intervals (2 pairs); " in said
+    assert f"{SAID} (1 pair); a normal test of their intervals (2 pairs); " in said
 
 
 @settings(

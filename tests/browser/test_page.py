@@ -75,6 +75,7 @@ def test_the_standings_open_sorted_and_the_incomplete_one_is_marked_and_last(tab
         "gamma",
         *["2", "of", "3", "tasks"],
     ]
+    assert tab.locator("#ranked").inner_text().startswith("One that lacks a task has no rank")
     assert tab.title() == "Leaderboard"
 
 

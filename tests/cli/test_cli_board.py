@@ -124,6 +124,20 @@ def test_a_gate_passes_fails_and_cannot_judge(run, measured, tmp_path, monkeypat
     assert run("gate", measured / "bm25", "-b", base).status == 2  # an edited baseline
 
 
+@pytest.mark.parametrize("place", ["no/such/folder/summary.md", "."])
+def test_a_summary_that_cannot_be_written_leaves_the_verdict(
+    run, measured, tmp_path, monkeypatch, place
+):
+    base = tmp_path / "base"
+    assert run("baseline", "freeze", measured / "bm25", "-o", base).status == 0
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", place)
+    why = "Is a directory" if place == "." else "No such file or directory"
+    for name, status in (("bm25", 0), ("hashing", 1)):
+        done = run("gate", measured / name, "-b", base, "--github", "-q")
+        note = f"note: GITHUB_STEP_SUMMARY: {place}: cannot be written: {why}\n"
+        assert (done.status, done.err) == (status, note)
+
+
 PARTLY = """
 import harness
 import numpy as np
@@ -201,9 +215,7 @@ def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch
     assert run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "free").status == 0
     held_to = [*words[:2], tmp_path / "free", *words[3:]]
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "harness.gate.processes.Processes._run", None
-        )  # none in vain
+        patched.setattr("harness.gate.processes.Processes._run", None)  # none in vain
         done = run(*held_to, "-m", "hashing", "-o", tmp_path / "new")
     assert (done.status, {c["status"] for c in done.json["costs"]}) == (2, {"not compared"})
     assert done.err.splitlines()[0] == (

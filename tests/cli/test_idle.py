@@ -37,6 +37,8 @@ def pairs(tmp_path):
         ("leaderboard --latency 50 -o x", "--latency, --out play no part without --model"),
         ("leaderboard -t core --cache x", "--task, --cache play no part without --model"),
         ("leaderboard --figure x.svg", "--figure plays no part without --html"),
+        ("leaderboard --texts", "--texts plays no part without --html"),
+        ("leaderboard --texts --figure x", "--texts, --figure play no part without --html"),
         ("leaderboard --alpha 7", "alpha=7.0: expected a number between 0 and 1"),
         ("leaderboard --alpha -3", "alpha=-3.0: expected a number between 0 and 1"),
         ("leaderboard --alpha nan", "alpha=nan: expected a number between 0 and 1"),

@@ -138,11 +138,6 @@ def test_an_interval_has_no_negative_zero():
     assert formats.interval(estimate, signed=True) == "+0.0000 [+0.0000, +0.0000]"
 
 
-def test_counts_are_written_with_their_noun():
-    said = [formats.count(n, "query") for n in (0, 1, 2000)]
-    assert said == ["0 queries", "1 query", "2,000 queries"]
-
-
 def test_every_unit_is_written():
     for unit in set(formats.UNITS) - {"text", "link", *formats.INTERVALS}:
         assert Column("c", unit).write(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -106,7 +105,7 @@ def test_a_cost_that_passes_untold_says_so_in_every_report(tmp_path):
     suite = ElementTree.fromstring(report.junit(found))
     assert (suite.get("skipped"), suite.get("errors")) == ("1", "0")
     assert suite[1].find("skipped").get("message") == f"cannot tell: {why}"
-    assert json.loads(report.to_json(found))["costs"][0]["reason"] == why
+    assert report.data(found)["costs"][0]["reason"] == why
 
 
 def test_hostile_text_stays_text_in_xml():
@@ -170,7 +169,7 @@ def test_annotations_say_failures_first_and_nothing_of_a_pass(made):
 
 
 def test_json_holds_the_numbers(made):
-    whole = json.loads(report.to_json(made))
+    whole = report.data(made)
     assert (whole["exit_status"], whole["outcome"]) == (1, "regression")
     assert (whole["baseline"], whole["candidate"]) == ("m", "n")
     assert whole["policy"]["correction"] == "holm"
@@ -178,4 +177,4 @@ def test_json_holds_the_numbers(made):
     assert (worst["task"], worst["status"], worst["blind"]) == ("worse", "regressed", False)
     assert worst["difference"]["a"] - worst["difference"]["b"] == pytest.approx(-0.1)
     assert [cost["status"] for cost in whole["costs"]] == ["within", "within"]
-    assert json.loads(report.to_json(hostile()))["verdicts"][0]["difference"] is None
+    assert report.data(hostile())["verdicts"][0]["difference"] is None

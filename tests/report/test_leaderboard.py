@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from harness.board import Board, of_entries
 from harness.board.entries import BoardEntry
-from harness.board.standings import standings
+from harness.board.standings import Ordering, standings
 from harness.report import leaderboard
 from harness.report.tables import write
 
@@ -52,7 +51,7 @@ def test_the_ranking():
 
 def test_the_board_as_data():
     board = made(refused=[(Path("a.json"), "not readable")], notes=["careful"])
-    found = json.loads(leaderboard.to_json(board, standings(board)))
+    found = leaderboard.data(board, standings(board))
     first, *_, last = found["ranking"]
     assert (first["system"], first["rank"], first["borda"], first["mean"]) == ("large", 1, 5, 0.75)
     assert first["families"] == {"family t2": 0.8, "family t|1": 0.7}
@@ -68,7 +67,7 @@ def test_the_board_as_data():
     ]
     assert found["notes"][-1] == "careful"
     assert found["refused"] == [{"file": "a.json", "reason": "not readable"}]
-    two = json.loads(leaderboard.to_json(board, standings(board), most=2))
+    two = leaderboard.data(board, standings(board), most=2)
     assert [row["system"] for row in two["ranking"]] == ["large", "small"]
     assert [tuple(row.values()) for row in two["wins"]] == [
         ("large", "small", 1), ("small", "large", 0)
@@ -106,6 +105,35 @@ def test_quality_against_cost():
         ["poor", "0.4500", "20", "", "0.1000", "2.0"],
     ]
     assert [row[3:] for row in speed.rows] == [row[3:] for row in size.rows]
+
+
+def test_what_the_test_finds_worse_is_not_said_to_score_no_less():
+    """On the tasks that all have, the cheap one has the higher mean; over all, it is worse."""
+    rows = {"cheap": (0.6, 0.6, 0.1), "dear": (0.5, 0.5, 0.9), "mild": (0.4, 0.4, 0.6)}
+    rows |= dict.fromkeys("wxyz", (0.1, 0.1, None))
+    prices = {"cheap": 10.0, "dear": 40.0, "mild": 20.0, **dict.fromkeys("wxyz", 100.0)}
+    board = of_entries(
+        BoardEntry(
+            system=system, task=f"t{at}", family="f", kind="retrieval", measure="R@2", score=score,
+            low=score - 0.01, high=score + 0.01, path=None, conditions="c",
+            cost={"parameters": prices[system]},
+        )
+        for system, row in rows.items()
+        for at, score in enumerate(row)
+        if score is not None
+    )  # fmt: skip
+    ranked = standings(board, Ordering(fixed_tasks=True))
+    assert [(row.system, row.groups) for row in ranked.rows[:3]] == [
+        ("dear", (1,)), ("cheap", (2,)), ("mild", (3,))
+    ]  # fmt: skip
+    *_, size = leaderboard.costs(board, ranked)
+    found = {row[0]: row[1:] for row in size.rows}
+    assert size.header[1] == "mean of 2 of 3 tasks"
+    assert found["cheap"] == ["0.6000", "10", "front", "", ""]
+    assert found["dear"] == ["0.5000", "40", "", "0.1000", "–"]  # 4.0 by these means alone
+    assert found["w"] == ["0.1000", "100", "", "0.5000", "10.0"]
+    (notes,) = [table for table in leaderboard.page(board, ranked) if table.title == "Notes"]
+    assert notes.rows[-1] == [leaderboard.COMPARED]
 
 
 def test_quality_is_of_the_tasks_that_all_systems_have_where_most_lack_some(monkeypatch):

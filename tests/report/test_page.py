@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.api import evaluate
 from harness.board import of_entries
-from harness.board.standings import standings
+from harness.board.standings import Ordering, standings
 from harness.errors import HarnessError, InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines
@@ -28,11 +28,11 @@ from tests.report.boards import HOSTILE, entry, small
 SVG = '<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 
 
-def written(tmp_path, board=None, **options):
+def written(tmp_path, board=None, ranked=None, **options):
     """A page and the data in it."""
     board = board or small(tmp_path)
     path = tmp_path / "page.html"
-    size = page.write(board, standings(board), path, **options)
+    size = page.write(board, ranked or standings(board), path, **options)
     text = path.read_text("utf-8")
     assert size == path.stat().st_size
     (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
@@ -72,6 +72,34 @@ def test_the_columns_are_those_of_the_standings(tmp_path):
     assert rows["gamma"]["odd"] == 0.99
 
 
+@pytest.mark.parametrize(
+    ("scores", "common", "said"),
+    [
+        ({"a": [0.5, 0.4], "b": [0.6, None]}, False,
+         "One that lacks a task has no rank, and stands after those that have them all."),
+        ({"a": [0.5, 0.4], "b": [0.6, None]}, True,
+         "Ranks are by 1 of 2 tasks: one that lacks any of these has none, and stands after the "
+         "others."),
+        ({"a": [0.5, None], "b": [0.6, 0.7, None], "c": [0.1, None, 0.2]}, False,
+         "Ranks are by 1 of 3 tasks: one that lacks any of these has none, and stands after the "
+         "others."),
+    ],
+)  # fmt: skip
+def test_who_has_no_rank_is_said_as_it_is(tmp_path, scores, common, said):
+    board = of_entries(
+        entry(system, f"t{at}", score)
+        for system, row in scores.items()
+        for at, score in enumerate(row)
+        if score is not None
+    )
+    ranked = standings(board, Ordering(common=common))
+    text, data = written(tmp_path, board, ranked=ranked)
+    assert data["ranked"] == said
+    assert "has no rank" not in text.replace(said, "")
+    lacking = {row.system for row in ranked.rows if row.rank is None}
+    assert lacking == (set() if "by" in said else {"b"})
+
+
 def test_one_family_needs_no_means_of_families(tmp_path):
     _, data = written(tmp_path, of_entries([entry("a", "t", 0.5), entry("b", "t", 0.4)]))
     assert "Mean of families" not in [column["title"] for column in data["columns"]]
@@ -91,7 +119,7 @@ def test_text_from_the_data_is_never_markup(tmp_path, monkeypatch):
     assert text.count("</script>") == 2
     assert "<img" not in text
     assert "<h1>&lt;i&gt;$style</h1>" in text
-    assert "Not used: bad.json: not a record <b>" in data["notes"]
+    assert "not used: bad.json: not a record <b>" in data["notes"]
 
 
 @given(st.text())
@@ -171,9 +199,11 @@ def test_what_has_no_room_is_left_out_and_said(tmp_path, monkeypatch):
     text, data = written(tmp_path)
     assert len(text.encode()) <= least + 520
     assert data["queries"] == []
-    assert "No room for all single queries: those of 0 tasks are here." in data["notes"]
+    assert "no room for all single queries: those of 0 tasks are here" in data["notes"]
     monkeypatch.setattr(page, "LIMIT", least - 1)
-    with pytest.raises(InputError, match=r"3 systems x 3 tasks .* at most 3 MB; choose fewer"):
+    with pytest.raises(
+        InputError, match=r"3 systems, 3 tasks, 0 figures make .* at most 3 MB; choose fewer"
+    ):
         written(tmp_path)
 
 

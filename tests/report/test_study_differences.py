@@ -47,7 +47,7 @@ def test_equal_runs(compared):
     runs, note = compared(ROWS, ROWS)
     assert runs.rows[0] == ["study", "mine,draws=3", "mine,draws=3"]
     assert runs.rows[-2:] == [["found", "run 1", "run 2"], ["rows that the other lacks", "0", "0"]]
-    assert note.rows == [["all 9 values are equal"]]
+    assert note.rows == [["9 values compared, no difference"]]
 
 
 def test_values_that_moved_are_told_with_their_row(compared):

@@ -7,14 +7,13 @@ from functools import cache
 import pytest
 
 from harness.api import evaluate
+from harness.frames.formats import bounds, number
 from harness.records import IndexRecord, LatencyRecord, Record, RewritingRecord
 from harness.report.tables import (
     Table,
-    bounds,
     details,
     families,
     label,
-    number,
     scores,
     spans,
     write,
@@ -305,7 +304,8 @@ def test_numbers():
     assert number(0.12345678) == "0.1235"
     assert number(0.12345678, 6) == "0.123457"
     assert number(None) == "–"
-    assert bounds(Estimate(mean=0.5, low=0.4, high=None)) == "[0.4000, –]"
+    assert bounds(0.4, None) == "[0.4000, –]"
+    assert bounds(-0.4, 0.00001, 3, signed=True) == "[-0.400, +0.000]"
 
 
 def test_markdown():

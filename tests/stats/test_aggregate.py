@@ -247,6 +247,16 @@ def test_a_pareto_front_by_hand():
     assert np.isnan(found.behind[4])
 
 
+def test_a_system_known_to_be_worse_is_set_against_no_cost():
+    quality, cost = np.array([0.9, 0.8, 0.7]), np.array([2.0, 4, 8])
+    worse = np.zeros((3, 3), bool)
+    worse[2, 0] = worse[1, 0] = True
+    found = aggregate.pareto(quality, cost, worse)
+    assert found.on.tolist() == [True, False, False]
+    assert found.dearer == pytest.approx([1, np.nan, 2], nan_ok=True)
+    assert found.behind == pytest.approx([0, 0.1, 0.2])
+
+
 @given(arrays(np.float64, (6, 2), elements=st.integers(1, 5).map(float)))
 def test_on_the_front_is_what_nothing_dominates(points):
     quality, cost = points.T

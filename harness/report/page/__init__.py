@@ -26,6 +26,7 @@ from harness.masking import mask_all
 from harness.progress import Progress, silent
 from harness.report.findings import load_findings, study_folder
 from harness.report.page.content import content
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.board import Board
@@ -61,10 +62,10 @@ def write(
     whole = content(board, standings, room=room, folder=path.parent, texts=texts, progress=progress)
     data = render(TITLE, {**whole, **fixed})
     if len(data) > LIMIT:
+        held = {"system": board.systems, "task": board.tasks, "figure": figures}
+        parts = ", ".join(count(len(all), noun) for noun, all in held.items())
         raise InputError(
-            f"{path}: {len(board.systems):,} systems x {len(board.tasks):,} tasks and "
-            f"{len(figures):,} figures make a page of {len(data) / 1e6:.1f} MB: at most 3 MB; "
-            "choose fewer"
+            f"{path}: {parts} make a page of {len(data) / 1e6:.1f} MB: at most 3 MB; choose fewer"
         )
     with disk.writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,8 +23,9 @@ from harness.arrays import Float64
 from harness.errors import InputError
 from harness.progress import Progress
 from harness.records.costs import RANKED, Cost
-from harness.report import tables
+from harness.report import leaderboard, tables
 from harness.report.tables import spans
+from harness.wording import count
 
 if TYPE_CHECKING:
     from harness.board import Board
@@ -66,6 +67,7 @@ def content(
         "systems": _systems(board, standings, costs),
         "tasks": scores,
         "columns": _columns(standings),
+        "ranked": _say_ranked(board, standings),
         "costs": [
             {"title": c.title[0].upper() + c.title[1:], "less": c.better == "less"} for c in costs
         ],
@@ -75,23 +77,29 @@ def content(
     queries, told = _fit(_queries(board, order, texts, progress), room // 2)
     details, read = _fit(_records(board, order, folder, progress), room - _bytes(queries))
     if not told:
-        notes.append(f"No room for all single queries: those of {len(queries):,} tasks are here.")
+        here = count(len(queries), "task")
+        notes.append(f"no room for all single queries: those of {here} are here")
     if not read:
-        notes.append(
-            f"No room for all records: {len(details):,} are here, the files hold the rest."
-        )
+        here = count(len(details), "record")
+        notes.append(f"no room for all records: {here} are here, the files hold the rest")
     return {**whole, "queries": queries, "records": details, "notes": notes}
 
 
 def _notes(board: Board, standings: Standings) -> list[str]:
     """How the standings were computed, and what became of the files."""
-    notes = [*standings.notes, *board.notes]
-    if board.older:
-        notes.append(f"{board.older:,} older records are replaced by newer ones.")
-    notes += [f"Not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
+    notes = leaderboard.notes(board, standings)
+    notes += [f"not used: {path}: {why}"[:TEXT] for path, why in board.refused[:REFUSED]]
     if len(board.refused) > REFUSED:
-        notes.append(f"{len(board.refused) - REFUSED:,} more files are not used.")
+        notes.append(f"not used: {count(len(board.refused) - REFUSED, 'more file')}")
     return notes
+
+
+def _say_ranked(board: Board, standings: Standings) -> str:
+    """Which systems have no rank, and where they stand."""
+    if len(standings.tasks) == len(board.tasks):
+        return "One that lacks a task has no rank, and stands after those that have them all."
+    by = f"{len(standings.tasks):,} of {count(len(board.tasks), 'task')}"
+    return f"Ranks are by {by}: one that lacks any of these has none, and stands after the others."
 
 
 def _systems(board: Board, standings: Standings, costs: Sequence[Cost]) -> list[dict[str, Any]]:
@@ -117,9 +125,9 @@ def _columns(standings: Standings) -> list[dict[str, Any]]:
 
 def _cells(row: Standing, standings: Standings) -> list[tuple[Head, Cell]]:
     """One row of the standings, each value with its column's title, digits, order and meaning."""
-    families, tasks = list(dict.fromkeys(standings.families)), len(standings.tasks)
+    families = list(dict.fromkeys(standings.families))
     high = standings.sign() > 0
-    over = f"over {tasks:,} task{'' if tasks == 1 else 's'}"
+    over = f"over {count(len(standings.tasks), 'task')}"
     best = "none agrees more" if standings.kemeny_exact else "the best that a search found"
     interval = None if row.low is None or row.high is None else [row.low, row.high]
     places = None if row.places is None else f"{row.places[0]}–{row.places[1]}"

@@ -285,7 +285,7 @@ function cost({ systems, columns, means }) {
     point.best = point.gap === 0 && !rivals.some(({ x, y }) => y === point.y && x !== point.x);
   }
   $("cost-about").textContent = points.length
-    ? `${count(points.length, "system")} with both known. Filled: on the Pareto front, none is better at no greater cost.`
+    ? `${count(points.length, "system")} with both known. Filled: on the Pareto front, none has a better mean or score at no greater cost; no test is made.`
     : "No shown system has both known. A mean needs every shown task: leave only tasks that all shown systems have, or choose one task.";
   $("scatter").replaceChildren(...(points.length ? [scatter(points, axis)] : []));
   points.sort((a, b) => up * (b.y - a.y));
@@ -400,7 +400,7 @@ function curve(values) {
   const width = Math.max(300, Math.min(960, $("differences").clientWidth || 960)), height = 120, most = Math.max(1e-9, ...values.map(Math.abs));
   const px = (i) => (i / values.length) * width, py = (x) => height / 2 - (x / most) * (height / 2 - 14);
   const area = (kept) => values.map((x, i) => (kept(x) ? `M${px(i)} ${height / 2}V${py(x)}H${px(i + 1)}V${height / 2}Z` : "")).join("");
-  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Differences of ${values.length} queries, from ${fixed(values[0] ?? 0)} to ${fixed(values.at(-1) ?? 0)}` },
+  return svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": `Differences of ${count(values.length, "query")}, from ${fixed(values[0] ?? 0)} to ${fixed(values.at(-1) ?? 0)}` },
     svg("path", { class: "up", d: area((x) => x > 0) }), svg("path", { class: "down", d: area((x) => x < 0) }),
     svg("path", { class: "rule", d: `M0 ${height / 2}H${width}` }),
     svg("text", { x: 4, y: 10 }, values[0] > 0 ? `A better, up to +${fixed(values[0], 2)}` : ""),
@@ -457,6 +457,7 @@ function openSystem(s) {
 function start() {
   const families = [...new Set(DATA.tasks.map((task) => task.family))];
   $("summary").textContent = `${count(DATA.systems.length, "system")}, ${count(DATA.tasks.length, "task")} of ${count(families.length, "family")}.`;
+  $("ranked").textContent = DATA.ranked;
   $("families").replaceChildren(...families.map((name) => el("label", {}, el("input", { type: "checkbox", value: name, checked: true }), ` ${name}`)));
   options($("size"), SIZES.map(([text], i) => [i, text]), 0);
   options($("cost-choice"), DATA.costs.map((axis, i) => [i, axis.title]), 0);
