@@ -16,7 +16,7 @@ from harness.gate.costs import CostVerdict
 from harness.report.data import SCHEMA
 from harness.report.tables import write
 from harness.shown import clean, escape
-from harness.wording import count
+from harness.wording import count, plural
 
 SUMMARY_BYTES = 2**20  # what GitHub takes as the summary of a step
 COMMENT_BYTES = 65_536  # and as a comment
