@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,10 @@ class _Described(ABC):
         """Numbers that make up its weights; None where there are none, or nobody tells."""
         return None
 
+    def for_task(self, purpose: Purpose) -> Self:
+        """Give the encoder as it is asked for a task; itself where that makes no difference."""
+        return self
+
     def made_with(self) -> Mapping[str, str]:
         """Tell what may change the last bits of its vectors, and is not part of what it is.
 
@@ -122,10 +126,6 @@ class TextEncoder(_Described):
     def name_prompt(self, role: Role) -> str:
         """Tell what that is called: one of the model's prompts, or a parameter of the spec."""
         return ""
-
-    def for_task(self, purpose: Purpose) -> TextEncoder:
-        """Give the encoder as it is asked for a task; itself where that makes no difference."""
-        return self
 
     def load(self) -> None:
         """Bring the weights to memory, if there are any; encode does it otherwise."""
@@ -192,10 +192,6 @@ class CollectionEncoder(_Described):
         is fitted on the texts themselves.
         """
         return False
-
-    def for_task(self, purpose: Purpose) -> CollectionEncoder:
-        """Give the encoder as it is asked for a task: itself, as that makes no difference."""
-        return self
 
     @abstractmethod
     def encode_collection(

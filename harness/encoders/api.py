@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from harness.arrays import Float32
-from harness.data import Purpose, Role
-from harness.encoders import ENCODERS, Encoded, TextEncoder
+from harness.data import Role
+from harness.encoders import ENCODERS, Encoded
 from harness.encoders.dialects import PATHS, RequestOptions, read_vector
-from harness.encoders.prompting import Prompting
+from harness.encoders.prompting import PromptedEncoder, Prompting
 from harness.endpoints.options import OPTIONS, RENAMED, EndpointOptions
 from harness.endpoints.service import CUT, Endpoint, Line, RefusedError, Service, name_texts
 from harness.endpoints.usage import Usage, sum_usage
@@ -97,7 +97,7 @@ def api(
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndpointEncoder(TextEncoder):
+class EndpointEncoder(PromptedEncoder):
     """A model, where and how it is asked, and what is sent with a text; see `api`."""
 
     representation: ClassVar[Representation] = "dense"
@@ -107,7 +107,6 @@ class EndpointEncoder(TextEncoder):
     endpoint: Endpoint
     request: RequestOptions
     similarity: Literal["cosine", "dot"] = "cosine"
-    prompting: Prompting
     batch_size: int = 32
 
     @property
@@ -135,18 +134,6 @@ class EndpointEncoder(TextEncoder):
             "truncate": self.request.truncate,
             "input_types": self.request.types,
         }
-
-    def prompt(self, role: Role) -> str:
-        """The spec's; none otherwise."""
-        return self.prompting.text(role)
-
-    def name_prompt(self, role: Role) -> str:
-        """The parameter that gives it."""
-        return self.prompting.name(role)
-
-    def for_task(self, purpose: Purpose) -> EndpointEncoder:
-        """Give the same with a task's instructions in its prompts."""
-        return replace(self, prompting=replace(self.prompting, purpose=purpose))
 
     def load(self) -> None:
         """Raise InputError where the key's variable holds none; nothing is asked yet."""

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Int32
-from harness.data import Purpose, Role
-from harness.encoders import Encoded, TextEncoder
+from harness.data import Role
+from harness.encoders import Encoded
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import Prompting, ask
+from harness.encoders.prompting import PromptedEncoder, ask
 from harness.encoders.sizes import count_parameters
 from harness.errors import EncodingError, blame
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainedEncoder(TextEncoder):
-    """A checkpoint and what is put before texts; the weights are with MODELS.
+class Pretrained(ABC):
+    """A model of sentence-transformers; the weights are with MODELS.
 
     Attributes:
         checkpoint: Which weights, and how they compute.
-        prompting: What is put before a text in each role.
-        batch_size: Texts that the model reads together.
+        batch_size: Texts, or pairs of them, that the model reads together.
         handed: A model that somebody loaded, in place of the checkpoint's weights.
     """
 
     checkpoint: Checkpoint
-    prompting: Prompting
     batch_size: int = 32
     handed: Any = None
 
@@ -50,27 +48,25 @@ class PretrainedEncoder(TextEncoder):
     def read_weights(self) -> Any:
         """Load the model anew. Raises InputError where its folder does not hold a usable one."""
 
-    @property
-    def prompts(self) -> Mapping[Role, str]:
-        """What is put before a text in each role."""
-        return self.prompting.texts
-
-    def prompt(self, role: Role) -> str:
-        """The spec's prompt, else the model's own for task and role, else none."""
-        return self.prompting.text(role)
-
-    def name_prompt(self, role: Role) -> str:
-        """The parameter that gives it, or what the model calls it."""
-        return self.prompting.name(role)
-
-    def for_task(self, purpose: Purpose) -> Self:
-        """Give the same with its prompts for a task."""
-        return replace(self, prompting=replace(self.prompting, purpose=purpose))
-
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
         if self.handed is None:
             MODELS.get(self.key, self.read_weights)
+
+    @property
+    def parameters(self) -> int | None:
+        """Numbers in the weights of all modules."""
+        if self.handed is not None:
+            return int(sum(one.numel() for one in self.handed.parameters()))
+        return count_parameters(self.checkpoint.folder)
+
+    def made_with(self) -> Mapping[str, str]:
+        """Tell device, threads, dtype, batch size and the versions of libraries."""
+        return self.checkpoint.made_with(self.batch_size)
+
+
+class PretrainedEncoder(Pretrained, PromptedEncoder):
+    """A model that makes vectors of texts, with what is put before them."""
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
         """Encode texts.
@@ -104,14 +100,3 @@ class PretrainedEncoder(TextEncoder):
         prompt = self.prompting.require(role, self.checkpoint.target)
         options["batch_size"] = self.batch_size
         return ask(self.model, texts, role, prompt, limit, **options)
-
-    @property
-    def parameters(self) -> int | None:
-        """Numbers in the weights of all modules."""
-        if self.handed is not None:
-            return int(sum(one.numel() for one in self.handed.parameters()))
-        return count_parameters(self.checkpoint.folder)
-
-    def made_with(self) -> Mapping[str, str]:
-        """Tell device, threads, dtype, batch size and the versions of libraries."""
-        return self.checkpoint.made_with(self.batch_size)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Int32
 from harness.data import NO_TASK, Purpose, Role
+from harness.encoders import TextEncoder
 from harness.errors import InputError
 
 PLACE = "{instruction}"  # in a prompt: where what the task asks for goes
@@ -52,15 +53,6 @@ class Prompting:
         prompt = self.given[role] if role in self.given else self.own.get(self.name(role)) or ""
         return prompt.replace(PLACE, self.purpose.instructions.get(role, PLACE))
 
-    @property
-    def texts(self) -> Mapping[Role, str]:
-        """The prompt of each role."""
-        return {
-            "query": self.text("query"),
-            "document": self.text("document"),
-            "text": self.text("text"),
-        }
-
     def require(self, role: Role, model: str) -> str:
         """The prompt of a role. Raises InputError where an instruction lacks in its place."""
         prompt = self.text(role)
@@ -101,6 +93,29 @@ class PromptOptions:
 
 
 MODEL_S_OWN = PromptOptions()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptedEncoder(TextEncoder):
+    """An encoder that puts something before texts.
+
+    Attributes:
+        prompting: What is put before a text in each role.
+    """
+
+    prompting: Prompting
+
+    def prompt(self, role: Role) -> str:
+        """The spec's prompt, else the model's own for task and role, else none."""
+        return self.prompting.text(role)
+
+    def name_prompt(self, role: Role) -> str:
+        """The parameter that gives it, or what the model calls it."""
+        return self.prompting.name(role)
+
+    def for_task(self, purpose: Purpose) -> Self:
+        """Give the same with its prompts, and a task's instructions in them."""
+        return replace(self, prompting=replace(self.prompting, purpose=purpose))
 
 
 def ask(

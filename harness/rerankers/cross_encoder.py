@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.arrays import Float32, Int64
-from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
-from harness.encoders.models import MODELS
+from harness.encoders.checkpoint import MODEL, ModelOptions, checkpoint
+from harness.encoders.pretrained import Pretrained
 from harness.errors import EncodingError, InputError, blame
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
@@ -50,32 +50,22 @@ def cross_encoder(
         )
     saved = found.saved
     own = (saved.prompts or {}).get(saved.default_prompt_name or "") or ""
-    return CrossEncoderReranker(found, own if prompt is None else prompt, options.batch_size)
+    return CrossEncoderReranker(
+        checkpoint=found,
+        prompt=own if prompt is None else prompt,
+        batch_size=options.batch_size,
+    )
 
 
-@dataclass(frozen=True)
-class CrossEncoderReranker(Reranker):
-    """A model and what decides its scores; the weights are with MODELS.
+@dataclass(frozen=True, kw_only=True)
+class CrossEncoderReranker(Pretrained, Reranker):
+    """A model that scores pairs.
 
     Attributes:
-        checkpoint: Which weights, and how they compute.
         prompt: What is put before a pair.
-        batch_size: Pairs that the model reads together.
     """
 
-    checkpoint: Checkpoint
     prompt: str
-    batch_size: int
-
-    @property
-    def key(self) -> Hashable:
-        """Which weights these are among all that are loaded."""
-        return (type(self).__name__, self.checkpoint.key)
-
-    @property
-    def model(self) -> CrossEncoder:
-        """The model, loaded where it is not. Raises InputError where it cannot be."""
-        return MODELS.get(self.key, self.read_weights)
 
     def read_weights(self) -> CrossEncoder:
         """Load the model anew. Raises InputError where it gives a pair more than one number."""
@@ -90,14 +80,6 @@ class CrossEncoderReranker(Reranker):
     def fingerprint(self) -> Mapping[str, object]:
         """Tell weights (content or hub commit), dtype, maximal length, prompt."""
         return {**self.checkpoint.identity, "prompt": self.prompt}
-
-    def made_with(self) -> Mapping[str, str]:
-        """Tell device, threads, dtype, batch size and the versions of libraries."""
-        return self.checkpoint.made_with(self.batch_size)
-
-    def load(self) -> None:
-        """Load the model. Raises InputError where it cannot be loaded or used."""
-        MODELS.get(self.key, self.read_weights)
 
     def score(
         self, pairs: Sequence[tuple[str, str]], progress: Progress, *, root: Path | None = None

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from harness import systems
-from harness.encoders import ENCODERS, Encoder, encoder_spec
+from harness.data import Role
+from harness.encoders import ENCODERS, Encoder, TextEncoder, encoder_spec
 from harness.encoders.user_model import adapt
 from harness.errors import EncodingError, InputError
 from harness.spec import Spec
@@ -47,6 +48,11 @@ def cosines(values: np.ndarray) -> np.ndarray:
     return unit @ unit.T
 
 
+def prompts_of(encoder: TextEncoder) -> dict[Role, str]:
+    roles: tuple[Role, ...] = ("query", "document", "text")
+    return {role: encoder.prompt(role) for role in roles}
+
+
 def test_the_packaged_minilm_gives_its_known_vectors(packaged):
     encoder = ENCODERS.create("minilm")
     made = encoder.encode(
@@ -59,7 +65,7 @@ def test_the_packaged_minilm_gives_its_known_vectors(packaged):
     assert made.tokens.tolist() == [9, 10, 6]
     assert not made.truncated.any()
     assert encoder.model.max_seq_length == 256
-    assert encoder.prompts == {"query": "", "document": "", "text": ""}
+    assert prompts_of(encoder) == {"query": "", "document": "", "text": ""}
     assert encoder.similarity == "cosine"
     assert str(ENCODERS.resolve("minilm")) == (
         "st:minilm,batch_size=32,device=auto,dtype=float32,trust_remote_code=false"
@@ -86,7 +92,7 @@ def test_a_folder_whose_name_holds_a_colon_may_be_named_bare(tmp_path, monkeypat
 @pytest.mark.parametrize("query", ["find: ", "", "\t", "a=b ", "\u00a0x\u00a0"])
 def test_prompts_arrive_as_they_are_given(tiny, query):
     asked = create(tiny, f",query_prompt={query},document_prompt=passage: ")
-    assert asked.prompts == {"query": query, "document": "passage: ", "text": ""}
+    assert prompts_of(asked) == {"query": query, "document": "passage: ", "text": ""}
 
 
 def test_it_encodes_as_sentence_transformers_does(tiny):
@@ -121,7 +127,7 @@ def test_prompts_of_the_model_are_honoured_in_each_role(copy):
 def test_the_models_default_prompt_serves_sentences_of_pairs(copy):
     settings = {"prompts": {"sts": "same: ", "query": "q: "}, "default_prompt_name": "sts"}
     encoder = create(copy(config_sentence_transformers=settings))
-    assert encoder.prompts == {"query": "q: ", "document": "", "text": "same: "}
+    assert prompts_of(encoder) == {"query": "q: ", "document": "", "text": "same: "}
     expected = create(copy("plain")).encode(["same: cats"], "text").values
     np.testing.assert_allclose(encoder.encode(["cats"], "text").values, expected, atol=1e-6)
     # and does not creep into a role that has no prompt
@@ -132,7 +138,7 @@ def test_the_models_default_prompt_serves_sentences_of_pairs(copy):
 def test_prompts_in_the_spec_replace_those_of_the_model(copy):
     folder = copy(config_sentence_transformers={"prompts": {"query": "q: ", "document": "d: "}})
     encoder = create(folder, ",query_prompt=find%3A%20,document_prompt=")
-    assert encoder.prompts == {"query": "find: ", "document": "", "text": ""}
+    assert prompts_of(encoder) == {"query": "find: ", "document": "", "text": ""}
     expected = create(folder).encode(["find: cats"], "text").values
     np.testing.assert_allclose(encoder.encode(["cats"], "query").values, expected, atol=1e-6)
 

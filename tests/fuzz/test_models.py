@@ -9,11 +9,12 @@ import zipfile
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
+from harness.data import Role
 from harness.encoders import ENCODERS, encoder_spec
 from harness.encoders.word_vectors import WordVectors
 from harness.errors import StoreError
@@ -25,6 +26,7 @@ from tests.fuzz.frame import Reader, fuzz, in_file
 from tests.fuzz.mutations import DEEP
 from tests.zoo.wheels import FILES, entry
 
+ROLES: tuple[Role, ...] = get_args(Role)
 PART = "sentence_transformers.models"
 SETTINGS = {
     "modules.json": [
@@ -64,7 +66,7 @@ def _read_settings(kind: str, name: str, folder: Path, data: bytes) -> object:
         (place / other).write_text(json.dumps(_of_kind(kind, other)))
     (place / name).write_bytes(data)
     made = _encoder(kind, place)
-    return made.prompt if kind == "cross" else dict(made.prompts)
+    return made.prompt if kind == "cross" else {r: made.prompt(r) for r in ROLES}
 
 
 def _expect_settings(kind: str, name: str, data: bytes) -> object:
