@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.disk import parquet
 from harness.errors import InputError, reason
 from harness.frames import formats
 from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
@@ -371,17 +372,15 @@ def from_plain(plain: Mapping[str, Any]) -> Frame:
         raise InputError(f"not a frame: {reason(error)}") from error
 
 
-def read_parquet(source: bytes | Path) -> Frame:
-    """Read what `Frame.parquet` wrote, from its bytes or a file.
+def read_parquet(path: Path) -> Frame:
+    """Read what `Frame.parquet` wrote.
 
     Raises:
         InputError: for a file that cannot be read or holds no frame.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
+    with parquet.reading(path) as (file, _):
+        found = file.read()
     try:
-        found = parquet.read_table(BytesIO(source) if isinstance(source, bytes) else source)
         about, values = json.loads(found.schema.metadata[METADATA]), found.to_pydict()
         columns = [
             [_estimate(parts) for parts in zip(*(values[p] for p in _parts(name)), strict=True)]
@@ -389,10 +388,8 @@ def read_parquet(source: bytes | Path) -> Frame:
             for name, unit in ((one["name"], one["unit"]) for one in about["columns"])
         ]  # fmt: skip
         return from_plain({**about, "rows": list(zip(*columns, strict=True))})
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{source!s:.100}: not a Parquet file: {reason(error)}") from error
     except NO_FRAME as error:
-        raise InputError(f"{source!s:.100}: not a frame: {reason(error)}") from error
+        raise InputError(f"{path}: not a frame: {reason(error)}") from error
 
 
 def _estimate(parts: tuple[float | None, ...]) -> Estimate | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 import pytest
@@ -45,7 +47,9 @@ rows = st.lists(
 @given(rows, st.booleans())
 def test_a_frame_is_read_back_exactly(cells, turned):
     frame = Frame("“T”", COLUMNS, cells, name="t", turned=turned, shown=not turned)
-    assert read_parquet(frame.parquet()) == frame
+    with NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(frame.parquet())
+        assert read_parquet(Path(file.name)) == frame
     assert from_plain(json.loads(json.dumps(frame.plain(), allow_nan=False))) == frame
 
 
@@ -219,8 +223,8 @@ def test_what_holds_no_frame(tmp_path):
     (tmp_path / "text.parquet").write_text("no")
     for name, message in (
         ("other.parquet", "not a frame"),
-        ("text.parquet", "not a Parquet file"),
-        ("none.parquet", "not a Parquet file"),
+        ("text.parquet", "not a readable Parquet file"),
+        ("none.parquet", "cannot be read: No such file"),
     ):
         with pytest.raises(InputError, match=message):
             read_parquet(tmp_path / name)

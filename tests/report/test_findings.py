@@ -31,14 +31,14 @@ def test_every_file_is_written_and_named(tmp_path):
     paths = save(tmp_path / "new" / "page", FOUND, ABOUT)
     assert [path.name for path in paths] == NAMES
     assert sorted(p.name for p in (tmp_path / "new" / "page").iterdir()) == sorted(NAMES)
-    page, scores, points, png, svg, numbers = (path.read_bytes() for path in paths)
+    page, _, _, png, svg, numbers = (path.read_bytes() for path in paths)
     read = json.loads(numbers)
     assert (read["schema"], read["study"], read["task"]) == (1, "mine,draws=3", "t")
     assert (read["systems"], read["seed"], read["environment"]) == (["x|y", "z"], 7, {"cpus": 2})
     assert read["frames"][0]["rows"] == [["x|y", {"mean": 1 / 3, "low": 0.1, "high": 0.5}]]
     assert read["notes"] == ["odd"]
-    assert read_parquet(scores) == FRAME
-    assert read_parquet(points) == HIDDEN
+    assert read_parquet(paths[1]) == FRAME
+    assert read_parquet(paths[2]) == HIDDEN
     said = page.decode()
     assert said.startswith("# x wins\n\n`harness study mine,draws=3` on `x|y`, `z`, `t`, seed 7;")
     assert "### Scores|\n\n| system" in said
