@@ -18,6 +18,7 @@ from harness.encoders.models import MODELS
 from harness.encoders.prompting import Prompting, ask
 from harness.encoders.sizes import count_parameters
 from harness.errors import EncodingError, reason
+from harness.wording import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ class PretrainedEncoder(TextEncoder):
             return ask(model, texts, role, prompt, limit, **options)
         except Exception as error:  # anything may be wrong with somebody's model
             raise EncodingError(
-                f"{name} fails on {len(texts)} texts: {type(error).__name__}: {reason(error)}"
+                f"{name} fails on {count(len(texts), 'text')}: "
+                f"{type(error).__name__}: {reason(error)}"
             ) from error
 
     @property

@@ -31,6 +31,7 @@ from harness.records.fingerprints import apart_from_indexes, digest, is_composit
 from harness.records.measured_costs import MeasuredCosts
 from harness.stats import Estimate
 from harness.vectors import Representation
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -433,7 +434,7 @@ def load_each(
                 if file == Path(path).expanduser():
                     raise
                 refused.append(str(error))
-    said = f"{len(refused)} files are no records: left out: {'; '.join(refused[:3])}"
+    said = f"{count(len(refused), 'file')} left out, as no records: {'; '.join(refused[:3])}"
     said += "; ..." if len(refused) > 3 else ""
     if not found:
         none = said if refused else "expected *.json files"

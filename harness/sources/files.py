@@ -19,6 +19,7 @@ from harness.disk import foreign
 from harness.disk.lines import LONGEST, largest_unpacked, read_lines, refuse_bomb
 from harness.errors import InputError, reason
 from harness.spec import is_unicode
+from harness.wording import count
 
 BATCH = 256  # rows of Parquet that are unpacked at a time
 JSON_BLANKS = " \t\r\n"
@@ -146,7 +147,7 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
             header = fields
             _refuse_twice(header, where)
         elif len(fields) not in (0, len(header)):
-            raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
+            raise InputError(f"{where}: {count(len(fields), 'field')}: expected {len(header)}")
         elif fields:
             yield where, dict(zip(header, fields, strict=True))
 

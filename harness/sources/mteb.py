@@ -35,6 +35,7 @@ from harness.errors import InputError, reason
 from harness.measures.asked import Measure
 from harness.registry import unknown
 from harness.sources import SOURCES, assembly
+from harness.wording import count
 
 NOUNS: Mapping[Any, str] = {
     str: "text",
@@ -408,7 +409,9 @@ def _clustering(part: _Part) -> Clustering:
     if share is not None:
         drawn = int(share * len(texts))
     if drawn == 0:
-        raise InputError(f"{part.name} draws {share:g} of its {len(texts)} texts, which is none")
+        raise InputError(
+            f"{part.name} draws {share:g} of its {count(len(texts), 'text')}, which is none"
+        )
     kept = drawn and min(drawn, len(texts))
     return Clustering(texts, levels, drawn=kept, sample=task.max_documents_per_cluster)
 

@@ -35,6 +35,7 @@ from harness.spec import Spec
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
+from harness.wording import count
 
 Made = TypeVar("Made", bound=Callable[..., object])
 Answer = TypeVar("Answer")
@@ -194,7 +195,8 @@ class OwnSearch(External):
             index(list(data.corpus.ids), list(data.corpus.texts))
         except ENDINGS as error:  # anything may be wrong with somebody's search
             raise HarnessError(
-                f"{self.name} fails to index {len(data.corpus)} documents: {_summarise(error)}"
+                f"{self.name} fails to index "
+                f"{count(len(data.corpus), 'document')}: {_summarise(error)}"
             ) from error
 
     def answers(
@@ -212,7 +214,7 @@ class OwnSearch(External):
         def call() -> list[Hits]:  # what it returns may be made when it is read
             return hits.read(search(texts, k), texts, self.name)
 
-        where = f"{len(texts)} queries, the first {texts[0][:40]!r}"
+        where = f"{count(len(texts), 'query')}, the first {texts[0][:40]!r}"
         try:
             return call_in_time(call, self.timeout)
         except TimeLimitError:

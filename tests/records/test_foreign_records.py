@@ -97,8 +97,8 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
             assert "32 files refused" in done.out
         else:
             many = "32" if both in words else "16"
-            assert f"{many} files are no records: left out: {one}" in done.err
-    with pytest.warns(RefusedWarning, match=r"^32 files are no records: left out: "):
+            assert f"{many} files left out, as no records: {one}" in done.err
+    with pytest.warns(RefusedWarning, match=r"^32 files left out, as no records: "):
         assert len(harness.load(both)) == 2
 
 
