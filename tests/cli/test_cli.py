@@ -183,7 +183,7 @@ def test_one_evaluation_that_cannot_be_is_wrong_usage(run):
     ],
 )
 def test_what_is_misspelt_is_said_before_anything_is_computed(run, words, message, monkeypatch):
-    monkeypatch.setattr(cli.evaluate, "_one", None)  # would fail
+    monkeypatch.setattr(cli.evaluate, "_measure_one", None)  # would fail
     done = run("eval", "-m", "hashing", *words)
     assert done.status == 2
     assert done.err.startswith(f"error: {message}")
@@ -194,7 +194,7 @@ def test_a_bug_is_one_line_too_unless_it_is_debugged(run, monkeypatch):
     def broken(*_, **__):
         raise RuntimeError("something\nelse")
 
-    monkeypatch.setattr(cli.evaluate, "_one", broken)
+    monkeypatch.setattr(cli.evaluate, "_measure_one", broken)
     done = run("eval", "-m", "hashing", "-t", TASK)
     assert done.status == 1
     assert done.err == (
