@@ -39,6 +39,7 @@ from harness.systems import RETRIEVERS, Retriever, rank
 from harness.tasks import Task
 from harness.tasks.idle import refuse_idle
 from harness.vectors import Dense, Embeddings, Run, ranking
+from harness.wording import count
 
 WARM = 3  # queries before those whose latency counts
 
@@ -177,10 +178,11 @@ def _find_unanswered(path: Path, run: Run, data: Retrieval, notes: Sequence[str]
     if len(lacks) == judged:
         why = "; ".join(notes) or "it ranks nothing for them"
         raise InputError(
-            f"{path} has no results for the {judged:,} judged queries, as {first!r}: {why}"
+            f"{path} has no results for the {count(judged, 'judged query')}, as {first!r}: {why}"
         )
     return [
-        f"{path.name} has no results for {len(lacks):,} of {judged:,} judged queries, which score "
+        f"{path.name} has no results for {len(lacks):,} of "
+        f"{count(judged, 'judged query')}, which score "
         f"0, as {first!r}"
     ]
 

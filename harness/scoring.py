@@ -26,6 +26,7 @@ from harness.measures.judged import Evidence, Names
 from harness.sources import files, trec
 from harness.stats import Estimate, intervals
 from harness.vectors import Run, ranking
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +127,8 @@ class Scores(Mapping[str, Estimate]):
         )
         head = "<tr><th>measure</th><th>mean</th><th>95% interval</th></tr>"
         notes = "".join(f"<p>{html.escape(line)}</p>" for line in self.warnings)
-        return f"<table><caption>{len(self.queries):,} queries</caption>{head}{rows}</table>{notes}"
+        caption = count(len(self.queries), "query")
+        return f"<table><caption>{caption}</caption>{head}{rows}</table>{notes}"
 
 
 def score(
@@ -188,7 +190,7 @@ def _compare_ids(
     notes = list[str]()
     if unanswered:
         notes.append(
-            f"{len(unanswered):,} of {len(queries.ids):,} judged queries have no results and "
+            f"{len(unanswered):,} of {count(len(queries.ids), 'judged query')} have no results and "
             f"score 0, {unanswered[0]!r} first"
         )
     if not any(one.document in judged for one in results):

@@ -239,9 +239,7 @@ class _Bar:
         rate = self.stage.rate(stage, done)
         if new:
             self.bars.reset(self.task, total=total or None)
-        how = f"{_short(done)}/{_short(total)} {unit}" if total else ""
-        if rate:
-            how += f", {_short(rate)}/s"
+        how = _tell(done, total, unit, rate)
         what = clean(f"{self.title}: {stage}")
         self.bars.update(self.task, description=what, completed=done, total=total or None, how=how)
 
@@ -260,9 +258,8 @@ class _Cell:
         if now - self.said < OVERWRITTEN_S:
             return
         self.said = now
-        how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
-        how += f", {_short(rate)}/s" if rate else ""
-        self.handle.update({"text/plain": clean(f"{self.title}: {stage}{how}")}, raw=True)
+        line = f"{self.title}: {stage} {_tell(done, total, unit, rate)}".rstrip()
+        self.handle.update({"text/plain": clean(line)}, raw=True)
 
 
 @dataclass
@@ -276,10 +273,15 @@ class _Lines:
         if time.monotonic() - self.said < PATIENCE_S:
             return
         self.said = time.monotonic()
-        how = f" {_short(done)}/{_short(total)} {unit}" if total else ""
-        if rate:
-            how += f", {_short(rate)}/s, {(total - done) / rate:.0f} s left"
-        print(clean(f"{self.title}: {stage}{how}"), file=sys.stderr, flush=True)
+        line = f"{self.title}: {stage} {_tell(done, total, unit, rate)}".rstrip()
+        left = f", {(total - done) / rate:.0f} s left" if rate and total else ""
+        print(clean(line + left), file=sys.stderr, flush=True)
+
+
+def _tell(done: int, total: int, unit: str, rate: float | None) -> str:
+    """How far a stage is, and how fast: 5/10 texts, 2/s. total: 0 where it is not known."""
+    far = f"{_short(done)}/{_short(total)} {unit}" if total else ""
+    return ", ".join(filter(None, [far, f"{_short(rate)}/s" if rate else ""]))
 
 
 def _short(value: float) -> str:

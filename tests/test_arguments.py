@@ -316,7 +316,7 @@ def test_unknown_results_of_a_search_are_said():
     def search(texts, k):
         return [["zz", "a"]] * len(texts)
 
-    with pytest.warns(UserWarning, match="2 results of search name documents that the corpus does"):
+    with pytest.warns(UserWarning, match="2 results of search left out, of documents that"):
         found = harness.search(search, MINE)
     assert found["document"].tolist() == ["a", "a"]
 

@@ -334,7 +334,7 @@ def test_a_run_that_lacks_judged_queries(tmp_path):
     with pytest.raises(InputError) as caught:
         evaluate_run(other, task)
     assert str(caught.value) == (
-        f"{other} has no results for the 2 judged queries, as 'q1': 2 lines of other.run name "
+        f"{other} has no results for the 2 judged queries, as 'q1': 2 lines of other.run with "
         f"unknown queries, as 'q1.1' ({other}:1)"
     )
     none.write_text("")

@@ -211,7 +211,7 @@ def test_other_json_in_a_folder_is_left_out_with_a_warning(results, tmp_path):
     results[:1].save(tmp_path)
     (tmp_path / "study.json").write_text(json.dumps({"study": "scale"}))
     (tmp_path / "page.html").write_text("")
-    with pytest.warns(UserWarning, match="^1 files are no records: left out") as warned:
+    with pytest.warns(UserWarning, match="^1 file left out, as no records") as warned:
         assert len(harness.load(f"{tmp_path}/*")) == 1
     assert warned[0].filename == __file__
     with pytest.raises(InputError, match=r"study.json: schema_version is None"):

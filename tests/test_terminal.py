@@ -71,3 +71,18 @@ def test_what_has_no_room_stands_below_with_what_names_its_rows(shown):
 )
 def test_the_widest_columns_give_way_first(least, whole, room, widths):
     assert terminal._fit(least, whole, room) == widths
+
+
+@pytest.mark.parametrize(
+    ("total", "line"),
+    [(40, "t: encode 30/40 texts, 2/s, 5 s left\n"), (0, "t: encode 2/s\n")],
+)
+def test_a_line_of_progress(monkeypatch, capsys, total, line):
+    """Of what nobody knows the end of, no seconds are left, least of all fewer than none."""
+    clock = [0.0]
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: clock[0])
+    lines = terminal._Lines("t", said=0.0)
+    lines.report("encode", 8, total, "texts")
+    clock[0] = 11.0
+    lines.report("encode", 30, total, "texts")
+    assert capsys.readouterr().err == line

@@ -19,6 +19,7 @@ from harness.analysis.relevance import Relevance, require_room
 from harness.disk.memory import available_memory
 from harness.errors import InputError
 from harness.progress import Progress, silent
+from harness.wording import count
 
 if TYPE_CHECKING:
     import torch
@@ -241,7 +242,10 @@ def _require_room(relevance: Relevance, dim: int, place: torch.device) -> None:
     m, n = relevance.queries, relevance.documents
     needed = 18 * m * n + 16 * (m + n) * dim + 24 * len(relevance.query)
     free = torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else available_memory()
-    what = f"free vectors of {m:,} queries and {n:,} documents in {dim} dimensions"
+    what = (
+        f"free vectors of {count(m, 'query')} and {count(n, 'document')} in "
+        f"{count(dim, 'dimension')}"
+    )
     require_room(needed, free, what)
 
 

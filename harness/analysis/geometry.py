@@ -23,6 +23,7 @@ from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Run, ranking
+from harness.wording import count
 
 CELLS = 1 << 22  # numbers of a block
 NEAR = 20  # neighbours that the intrinsic dimension is estimated from
@@ -183,7 +184,7 @@ def neighbours(x: Float32, k: int = NEAR, *, progress: Progress = silent) -> Nei
     _, first, which = np.unique(as_bytes, return_index=True, return_inverse=True)
     values, n = x[first], len(first)
     if n < 4:
-        raise InputError(f"{len(x)} vectors, {n} of them distinct: expected at least 4")
+        raise InputError(f"{count(len(x), 'vector')}, {n} of them distinct: expected at least 4")
     k = min(k, n - 1)
     # |x - y|^2 is least where xy - |y|^2 / 2 is highest: an inner product in d + 1 dimensions
     centred = _centre(values).astype(np.float32)

@@ -17,6 +17,7 @@ from harness.analysis.relevance import Relevance, require_room
 from harness.arrays import Float64
 from harness.disk.memory import available_memory
 from harness.errors import InputError
+from harness.wording import count
 
 Precision = Literal["float64", "float32", "float16", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -62,7 +63,9 @@ def oracle(
     if precision not in PRECISIONS:
         raise InputError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
     cells = relevance.queries * relevance.documents
-    what = f"scores of {relevance.queries:,} queries by {relevance.documents:,} documents"
+    what = (
+        f"scores of {count(relevance.queries, 'query')} by {count(relevance.documents, 'document')}"
+    )
     require_room(48 * cells, available_memory(), what)
     documents, queries = _vectors(relevance)
     if unit:

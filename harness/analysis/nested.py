@@ -19,6 +19,7 @@ from harness.indexes import INDEXES
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
 from harness.vectors.lengths import unit
+from harness.wording import count
 
 SMALLEST = 1000
 STEPS = 5  # at least so many from the smallest corpus to the largest
@@ -105,7 +106,8 @@ def choose_sizes(asked: Sequence[int], least: int, most: int) -> list[int]:
     for size in asked:
         if not least <= size <= most:
             raise InputError(
-                f"a corpus of {size:,} documents: expected {least:,}, which are judged, to {most:,}"
+                f"a corpus of {count(size, 'document')}: expected {least:,}, "
+                f"which are judged, to {most:,}"
             )
     if asked:
         return sorted(set(asked))

@@ -17,6 +17,7 @@ from harness.arrays import Float32, Float64
 from harness.errors import InputError
 from harness.progress import Progress, silent
 from harness.vectors.lengths import unit
+from harness.wording import count
 
 SPREAD = 0.5  # of a cluster, beside the length 1 of its centre
 CLUSTERS = 20  # each larger than the neighbours looked at
@@ -44,7 +45,9 @@ def draw_clusters(
     if not 2 <= rank <= width:
         raise InputError(f"rank {rank}: expected 2 to {width}, the width of the vectors")
     if n < 1 or clusters < 1:
-        raise InputError(f"{n} vectors in {clusters} clusters: expected at least one of each")
+        raise InputError(
+            f"{count(n, 'vector')} in {count(clusters, 'cluster')}: expected at least one of each"
+        )
     from threadpoolctl import threadpool_limits
 
     random = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from harness.arrays import Float64, Int64
 from harness.data.judgments import Candidates, Changes, Qrels
 from harness.data.texts import Corpus, Queries, array_digest, text_digest
 from harness.errors import InputError
+from harness.wording import count
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ class Labelled:
     def __post_init__(self) -> None:
         if len(set(self.labels)) < 2:
             raise InputError(
-                f"{len(self.labels)} texts with {len(set(self.labels))} different labels: "
+                f"{count(len(self.labels), 'text')} with "
+                f"{count(len(set(self.labels)), 'different label')}: "
                 "expected at least two labels"
             )
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from harness.arrays import TOO_LARGE, is_iterable
 from harness.errors import InputError, reason
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -157,7 +158,7 @@ def row(item: object, columns: Sequence[Field], where: str) -> Row:
         raise InputError(f"{where}: {_show(item)}: expected {expected}")
     if len(item) != len(needed):
         raise InputError(
-            f"{where}: {len(item)} fields: expected {len(needed)}, "
+            f"{where}: {count(len(item), 'field')}: expected {len(needed)}, "
             f"{', '.join(needed)}; or a dict or a named tuple"
         )
     return dict(zip(needed, item, strict=True))

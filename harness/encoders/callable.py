@@ -17,6 +17,7 @@ from harness.encoders import Encoded, Similarity, TextEncoder
 from harness.encoders.mteb import OfMteb
 from harness.errors import EncodingError, InputError, blame
 from harness.vectors import Representation
+from harness.wording import count
 
 Call = Callable[[list[str], Role], object]
 
@@ -91,18 +92,19 @@ class CallableEncoder(TextEncoder):
     def _rows(self, texts: list[str], role: Role) -> Float32:
         """What the function returns for texts, as an array [n, d]."""
         n = len(texts)
-        with blame(f"{self.name} fails on {n} texts", EncodingError):
+        with blame(f"{self.name} fails on {count(n, 'text')}", EncodingError):
             returned = self.call(texts, role)
             values = as_array(returned)
         if values.dtype.kind not in "biuf" or np.ma.is_masked(returned):
             found = "masked values" if np.ma.is_masked(returned) else values.dtype
             raise EncodingError(
-                f"{self.name} returned no numbers but {found} for {n} texts: expected an array of "
+                f"{self.name} returned no numbers but {found} for "
+                f"{count(n, 'text')}: expected an array of "
                 f"numbers ({n}, d), got {type(returned).__name__}"
             )
         if values.ndim != 2 or len(values) != n or not values.shape[1]:
             raise EncodingError(
-                f"{self.name} returned an array of shape {values.shape} for {n} texts: "
+                f"{self.name} returned an array of shape {values.shape} for {count(n, 'text')}: "
                 f"expected ({n}, d)"
             )
         if self.checks.dim not in (None, values.shape[1]):
@@ -124,7 +126,8 @@ class CallableEncoder(TextEncoder):
             finite = np.isfinite(lengths[broken]).all()
             what = "vectors too long for dot products" if finite else "NaN or infinity"
             raise EncodingError(
-                f"{self.name} returned {what} for {len(broken)} of {len(texts)} texts, the first "
+                f"{self.name} returned {what} for {len(broken)} of "
+                f"{count(len(texts), 'text')}, the first "
                 f"{texts[broken[0]][:60]!r}: expected numbers that float32 can hold"
             )
 

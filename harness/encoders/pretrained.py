@@ -18,6 +18,7 @@ from harness.encoders.models import MODELS
 from harness.encoders.prompting import PromptedEncoder, ask
 from harness.encoders.sizes import count_parameters
 from harness.errors import EncodingError, blame
+from harness.wording import count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,7 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
                 prompt wants an instruction that the task does not have.
             EncodingError: The model fails, whatever it raises.
         """
-        with blame(f"{self.checkpoint.target} fails on {len(texts)} texts", EncodingError):
+        with blame(f"{self.checkpoint.target} fails on {count(len(texts), 'text')}", EncodingError):
             return self.encode_asked(texts, role)
 
     @abstractmethod

@@ -14,6 +14,7 @@ from harness.encoders import ENCODERS, CollectionEncoder, EncodedCollection, Sim
 from harness.encoders.hashing import words_of
 from harness.parameters import check_range
 from harness.vectors import Dense, Representation
+from harness.wording import count
 
 
 @ENCODERS.register("tfidf-svd", renamed={"dimensions": "dim"})
@@ -68,7 +69,7 @@ class TfidfSvd(CollectionEncoder):
         weights = vectorizer.fit_transform(documents)
         axes = self._axes(weights)
         found = axes.shape[1]
-        note = f"{found} dimensions in place of {self.dim}: the documents span no more"
+        note = f"{count(found, 'dimension')} in place of {self.dim}: the documents span no more"
         return EncodedCollection(
             Dense((weights @ axes).astype(np.float32)),
             Dense((vectorizer.transform(queries) @ axes).astype(np.float32)),

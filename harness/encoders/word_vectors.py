@@ -22,6 +22,7 @@ from harness.encoders.models import MODELS
 from harness.errors import InputError, reason
 from harness.threads import PARSING
 from harness.vectors import Representation
+from harness.wording import count
 
 Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
@@ -154,7 +155,8 @@ def _folder(array: Path, vocabulary: Path) -> tuple[Sequence[str], Float32]:
         raise InputError(f"{vocabulary}: a word that is no text: expected a text a row")
     if rows.ndim != 2 or rows.dtype.kind != "f" or len(rows) != len(words):
         raise InputError(
-            f"{array}: {rows.dtype} {list(rows.shape)} for {len(words)} words: expected an array "
+            f"{array}: {rows.dtype} {list(rows.shape)} for "
+            f"{count(len(words), 'word')}: expected an array "
             "of floats, a row a word"
         )
     return words, rows.astype(np.float32, copy=False)
@@ -178,7 +180,7 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
         words.append(" ".join(fields[:split]))
         rows.append(_numbers(fields[split:], dim, where))
     if not rows or told not in (None, len(rows)):
-        raise InputError(f"{path}: {len(rows)} words: expected {told or 'at least one'}")
+        raise InputError(f"{path}: {count(len(rows), 'word')}: expected {told or 'at least one'}")
     return words, np.stack(rows)
 
 
@@ -199,5 +201,7 @@ def _numbers(fields: Sequence[str], dim: int, where: str) -> Float32:
         if not dim or not DECIMALS.fullmatch(" ".join(fields)):  # float reads nan and 1_0, too
             raise ValueError("no decimal numbers")
     except (ValueError, MemoryError) as error:
-        raise InputError(f"{where}: {reason(error)}: expected a word and {dim} numbers") from None
+        raise InputError(
+            f"{where}: {reason(error)}: expected a word and {count(dim, 'number')}"
+        ) from None
     return found

@@ -28,6 +28,7 @@ from harness.endpoints.options import EndpointOptions
 from harness.endpoints.usage import Usage, sum_usage
 from harness.errors import EncodingError, HarnessError, InputError
 from harness.masking import MASK, mask, remember
+from harness.wording import count
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -189,7 +190,7 @@ class Endpoint:
         """Raise EncodingError where a reply does not hold one item for each of n texts."""
         if found != n:
             raise EncodingError(
-                f"{self.host} sent {found} {noun} for {n} texts: expected one for each"
+                f"{self.host} sent {found} {noun} for {count(n, 'text')}: expected one for each"
             )
 
 
@@ -357,7 +358,7 @@ def _collect(
 
 def name_texts(texts: Sequence[str]) -> str:
     """Texts as an error calls them: by the beginning of the first, and its length."""
-    first = f"{texts[0][:40]!r} ({len(texts[0]):,} characters)"
+    first = f"{texts[0][:40]!r} ({count(len(texts[0]), 'character')})"
     return f"the text {first}" if len(texts) == 1 else f"{len(texts)} texts, the first {first}"
 
 

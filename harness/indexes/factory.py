@@ -38,6 +38,7 @@ from harness.indexes.saved import FileIndex
 from harness.progress import Progress
 from harness.vectors import Dense, Embeddings, Representation, of_kind
 from harness.vectors.lengths import Metric, check_documents
+from harness.wording import count
 
 BLOCK = 1 << 16  # vectors added at a time
 TRAINING = 1 << 17  # vectors trained on, or POINTS for each centroid if that is more
@@ -153,7 +154,7 @@ class Factory(FaissIndex):
         needed = self._count_centroids(index)
         if n < needed:
             raise InputError(
-                f"{self._name} learns {needed:,} centroids and there are {n:,} documents: expected "
+                f"{self._name} learns {needed:,} centroids from {count(n, 'document')}: expected "
                 "at least as many; lower the number of lists or bits, or choose exact"
             )
         for part in parts(index):
@@ -162,14 +163,14 @@ class Factory(FaissIndex):
                     clustering.min_points_per_centroid = 1  # `searcher` notes it, nothing prints
             if hasattr(part, "do_polysemous_training"):
                 part.do_polysemous_training = False  # long, and for a filter that is not used
-        count = min(n, max(TRAINING, POINTS * lists(index)))
-        chosen = np.random.default_rng(self.seed).choice(n, count, replace=False)
-        progress("train", 0, count, "documents")
+        many = min(n, max(TRAINING, POINTS * lists(index)))
+        chosen = np.random.default_rng(self.seed).choice(n, many, replace=False)
+        progress("train", 0, many, "documents")
         try:
             index.train(self._rows(values[np.sort(chosen)]))
         except RuntimeError as error:
             raise InputError(f"{self._name} cannot be trained: {complaint(error)}") from error
-        progress("train", count, count, "documents")
+        progress("train", many, many, "documents")
 
     def _count_centroids(self, index: Any) -> int:
         """Count the centroids that one clustering learns, of lists or of parts of vectors."""
@@ -230,7 +231,9 @@ class Factory(FaissIndex):
                 f"faiss asks for {ENOUGH}"
             )
         if centroids and (self.nprobe or 1) > centroids:
-            notes.append(f"{self._name} has {centroids} lists: nprobe={self.nprobe} searches all")
+            notes.append(
+                f"{self._name} has {count(centroids, 'list')}: nprobe={self.nprobe} searches all"
+            )
         return tuple(notes)
 
     def load(self, path: Path, *, binary: bool = False) -> Any:

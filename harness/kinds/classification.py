@@ -21,6 +21,7 @@ from harness.measures.asked import Measure
 from harness.measures.probe import probe, undersample
 from harness.progress import Progress, silent
 from harness.stats import Estimate, intervals
+from harness.wording import count
 
 
 @KINDS.register("classification")
@@ -78,7 +79,7 @@ class ClassificationKind(Kind[Classification, Mapping[str, Float32]]):
         }
         notes = []
         if probed.unconverged:
-            of = f"{probed.unconverged} of {data.experiments} experiments"
+            of = f"{probed.unconverged} of {count(data.experiments, 'experiment')}"
             notes.append(f"the probe did not converge in {of}")
         return Verdict(scores, {"text": list(range(len(data.test))), **columns}, counts, notes)
 

@@ -14,6 +14,7 @@ from harness.measures.judged import Evidence, Names
 from harness.progress import Progress, silent
 from harness.stats import intervals
 from harness.vectors import Run
+from harness.wording import count
 
 NOTED = (
     "queries_unjudged",
@@ -72,7 +73,9 @@ class RetrievalKind(RankingKind[Retrieval]):
         judged = data.qrels.judged
         relevant = np.bincount(data.qrels.query_rows, data.qrels.gains > 0, len(data.queries))
         graph = qrel_graph(data.qrels)
-        passages = "" if data.corpus.parents is None else f" of {len(data.corpus):,} passages"
+        passages = (
+            "" if data.corpus.parents is None else f" of {count(len(data.corpus), 'passage')}"
+        )
         documents = f"{len(data.corpus.ranked):,}{passages}"
         density = f"{graph.density:.6f}, of documents {graph.document_density:.6f}"
         counts = {
@@ -122,7 +125,7 @@ def _notes(counts: dict[str, int], data: Retrieval, measures: Sequence[Measure])
             yield f"{counts[name]} {name.replace('_', ' ')}{example}"
     deepest = max(measure.cutoff or 0 for measure in measures)
     if deepest > len(data.corpus.ranked):
-        yield f"a cut-off of {deepest:,} is beyond the {len(data.corpus.ranked):,} documents"
+        yield f"a cut-off of {deepest:,} is beyond the {count(len(data.corpus.ranked), 'document')}"
 
 
 def _samples(data: Retrieval) -> Iterator[tuple[str, ...]]:

@@ -13,6 +13,7 @@ from harness.measures.asked import Measure
 from harness.measures.summaries import Rated
 from harness.progress import Progress, silent
 from harness.stats import intervals
+from harness.wording import count
 
 
 @KINDS.register("summarization")
@@ -50,7 +51,9 @@ class SummarizationKind(Kind[Summaries, Mapping[str, Float32]]):
         values = {name: each[defined] for name, each in every.items()}
         undefined = int((~defined).sum())
         notes = (
-            [f"{undefined} texts left out: all ratings or similarities equal"] if undefined else []
+            [f"{count(undefined, 'text')} left out: all ratings or similarities equal"]
+            if undefined
+            else []
         )
         counts = {"texts": texts, "texts_undefined": undefined}
         per_query = {"text": np.flatnonzero(defined).tolist(), **values}

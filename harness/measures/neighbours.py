@@ -12,6 +12,7 @@ import numpy as np
 from harness.arrays import Float64
 from harness.errors import InputError
 from harness.vectors import Run
+from harness.wording import count
 
 EPSILON = 1e-6
 """Scores of vectors of length 1 that differ by no more are equal but for rounding."""
@@ -32,7 +33,7 @@ def neighbour_recall(approximate: Run, exact: Run, k: int, epsilon: float = 0.0)
         raise InputError(f"recall of k={k} neighbours: expected at least 1")
     if len(approximate.docs) != len(exact.docs):
         raise InputError(
-            f"neighbours of {len(approximate.docs)} and of {len(exact.docs)} queries: "
+            f"neighbours of {len(approximate.docs)} and of {count(len(exact.docs), 'query')}: "
             "expected the same queries"
         )
     found, rows = approximate.docs[:, :k], np.arange(len(exact.docs))

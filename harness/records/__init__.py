@@ -35,6 +35,7 @@ from harness.records.schema2 import (
     TaskRecord,
     identity,
 )
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -217,7 +218,7 @@ def load_each(
                 if file == Path(path).expanduser():
                     raise
                 refused.append(str(error))
-    said = f"{len(refused)} files are no records: left out: {'; '.join(refused[:3])}"
+    said = f"{count(len(refused), 'file')} left out, as no records: {'; '.join(refused[:3])}"
     said += "; ..." if len(refused) > 3 else ""
     if not found:
         none = said if refused else "expected *.json files"

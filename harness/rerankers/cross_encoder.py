@@ -15,6 +15,7 @@ from harness.encoders.pretrained import Pretrained
 from harness.errors import EncodingError, InputError, blame
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
+from harness.wording import count
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
@@ -129,7 +130,7 @@ class CrossEncoderReranker(Pretrained, Reranker):
         if len(broken):
             raise EncodingError(
                 f"{self.checkpoint.target} gives NaN or infinity for {len(broken)} of "
-                f"{len(pairs)} pairs, the first with query {pairs[broken[0]][0][:60]!r}: "
+                f"{count(len(pairs), 'pair')}, the first with query {pairs[broken[0]][0][:60]!r}: "
                 "try dtype=float32"
             )
 

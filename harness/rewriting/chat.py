@@ -31,6 +31,7 @@ from harness.parameters import check_range
 from harness.progress import Progress
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.spec import is_unicode
+from harness.wording import count
 
 Style = Literal["answer", "document", "reasoning"]
 Join = Literal["append", "replace"]
@@ -135,8 +136,8 @@ class Chat(TextRewriter):
         if missing and self.offline:
             first = next(iter(missing.values()))
             raise InputError(
-                f"chat: {len(missing)} of {len(labels)} different queries have no kept answer, the "
-                f"first is {first}: run it once without offline=true"
+                f"chat: {len(missing)} of {count(len(labels), 'different query')} have no kept "
+                f"answer, the first is {first}: run it once without offline=true"
             )
         usage = self.endpoint.no_usage
         if missing:

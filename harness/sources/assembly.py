@@ -27,6 +27,7 @@ from harness.data.judgments import Given
 from harness.data.rows import Judgment, Row
 from harness.errors import InputError
 from harness.sources import files
+from harness.wording import count
 
 Rows = Iterable[tuple[str, Row]]
 Judgments = Iterable[Judgment]
@@ -137,12 +138,12 @@ def retrieval(
     qrels = Qrels.of(judged, queries, corpus)
     if not qrels.judged.any():
         raise InputError(
-            f"{place}: judges none of the {len(queries)} queries of {source}"
+            f"{place}: judges none of the {count(len(queries), 'query')} of {source}"
             f"{_compare_ids(qrels.unknown_query, queries.ids)}"
         )
     if qrels.unknown_documents == len(qrels.docs):
         raise InputError(
-            f"{place}: judges none of the {len(corpus.ranked)} documents of {source}"
+            f"{place}: judges none of the {count(len(corpus.ranked), 'document')} of {source}"
             f"{_compare_ids(qrels.unknown_document, corpus.ranked)}"
         )
     return Retrieval(corpus, queries, qrels)
@@ -163,7 +164,8 @@ def pairs(rows: Rows, place: str, left: str, right: str, score: str) -> Pairs:
         gold.append(files.number(row, score, where))
     if len(set(gold)) < 2:
         raise InputError(
-            f"{place}: {len(gold)} pairs with {len(set(gold))} different gold scores: "
+            f"{place}: {count(len(gold), 'pair')} with "
+            f"{count(len(set(gold)), 'different gold score')}: "
             "a correlation needs two"
         )
     return Pairs(ones, others, np.asarray(gold))
@@ -199,7 +201,8 @@ def clustering(rows: Rows, place: str, text: str, label: str) -> Clustering:
         different = len(set(level) - {None})
         if different < 2:
             raise InputError(
-                f"{place}: {len(texts)} texts with {different} different labels on level "
+                f"{place}: {count(len(texts), 'text')} with "
+                f"{count(different, 'different label')} on level "
                 f"{number}: expected at least two labels"
             )
     return Clustering(texts, levels)

@@ -18,6 +18,7 @@ from harness.disk import parquet
 from harness.disk.lines import LONGEST, read_lines
 from harness.errors import InputError, reason
 from harness.spec import is_unicode
+from harness.wording import count
 
 JSON_BLANKS = " \t\r\n"
 TABLES = (".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".parquet")
@@ -145,7 +146,7 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
             if twice := next((name for name in header if header.count(name) > 1), None):
                 raise InputError(f"{where}: {header.count(twice)} columns {twice!r}: expected one")
         elif len(fields) not in (0, len(header)):
-            raise InputError(f"{where}: {len(fields)} fields: expected {len(header)}")
+            raise InputError(f"{where}: {count(len(fields), 'field')}: expected {len(header)}")
         elif fields:
             yield where, dict(zip(header, fields, strict=True))
 

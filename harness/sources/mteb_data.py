@@ -286,7 +286,9 @@ def _clustering(part: Subset) -> Clustering:
     if share is not None:
         drawn = int(share * len(texts))
     if drawn == 0:
-        raise InputError(f"{part.name} draws {share:g} of its {len(texts)} texts, which is none")
+        raise InputError(
+            f"{part.name} draws {share:g} of its {count(len(texts), 'text')}, which is none"
+        )
     kept = drawn and min(drawn, len(texts))
     return Clustering(texts, levels, drawn=kept, sample=task.max_documents_per_cluster)
 

@@ -23,6 +23,7 @@ from harness.disk.memory import available_memory
 from harness.errors import InputError
 from harness.sources import files
 from harness.vectors import Run, ranking
+from harness.wording import count
 
 QRELS, RUN = "qid 0 docid gain", "qid Q0 docid rank score tag"
 MARCO = "qid docid rank"
@@ -64,7 +65,7 @@ def _split(line: str, form: str, where: str) -> list[str]:
     if len(columns) != wanted or not all(columns):
         columns = PART.findall(line)
     if len(columns) != wanted:
-        raise InputError(f"{where}: {len(columns)} columns: expected {form!r}")
+        raise InputError(f"{where}: {count(len(columns), 'column')}: expected {form!r}")
     return columns
 
 
@@ -138,7 +139,7 @@ def read_run(path: Path, queries: Queries, corpus: Corpus, k: int) -> tuple[Run,
         found[query][doc] = score
     there: dict[str, Container[str]] = {"queries": queries.rows, "documents": corpus}
     return _rank(found, k, path), [
-        f"{len(named)} lines of {path.name} name unknown {what}, as "
+        f"{count(len(named), 'line')} of {path.name} with unknown {what}, as "
         f"{show_unknown(named, there[what])}"
         for what, named in strange.items()
         if named

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import disk
+from harness import disk, wording
 from harness.arrays import BROKEN
 from harness.encoders import Encoded
 from harness.errors import EncodingError
@@ -50,7 +50,7 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
     if isinstance(values, Sparse | MultiVector):
         if len(values) != n:
             raise EncodingError(
-                f"the encoder returned vectors of {len(values)} texts for {n} texts"
+                f"the encoder returned vectors of {len(values)} for {wording.count(n, 'text')}"
             )
         rows, items, finite = _split_ragged(values)
         arrays = [rows, items]
@@ -61,8 +61,8 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
         array = np.asarray(values, np.float32)
         if array.ndim != 2 or len(array) != n or not array.shape[1]:
             raise EncodingError(
-                f"the encoder returned an array of shape {array.shape} for {n} texts: "
-                f"expected ({n}, d)"
+                f"the encoder returned an array of shape {array.shape} for "
+                f"{wording.count(n, 'text')}: expected ({n}, d)"
             )
         broken = np.flatnonzero(~np.isfinite(array).all(axis=1))
         rows = np.empty(n, [*COLUMNS, ("vector", "<f4", (array.shape[1],))])
@@ -70,8 +70,8 @@ def pack(encoded: Encoded, texts: Sequence[str]) -> list[NDArray[Any]]:
         arrays = [rows]
     if len(broken):
         raise EncodingError(
-            f"the encoder returned NaN or infinity for {len(broken)} of {n} texts, "
-            f"the first {texts[broken[0]][:60]!r}: try dtype=float32"
+            f"the encoder returned NaN or infinity for {len(broken)} of "
+            f"{wording.count(n, 'text')}, the first {texts[broken[0]][:60]!r}: try dtype=float32"
         )
     rows["tokens"], rows["truncated"] = encoded.tokens, encoded.truncated
     return arrays

@@ -298,7 +298,7 @@ def headline(answers: Frame, rankings: Frame, margin: float, notes: Sequence[str
     held = [sum(a["cheapest"] is not None for a in kind) for kind in (found[::2], found[1::2])]
     whole = len(found) // 2
     changed, cases = sum(swaps > 0 for swaps in rankings.numbers("swaps")), len(rankings)
-    moved = f"; models change places in {changed} of {cases} cases" if cases else ""
+    moved = f"; models change places in {changed} of {count(cases, 'case')}" if cases else ""
     return (
         f"A setting keeps {found[0]['to keep']} for {held[0]} of {whole} models and tasks, the "
         f"task's measure within {margin:.1%} for {held[1]} of {whole}{moved}"

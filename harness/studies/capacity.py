@@ -29,6 +29,7 @@ from harness.spec import join
 from harness.studies import STUDIES, Findings, Study
 from harness.studies.truncation import curve
 from harness.tasks import Task
+from harness.wording import count
 
 EXTRAPOLATED = (512, 768, 1024, 3072, 4096)
 FREE, EXACT = "free vectors", "exact vectors, float32"
@@ -126,9 +127,9 @@ class Capacity(Study):
             ("chance", None, float(relevance.sizes.mean()) / n, None),
         ]
         counts = (n, relevance.queries, relevance.documents, _tell_sizes(relevance))
-        title = f"{model} on {task}: {counts[1]:,} queries, {counts[2]:,} relevant documents"
+        held = f"{count(counts[1], 'query')}, {count(counts[2], 'relevant document')}"
         frames = [
-            Frame(title, STANDING, standing, name="standing"),
+            Frame(f"{model} on {task}: {held}", STANDING, standing, name="standing"),
             Frame("Asked", ASKED, [(task, self.k, *counts)], name="asked", turned=True),
             points.where("vectors", model, FREE)
             .sorted_by("dimensions")
@@ -206,7 +207,7 @@ def _cubics(critical: Sequence[Critical], k: int, most: int) -> list[Frame]:
         (name, *(n if n > least else None for n in map(c.at, dims)), c.r2, *c.coefficients)
         for name, c in fitted.items()
     ]
-    at = [Column(f"{dim:,} dimensions", "number", about="documents", digits=0) for dim in dims]
+    at = [Column(count(dim, "dimension"), "number", about="documents", digits=0) for dim in dims]
     title = "The cubic through these numbers, extrapolated: no theory says that it goes on so"
     made = Frame(title, [Column("cubic"), *at, *FIT], rows, name="cubics", turned=True)
     return [made] if rows else []

@@ -31,6 +31,7 @@ from harness.session import Session
 from harness.stats import Estimate, estimate
 from harness.studies import STUDIES, Findings, Study
 from harness.vectors import Run
+from harness.wording import count
 
 WHOLE = 10_000  # documents of a corpus that are all scored, where the pairs are not too many
 PAIRS = 5_000_000
@@ -135,7 +136,8 @@ class Cutoff(Study):
         relevant = int(((data.qrels if data.binary is None else data.binary).gains > 0).sum())
         scored = "all" if depth == documents else f"the first {depth:,}"
         return depth, (
-            f"{queries:,} queries, {scored} of {documents:,} documents scored, {relevant:,} pairs "
+            f"{count(queries, 'query')}, {scored} of {count(documents, 'document')} scored, "
+            f"{count(relevant, 'pair')} "
             f"relevant, {percent(relevant / (queries * documents), 2)}"
         )
 

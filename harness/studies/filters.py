@@ -36,6 +36,7 @@ from harness.measures.neighbours import EPSILON, neighbour_recall
 from harness.session import Session
 from harness.studies import STUDIES, Findings, Study
 from harness.vectors import Dense, Run
+from harness.wording import count
 
 SELECTIVITIES = (0.001, 0.01, 0.1, 0.5)
 FACTORS = (1, 2, 5, 10)
@@ -134,8 +135,8 @@ class Filters(Study):
         if not buckets:
             raise InputError(f"{task}: {'; '.join(missing)}: nothing to measure")
         title = (
-            f"{systems[0]} on {task}: {len(queries):,} queries with predicates on {name} over "
-            f"{len(documents):,} documents"
+            f"{systems[0]} on {task}: {count(len(queries), 'query')} with predicates on {name} "
+            f"over {count(len(documents), 'document')}"
         )
         answers = Frame("Answers to filtered queries", ANSWERS, rows, name="answers", shown=False)
         frames = [*_predicates(title, buckets), *self._make_frames(answers), answers]

@@ -31,6 +31,7 @@ from harness.tasks import Task
 from harness.tasks.vectors import TaskVectors
 from harness.vectors import Dense, Run, ranking
 from harness.vectors.lengths import unit
+from harness.wording import count
 
 NEAR = 10  # neighbours that exact and other searches are compared by
 BEST = "best possible"
@@ -169,7 +170,7 @@ def _said(queries: int, lengths: tuple[float, float], searches: int, full: str) 
     if high - low <= EVEN * high:
         varied = "all vectors are equally long, so every metric ranks alike"
     return [
-        f"{queries:,} queries, documents in the order of their judgments",
+        f"{count(queries, 'query')}, documents in the order of their judgments",
         "what the vectors lose",
         *[f"what a wrong metric loses; {varied}"] * (searches - 2),
         f"what the index loses; in full: {full}",
@@ -182,5 +183,5 @@ def headline(stages: Frame, system: str, task: str, queries: int, measure: str) 
     vectors, index = lost[0].mean or 0.0, lost[-1].mean or 0.0
     first = f"{system} on {task}: the vectors lose {vectors:.3f} {measure}"
     if not lost[-1].significant:
-        return f"{first}, {spec} nothing that {queries:,} queries show"
+        return f"{first}, {spec} nothing seen in {count(queries, 'query')}"
     return f"{first}, {spec} {'another' if index > 0 else 'gains'} {abs(index):.4f}"

@@ -26,6 +26,7 @@ from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
 from harness.tasks import Task
 from harness.vectors import Run
+from harness.wording import count
 
 BOUNDS = (0.01, 0.05)  # of p-values, between the groups of pairs
 BUCKETS = ("p < .01", "p .01 to .05", "p >= .05")
@@ -131,7 +132,7 @@ class Judgments(Study):
         runs, notes = _search(session, systems, specs, asked, max(asked.main.depth, *self.pools))
         order = order_systems(runs, asked.collection, asked.main, BOUNDS, session.seed)
         if equal := len(systems) * (len(systems) - 1) // 2 - len(order.pairs):
-            notes.append(f"{equal} pairs of systems score the same by all judgments: left out")
+            notes.append(f"{count(equal, 'pair')} of systems left out: equal by all judgments")
         counts = [(order.bucket == at).sum() for at in range(len(BUCKETS))]
         title = "Order of systems by part of the relevant documents, beside that by all"
         reduced = Frame(title, REDUCED, self._reduce(session, order, asked), name="reduced")
@@ -245,7 +246,10 @@ def _systems(
         Column(f"hole@{depth}", "share", about="results above the cut-off without one"),
     ]
     queries, documents = order.values.shape[1], len(order.rankings.relevant.rows)
-    title = f"{measure} on {task.name}: {queries:,} queries, {documents:,} relevant documents"
+    title = (
+        f"{measure} on {task.name}: {count(queries, 'query')}, "
+        f"{count(documents, 'relevant document')}"
+    )
     return Frame(title, follow(columns, task.sign), rows, name="systems")
 
 

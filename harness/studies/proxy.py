@@ -34,6 +34,7 @@ from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
 from harness.tasks.vectors import TaskVectors
 from harness.vectors import MultiVector, Run
+from harness.wording import count
 
 SETTINGS = tuple(
     f"muvera,repetitions=20,bits={bits},projection_dim={dim}"
@@ -169,9 +170,9 @@ def _frames(ways: Sequence[_Way], made: TaskVectors, deepest: int) -> list[Frame
     depths = [depth for depth in DEPTHS if depth <= deepest]
     shown = [depth for depth in depths if str(depth).strip("0") == "1"]
     title = (
-        f"{made.model} on {made.task.name}: share of {len(queries):,} queries whose first of "
-        f"{len(documents):,} documents by MaxSim is among N candidates "
-        f"({len(documents.values):,} vectors of {documents.dim} dimensions, "
+        f"{made.model} on {made.task.name}: share of {count(len(queries), 'query')} whose first of "
+        f"{count(len(documents), 'document')} by MaxSim is among N candidates "
+        f"({count(len(documents.values), 'vector')} of {count(documents.dim, 'dimension')}, "
         f"{queries.lengths.mean():.1f} of a query)"
     )
     columns = [NAME, *WAYS, *(Column(f"1Recall@{depth:,}", "share", "high") for depth in shown)]
@@ -223,4 +224,4 @@ def headline(what: str, found: Frame, needed: Frame, deepest: int) -> str:
 def _tell(row: Mapping[str, Any], deepest: int) -> str:
     """Candidates for the last share, with their interval."""
     most = f"more than {deepest:,}" if row["to"] is None else f"{row['to']:,}"
-    return f"{row[LAST]:,} candidates ({row['from']:,} to {most})"
+    return f"{count(row[LAST], 'candidate')} ({row['from']:,} to {most})"

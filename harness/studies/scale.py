@@ -32,6 +32,7 @@ from harness.spec import bare
 from harness.studies import STUDIES, Findings, Study
 from harness.tasks import Task
 from harness.vectors import Dense, Embeddings, Representation
+from harness.wording import count
 
 BASELINE = "bm25"
 UNSURE = 0.05  # of resamples: from here on another draw of queries may say otherwise
@@ -166,7 +167,7 @@ class Scale(Study):
             shuffled = [added.texts[row] for row in random.permutation(len(added))]
             texts = [text for text in shuffled if text not in known]
             if lost := len(shuffled) - len(texts):
-                notes.append(f"{lost} documents of {name} are judged ones here: left out")
+                notes.append(f"{count(lost, 'document')} of {name} left out: judged ones here")
         return [(f"{name} {i}", text) for i, text in enumerate(texts)]
 
     def _grow_vectors(

@@ -16,9 +16,10 @@ from harness.records import SystemRecord
 from harness.systems import PROCESS, RETRIEVERS, Retriever, hits
 from harness.systems.hits import Answered, Hits
 from harness.vectors import Run
+from harness.wording import count
 
 UNKNOWN = "not known again"
-LEFT_OUT = "name documents that the corpus does not hold: left out"
+LEFT_OUT = "left out, of documents that the corpus does not hold"
 
 
 @dataclass(frozen=True)
@@ -108,8 +109,9 @@ class External(Retriever):
         own_index = request.index == "exact" or request.lenient
         have = "has" if found.short == 1 else "have"
         notes = {
-            f"{found.unknown:,} results of {self.name} {LEFT_OUT}": found.unknown > 0,
-            f"{found.short:,} of {queries:,} queries {have} fewer than the {k:,} results that "
+            f"{count(found.unknown, 'result')} of {self.name} {LEFT_OUT}": found.unknown > 0,
+            f"{found.short:,} of {count(queries, 'query')} {have} fewer than the "
+            f"{count(k, 'result')} that "
             f"{self.name} was asked for": found.short > 0,
             f"{self.name} searches by itself: index {request.index} plays no part": not own_index,
             f"{self.name} has no fingerprint: a later record cannot tell whether it has "

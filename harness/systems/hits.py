@@ -15,6 +15,7 @@ from harness.arrays import TOO_LARGE, is_iterable
 from harness.data import Corpus, rows
 from harness.errors import HarnessError, InputError
 from harness.vectors import Run, ranking
+from harness.wording import count
 
 Hits = list[tuple[str, float]]
 
@@ -75,14 +76,15 @@ def read(returned: object, texts: Sequence[str], name: str) -> list[Hits]:
         ids, scores = (_list(part, name) for part in returned)
         if len(ids) != len(scores):
             raise HarnessError(
-                f"{name} returned ids of {len(ids)} queries and scores of {len(scores)}"
+                f"{name} returned ids of {count(len(ids), 'query')} and scores of {len(scores)}"
             )
         lists: list[object] = [_zip(*each, name) for each in zip(ids, scores, strict=True)]
     else:
         lists = _list(returned, name)
     if len(lists) != len(texts):
         raise HarnessError(
-            f"{name} returned results of {len(lists)} queries for {len(texts)}: expected a list "
+            f"{name} returned results of {count(len(lists), 'query')} for "
+            f"{len(texts)}: expected a list "
             "for each"
         )
     return [_read_hits(found, text, name) for found, text in zip(lists, texts, strict=True)]
@@ -110,7 +112,9 @@ def _zip(ids: object, scores: object, name: str) -> list[tuple[object, object]]:
     """Ids and scores of one query as pairs."""
     one, other = _list(ids, name), _list(scores, name)
     if len(one) != len(other):
-        raise HarnessError(f"{name} returned {len(one)} ids with {len(other)} scores for a query")
+        raise HarnessError(
+            f"{name} returned {count(len(one), 'id')} with {count(len(other), 'score')} for a query"
+        )
     return list(zip(one, other, strict=True))
 
 

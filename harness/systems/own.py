@@ -33,6 +33,7 @@ from harness.spec import Spec
 from harness.systems import RETRIEVERS, Retriever, hits
 from harness.systems.external import UNKNOWN, External
 from harness.systems.hits import Hits
+from harness.wording import count
 
 Made = TypeVar("Made", bound=Callable[..., object])
 Answer = TypeVar("Answer")
@@ -173,7 +174,9 @@ class OwnSearch(External):
             return
         if data.corpus.parents is not None:
             raise InputError(f"{self.name} indexes documents, and this task has passages of them")
-        with blame(f"{self.name} fails to index {len(data.corpus)} documents", HarnessError):
+        with blame(
+            f"{self.name} fails to index {count(len(data.corpus), 'document')}", HarnessError
+        ):
             index(list(data.corpus.ids), list(data.corpus.texts))
 
     def answers(
@@ -191,7 +194,7 @@ class OwnSearch(External):
         def call() -> list[Hits]:  # what it returns may be made when it is read
             return hits.read(search(texts, k), texts, self.name)
 
-        where = f"{len(texts)} queries, the first {texts[0][:40]!r}"
+        where = f"{count(len(texts), 'query')}, the first {texts[0][:40]!r}"
         try:
             with blame(f"{self.name} fails on {where}", HarnessError):
                 return call_in_time(call, self.timeout)

@@ -22,6 +22,7 @@ from harness.sources import assembly, files
 from harness.spec import Spec
 from harness.tasks import Task
 from harness.tasks.catalog import Definition, TaskEntry
+from harness.wording import count
 
 OWN = "own"
 
@@ -74,8 +75,8 @@ class Collection:
     def __repr__(self) -> str:
         data = self.data
         return (
-            f"Collection({self.task.name}: {len(data.corpus.ranked):,} documents, "
-            f"{len(data.queries):,} queries, {len(data.qrels.docs):,} judgments)"
+            f"Collection({self.task.name}: {count(len(data.corpus.ranked), 'document')}, "
+            f"{count(len(data.queries), 'query')}, {count(len(data.qrels.docs), 'judgment')})"
         )
 
 

@@ -65,7 +65,7 @@ def test_a_seed_decides():
     [
         ((10, 8, 1), "rank 1: expected 2 to 8, the width of the vectors"),
         ((10, 8, 9), "rank 9: expected 2 to 8"),
-        ((0, 8, 2), "0 vectors in 1 clusters: expected at least one of each"),
+        ((0, 8, 2), "0 vectors in 1 cluster: expected at least one of each"),
     ],
 )
 def test_what_is_refused(given, message):

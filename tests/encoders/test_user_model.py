@@ -317,7 +317,7 @@ def test_only_the_first_batch_of_a_role_is_encoded_again():
         (lambda t: None, "no numbers but object for 5 texts"),
         (lambda t: [["1", "2"]] * len(t), "no numbers but <U1 for 5 texts"),
         (lambda t: letters(t) * 1j, "no numbers but complex128 for 5 texts"),
-        (lambda t: letters(t).squeeze(), "an array of shape (6,) for 1 texts: expected (1, d)"),
+        (lambda t: letters(t).squeeze(), "an array of shape (6,) for 1 text: expected (1, d)"),
         (lambda t: letters(t)[:, : 5 + len(t) % 2], "5-d vectors after 6-d ones: expected one"),
     ],
 )

@@ -136,7 +136,7 @@ def test_a_line_that_is_no_word_with_its_numbers(tmp_path, text, said):
     ("text", "said"),
     [
         ("", ": 0 words: expected at least one"),
-        ("3 2\na 1 2\n", ": 1 words: expected 3"),
+        ("3 2\na 1 2\n", ": 1 word: expected 3"),
         ("a 1e39\n", ": a vector holds NaN or infinity"),
         ("\na 1 2\n", ":1: no decimal numbers: expected a word and 0 numbers"),
         ("a\nb\n", ":1: no decimal numbers: expected a word and 0 numbers"),
@@ -176,7 +176,7 @@ def test_an_array_that_does_not_fit_its_words(tmp_path, rows):
     np.save(tmp_path / "rows.npy", rows)
     (tmp_path / "words.txt").write_text("a\n")
     assert refused(f"words:{tmp_path}") == (
-        f"{tmp_path}/rows.npy: {rows.dtype} {list(rows.shape)} for 1 words: expected an array of "
+        f"{tmp_path}/rows.npy: {rows.dtype} {list(rows.shape)} for 1 word: expected an array of "
         "floats, a row a word"
     )
 

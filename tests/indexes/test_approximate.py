@@ -274,9 +274,9 @@ def test_parameters_out_of_range(spec, message):
         ("faiss:PQ7", "faiss:PQ7: faiss refuses it for 16-d: .*multiple of the number of subq"),
         (
             "faiss:IVF999_Flat",
-            "faiss:IVF999_Flat learns 999 centroids and there are 50 documents: expected at",
+            "faiss:IVF999_Flat learns 999 centroids from 50 documents: expected at",
         ),
-        ("faiss:IVF8_PQ8", "faiss:IVF8_PQ8 learns 256 centroids and there are 50 documents: "),
+        ("faiss:IVF8_PQ8", "faiss:IVF8_PQ8 learns 256 centroids from 50 documents: "),
         ("faiss:Flat,nprobe=2", "faiss:Flat has no nprobe: leave nprobe=2 out"),
         ("faiss:IVF4_Flat,ef_search=9", "faiss:IVF4_Flat has no ef_search: leave ef_search=9 out"),
     ],

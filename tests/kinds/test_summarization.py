@@ -54,7 +54,7 @@ def test_a_text_rated_evenly_is_left_out_and_told():
     assert found.scores["cosine_spearman"].mean == pytest.approx(0.2)
     assert found.per_query["text"] == [0]
     assert found.counts == {"texts": 2, "texts_undefined": 1}
-    assert found.warnings == ["1 texts left out: all ratings or similarities equal"]
+    assert found.warnings == ["1 text left out: all ratings or similarities equal"]
 
 
 def test_where_every_text_is_left_out_nothing_is_defined():

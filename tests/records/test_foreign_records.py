@@ -98,8 +98,8 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
             assert "34 files refused" in done.out
         else:
             many = "34" if both in words else "17"
-            assert f"{many} files are no records: left out: {one}" in done.err
-    with pytest.warns(RefusedWarning, match=r"^34 files are no records: left out: "):
+            assert f"{many} files left out, as no records: {one}" in done.err
+    with pytest.warns(RefusedWarning, match=r"^34 files left out, as no records: "):
         assert len(harness.load(both)) == 2
 
 

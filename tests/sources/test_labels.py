@@ -80,7 +80,7 @@ def test_bad_label(tmp_path: Path, source: object, second: bytes, expected: str)
         (b'{"text": null, "label": 1}', "test.jsonl:2: 'text' is None: expected text"),
         (b'{"text": "a", "label": ["b"]}', "test.jsonl:2: 'label' is ['b']: expected a label, "),
         (b'{"text": "a", "label": "\\ud800"}', "test.jsonl:2: 'label' holds a lone surrogate"),
-        (b'{"text": "a", "label": "b"}', "test.jsonl: 2 texts with 1 different labels: expected "),
+        (b'{"text": "a", "label": "b"}', "test.jsonl: 2 texts with 1 different label: expected "),
     ],
 )
 def test_bad_test_file(tmp_path: Path, second: bytes, expected: str) -> None:
@@ -133,11 +133,11 @@ def test_one_level_from_a_file_or_a_split(tmp_path: Path) -> None:
         ([], ": 0 texts with 0 different labels on level 1: expected at least two labels"),
         (
             [LEVELS[0], LEVELS[0]],
-            ": 2 texts with 1 different labels on level 1: expected at least two labels",
+            ": 2 texts with 1 different label on level 1: expected at least two labels",
         ),
         (
             LEVELS[:2],
-            ": 2 texts with 1 different labels on level 2: expected at least two labels",
+            ": 2 texts with 1 different label on level 2: expected at least two labels",
         ),
         (
             [LEVELS[0], {"text": "b", "label": []}],

@@ -129,7 +129,7 @@ def test_score_of_five_hundred_digits(tmp_path: Path) -> None:
         (
             "a.jsonl",
             FIRST * 3,
-            "a.jsonl: 3 pairs with 1 different gold scores: a correlation needs two",
+            "a.jsonl: 3 pairs with 1 different gold score: a correlation needs two",
         ),
         (
             "a.csv",
@@ -167,7 +167,7 @@ def test_pairs_that_belong_together_or_not(tmp_path: Path) -> None:
     done = evaluate("hashing", f"pairs:{path}", measures=["max_ap", "cosine_f1"])
     assert [score.mean for score in done.record.scores.values()] == [1, 1]
     write_rows(path, [same, same])
-    assert error(path) == ("a.jsonl: 2 pairs with 1 different gold scores: a correlation needs two")
+    assert error(path) == ("a.jsonl: 2 pairs with 1 different gold score: a correlation needs two")
     write_rows(path, [{**same, "score": True}, other])
     assert error(path) == "a.jsonl:1: 'score' is True: expected a finite number"
 

@@ -140,8 +140,8 @@ def test_lines_of_unknown_queries_and_documents_are_counted(tmp_path):
     run, notes = trec.read_run(path, QUERIES, CORPUS, 2)
     assert rows(run) == [[(0, 2.0)], []]
     assert notes == [
-        f"2 lines of my.run name unknown queries, as 'q9' ({path}:3)",
-        f"2 lines of my.run name unknown documents, as 'z' ({path}:2)",
+        f"2 lines of my.run with unknown queries, as 'q9' ({path}:3)",
+        f"2 lines of my.run with unknown documents, as 'z' ({path}:2)",
     ]
 
 
@@ -154,7 +154,7 @@ def test_a_run_without_lines_is_all_padding(tmp_path):
     ("line", "message"),
     [
         ("q1 Q0 b 1", "4 columns: expected 'qid Q0 docid rank score tag'"),
-        ("q1", "1 columns"),
+        ("q1", "1 column:"),
         ("q1 Q0 b 1 0.5", "5 columns: expected 'qid Q0 docid rank score tag'"),
         ("q1 Q0 b 1 high t", "the score is 'high': expected a finite number"),
         ("q1 Q0 b 1 nan t", "the score is 'nan': expected a finite number"),
@@ -209,7 +209,7 @@ def test_ms_marcos_three_columns(tmp_path):
     path = written(tmp_path / "run", "q1\tb\t2\n\nq2\tc\t1\nq1\ta\t1\r\nq1\tz\t3\n")
     run, notes = trec.read_run(path, QUERIES, CORPUS, 3)
     assert rows(run) == [[(0, -1.0), (1, -2.0)], [(2, -1.0)]]
-    assert notes == [f"1 lines of run name unknown documents, as 'z' ({path}:5)"]
+    assert notes == [f"1 line of run with unknown documents, as 'z' ({path}:5)"]
 
 
 @pytest.mark.parametrize(

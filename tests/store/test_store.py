@@ -723,7 +723,7 @@ def test_token_vectors_larger_than_memory_are_read_into_a_file(tmp_path, monkeyp
     ("broken", "message"),
     [
         ("nan", "returned NaN or infinity for 1 of 2 texts, the first 'b': try dtype=float32"),
-        ("too few", "returned vectors of 1 texts for 2 texts"),
+        ("too few", "returned vectors of 1 for 2 texts"),
         ("growing", "4-d vectors after 2-d ones: expected one width"),
     ],
 )

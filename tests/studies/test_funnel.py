@@ -190,7 +190,7 @@ def test_a_structure_is_built_once_and_its_warnings_are_told(tmp_path, monkeypat
 def test_vectors_of_one_length_are_said_to_be(given):
     found, _ = given("cosine", [1, 0], {"a": [1, 0], "b": [0, 1]})
     said = found["stages"]["what it means"]
-    assert said[0] == "1 queries, documents in the order of their judgments"
+    assert said[0] == "1 query, documents in the order of their judgments"
     assert said[2].endswith("all vectors are equally long, so every metric ranks alike")
 
 
@@ -204,7 +204,7 @@ def test_nothing_to_find(given):
     ("loss", "said"),
     [
         ((0.02, 0.01, 0.03), "hnsw another 0.0200"),
-        ((0.02, -0.01, 0.03), "hnsw nothing that 1,500 queries show"),
+        ((0.02, -0.01, 0.03), "hnsw nothing seen in 1,500 queries"),
         ((-0.02, -0.03, -0.01), "hnsw gains 0.0200"),
     ],
 )

@@ -86,9 +86,7 @@ def test_the_systems_by_all_judgments(tmp_path):
     assert scores(found) == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
     assert systems["judged@10"] == pytest.approx([0.4, 0.4, 0.3, 0.2])
     assert systems["hole@10"] == pytest.approx([0.6, 0.6, 0.7, 0.8])
-    assert systems.title == (
-        f"RR@10 on folder:{tmp_path / 'task'}: 1 queries, 3 relevant documents"
-    )
+    assert systems.title == (f"RR@10 on folder:{tmp_path / 'task'}: 1 query, 3 relevant documents")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +171,7 @@ def test_pools_by_hand(tmp_path):
 def test_systems_that_score_the_same_have_no_order_to_keep(tmp_path):
     runs, task = toy(tmp_path, 1, [*RANKINGS, "aybz"])
     found = study(runs, task, measure="RR@10")
-    assert "1 pairs of systems score the same by all judgments: left out" in found.notes
+    assert "1 pair of systems left out: equal by all judgments" in found.notes
     assert sum(found["pairs"]["pairs of systems"]) == 9
     with pytest.raises(InputError, match="all 2 systems score the same: there is no order to keep"):
         study([runs[0], runs[4]], task, measure="RR@10")

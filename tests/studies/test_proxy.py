@@ -148,7 +148,7 @@ def test_many_queries_are_drawn(written, monkeypatch):
     assert {title[-len("1.0 of a query)") :] for title in titles} == {
         "1.0 of a query)", "2.0 of a query)"
     }  # fmt: skip
-    assert all("share of 1 queries" in title for title in titles)
+    assert all("share of 1 query " in title for title in titles)
     assert all("queries: 1 of 2, drawn" in one.notes for one in found)
 
 

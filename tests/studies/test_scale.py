@@ -199,7 +199,7 @@ def test_random_strings_are_seeded_nested_and_hurt_less(task):
 def test_distractors_of_another_task_without_what_is_judged_here(task, other):
     found = study([MODEL, "bm25"], task, distractors=other, store=store())
     assert sizes_of(found)[-1] == 12 + 50
-    assert f"1 documents of {other} are judged ones here: left out" in found.notes
+    assert f"1 document of {other} left out: judged ones here" in found.notes
     assert found["scores"].title.endswith(f"the others of {other}")
     assert scores(found, 1)[-1] == pytest.approx(
         scores(found, 1)[0], abs=0.05

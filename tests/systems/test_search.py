@@ -276,8 +276,7 @@ def test_what_the_corpus_does_not_hold_is_left_out_and_warned_of(session):
     assert record.main.mean == 1.0
     assert record.counts["results_unknown"] == 3
     assert (
-        "3 results of mine name documents that the corpus does not hold: left out"
-        in record.warnings
+        "3 results of mine left out, of documents that the corpus does not hold" in record.warnings
     )
 
 
@@ -296,7 +295,7 @@ def test_fewer_than_k_are_counted(session):
         ([SEEN, ["b", ("a", 5.0)]], "some results have a score and some none: expected one form"),
         ([SEEN, {"a", "b"}], "expected a list with the results of each query"),
         ([SEEN, [("a", 10**400)]], "the score of 'a' is 1000"),
-        ([SEEN], "mine returned results of 1 queries for 2: expected a list for each"),
+        ([SEEN], "mine returned results of 1 query for 2: expected a list for each"),
         ([SEEN, "ab"], "query 'banana split' returned 'ab': expected a list"),
         ([SEEN, None], "query 'banana split' returned None: expected a list"),
         ([SEEN, [("a", 1, 2)]], r"\('a', 1, 2\): expected an id and its score"),
@@ -318,7 +317,7 @@ def test_results_that_are_refused_in_one_line(session, returned, error):
     [
         ("nonsense", "mine returned 'nonsense': expected a list with the results of each query"),
         (([["a"]] * 2, [[1.0]]), "mine returned ids of 2 queries and scores of 1"),
-        (([["a"]] * 2, [[1.0, 2.0]] * 2), "mine returned 1 ids with 2 scores for a query"),
+        (([["a"]] * 2, [[1.0, 2.0]] * 2), "mine returned 1 id with 2 scores for a query"),
     ],
 )
 def test_returned_as_a_whole(session, returned, error):
@@ -425,7 +424,7 @@ def test_a_service_is_asked_by_one_json_body(session, server):
     ]  # fmt: skip
     assert record.system.fingerprint == {"search": f"{server.url}/search", "fingerprint": "2.1"}
     assert record.usage == {"requests": 2, "retries": 0}
-    assert f"1 results of {server.url}/search name documents" in " ".join(record.warnings)
+    assert f"1 result of {server.url}/search left out" in " ".join(record.warnings)
 
 
 def test_a_pickled_service_ranks_the_same(session, server):
@@ -463,7 +462,7 @@ def test_the_key_is_sent_and_not_recorded(session, server, monkeypatch):
 @pytest.mark.parametrize(
     ("act", "error"),
     [
-        (reply('{"results": [[]]}'), "returned results of 1 queries for 2: expected a list for e"),
+        (reply('{"results": [[]]}'), "returned results of 1 query for 2: expected a list for e"),
         (reply('{"results": [["a", "a"], []]}'), "query 'apple pie': document 'a' is returned twi"),
         (reply('{"hits": []}'), "sent no results .* for 2 queries, the first 'apple pie'"),
         (reply("<html>"), "sent no results"),
