@@ -21,11 +21,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from harness.arrays import is_iterable
 from harness.errors import InputError
+from harness.parameters import LARGEST
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-LARGEST = 2**63 - 1  # that arrays and files hold
 
 
 def _refuse(name: str, value: object, expected: str) -> InputError:

@@ -51,9 +51,9 @@ def late_interaction(
     Raises:
         InputError: The model cannot be had, is pickled or brings code.
     """
-    found = checkpoint(target, options, foreign=PYLATE)
     if seed < 0:
         raise InputError(f"{target}: seed={seed}: expected 0 or more")
+    found = checkpoint(target, options, foreign=PYLATE)
     return LateInteractionEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(_own_prompts(found)),

@@ -201,9 +201,7 @@ def test_costs_are_frozen_measured_and_held_to_limits(run, tmp_path, monkeypatch
     assert run("baseline", "freeze", tmp_path / "records", "--out", tmp_path / "free").status == 0
     held_to = [*words[:2], tmp_path / "free", *words[3:]]
     with monkeypatch.context() as patched:
-        patched.setattr(
-            "harness.gate.processes.Processes._run", None
-        )  # none in vain
+        patched.setattr("harness.gate.processes.Processes._run", None)  # none in vain
         done = run(*held_to, "-m", "hashing", "-o", tmp_path / "new")
     assert (done.status, {c["status"] for c in done.json["costs"]}) == (2, {"not compared"})
     assert done.err.splitlines()[0] == (
