@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
 from harness.encoders import ENCODERS
 from harness.errors import InputError
+from harness.gate.policy import CostPolicy, Policy, TaskPolicy
 from harness.indexes import INDEXES
 from harness.parameters import Entry, kind_of
 from harness.registry import Registry
@@ -127,3 +130,66 @@ def test_a_study_says_what_its_task_cannot_have(tmp_path, parameter, value):
             parse(f"{name},{key}={value}"), Session(Store(tmp_path)), ["hashing,dim=16"],
             "limit,docs=40,queries=9,k=2,attributes=5",
         )  # fmt: skip
+
+
+POLICY = {  # odd numbers of policies that have a meaning
+    **{f"{name} absolute": {0, 10**30} for name in ("Policy", "TaskPolicy")},  # nothing, or all
+    **{f"{name} detectable": {0, 10**30} for name in ("Policy", "TaskPolicy")},
+    **{f"{name} relative": {0} for name in ("Policy", "TaskPolicy")},
+    **{
+        f"CostPolicy {name}": {10**30}  # at most so much: whatever it costs
+        for name in ("start", "latency", "memory", "dimension", "throughput")
+    },
+    "CostPolicy noise": {0},
+}
+
+
+@pytest.mark.parametrize(
+    ("policy", "key"),
+    [
+        (policy, key)
+        for policy in (Policy, TaskPolicy, CostPolicy)
+        for key, hint in get_type_hints(policy).items()
+        if key in policy.model_fields and number_of(hint)
+    ],
+)
+def test_an_odd_number_of_a_policy_is_refused_or_means_something(policy, key):
+    taken = set()
+    for value in (float("nan"), float("inf"), float("-inf"), -1, 0, 10**30):
+        with suppress(ValidationError):
+            policy(**{key: value})
+            taken.add(value)
+    assert taken == POLICY.get(f"{policy.__name__} {key}", set())
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1, "x", True])
+def test_what_a_store_and_a_session_cannot_have(tmp_path, value):
+    for field in ("shard", "limit", "since"):
+        with pytest.raises(InputError, match=rf"^{field}=.*: expected "):
+            Store(tmp_path, **{field: value})
+    session, task = Session(Store(tmp_path)), "limit,docs=40,queries=9,k=2,attributes=5"
+    for ask in (session.evaluate, session.rank):
+        with pytest.raises(InputError, match=r"^depth=.*: expected a whole number from 0"):
+            ask("hashing", task, depth=value)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f"{command} {option} {value}"
+        for command, option, values in (
+            ("eval -m hashing -t limit-small", "--seed", ("-1", "nan", HUGE)),
+            ("eval -m hashing -t limit-small", "--latency", ("-1", "inf", HUGE)),
+            ("study geometry -m hashing", "--seed", ("-1", HUGE)),
+            ("leaderboard results/bm25", "--alpha", ("nan", "inf", "-1", "0", HUGE)),
+            ("leaderboard results/bm25", "--rows", ("-1", "0", "nan")),
+            ("store prune", "--limit", ("nan", "inf", "-1")),
+        )
+        for value in values
+    ],
+)
+def test_an_odd_number_of_an_option_is_wrong_usage(run, words):
+    done = run(*words.split())
+    assert (done.status, done.out) == (2, "")
+    assert len(done.err.strip().splitlines()) <= 4  # with how the command is used
+    assert "Traceback" not in done.err
