@@ -28,7 +28,7 @@ from harness.report.findings import load_findings, study_folder
 from harness.results import Failure, Results, StoppedError
 from harness.rewriting import REWRITERS
 from harness.session import Session
-from harness.store import Store
+from harness.store import Store, read_store
 from harness.studies import Findings
 from harness.systems import Retriever, choose_index, refuse_idle_index, resolve, split_index
 from harness.systems.external import LEFT_OUT
@@ -194,9 +194,7 @@ def search(
 
 def _open_store(given: Kept, *, fresh: bool = False) -> Store:
     """The store that is meant. fresh: what it held before now plays no part."""
-    if given is None:
-        given = cache_root()
-    store = given if isinstance(given, Store) else Store(read_path("store", given))
+    store = read_store(cache_root() if given is None else given)
     return replace(store, since=time.time()) if fresh else store
 
 

@@ -10,6 +10,7 @@ before anything is computed.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import reprlib
 from collections.abc import Callable
@@ -21,11 +22,10 @@ from typing import Any, ParamSpec, TypeVar
 
 from harness.arrays import is_iterable
 from harness.errors import InputError
+from harness.parameters import LARGEST
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-LARGEST = 2**63 - 1  # that arrays and files hold
 
 
 def _refuse(name: str, value: object, expected: str) -> InputError:
@@ -52,6 +52,17 @@ def _read_share(name: str, value: object) -> float:
     """A number between 0 and 1, neither of them."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 < float(value) < 1:
         raise _refuse(name, value, "a number between 0 and 1")
+    return float(value)
+
+
+def _read_depth(name: str, value: object) -> int | None:
+    """Results of each query; None for as many as measures look at."""
+    return None if value is None else _whole(0)(name, value)
+
+
+def _read_time(name: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
+        raise _refuse(name, value, "seconds since the epoch")
     return float(value)
 
 
@@ -115,6 +126,10 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "seed": _whole(0),
     "latency": _whole(0),
     "k": _whole(1),
+    "depth": _read_depth,
+    "shard": _whole(1),
+    "limit": _whole(0),
+    "since": _read_time,
     "alpha": _read_share,
     "index": _read_text,
     "rewrite": _read_text,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -29,6 +30,7 @@ from harness.spec import join, scalar, split_list
 from harness.threads import PARSING
 
 T = TypeVar("T")
+LARGEST = 2**63 - 1  # whole number that arrays and files hold
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def read_value(text: str, kind: Any, where: str) -> Any:
         The value.
 
     Raises:
-        InputError: The text is none of that type.
+        InputError: The text is none of that type, or no number that arrays hold.
     """
     if get_origin(kind) in (Union, UnionType):
         kind = next(option for option in get_args(kind) if option is not type(None))
@@ -248,7 +250,12 @@ def read_value(text: str, kind: Any, where: str) -> Any:
             raise InputError(f"{where}={text}: expected true or false")
         return text.strip().lower() == "true"
     try:
-        return kind(text)
+        value = kind(text)
     except ValueError:
         noun = {int: "a whole number", float: "a number"}.get(kind, kind.__name__)
         raise InputError(f"{where}={text}: expected {noun}") from None
+    if kind is float and not math.isfinite(value):
+        raise InputError(f"{where}={text}: expected a finite number")
+    if kind is int and abs(value) > LARGEST:
+        raise InputError(f"{where}={text}: expected a whole number of at most {LARGEST:,}")
+    return value

@@ -33,7 +33,7 @@ from harness.progress import Progress, prefix, silent
 from harness.rewriting import REWRITERS
 from harness.spec import parse, split_list
 from harness.stats import Estimate
-from harness.store import Store
+from harness.store import Store, read_store
 from harness.systems import RETRIEVERS, Retriever, rank, resolve, split_index
 from harness.systems.own import adopt
 from harness.tasks import Task, catalog
@@ -66,8 +66,7 @@ class Session:
 
     def __post_init__(self) -> None:
         read_fields(self)
-        store: object = self.store
-        self.store = store if isinstance(store, Store) else Store(read_path("store", store))
+        self.store = read_store(self.store)
         if not callable(self.progress):
             raise InputError("a session's progress is a function of stage, done, total and unit")
         self.cells = None if self.cells is None else read_path("cells", self.cells)

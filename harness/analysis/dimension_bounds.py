@@ -18,6 +18,12 @@ TABLE_6 = dict(enumerate(map(int, _NUMBERS.split()), start=4))
 ROUNDING = 1e-9  # ln C(n, k) may lie this much above the whole number that it is
 
 
+def check_margin(gamma: float) -> None:
+    """Raise InputError unless 0 < gamma <= 1."""
+    if not 0 < gamma <= 1:
+        raise InputError(f"margin bound: gamma={gamma:g}: expected a margin above 0, at most 1")
+
+
 def margin_bound(n: int, k: int, gamma: float) -> int | None:
     """The fewest dimensions in which every k of n documents can be returned with margin gamma.
 
@@ -33,8 +39,7 @@ def margin_bound(n: int, k: int, gamma: float) -> int | None:
     """
     if not 1 <= k <= n:
         raise InputError(f"margin bound: k={k} of n={n} documents: expected 1 <= k <= n")
-    if not 0 < gamma <= 1:
-        raise InputError(f"margin bound: gamma={gamma:g}: expected a margin above 0, at most 1")
+    check_margin(gamma)
     if k == n:
         return None
     subsets = lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)

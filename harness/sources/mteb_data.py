@@ -32,6 +32,7 @@ from harness.data import (
 from harness.errors import InputError, reason
 from harness.registry import unknown
 from harness.sources import assembly
+from harness.wording import count
 
 NOUNS: Mapping[Any, str] = {
     str: "text",

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import disk
-from harness.arguments import read_fields
+from harness.arguments import read_fields, read_path
 from harness.data import Role
 from harness.disk.lease import hold
 from harness.encoders import TextEncoder
@@ -28,7 +28,7 @@ from harness.store.held import Held, look
 from harness.store.plan import Embedded, Plan, lacking
 from harness.store.spaces import Space
 
-__all__ = ["DEFAULT_LIMIT", "Embedded", "Plan", "Space", "Store"]
+__all__ = ["DEFAULT_LIMIT", "Embedded", "Plan", "Space", "Store", "read_store"]
 
 DEFAULT_LIMIT = 50 * 10**9
 
@@ -123,3 +123,8 @@ class Store:
         and damaged shards go.
         """
         return spaces.prune(self.root, self.limit if limit is None else limit, keep)
+
+
+def read_store(given: object) -> Store:
+    """A store that is given as such, or as its folder. Raises InputError for anything else."""
+    return given if isinstance(given, Store) else Store(read_path("store", given))

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Annotated, Any, ClassVar, Literal
 
 from harness.analysis.critical_numbers import Critical, Trials, critical_n, optimise_ascending
-from harness.analysis.dimension_bounds import TABLE_6, fit, margin_bound
+from harness.analysis.dimension_bounds import TABLE_6, check_margin, fit, margin_bound
 from harness.analysis.free_vectors import Trial
 from harness.analysis.moment_curve import PRECISIONS, oracle
 from harness.analysis.relevance import Relevance, take_judged
@@ -102,6 +102,7 @@ class Capacity(Study):
     def __post_init__(self) -> None:
         if self.k < 1 or min(self.dims, default=1) < 1:
             raise InputError(f"k={self.k}, dims={join(self.dims)}: expected 1 or more")
+        check_margin(self.gamma)
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
         """Set a model's R-precision on a task beside what vectors of its dimension could reach.

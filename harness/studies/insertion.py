@@ -36,6 +36,7 @@ from harness.frames.formats import number
 from harness.indexes import Searcher
 from harness.progress import Progress, silent
 from harness.session import Session
+from harness.spec import join
 from harness.stats import Estimate
 from harness.studies import STUDIES, Findings, Study
 
@@ -112,6 +113,8 @@ class Insertion(Study):
     def __post_init__(self) -> None:
         if self.draws < 1:
             raise InputError(f"{self.draws} draws: expected at least 1")
+        if min(self.ranks, default=2) < 2:
+            raise InputError(f"ranks={join(self.ranks)}: expected at least 2 dimensions")
 
     def run(self, session: Session, systems: Sequence[str], task: str) -> Findings:
         """Insert a task's documents in several orders and search each graph.

@@ -116,11 +116,11 @@ def test_only_empty_queries():
     ("spec", "message"),
     [
         ("bm25,k1=-0.1", "bm25: k1=-0.1: expected 0 or more"),
-        ("bm25,k1=inf", "bm25: k1=inf: expected 0 or more"),
-        ("bm25,k1=nan", "bm25: k1=nan: expected 0 or more"),
+        ("bm25,k1=inf", "bm25: k1=inf: expected a finite number"),
+        ("bm25,k1=nan", "bm25: k1=nan: expected a finite number"),
         ("bm25,b=1.01", "bm25: b=1.01: expected 0 to 1"),
         ("bm25,b=-0.01", "bm25: b=-0.01: expected 0 to 1"),
-        ("bm25,b=nan", "bm25: b=nan: expected 0 to 1"),
+        ("bm25,b=nan", "bm25: b=nan: expected a finite number"),
         ("bm25,method=bm25l", "bm25: method=bm25l: expected one of lucene, robertson, atire"),
     ],
 )

@@ -209,7 +209,7 @@ def test_vectors_that_it_cannot_take(documents, queries, message):
         ("query_cut=0", "query_cut=0: expected at least 1"),
         ("centroid_fraction=0", "centroid_fraction=0: expected more than 0, at most 1"),
         ("summary_energy=1.5", "summary_energy=1.5: expected more than 0, at most 1"),
-        ("heap_factor=nan", "heap_factor=nan: expected more than 0, at most 1"),
+        ("heap_factor=nan", "heap_factor=nan: expected a finite number"),
         ("max_fraction=0.5", "max_fraction=0.5: expected at least 1"),
     ],
 )

@@ -172,7 +172,7 @@ def test_progress_is_told():
         ("rm3,depth=0", "rm3: depth=0: expected at least 1"),
         ("rm3,terms=0", "rm3: terms=0: expected at least 1"),
         ("rm3,weight=1.1", "rm3: weight=1.1: expected 0 to 1"),
-        ("rm3,weight=nan", "rm3: weight=nan: expected 0 to 1"),
+        ("rm3,weight=nan", "rm3: weight=nan: expected a finite number"),
         ("rm3,fb=3", "unknown parameter of rm3 'fb'. Choices: depth, terms, weight"),
     ],
 )

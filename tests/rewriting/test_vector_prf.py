@@ -92,8 +92,8 @@ def test_progress_is_told():
         ("average,depth=0", "average: depth=0: expected at least 1"),
         ("rocchio,depth=-1", "rocchio: depth=-1: expected at least 1"),
         ("rocchio,alpha=-0.1", "rocchio: alpha=-0.1: expected 0 or more"),
-        ("rocchio,beta=inf", "rocchio: beta=inf: expected 0 or more"),
-        ("rocchio,beta=nan", "rocchio: beta=nan: expected 0 or more"),
+        ("rocchio,beta=inf", "rocchio: beta=inf: expected a finite number"),
+        ("rocchio,beta=nan", "rocchio: beta=nan: expected a finite number"),
         ("rocchio,alpha=0,beta=0", "rocchio: alpha=0 and beta=0 leave no query: raise one of them"),
     ],
 )
