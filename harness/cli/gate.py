@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from harness.records import Record
     from harness.records.measured_costs import MeasuredCosts
 
+TURNS = 3  # of measuring costs, where the interval of one holds its limit
 CANNOT_JUDGE = 2  # exit status of the gate, whatever else goes wrong: 1 is a verdict
 
 app = typer.Typer()
@@ -164,16 +165,19 @@ def gate(
     held, rules = gates.thaw(Path(baseline)), _read_policy(policy)
     store, failed, read = open_store(cache, fresh=fresh), dict[str, Exception](), list(paths or [])
     known = [record for _, record in held.tasks.values()]
-    costed = _has_costs(known, baseline, rules)
+    costed, done = _has_costs(known, baseline, rules), list[Done]()
     with terminal.showing("gate", quiet) as progress:
         if model:
             done, failed = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
             say_notes(done, quiet=quiet)
             read += [path for path, _ in done]
+        for _ in range(TURNS):
             if costed:
-                _add_costs(done, _processes(cache, plugin, rules), quiet=quiet)
-        candidate = _gather(read, model or "", failed)
-        judged = gates.judge(held, candidate, rules, seed=seed, progress=progress)
+                done = _add_costs(done, _processes(cache, plugin, rules), quiet=quiet)
+            candidate = _gather(read, model or "", failed)
+            judged = gates.judge(held, candidate, rules, seed=seed, progress=progress)
+            if not (costed and done and any(cost.unsure for cost in judged.costs)):
+                break
     _show_gate(judged, style)
     _write_gate(judged, junit, markdown, github=github)
     raise typer.Exit(judged.exit_status)
@@ -242,17 +246,21 @@ def _has_costs(known: Sequence[Record], baseline: str, rules: GatePolicy) -> boo
     return False
 
 
-def _add_costs(done: Sequence[Done], processes: Processes, *, quiet: bool) -> None:
-    """Measure costs, and put them into the records."""
+def _add_costs(done: Sequence[Done], processes: Processes, *, quiet: bool) -> list[Done]:
+    """Measure costs, and put them into the records, behind what these have; returns the records."""
     from harness import disk, records
     from harness.gate.processes import of_record
+    from harness.records.measured_costs import MeasuredCosts
 
-    if not done:
-        return
     with terminal.showing("costs", quiet) as progress:
         found = processes.measure([of_record(record) for _, record in done], progress)
+    costed = list[Done]()
     for (path, record), (costs, _) in zip(done, found, strict=True):
-        disk.write_whole(path, records.to_bytes(record.model_copy(update={"costs": costs})))
+        before = record.costs.runs if record.costs else ()
+        more = MeasuredCosts((*before, *costs.runs), "" if before else costs.why)
+        costed.append((path, record.model_copy(update={"costs": more})))
+        disk.write_whole(path, records.to_bytes(costed[-1][1]))
+    return costed
 
 
 @app.command("measure-costs", hidden=True)

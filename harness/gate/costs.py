@@ -51,6 +51,11 @@ class CostVerdict:
     low: float | None = None
     high: float | None = None
 
+    @property
+    def unsure(self) -> bool:
+        """Whether more runs may tell."""
+        return self.status == "cannot tell"
+
 
 @dataclass(frozen=True)
 class LimitedCost:
