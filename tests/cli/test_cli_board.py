@@ -11,7 +11,6 @@ import pytest
 import harness
 from harness.encoders import ENCODERS
 from harness.encoders.hashing import Hashing
-from harness.encoders.hashing import Hashing
 from harness.errors import HarnessError
 from harness.records.measured_costs import CostRun
 
@@ -181,8 +180,9 @@ def test_a_candidate_that_fails_on_a_task_has_every_report(run, tmp_path, monkey
 
 
 def test_costs_are_measured_again_where_an_interval_holds_its_limit(run, tmp_path, monkeypatch):
-    """1.08 and 1.24 in turn have a mean of 1.17. Of 5 runs the interval ends at 1.29, of 10 at 1.23:
-    below the limit of 1.25, so that there is no third turn.
+    """1.08 and 1.24 in turn have a mean of 1.17, and an interval of 5 runs that ends at 1.29.
+
+    That of 10 ends at 1.23, below the limit of 1.25, so that there is no third turn.
     """
     turns = list[str]()
 

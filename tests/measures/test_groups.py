@@ -77,3 +77,14 @@ def test_queries_together_without_results():
     run, judged = join_groups(nothing, qrels, np.int64([0, 0]))
     assert run.docs.tolist() == [[-1, -1, -1]]
     assert judged.docs.tolist() == [0]
+
+
+def test_a_document_of_two_queries_of_each_of_two_groups_is_one():
+    """In the second group document 3 is at 9 and 8, document 1 at 7 and 6; each counts once."""
+    run = Run(
+        np.int32([[0, 1], [2, 0], [3, 1], [3, 1]]), np.float32([[5, 4], [3, 2], [9, 7], [8, 6]])
+    )
+    qrels = Qrels(np.int64([0, 1, 2, 3, 4]), np.int32([0, 2, 3, 3]), np.float32([1, 1, 1, 1]))
+    joined, _ = join_groups(run, qrels, np.int64([0, 0, 1, 1]))
+    assert joined.docs.tolist() == [[0, 1], [3, 1]]
+    assert joined.scores.tolist() == [[5, 4], [9, 7]]

@@ -6,11 +6,15 @@ import sys
 from collections import namedtuple
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from harness import score
+from harness.data import Qrels
 from harness.errors import InputError
 from harness.measures.asked import Measure
+from harness.measures.judged import Evidence, Names
+from harness.vectors import Run
 
 QRELS = {"q1": {"a": 2, "gone": 1}, "q2": {"b": 1}}
 RESULTS = {"q1": {"b": 3, "a": 3, "c": 1}}
@@ -82,6 +86,14 @@ def test_a_measure_of_ir_measures_is_named_as_that_prints_it(package):
     assert Measure.parse("IR:Sum@5") == parsed
     assert parsed.depth == 1000
     assert parsed.definition().written == "ir:NAME"
+
+
+def test_unknown_documents_stay_in_the_denominator_each_under_its_own_name(package):
+    qrels = Qrels(np.int64([0, 3]), np.int32([-1, 0, -1]), np.float32([1, 1, 2]))
+    run = Run(np.int32([[0]]), np.float32([[1]]))
+    Evidence(run, qrels, names=Names(("q",), ("a",))).values(Measure.parse("ir:Sum"))
+    (judgments, _) = package.seen[0]
+    assert [one.doc_id for one in judgments] == ["unknown-0", "0", "unknown-2"]
 
 
 def test_it_is_given_the_ranking_and_all_judgments(package):

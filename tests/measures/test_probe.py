@@ -87,6 +87,14 @@ def test_average_precision_is_for_labels_0_and_1(labels):
     assert ("ap" in found.scores) == (labels == ["1", "2", "3"])
 
 
+def test_average_precision_is_of_the_label_1_whatever_the_other_is_called():
+    """Both texts are taken for the other label: the one of label 1 comes last of two."""
+    train, test = np.float32([[-9], [9]] * 4), np.float32([[-9], [9]])
+    found = probe(train, ["2", "1"] * 4, test, ["1", "2"], draws=[np.arange(8)])
+    assert found.scores["accuracy"].tolist() == [0]
+    assert found.scores["ap"].tolist() == [0.5]
+
+
 def test_a_label_unseen_in_training_is_never_right():
     found = probe(TRAIN, TRAIN_LABELS, TEST, ["0", "0", "new", "1"], draws=[np.arange(4)])
     assert found.correct.tolist() == [1, 1, 0, 1]

@@ -164,3 +164,17 @@ def test_every_measure_says_what_it_is_and_who_defined_it():
     for one in definitions():
         assert one.summary, one
         assert one.citation, one
+
+
+def test_a_spelling_that_implies_a_cut_off_implies_one_that_can_be():
+    line = r"^measure Bad: whole=\{'bad': 0\}: expected a cut-off of at least 1$"
+    with pytest.raises(InputError, match=line):
+        measure("Bad", cutoff=True, whole={"bad": 0})(lambda judged, cutoff: judged.relevant)
+    line = r"^measure Bad: whole=\{'bad': 3\}: expected a measure with cutoff$"
+    with pytest.raises(InputError, match=line):
+        measure("Bad", whole={"bad": 3})(lambda judged: judged.relevant)
+
+
+def test_a_family_is_a_name_and_a_word_behind_a_colon():
+    asked = Measure("ir", None, (("", "P@5"), ("x", "y")))
+    assert str(asked) == "ir:P@5"
