@@ -100,7 +100,7 @@ class TextEncoder(_Described):
         return 0
 
     @property
-    def dim(self) -> int | None:
+    def asked_dim(self) -> int | None:
         """Dimensions asked of its vectors; None for as many as the model makes."""
         return None
 

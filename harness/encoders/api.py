@@ -110,7 +110,7 @@ class EndpointEncoder(PromptedEncoder):
     batch_size: int = 32
 
     @property
-    def dim(self) -> int | None:
+    def asked_dim(self) -> int | None:
         """Dimensions asked of the model."""
         return self.request.dim
 
@@ -130,7 +130,7 @@ class EndpointEncoder(PromptedEncoder):
             "model": self.model,
             "url": self.endpoint.url,
             "style": self.request.dialect,
-            "dimensions": self.dim,
+            "dimensions": self.asked_dim,
             "truncate": self.request.truncate,
             "input_types": self.request.types,
         }
@@ -163,7 +163,7 @@ class EndpointEncoder(PromptedEncoder):
             EncodingError: Anything but one finite vector for each is sent.
             HarnessError: The endpoint does not answer.
         """
-        dim = self.dim
+        dim = self.asked_dim
 
         def ask(line: Line, rows: slice) -> Iterator[tuple[slice, Float32, int | None]]:
             return line.parts(rows, lambda part: (part, *self._ask(line, texts[part], role)))
@@ -173,7 +173,7 @@ class EndpointEncoder(PromptedEncoder):
             if dim not in (None, values.shape[1]):
                 raise EncodingError(
                     f"{self.endpoint.host} sent {values.shape[1]}-d vectors: expected {dim}-d "
-                    "ones, as " + ("asked for" if self.dim else "before")
+                    "ones, as " + ("asked for" if self.asked_dim else "before")
                 )
             n, dim = len(values), values.shape[1]
             each = tokens if n == 1 and tokens is not None else -1

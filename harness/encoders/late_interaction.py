@@ -52,8 +52,8 @@ def late_interaction(
     Raises:
         InputError: The model cannot be had, is pickled or brings code.
     """
-    found = checkpoint(target, options, foreign=PYLATE)
     check_range(target, seed=(seed, 0, inf))
+    found = checkpoint(target, options, foreign=PYLATE)
     return LateInteractionEncoder(
         checkpoint=found,
         prompting=prompts.replace_own(_own_prompts(found)),

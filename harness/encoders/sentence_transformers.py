@@ -88,6 +88,11 @@ class SentenceTransformerEncoder(PretrainedEncoder):
     similarity: Similarity = "cosine"
     dim: int | None = None
 
+    @property
+    def asked_dim(self) -> int | None:
+        """Dimensions kept."""
+        return self.dim
+
     def fingerprint(self) -> Mapping[str, object]:
         """Tell weights (content or hub commit), dtype, maximal length, dimension kept."""
         return {**self.checkpoint.identity, "truncate_dim": self.dim}

@@ -195,9 +195,9 @@ class UserModel(TextEncoder):
         return self.inner.similarity
 
     @property
-    def dim(self) -> int | None:
+    def asked_dim(self) -> int | None:
         """Dimensions asked of its vectors."""
-        return self.inner.dim
+        return self.inner.asked_dim
 
     @property
     def notes(self) -> tuple[str, ...]:

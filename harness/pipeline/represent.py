@@ -288,7 +288,7 @@ def _fetch(label: str, name: str, plan: Plan, clock: Clock, *, scaled: bool) -> 
     encoded = embedded.encoded
     made = encoded.values
     vectors = Dense(made) if isinstance(made, np.ndarray) else made
-    asked = plan.encoder.dim
+    asked = plan.encoder.asked_dim
     if isinstance(vectors, Dense) and asked not in (None, vectors.dim):
         # what was kept before it was refused that a model has fewer
         raise InputError(f"{label}: dim={asked}: the model makes {vectors.dim}-d vectors")

@@ -251,13 +251,18 @@ def test_the_documents_of_passages_are_part_of_a_fingerprint():
     assert {part for part in one if one[part] != other[part]} == {"parents"}
 
 
-@pytest.mark.parametrize(("labels", "count"), [([], 0), (["a"], 1), (["a", "a"], 1)])
-def test_labels_must_differ(labels, count):
+@pytest.mark.parametrize(
+    ("labels", "many"),
+    [
+        ([], "0 texts with 0 different labels"),
+        (["a"], "1 text with 1 different label"),
+        (["a", "a"], "2 texts with 1 different label"),
+    ],
+)
+def test_labels_must_differ(labels, many):
     with pytest.raises(InputError) as error:
         Labelled(["text"] * len(labels), labels)
-    assert str(error.value) == (
-        f"{len(labels)} texts with {count} different labels: expected at least two labels"
-    )
+    assert str(error.value) == (f"{many}: expected at least two labels")
 
 
 LABELLED = Labelled(["a", "b"], ["x", "y"])

@@ -184,7 +184,7 @@ def _expect_frame(data: bytes) -> object:
 
 
 def _read_families(path: Path) -> object:
-    return cli_board._json(path)
+    return cli_board._read_families(path)
 
 
 DEEPEST = (b"[" * DEEP, b'{"schema_version":' * DEEP)
