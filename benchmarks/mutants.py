@@ -51,6 +51,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
 }
 """Sources below harness/ and their tests below tests/, in the order in which they run."""
 WIDER = ["test_values.py", "test_evaluation.py", "test_results.py"]
+HOUSE = "test_architecture.py"  # looks at sources, without calling them
 CPU_S = 120  # of one run of tests: mutants may loop, and wait
 WALL_S = 900
 SAME = ("_Is", "_IsNot")  # of an equality: for small numbers and names no change
@@ -232,7 +233,7 @@ def note_calls(groups: Sequence[str]) -> Calls:
     """Run the tests of groups, none of which may fail, and note what they call."""
     tree = prepare()
     calls = Calls(tree)
-    for tests in [*(GROUPS[group][1] for group in groups), WIDER]:
+    for tests in [*(GROUPS[group][1] for group in groups), WIDER, [HOUSE]]:
         if run_pytest(tree, tests, calls):
             raise RuntimeError(f"without any change a test of {', '.join(tests)} fails")
     return calls
@@ -290,7 +291,9 @@ def is_killed(mutant: Mutant) -> dict[str, object]:
     of_group = [f"tests/{name}" for name in GROUPS[mutant.group][1]]
     every = [one for one in calls.seconds if one.startswith(tuple(of_group))]
     function = name_function(source, mutant.line)
-    callers = calls.tests.get(f"{mutant.path}:{function}", []) if function else every
+    house = [one for one in calls.seconds if one.startswith(f"tests/{HOUSE}")]
+    callers = calls.tests.get(f"{mutant.path}:{function}") or every
+    callers = callers if function else [*house, *every]
     try:
         place.write_text(made or "", "utf-8")
         files = {one.partition("::")[0] for one in callers}

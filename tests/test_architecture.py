@@ -176,6 +176,16 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
     "session.Session.evaluate": "what one evaluation may be told, as keywords",
 }
 LARGE: dict[str, str] = {}  # larger modules
+CHANGING = {  # dataclasses that are no values, and what changes in them
+    "encoders.callable.Checks": "what was looked at so far",
+    "pipeline.phases.Clock": "phases that have ended",
+    "pipeline.represent.VectorCache": "vectors that were just used",
+    "session.Session": "what was loaded",
+    "terminal._Bar": "a line that is drawn over",
+    "terminal._Cell": "likewise",
+    "terminal._Lines": "likewise",
+    "terminal._Stage": "likewise",
+}
 PROBES = {  # modules that look at objects of others, and whose
     "encoders.callable": "arrays and tensors that a function returns",
     "encoders.checkpoint": "models of sentence-transformers",
@@ -483,3 +493,15 @@ def test_tasks_are_data_and_every_definition_loads():
         assert definition.description, definition.name
         assert definition.license != "not stated", definition.name
         assert definition.reference.startswith("https://"), definition.name
+
+
+def test_values_are_frozen():
+    changing = {
+        f"{name}.{node.name}"
+        for name, path in MODULES.items()
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.ClassDef)
+        for decorator in map(ast.unparse, node.decorator_list)
+        if decorator.startswith("dataclass") and "frozen=True" not in decorator
+    }
+    assert changing == CHANGING.keys()
