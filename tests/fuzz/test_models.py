@@ -74,7 +74,7 @@ def _expect_settings(kind: str, name: str, data: bytes) -> object:
     found = json.loads(data)
     content = {**SETTINGS, name: found}
     types = [module["type"] for module in content["modules.json"]]
-    types += content["router_config.json"].get("types", {}).values()
+    types += (content["router_config.json"].get("types") or {}).values()
     assert all(one.startswith("sentence_transformers.") for one in types)
     assert not any(isinstance(one, dict) and one.get("auto_map") for one in content.values())
     prompts = content["config_sentence_transformers.json"].get("prompts") or {}
