@@ -251,7 +251,7 @@ def test_conditions_tell_data_measure_sign_and_exclusion_apart_and_nothing_else(
     assert of_record(record).conditions == same
     changed = [
         record.model_copy(update={"main_measure": "nDCG@10"}),
-        record.model_copy(update={"lower_is_better": ("R@2",)}),
+        record.model_copy(update={"lower_is_better": ["R@2"]}),
         record.model_copy(update={"task": record.task.model_copy(update={"exclude_self": True})}),
         record.model_copy(
             update={"task": record.task.model_copy(update={"fingerprint": {"corpus": "x"}})}
