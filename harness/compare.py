@@ -86,10 +86,11 @@ class Difference:
 
     low, high: 95% bootstrap interval. p: paired randomisation test; fall, rise: one-sided, of A
     having lost, or won, no more than a margin; holm, benjamini_hochberg: p two-sided, adjusted for
-    the tasks that are compared. effect: paired Cohen's d. error: standard error, None where a
-    single item or no interval tells it. best, worst: the items on which A is furthest ahead and
-    behind. sign: -1 where low scores are good: what is less, lost or behind is then what is higher,
-    and the difference, its interval and the effect stay those of the scores. noun: what an item is.
+    the tasks that are compared; of one alone it is p itself. effect: paired Cohen's d. error:
+    standard error, None where a single item or no interval tells it. best, worst: the items on
+    which A is furthest ahead and behind. sign: -1 where low scores are good: what is less, lost or
+    behind is then what is higher, and the difference, its interval and the effect stay those of the
+    scores. noun: what an item is.
 
     paired: False where the measure has no value for each item (a group of queries, an average
     precision over pairs); the two intervals are then taken as independent, which finds less.
@@ -104,6 +105,8 @@ class Difference:
     low: float
     high: float
     p: PValues
+    holm: float
+    benjamini_hochberg: float
     fall: float
     rise: float
     effect: float | None
@@ -116,8 +119,6 @@ class Difference:
     others: tuple[Other, ...] = ()
     best: tuple[Item, ...] = ()
     worst: tuple[Item, ...] = ()
-    holm: float = 1.0
-    benjamini_hochberg: float = 1.0
     sign: int = 1
     noun: str = "item"
 
@@ -318,6 +319,8 @@ def _by_item(one: Record, a: ItemValues, b: ItemValues, margin: float, seed: int
         low=float(low[0]),
         high=float(high[0]),
         p=p,
+        holm=p.two_sided,
+        benjamini_hochberg=p.two_sided,
         fall=stats.randomisation(gain + margin, seed).less if margin else p.less,
         rise=stats.randomisation(gain - margin, seed).greater if margin else p.greater,
         effect=stats.effect_size(delta),
@@ -375,6 +378,8 @@ def _compare_means(one: Record, two: Record, margin: float, noun: str) -> Differ
         low=delta - stats.Z95 * error,
         high=delta + stats.Z95 * error,
         p=p,
+        holm=p.two_sided,
+        benjamini_hochberg=p.two_sided,
         fall=fall.less,
         rise=rise.greater,
         effect=None,

@@ -43,6 +43,7 @@ def test_a_difference_by_hand(tmp_path):
     assert found.best == (Item("q0", 1.0, 0.0), Item("q1", 1.0, 0.5))
     assert found.worst == (Item("q3", 0.0, 0.5),)
     assert (found.fall, found.rise) == (found.p.less, found.p.greater)
+    assert (found.holm, found.benjamini_hochberg) == (6 / 8, 6 / 8)  # nothing else is compared
     # with a margin of 1 nothing was lost: all differences + 1 are at least 0.5
     shifted = difference(one, two, margin=1.0)
     assert (shifted.p, shifted.fall) == (found.p, 1.0)
@@ -149,6 +150,9 @@ def test_a_measure_without_values_of_queries_is_compared_by_its_intervals(tmp_pa
     assert found.error == pytest.approx(0.0144311, abs=1e-6)
     assert (found.low, found.high) == pytest.approx((0.0717157, 0.1282843), abs=1e-6)
     assert found.p.two_sided < 1e-9
+    assert (found.wins, found.ties, found.losses, found.items) == (0, 0, 0, 0)
+    close = pairs[1][0], record(scores={"p-MRR": 0.49})
+    assert difference(pairs[1], close).p.two_sided == pytest.approx(0.4883398)  # z = 0.6929519
     # against a margin of 0.1 the difference of 0.1 is nothing
     assert difference(*pairs, margin=0.1).rise == pytest.approx(0.5)
     assert difference(pairs[1], pairs[0], margin=0.1).fall == pytest.approx(0.5)

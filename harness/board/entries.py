@@ -54,9 +54,8 @@ class BoardEntry:
 
 def of_record(record: Record, path: Path | None = None) -> BoardEntry:
     """Return one of our records as an entry. path: of its file."""
-    main, sign = record.main, record.sign()
-    data = [record.task.fingerprint, record.task.exclude_self, compared_as(record.main_measure)]
-    known = naming.bearer(record)
+    main, known, sign = record.main, naming.bearer(record), record.sign()
+    compared = compared_as(record.main_measure)
     return BoardEntry(
         system=record.name,
         task=record.task.spec,
@@ -68,7 +67,7 @@ def of_record(record: Record, path: Path | None = None) -> BoardEntry:
         high=main.high,
         path=path,
         cost=costs.of_record(record),
-        conditions=digest(*data, *([sign] if sign < 0 else [])),
+        conditions=digest(record.task.fingerprint, record.task.exclude_self, compared, sign),
         created=record.created,
         exact=record.exact,
         subject=record.subject,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -90,10 +90,11 @@ class Ordering:
     """
 
     by: Order = "borda"
-    common: bool = field(default=False, kw_only=True)
-    fixed_tasks: bool = field(default=False, kw_only=True)
-    alpha: float = field(default=0.05, kw_only=True)
-    seed: int = field(default=0, kw_only=True)
+    _: KW_ONLY
+    common: bool = False
+    fixed_tasks: bool = False
+    alpha: float = 0.05
+    seed: int = 0
 
     def __post_init__(self) -> None:
         read_fields(self)

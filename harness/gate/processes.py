@@ -84,8 +84,7 @@ class Processes:
             env={**os.environ, **limits, "TOKENIZERS_PARALLELISM": "false", "PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
-            errors="replace",
+            errors="replace",  # and text instead of bytes
             check=False,
         )
         try:

@@ -243,8 +243,8 @@ def _moves(margin: Int64) -> list[int]:
         for one in range(len(margin)):
             at = order.index(one)
             rest = order[:at] + order[at + 1 :]
-            # agreement of each place, up to a constant: what is passed counts on the other side
-            gain = np.concatenate([[0], np.cumsum(-2 * margin[one, rest])])
+            # half the agreement of each place, up to a constant: what is passed changes sides
+            gain = np.concatenate([[0], np.cumsum(-margin[one, rest])])
             to = int(gain.argmax())
             if gain[to] > gain[at]:
                 order = [*rest[:to], one, *rest[to:]]

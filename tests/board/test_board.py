@@ -98,6 +98,16 @@ def test_an_index_stands_beside_the_exact_one():
     assert found.beside_exact("n @ int8") is None
 
 
+def test_of_several_exact_systems_the_first_by_name_is_stood_beside():
+    made = [
+        entry("m", "t", 0.8, subject="m"),
+        entry("m @ int8", "t", 0.7, subject="m", exact=False),
+        entry("m @ sharded", "t", 0.5, subject="m"),
+    ]
+    for entries in (made, made[::-1]):
+        assert of_entries(entries).beside_exact("m @ int8") == (pytest.approx(-0.1), None)
+
+
 def test_siblings_are_known_by_what_they_are_not_by_their_names():
     """A system of several parts, one of them searched by an index that is not exact; another
     measure, and another model, are no siblings.
@@ -191,6 +201,12 @@ def test_the_newest_counts():
         assert found.older == 1
 
 
+def test_of_equally_old_entries_the_last_by_path_counts():
+    made = [entry("a", "t", 0.9, path=Path("b")), entry("a", "t", 0.1, path=Path("a"))]
+    for order in (made, made[::-1]):
+        assert of_entries(order).scores.tolist() == [[0.9]]
+
+
 def test_one_row_never_joins_other_weights():
     """A folder of weights that changed between two tasks, and was measured again on one."""
     old, new = {"folder_sha256": "a" * 64, "dtype": "f"}, {"folder_sha256": "b" * 64, "dtype": "f"}
@@ -229,18 +245,19 @@ def test_other_conditions_are_another_column():
     assert np.isnan(found.scores[1, 0])
 
 
-def test_conditions_tell_data_measure_and_exclusion_apart_and_nothing_else():
+def test_conditions_tell_data_measure_sign_and_exclusion_apart_and_nothing_else():
     record = real("bm25").record
     same = of_record(real("hashing,dim=64").record).conditions
     assert of_record(record).conditions == same
     changed = [
         record.model_copy(update={"main_measure": "nDCG@10"}),
+        record.model_copy(update={"lower_is_better": ["R@2"]}),
         record.model_copy(update={"task": record.task.model_copy(update={"exclude_self": True})}),
         record.model_copy(
             update={"task": record.task.model_copy(update={"fingerprint": {"corpus": "x"}})}
         ),
     ]
-    assert len({same, *(of_record(one).conditions for one in changed)}) == 4
+    assert len({same, *(of_record(one).conditions for one in changed)}) == 5
 
 
 def test_revisions_of_mteb(tmp_path):
@@ -399,8 +416,12 @@ def test_the_common_subset():
     found = standings(made, Ordering(common=True))
     assert [(row.system, row.rank) for row in found.rows] == [("part", 1), ("high", 2), ("low", 3)]
     assert found.tasks == ("t0",)
-    with pytest.raises(InputError, match="no task is common to all systems"):
-        standings(matrix({"a": [0.1, None], "b": [None, 0.1]}), Ordering(common=True))
+    made = matrix({"a": [0.5, None, 0.3], "b": [0.6, 0.2, None]})  # nobody has all
+    assert standings(made, Ordering(common=True)).tasks == ("t0",)
+    apart = {"a": [0.1, None], "b": [None, 0.1]}
+    for rows in (apart, {**apart, "c": [0.2, 0.2]}):
+        with pytest.raises(InputError, match="no task is common to all systems"):
+            standings(matrix(rows), Ordering(common=True))
 
 
 def test_nobody_is_complete():

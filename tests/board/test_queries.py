@@ -66,6 +66,14 @@ def test_two_tasks_of_many_queries_tell_what_they_say(tmp_path):
     )
 
 
+def test_intervals_are_drawn_from_the_queries_of_each_task(tmp_path):
+    """Every query scores alike: other queries change nothing, whatever a record's interval says."""
+    write(tmp_path, "a", "t", np.full(20, 0.25))
+    write(tmp_path, "a", "u", np.full(30, 0.75))
+    (row,) = stand(tmp_path, fixed_tasks=True).rows
+    assert (row.low, row.mean, row.high) == pytest.approx((0.5, 0.5, 0.5))
+
+
 def test_what_is_known_of_single_queries_is_said_pair_by_pair(tmp_path):
     values = np.arange(20) / 20
     for task in ("t", "u"):

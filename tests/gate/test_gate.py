@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from harness import gate, records
 from harness.compare import compare, side
@@ -124,6 +125,7 @@ def test_missing_and_undefined_fail(tmp_path):
         ("nan", "missing", "R@2 is not defined"),
         ("there", "same", "0.5000 -> 0.5000 (+0.0000): within 0.0100"),
     ]
+    assert [verdict.blind for verdict in found.verdicts] == [False, False, False]
     assert found.exit_status == 1
     assert found.extra == ("more",)
     some = judge(old, new, Policy(required=["there", "nan"]))
@@ -165,6 +167,10 @@ def test_other_prompts_of_the_same_model_are_said_unless_allowed(tmp_path):
     records.save(made.model_copy(update={"system": renamed}), {"query_id": ids, "R@2": BASE},
                  tmp_path / "renamed")  # fmt: skip
     assert judge(old, side([tmp_path / "renamed"]), Policy()).exit_status == 2
+    retrained = prompted.model_copy(update={"fingerprint": {"weights": "new"}})
+    records.save(made.model_copy(update={"system": retrained}), {"query_id": ids, "R@2": BASE},
+                 tmp_path / "retrained")  # fmt: skip
+    assert judge(old, side([tmp_path / "retrained"]), Policy()).exit_status == 2
     another = prompted.model_copy(
         update={"full": "e5", "spec": "e5", "fingerprint": {"weights": "e5"}}
     )
@@ -248,6 +254,14 @@ def test_the_fixed_work_that_follows_the_runs_is_divided_out():
     work = np.column_stack([np.zeros(3), np.array([0.1, 0.0, 0.0]), slow])
     found = estimate_ratio([Sample(slow, slow + np.log(1.5), (work, work))])
     assert found == pytest.approx((1.5, 1.5, 1.5))
+
+
+def test_what_kinds_of_work_disagree_on_by_hand():
+    # means of the runs 0, 0, 1 and 1, 2, 4: the new machine takes e, e^2 and e^3 times as long
+    old, new = np.array([[0.0, 0, 1], [0, 0, 1]]), np.array([[0.0, 1, 2], [2, 3, 6]])
+    runs = np.zeros(2)
+    assert Sample(runs, runs, (old, new), moved=True).disagreement == 1
+    assert Sample(runs, runs, (old, new)).disagreement == 0
 
 
 def test_another_machine_is_divided_out_and_what_is_not_known_of_it_said(tmp_path):
@@ -359,6 +373,11 @@ def test_a_policy_is_read(tmp_path):
     )
     path.write_text("")
     assert read_policy(path) == Policy()
+
+
+def test_a_policy_is_not_changed_once_it_is_made():
+    with pytest.raises(ValidationError, match="frozen"):
+        Policy().alpha = 0.5
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 
 from harness.data import Role
@@ -23,8 +26,10 @@ def test_a_real_process_measures_time_memory_and_the_machine(tmp_path):
     assert 10 < run.cold_mb <= run.warm_mb < 1000
     times = (run.product_s, run.copy_s, run.loop_s, run.start_s, run.encode_s, run.query_s)
     assert all(1e-7 < seconds < 60 for seconds in times)
+    talks = tmp_path / "talks.py"
+    talks.write_text("import sys; print('be warned', file=sys.stderr)")
     with pytest.raises(HarnessError, match=r"^unknown encoder 'hashin'\. Did you"):
-        Processes(tmp_path, [], 2)._run(CostRequest("hashin", TASK))
+        Processes(tmp_path, [talks], 2)._run(CostRequest("hashin", TASK))
 
 
 def test_what_is_encoded_is_a_sample_and_asked_are_queries(tmp_path, monkeypatch):
@@ -42,6 +47,30 @@ def test_what_is_encoded_is_a_sample_and_asked_are_queries(tmp_path, monkeypatch
     measure_run(Session(Store(tmp_path)), CostRequest("hashing", TASK))
     sample, queries = [(16, "document"), (12, "query")], [(1, "query")] * 8
     assert asked == [*sample, *queries, *(sample + queries) * 2]
+
+
+def test_seconds_of_texts_and_of_queries_by_hand(tmp_path, monkeypatch):
+    """On a clock that moves while texts are encoded, 16 documents, 12 queries or one alone, and by
+    a second for each megabyte that is copied.
+    """
+    Session(Store(tmp_path)).rank("hashing", TASK)
+    now, encode = [0.0], Hashing.encode
+
+    def tick(self, texts, role: Role):
+        now[0] += {16: 10.0, 12: 4.0, 1: 3.0}[len(texts)]
+        return encode(self, texts, role)
+
+    def copy(made, a):
+        now[0] += a.nbytes / 1e6
+
+    monkeypatch.setattr(Hashing, "encode", tick)
+    monkeypatch.setattr(np, "copyto", copy)
+    monkeypatch.setattr(one_run, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    monkeypatch.setattr(one_run, "waited_s", lambda: 0.0)
+    run, _ = measure_run(Session(Store(tmp_path)), CostRequest("hashing", TASK))
+    assert (run.start_s, run.encode_s, run.query_s) == (14, 14 / 28, 3)
+    assert (run.product_s, run.loop_s) == (0, 0)
+    assert run.copy_s > 1  # megabytes, or it is no work
 
 
 def test_systems_of_several_parts_and_of_none(tmp_path, monkeypatch):

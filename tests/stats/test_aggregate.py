@@ -164,6 +164,12 @@ def test_equal_systems_and_constant_differences():
     assert np.isnan(aggregate.normal_p(np.stack([row, row * np.nan]))[0, 1])
 
 
+def test_p_of_resamples_by_hand():
+    # variances 1 and 4, covariance -1: the difference 2 varies by 1 + 4 + 2 = 7, z = 2 / sqrt(7)
+    drawn = np.array([[1.0, 2, 3], [0, 2, -2]])
+    assert aggregate.normal_p(drawn)[0, 1] == pytest.approx(0.4496918)
+
+
 def test_pairs_are_told_apart_by_holm():
     # of three known pairs .01 .02 .04, times 3 2 1 and made monotone: .03 .04 .04
     p = np.full((4, 4), np.nan)
@@ -245,6 +251,13 @@ def test_a_pareto_front_by_hand():
     assert found.behind[:4] == pytest.approx([0, 0, 0.1, 0])
     assert found.dearer[:4] == pytest.approx([1, 1, 2, 1])
     assert np.isnan(found.behind[4])
+
+
+def test_a_cost_is_set_against_the_least_unless_that_is_none():
+    quality = np.array([0.9, 0.8])
+    assert aggregate.pareto(quality, np.array([1.0, 3])).dearer.tolist() == [1, 3]
+    found = aggregate.pareto(quality, np.array([0.0, 3])).dearer
+    assert found == pytest.approx([1, np.nan], nan_ok=True)
 
 
 def test_a_system_known_to_be_worse_is_set_against_no_cost():
