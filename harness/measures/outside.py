@@ -28,7 +28,7 @@ def _parse(name: str) -> Any:
     lacking = [key for key, one in known.items() if one.required and key not in found.params]
     if lacking:
         raise InputError(f"ir:{name}: expected {', '.join(lacking)} in brackets, as {lacking[0]}=1")
-    if not 1 <= found.params.get("cutoff", 1) <= DEPTH:  # 0 ends the process in its C library
+    if not 1 <= found.params.get("cutoff", DEPTH) <= DEPTH:  # 0 ends the process in its C library
         raise InputError(f"ir:{name}: expected a cut-off from 1 to {DEPTH}")
     _require_provider(package, found, name)
     return found

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from harness.data import Changes, Qrels
 from harness.errors import InputError
+from harness.measures.asked import Measure
 from harness.measures.groups import group_minimum, join_groups, p_mrr, rank_change, ranks
+from harness.measures.judged import Evidence
 from harness.vectors import Run
 
 # two queries with both instructions; the last row has but two results
@@ -60,6 +62,14 @@ def test_a_document_outside_the_corpus_stays_where_it_is():
 def test_the_lowest_value_of_each_group():
     values, groups = np.array([0.5, 0.25, 2, 0.75, 0]), np.array([7, 7, 3, 7, 9])
     assert group_minimum(values, groups).tolist() == [2, 0.25, 0]
+
+
+def test_an_instruction_without_judgments_does_not_count_for_robustness():
+    """Of group 7 the first is judged, found at rank 1; of 9 the third, at rank 2; of 5 none."""
+    qrels = Qrels(np.int64([0, 1, 1, 2, 2]), np.int32([4, 1]), np.float32([1, 1]))
+    evidence = Evidence(RUN, qrels, groups=np.int64([7, 7, 9, 5]))
+    found = evidence.values(Measure.parse("Robustness@10"))
+    assert found == pytest.approx([1, 1 / np.log2(3)])
 
 
 def test_queries_together():

@@ -67,6 +67,11 @@ def test_a_measure_knows_how_deep_it_looks(text, depth):
     assert Measure.parse(text).depth == depth
 
 
+def test_only_measures_of_retrieval_look_at_a_ranking():
+    for one in definitions():
+        assert (one.depth == 0) == (one.kind != "retrieval"), one
+
+
 def test_every_kind_of_task_has_measures_that_fit_it():
     for entry in KINDS.entries():
         usual = entry.factory().measures
@@ -183,6 +188,12 @@ def test_a_wrong_name_lists_choices_and_the_nearest(text, nearest):
     assert re.sub("@[0-9]+", "@K", nearest) in listed
     assert len(listed) <= 20
     assert len(listed) + int(found[3]) == len({one.written for one in definitions()})
+
+
+def test_a_cut_off_stands_behind_the_brackets():
+    assert str(Measure.parse("RBP(0.5)@10")) == "RBP(p=0.5)@10"
+    with pytest.raises(InputError, match=r"^unknown measure 'RBP_10\(0\.5\)'"):
+        Measure.parse("RBP_10(0.5)")
 
 
 @pytest.mark.parametrize("text", ["cosine_spearman@10", "p-MRR@10", "accuracy@1"])

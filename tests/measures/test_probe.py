@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, f1_score
+from threadpoolctl import threadpool_info
 
 from harness.errors import InputError
 from harness.measures import probe as module
@@ -119,6 +120,17 @@ def test_progress_counts_experiments():
         progress=lambda *said: told.append(said),
     )
     assert told == [("classify", 1, 2, "experiments"), ("classify", 2, 2, "experiments")]
+
+
+def test_one_thread_computes_whatever_the_machine_has():
+    """Sums of more threads round otherwise."""
+    threads = set()
+
+    def watch(*_):
+        threads.update(pool["num_threads"] for pool in threadpool_info())
+
+    probe(TRAIN, TRAIN_LABELS, TEST, TEST_LABELS, draws=[np.arange(4)], progress=watch)
+    assert threads == {1}
 
 
 def test_a_draw_with_one_label_is_refused():

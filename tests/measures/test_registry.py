@@ -146,6 +146,11 @@ def test_a_cut_off_may_be_optional_and_a_spelling_may_imply_one():
     assert values("seen_all") == [50, 50]
 
 
+def test_a_number_that_a_name_ends_in_is_no_cut_off():
+    measure("Level_5")(lambda judged: judged.hits(5))
+    assert Measure.parse("level_5") == Measure("Level_5")
+
+
 def test_what_nobody_registered_has_no_definition():
     with pytest.raises(InputError, match=r"^unknown measure 'Gone'"):
         Measure("Gone").definition()

@@ -225,6 +225,24 @@ def test_flips_come_in_chunks(monkeypatch):
     assert flips.shape == (1000, 20)
     assert set(flips.ravel().tolist()) == {0.0, 1.0}
     assert flips.mean() == pytest.approx(0.5, abs=0.02)
+    monkeypatch.setattr(stats, "CHUNK", 10)  # less than one pattern: one at a time
+    assert stats.randomisation(np.ones(20), seed=0, permutations=9).less == 1.0
+
+
+def test_every_query_may_be_flipped_however_many_there_are():
+    """The last of 80 decides the sign of the sum; the others are too small to."""
+    found = stats.randomisation(np.r_[np.full(79, 1e-12), 1.0], seed=0)
+    assert found.greater == pytest.approx(0.5, abs=0.02)
+    assert found.two_sided == found.less == 1.0
+
+
+def test_the_signs_that_a_seed_draws_stay_the_same():
+    # seed 0 draws the bytes 95 130, 194 217, 207 235, 15 163: of 8 times 1 and 6 times -1 the bits
+    # 01011111 100000 flip 6 and 1: -4 - 4; 11000010 110110 flip 3 and 4: 2 + 2;
+    # 11001111 111010 flip 6 and 4: -4 + 2; 00001111 101000 flip 4 and 2: 0 - 2. Observed is 2.
+    differences = np.repeat([1.0, -1.0], [8, 6])
+    found = stats.randomisation(differences, seed=0, permutations=4)
+    assert found == stats.PValues(5 / 5, 4 / 5, 2 / 5)
 
 
 def test_corrections_by_hand():
@@ -250,6 +268,7 @@ def test_effect_and_error_by_hand():
     # 1, 2, 3: mean 2, standard deviation 1
     assert stats.effect_size(np.r_[1.0, 2, 3]) == pytest.approx(2)
     assert stats.standard_error(np.r_[1.0, 2, 3]) == pytest.approx(1 / np.sqrt(3))
+    assert stats.standard_error(np.r_[1.0, 3]) == pytest.approx(1)  # deviation sqrt(2)
     assert stats.standard_error(np.full(7, 0.1)) == 0.0
     assert stats.effect_size(np.full(7, 0.1)) is None
     assert stats.standard_error(np.r_[0.3]) is None
