@@ -28,7 +28,7 @@ LAYERS: list[list[str]] = [
     ["shown"],
     ["errors"],
     ["optional"],
-    ["spec", "data.rows", "endpoints.usage", "disk.foreign"],
+    ["spec", "data.rows", "endpoints.usage", "disk.foreign", "disk.footer"],
     ["parameters", "promises"],
     ["registry", "arguments"],
     ["data", "data.*", "vectors", "vectors.*", "endpoints",

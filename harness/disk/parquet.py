@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.disk import foreign
+from harness.disk import footer, foreign
 from harness.disk.lines import largest_unpacked, refuse_bomb
 from harness.errors import InputError, reason
 
@@ -24,9 +25,24 @@ BATCH = 256  # rows that are unpacked at a time, at most
 VALUE = 8  # bytes that any value counts for, also one that is none
 
 
+@dataclass(frozen=True)
+class Sized:
+    """An open file, with bytes.
+
+    Attributes:
+        file: To be read.
+        most: That it may unpack to.
+        largest: Of its largest group of rows, which one row may have alone.
+    """
+
+    file: pq.ParquetFile
+    most: int
+    largest: int
+
+
 @contextmanager
-def reading(path: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
-    """Open a file, and tell the bytes that it may unpack to.
+def reading(path: Path) -> Iterator[Sized]:
+    """Open a file that is held to what its footer says.
 
     Raises:
         InputError: It is no regular file of Parquet, or unpacks to far more than text does; also
@@ -37,38 +53,32 @@ def reading(path: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
 
     try:
         with foreign.open_regular(path) as raw, pq.ParquetFile(raw) as file:
+            groups = footer.read_groups(raw)
             most = largest_unpacked(os.fstat(raw.fileno()).st_size)
-            groups = _groups(file)
-            refuse_bomb(str(path), sum(group.total_byte_size for group in groups), most)
-            values = sum(
-                group.column(at).num_values for group in groups for at in range(group.num_columns)
-            )
-            refuse_bomb(str(path), values * VALUE, most)
-            yield file, most
+            refuse_bomb(str(path), sum(group.bytes for group in groups), most)
+            refuse_bomb(str(path), sum(group.values for group in groups) * VALUE, most)
+            yield Sized(file, most, max((group.bytes for group in groups), default=0))
+    except footer.NoFooterError as error:
+        raise InputError(f"{path}: not a readable Parquet file: {error}") from None
     except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
 
 
 def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield ("file row number", row) for every row. Raises InputError as `reading` does."""
-    with reading(path) as (file, most):
+    with reading(path) as sized:
+        file, most = sized.file, sized.most
         names, number, unpacked = file.schema_arrow.names, 0, 0
         if twice := next((name for name in names if names.count(name) > 1), None):
             raise InputError(f"{path}: {names.count(twice)} columns {twice!r}: expected one")
-        # a row has all that its group holds, at most
-        largest = max((group.total_byte_size for group in _groups(file)), default=0)
         shared = any(map(_is_shared, file.schema_arrow.types))
-        for batch in file.iter_batches(max(1, min(BATCH, most // max(1, largest)))):
+        for batch in file.iter_batches(max(1, min(BATCH, most // max(1, sized.largest)))):
             rows = batch.to_pylist()
             unpacked += sum(map(_measure, rows)) if shared else batch.nbytes
             refuse_bomb(str(path), unpacked, most)
             for row in rows:
                 number += 1
                 yield f"{path} row {number}", row
-
-
-def _groups(file: pq.ParquetFile) -> list[pq.RowGroupMetaData]:
-    return [file.metadata.row_group(at) for at in range(file.metadata.num_row_groups)]
 
 
 def _is_shared(kind: pa.DataType) -> bool:

@@ -378,8 +378,8 @@ def read_parquet(path: Path) -> Frame:
     Raises:
         InputError: for a file that cannot be read or holds no frame.
     """
-    with parquet.reading(path) as (file, _):
-        found = file.read()
+    with parquet.reading(path) as sized:
+        found = sized.file.read()
     try:
         about, values = json.loads(found.schema.metadata[METADATA]), found.to_pydict()
         columns = [

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.disk import foreign
+from harness.disk import footer, foreign
 from harness.errors import InputError, reason
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ def read_columns(path: Path) -> pa.Table:
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             names = _choose(file.schema_arrow, file.metadata.num_rows, path)
-            groups = map(file.metadata.row_group, range(file.metadata.num_row_groups))
-            _refuse_long(sum(one.column(0).total_uncompressed_size for one in groups), path)
+            groups = footer.read_groups(BytesIO(data))
+            _refuse_long(sum(group.columns[0] for group in groups), path)
         # ids stay a dictionary until it is known how long they are together
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=names[:1]) as file:
             table = _read_whole(file, names, path)
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, footer.NoFooterError) as error:
         raise InputError(f"{path}: not readable: {reason(error)}") from None
     return table
 
