@@ -244,6 +244,33 @@ def test_a_damaged_shard_is_set_aside_and_made_anew(tmp_path, damage):
     assert fetch(store, Counting(), TEXTS).warnings == ()
 
 
+ROW = np.dtype([("key", "S16"), ("tokens", "<i4"), ("truncated", "?"), ("vector", "<f4", (4,))])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(3, np.float32),
+        np.zeros(0, ROW),
+        np.zeros((2, 1), ROW),
+        np.zeros(2, [*ROW.descr[:3], ("vector", "<f8", (4,))]),
+        np.zeros(2, [*ROW.descr[:3], ("vector", "<f4", (0,))]),
+    ],
+    ids=["numbers", "no rows", "two dimensions", "other numbers", "no width"],
+)
+def test_a_whole_file_that_is_no_shard_is_set_aside(tmp_path, array):
+    store, encoder = Store(tmp_path), Counting()
+    fetch(store, encoder, ["one"])
+    file = io.BytesIO()
+    np.save(file, array)
+    name = hashlib.sha256(file.getvalue()).hexdigest()[:32]
+    path = shards(store)[0].with_name(f"{name}.npy")
+    path.write_bytes(file.getvalue())
+    found = fetch(store, encoder, ["one"])
+    assert (found.made, len(found.warnings)) == (0, 1)
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, ["one"]))
+
+
 def test_a_damaged_shard_changes_no_score_and_is_told_in_the_record(tmp_path):
     task = "limit,docs=60,queries=20,k=1"
     store = Store(tmp_path, shard=16)
@@ -306,7 +333,7 @@ class Broken(Counting):
         made = super().encode(texts, role)
         values = made.values
         if self.how in ("nan", "inf"):
-            values[-1, 1] = float(self.how)
+            values[-1, 2:] = float(self.how)
         values = {
             "too few": values[:-1],
             "flat": values[0],
