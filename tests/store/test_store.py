@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -429,6 +430,20 @@ def test_what_is_paid_for_is_not_asked_where_no_room_is_left(tmp_path, monkeypat
     monkeypatch.setattr("harness.store.plan.TemporaryFile", full)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
         fetch(store, encoder, ["two"])
+    assert encoder.seen == ["one"]
+
+
+def test_what_is_paid_for_is_not_asked_where_too_little_room_is_left(tmp_path):
+    """A real limit: the system writes what fits, and says nothing until it is asked for more."""
+    store, encoder = Store(tmp_path), Paid()
+    fetch(store, encoder, ["one"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(StoreError, match="cannot be written: File too large"):
+            fetch(store, encoder, ["two"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert encoder.seen == ["one"]
 
 
