@@ -185,13 +185,15 @@ def bracket(text: str) -> str:
 
 def _item(text: str) -> str:
     bracketed, plain = f"[{text}]", text.replace("%", "%25").replace("+", "%2B")
+    if len(_pair(text)) < text.count("["):  # a bracket of the next item would close one
+        return plain.replace("[", "%5B")
     if (
         set(text) & {",", "+"}
         and BRACKETED.fullmatch(bracketed)
         and split_list(bracketed) == [text]
     ):
         return bracketed
-    return plain if text and split_list(plain) == [text] else plain.replace("[", "%5B")
+    return plain if split_list(plain) == [text] else plain.replace("[", "%5B")
 
 
 def split_list(text: str) -> list[str]:

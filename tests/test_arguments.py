@@ -110,6 +110,13 @@ def test_what_is_no_path(path, results):
         harness.load([path])
     with pytest.raises(InputError, match=r"folder=.*: expected a path"):
         results.save(path)
+    first = results.evaluations[0]
+    with pytest.raises(InputError, match=r"folder=.*: expected a path"):
+        harness.records.save(first.record, first.per_query, path)
+    with pytest.raises(InputError, match=r"path=.*: expected a path"):
+        harness.records.write(first.record, first.per_query, path)
+    with pytest.raises(InputError, match=r"path=.*: expected a path"):
+        harness.records.per_query(path)
 
 
 def test_paths_are_text_or_paths(results, tmp_path):

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from harness import registry as module
 from harness.errors import InputError, RenamedWarning
 from harness.registry import Registry, load_plugin, unknown
-from harness.spec import Spec, bare, parse, split
+from harness.spec import Spec, bare, bracket, join, parse, scalar, split, split_list
 from harness.systems import split_index
 
 QUICK = settings(max_examples=150, deadline=None, derandomize=True)
@@ -154,6 +154,37 @@ def test_parts_of_a_list_are_cut_outside_of_brackets():
     assert split("[bm25,k1=0.9]+minilm", "+") == ["[bm25,k1=0.9]", "minilm"]
     assert split("[a+b]+[c+[d+e]]+", "+") == ["[a+b]", "[c+[d+e]]", ""]
     assert split("a+[b", "+") == ["a", "[b"]
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([], ""),
+        ([""], "[]"),
+        (["", "a"], "+a"),
+        ([0.1, True, "exact"], "0.1+true+exact"),
+        (["hnsw,M=8", "exact"], "[hnsw,M=8]+exact"),
+        (["a+b"], "[a+b]"),
+        (["a + b", "100%"], "a %2B b+100%25"),
+        (["[a]", "a:[b]"], "%5Ba]+a:[b]"),
+        (["[", "]"], "%5B+]"),
+    ],
+)
+def test_a_list_as_a_parameter_has_it(values, written):
+    assert join(values) == written
+    assert split_list(written) == [scalar(value) for value in values]
+
+
+@QUICK
+@given(st.lists(st.text(st.sampled_from("ab=,+[]% ")) | st.text(max_size=6), max_size=3))
+def test_a_list_reads_back_as_it_was_written(values):
+    assert split_list(join(values)) == values
+
+
+def test_only_a_spec_that_needs_brackets_has_them():
+    assert bracket("hnsw,M=8") == "[hnsw,M=8]"
+    for plain in ("exact", "a=1", "a,b", "find: x, y=1"):
+        assert bracket(plain) == plain
 
 
 @QUICK

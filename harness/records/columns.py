@@ -77,7 +77,7 @@ def _read_whole(file: pq.ParquetFile, names: list[str], path: Path) -> pa.Table:
     if not pa.types.is_dictionary(ids.type):
         return table
     each = (pc.binary_length(part.dictionary).take(part.indices) for part in ids.chunks)
-    _refuse_long(sum(pc.sum(lengths).as_py() or 0 for lengths in each), path)
+    _refuse_long(sum(pc.sum(lengths, min_count=0).as_py() for lengths in each), path)
     return table.set_column(0, names[0], ids.cast(ids.type.value_type))
 
 

@@ -279,8 +279,9 @@ def _prepare(space: Path, description: dict[str, Any]) -> Lease:
 
 def _probe(space: Path) -> None:
     """Raise OSError where a folder that can be written has no room left."""
-    with TemporaryFile(dir=space, buffering=0) as file:
+    with TemporaryFile(dir=space) as file:  # unbuffered, a part that fits would be no error
         file.write(bytes(PROBE))
+        file.flush()
 
 
 def _touch(space: Path) -> None:

@@ -103,6 +103,16 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
         assert len(harness.load(both)) == 2
 
 
+@pytest.mark.parametrize(("files", "end"), [(3, "expected 1 or 2"), (4, "; ...")])
+def test_the_first_three_files_that_are_no_records_are_named(files, end, tmp_path):
+    for i in range(files):
+        (tmp_path / f"{i}.json").write_text("{}")
+    with pytest.raises(InputError, match=f"no records: {files} files left out") as caught:
+        records.load_all([tmp_path])
+    assert str(caught.value).count(".json") == 3
+    assert str(caught.value).endswith(end)
+
+
 def test_a_phase_of_no_time_has_no_rate(run, tmp_path):
     record = real().record
     phases = [{**json.loads(record.model_dump_json())["phases"][0], "wall_s": 0, "items": 5}]
@@ -139,6 +149,13 @@ def test_columns_are_ids_and_numbers(tmp_path):
     pq.write_table(twice, path.with_suffix(".parquet"))
     with pytest.raises(InputError, match="columns query_id, x, x: expected different names"):
         records.per_query(path)
+
+
+@pytest.mark.parametrize("ids", [[], ["q", None], [None, None]])
+def test_ids_that_are_none_have_no_bytes(ids, tmp_path):
+    path = tmp_path / "a.json"
+    write_columns(path, query_id=pa.array(ids, pa.string()), x=[1.0] * len(ids))
+    assert records.per_query(path).column("query_id").to_pylist() == ids
 
 
 def test_how_many_rows_there_are_is_known_before_they_are_read(tmp_path, monkeypatch):

@@ -22,9 +22,9 @@ def made(**changes: object) -> Board:
             BoardEntry(
                 system=system, task=task, family=f"family {task}", kind="retrieval", measure="R@2",
                 score=score, low=None, high=None, path=None, conditions="c",
-                cost={"parameters": SIZES[system], "texts_per_s": 1 / SIZES[system]},
+                cost={"parameters": size, "texts_per_s": 1 / size, "peak_mb": size},
             )
-            for system, row in SCORES.items()
+            for (system, row), size in zip(SCORES.items(), SIZES.values(), strict=True)
             for task, score in zip(("t|1", "t2"), row, strict=True)
             if score is not None
         ],
@@ -56,6 +56,7 @@ def test_the_board_as_data():
     assert (first["system"], first["rank"], first["borda"], first["mean"]) == ("large", 1, 5, 0.75)
     assert first["families"] == {"family t2": 0.8, "family t|1": 0.7}
     assert first["costs"]["parameters"] == 40
+    assert "peak_mb" not in first["costs"]  # what the process did before is in it
     assert (last["rank"], last["mean"], last["part"], last["places"]) == (None, None, 0.9, None)
     scores = {(row["system"], row["task"]): row["score"] for row in found["scores"]}
     assert len(scores) == 7
@@ -97,7 +98,7 @@ def test_wins():
 
 
 def test_quality_against_cost():
-    speed, size = leaderboard.costs(made(), standings(made()))
+    speed, size = leaderboard.costs(made(), standings(made()))  # and against no peak memory
     assert size.title == "Quality against parameters"
     assert size.rows == [
         ["large", "0.7500", "40", "front", "", ""],

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -244,6 +245,33 @@ def test_a_damaged_shard_is_set_aside_and_made_anew(tmp_path, damage):
     assert fetch(store, Counting(), TEXTS).warnings == ()
 
 
+ROW = np.dtype([("key", "S16"), ("tokens", "<i4"), ("truncated", "?"), ("vector", "<f4", (4,))])
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros(3, np.float32),
+        np.zeros(0, ROW),
+        np.zeros((2, 1), ROW),
+        np.zeros(2, [*ROW.descr[:3], ("vector", "<f8", (4,))]),
+        np.zeros(2, [*ROW.descr[:3], ("vector", "<f4", (0,))]),
+    ],
+    ids=["numbers", "no rows", "two dimensions", "other numbers", "no width"],
+)
+def test_a_whole_file_that_is_no_shard_is_set_aside(tmp_path, array):
+    store, encoder = Store(tmp_path), Counting()
+    fetch(store, encoder, ["one"])
+    file = io.BytesIO()
+    np.save(file, array)
+    name = hashlib.sha256(file.getvalue()).hexdigest()[:32]
+    path = shards(store)[0].with_name(f"{name}.npy")
+    path.write_bytes(file.getvalue())
+    found = fetch(store, encoder, ["one"])
+    assert (found.made, len(found.warnings)) == (0, 1)
+    np.testing.assert_array_equal(found.encoded.values, direct(encoder, ["one"]))
+
+
 def test_a_damaged_shard_changes_no_score_and_is_told_in_the_record(tmp_path):
     task = "limit,docs=60,queries=20,k=1"
     store = Store(tmp_path, shard=16)
@@ -306,7 +334,7 @@ class Broken(Counting):
         made = super().encode(texts, role)
         values = made.values
         if self.how in ("nan", "inf"):
-            values[-1, 1] = float(self.how)
+            values[-1, 2:] = float(self.how)
         values = {
             "too few": values[:-1],
             "flat": values[0],
@@ -402,6 +430,20 @@ def test_what_is_paid_for_is_not_asked_where_no_room_is_left(tmp_path, monkeypat
     monkeypatch.setattr("harness.store.plan.TemporaryFile", full)
     with pytest.raises(StoreError, match="cannot be written: No space left on device"):
         fetch(store, encoder, ["two"])
+    assert encoder.seen == ["one"]
+
+
+def test_what_is_paid_for_is_not_asked_where_too_little_room_is_left(tmp_path):
+    """A real limit: the system writes what fits, and says nothing until it is asked for more."""
+    store, encoder = Store(tmp_path), Paid()
+    fetch(store, encoder, ["one"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(StoreError, match="cannot be written: File too large"):
+            fetch(store, encoder, ["two"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert encoder.seen == ["one"]
 
 
@@ -506,6 +548,31 @@ def test_what_is_encoded_anew_and_cannot_be_kept_replaces_nothing(tmp_path, monk
         assert found.makers == ({"device": "cpu", "counting": "2.0"},)
     assert sorted(encoder.seen) == ["one", "two"]
     assert shards(store) == names
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_what_cannot_be_kept_goes_with_the_process(tmp_path, cleared):
+    """In silence, also where a cleaner of temporary files was faster."""
+    child = """
+        import shutil, sys
+        from pathlib import Path
+        import numpy as np
+        from harness.store import passing
+        space = Path("space")
+        assert passing.write(space, [np.zeros(2)], {})
+        assert len(passing.paths(space)) == 1
+        if sys.argv[1] == "True":
+            shutil.rmtree(passing.places(space)[1])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(child), str(cleared)],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_write_that_the_system_cuts_short_leaves_no_shard(tmp_path):
