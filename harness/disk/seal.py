@@ -55,7 +55,7 @@ def sign(key: bytes, value: object) -> str:
 
 def is_signed(key: bytes, value: object, seal: object) -> bool:
     """Whether a seal, which may be anything that a file held, is the value's."""
-    return isinstance(seal, str) and hmac.compare_digest(sign(key, value).encode(), seal.encode())
+    return isinstance(seal, str) and seal.isascii() and hmac.compare_digest(sign(key, value), seal)
 
 
 def _read(path: Path) -> bytes | None:

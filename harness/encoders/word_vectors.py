@@ -174,6 +174,8 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
         fields = line.rstrip().split(" ")
         if not rows and told is None and (header := HEADER.fullmatch(line.rstrip())):
             told, dim = int(header[1]), int(header[2])
+            if not dim:
+                raise InputError(f"{where}: vectors of 0 numbers: expected at least 1")
             continue
         dim = dim or len(fields) - 1
         split = max(1, len(fields) - dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ def _read_structure(folder: Path, used: float) -> Space:
     """
     try:
         about = foreign.read_json(folder / "structure.json")
-        label, n = str(about["structure"]["kind"]), int(about["vectors"]["shape"][0])
+        label, n = str(about["structure"]["kind"]), index(about["vectors"]["shape"][0])
     except (InputError, ValueError, LookupError, TypeError):
         label, n = "unreadable", 0
     description = {"label": label, "role": "index", "prompt": ""}

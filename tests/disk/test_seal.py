@@ -104,5 +104,5 @@ def test_what_is_signed_by_another_key_or_of_another_value_is_not_ours():
     assert seal.is_signed(ours, value, signed)
     assert not seal.is_signed(theirs, value, signed)
     assert not seal.is_signed(ours, {"a": 1, "b": [2]}, signed)
-    for other in (None, 1, [], "", "ä", signed.upper()):
+    for other in (None, 1, [], "", "ä", "\ud800", signed.upper()):
         assert not seal.is_signed(ours, value, other)

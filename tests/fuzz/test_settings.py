@@ -114,7 +114,7 @@ def _read_spec(_: Path, data: bytes) -> object:
 
 def _expect_spec(data: bytes) -> object:
     """Read what has no brackets; a spec with them has come back as it was written."""
-    text = _text(data).strip()
+    text = _text(data)
     if "[" in text:
         spec = parse(text)
         return spec.name, spec.target, spec.params
@@ -122,7 +122,7 @@ def _expect_spec(data: bytes) -> object:
     name, colon, target = head.partition(":")
     params = tuple(part.split("=", 1) for part in rest)
     return (
-        unquote(name),
+        unquote(name.strip()),
         unquote(target) if colon else None,
         tuple((key.strip(), unquote(value)) for key, value in params),
     )

@@ -167,7 +167,7 @@ READERS = [
     Reader("space.json", _read_space, _expect_space, (json.dumps(SPACE).encode(),),
            (b"[" * DEEP, b'{"label": "a"}', b'{"label": 1, "role": 2, "prompt": 3}')),
     Reader("structure.json", _read_structure, _expect_structure, (json.dumps(STRUCTURE).encode(),),
-           (b"[" * DEEP, b"{}", b"")),
+           (b"[" * DEEP, b"{}", b"", json.dumps(STRUCTURE).replace("[1000, 8]", '"12"').encode())),
     Reader("answer", _read_answer, _expect_answer,
            (json.dumps({"asked": ASKED, "answer": "yes"}).encode(),),
            (b"[" * DEEP, b"1", b'{"asked": 1, "answer": "no"}')),
