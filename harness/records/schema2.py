@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
+import harness.records.checks as checks
 from harness.environment import Environment
 from harness.pipeline.phases import Phase
-from harness.records import checks
 from harness.records.fingerprints import apart_from_indexes, digest
 from harness.records.measured_costs import MeasuredCosts
 from harness.stats import Estimate
