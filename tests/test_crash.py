@@ -72,7 +72,7 @@ class Place:
 
     def interrupted(self, signum: int, shards: int = 3) -> tuple[int, str]:
         """Send a signal once some shards lie there; returns exit status and standard error."""
-        process = self.start(slow=0.05)
+        process = self.start(slow=0.2)  # much is left to do, however late the signal
         deadline = time.monotonic() + 60
         while len(self.shards()) < shards and time.monotonic() < deadline:
             assert process.poll() is None, process.communicate()
