@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from harness.disk import footer, foreign
 from harness.disk.lines import largest_unpacked, refuse_bomb
 from harness.errors import InputError, reason
+from harness.wording import count
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -79,6 +80,11 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             for row in rows:
                 number += 1
                 yield f"{path} row {number}", row
+        if number != file.metadata.num_rows:
+            told = count(file.metadata.num_rows, "row")
+            raise InputError(
+                f"{path}: {count(number, 'row')} where its footer tells of {told}: damaged"
+            )
 
 
 def _is_shared(kind: pa.DataType) -> bool:

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from harness.disk import parquet
+from harness.errors import InputError
 
 LONG, ROWS = 1 << 22, 256  # a gigabyte within one batch
 MOST_MB = 500  # of a whole process, of which libraries take half
@@ -96,3 +97,16 @@ def test_rows_of_a_dictionary_and_of_lists(tmp_path: Path) -> None:
         (f"{path} row 2", {"a": "blue", "b": {"of": "blue"}, "c": None}),
         (f"{path} row 3", {"a": "red", "b": {"of": "red"}, "c": []}),
     ]
+
+
+def test_rows_that_a_damaged_page_loses_are_missed(tmp_path):
+    """A byte of the second column's page header: no values in place of two."""
+    path = tmp_path / "t.parquet"
+    table = pa.table({"id": ["q1", "q2"], "text": ["d1", "d2"]})
+    pq.write_table(table, path, compression="none", data_page_version="1.0")
+    data = path.read_bytes()
+    at = data.rindex(b"\x04\x15\x10\x15\x06\x15\x06", 0, data.rindex(b"schema"))
+    assert [row for _, row in parquet.read_rows(path)] == table.to_pylist()
+    path.write_bytes(data[:at] + b"\x00" + data[at + 1 :])
+    with pytest.raises(InputError, match=r"t\.parquet: 0 rows where its footer tells of 2 rows: d"):
+        list(parquet.read_rows(path))
