@@ -127,7 +127,8 @@ def read_rows(path: Path) -> NDArray[np.void]:
 def read_items(path: Path) -> tuple[NDArray[np.void], NDArray[Any]]:
     """Rows of a shard, and the terms or token vectors behind them. Raises as read_rows does."""
     rows, items = _read(path, 2)
-    if len(items) != _check(rows, path)["length"].sum():
+    kind, shape = (TERM, ()) if _check(rows, path).dtype == SPARSE else ("<f4", (width_of(rows),))
+    if items.dtype != kind or items.shape != (rows["length"].sum(), *shape):
         raise ValueError(f"{path}: not a shard of vectors")
     return rows, items
 

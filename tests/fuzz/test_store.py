@@ -163,7 +163,8 @@ SHARDS = (
     _shard(MultiVector(np.array([[1, 2], [3, 4], [5, 6]], np.float32), np.array([0, 1, 3]))),
 )
 READERS = [
-    Reader("shard", _read_shard, _expect_shard, SHARDS, (b"", b"\x93NUMPY", SHARDS[0][:-1])),
+    Reader("shard", _read_shard, _expect_shard, SHARDS,
+           (b"", b"\x93NUMPY", SHARDS[0][:-1], SHARDS[1].replace(b"'term'", b"'tErm'"))),
     Reader("space.json", _read_space, _expect_space, (json.dumps(SPACE).encode(),),
            (b"[" * DEEP, b'{"label": "a"}', b'{"label": 1, "role": 2, "prompt": 3}')),
     Reader("structure.json", _read_structure, _expect_structure, (json.dumps(STRUCTURE).encode(),),
