@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.arrays import Int64
-from harness.indexes.duplicates import select
 from harness.progress import Progress
 from harness.stats import quantile_ranks
 from harness.vectors import MultiVector, Run
@@ -24,7 +23,7 @@ NEVER = np.iinfo(np.int64).max  # candidates that a query needs whose document i
 
 def draw(texts: MultiVector, n: int, seed: int) -> MultiVector:
     """Draw n texts without replacement, which stay in their order."""
-    return select(texts, np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]))
+    return texts.take(np.sort(np.random.default_rng(seed).permutation(len(texts))[:n]))
 
 
 def first_ranks(run: Run, truth: Run) -> Int64:
@@ -57,7 +56,8 @@ def enough_for(needed: Int64, shares: Sequence[float]) -> list[int | None]:
         needed: Candidates that each query needs [q].
         shares: Of the queries, above 0 and up to 1.
     """
-    return [_take_rank(needed, math.ceil(share * len(needed))) for share in shares]
+    ordered = np.sort(needed)
+    return [_take_rank(ordered, math.ceil(share * len(ordered))) for share in shares]
 
 
 def enough_interval(needed: Int64, share: float) -> tuple[int | None, int | None]:
@@ -71,13 +71,13 @@ def enough_interval(needed: Int64, share: float) -> tuple[int | None, int | None
         The fewest, 1 where the queries are too few to tell, and the most; None for what is more
         than was looked at, or than the queries can tell.
     """
-    low, high = quantile_ranks(len(needed), share)
-    return _take_rank(needed, low) if low else 1, _take_rank(needed, high)
+    ordered, (low, high) = np.sort(needed), quantile_ranks(len(needed), share)
+    return _take_rank(ordered, low) if low else 1, _take_rank(ordered, high)
 
 
-def _take_rank(needed: Int64, rank: int) -> int | None:
-    """Candidates of the query at a rank, from 1; None where there is none, or they are NEVER."""
-    found = int(np.sort(needed)[rank - 1]) if rank <= len(needed) else NEVER
+def _take_rank(ordered: Int64, rank: int) -> int | None:
+    """Candidates [q], ascending, at a rank from 1; None where there is none, or they are NEVER."""
+    found = int(ordered[rank - 1]) if rank <= len(ordered) else NEVER
     return None if found == NEVER else found
 
 

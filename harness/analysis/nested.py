@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.arrays import Int64, spans
+from harness.arrays import Int64
 from harness.data import Corpus, Qrels, Retrieval
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.progress import Progress, silent
-from harness.vectors import Dense, Embeddings, MultiVector, Run, Sparse, ranking
+from harness.vectors import Dense, Embeddings, Run, Sparse, ranking
 from harness.vectors.lengths import unit
 from harness.wording import count
 
@@ -129,9 +129,7 @@ def select(part: Embeddings, rows: Int64, dim: int | None = None, *, scaled: boo
         return Dense(unit(values) if scaled else values)
     if isinstance(part, Sparse):
         return Sparse(part.matrix[rows])
-    lengths = part.lengths[rows]
-    values = part.values[spans(part.offsets[rows], lengths)]
-    return MultiVector(values, np.concatenate([[0], np.cumsum(lengths)]))
+    return part.take(rows)
 
 
 def searches(

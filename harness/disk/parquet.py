@@ -59,9 +59,7 @@ def reading(path: Path) -> Iterator[Sized]:
             refuse_bomb(str(path), sum(group.bytes for group in groups), most)
             refuse_bomb(str(path), sum(group.values for group in groups) * VALUE, most)
             yield Sized(file, most, max((group.bytes for group in groups), default=0))
-    except footer.NoFooterError as error:
-        raise InputError(f"{path}: not a readable Parquet file: {error}") from None
-    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError, footer.NoFooterError) as error:
         raise InputError(f"{path}: not a readable Parquet file: {reason(error)}") from None
 
 

@@ -70,7 +70,7 @@ def find_distinct_texts(documents: MultiVector) -> Distinct | None:
     equal, however often each has one. Each has a token.
     """
     sample = np.arange(0, len(documents), max(1, len(documents) // SAMPLE))
-    if _are_distinct(_digest_texts(*_list_tokens(select(documents, sample)))):
+    if _are_distinct(_digest_texts(*_list_tokens(documents.take(sample)))):
         return None
     starts, tokens = _list_tokens(documents)
     _, first, label = np.unique(
@@ -83,13 +83,6 @@ def find_distinct_texts(documents: MultiVector) -> Distinct | None:
         return None
     _, first, which = np.unique(_digest(documents.values), return_index=True, return_inverse=True)
     return _group(label) if _are_equal(documents.values, first[which]) else None
-
-
-def select(texts: MultiVector, rows: Int64) -> MultiVector:
-    """Copy some texts, in the order of their rows."""
-    lengths = texts.lengths[rows]
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return MultiVector(texts.values[spans(texts.offsets[rows], lengths)], offsets)
 
 
 def _are_distinct(sample: NDArray[np.uint64]) -> bool:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from harness.arrays import Float32, Float64, Int64, spans
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo
-from harness.indexes.duplicates import Distinct, find_distinct_texts, select
+from harness.indexes.duplicates import Distinct, find_distinct_texts
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, Run, of_kind, ranking
 from harness.vectors.lengths import Extent, find_broken, measure
@@ -135,7 +135,7 @@ class MaxSimSearcher:
             )
         rows, documents = drop_empty(documents)
         extent, distinct = Extent.of(norms), find_distinct_texts(documents)
-        few = documents if distinct is None else select(documents, distinct.last)
+        few = documents if distinct is None else documents.take(distinct.last)
         made = scan(few, extent.most) if scan else ArrayScan(few, extent.most, block)
         return cls(documents, rows, made, extent, few, distinct, exact)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from harness.arrays import Float32, Int32, Int64
+from harness.arrays import Float32, Int32, Int64, spans
 from harness.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ class MultiVector:
     def bytes(self) -> int:
         """Memory that the vectors take."""
         return int(self.values.nbytes + self.offsets.nbytes)
+
+    def take(self, rows: Int64) -> MultiVector:
+        """Copy the texts of some rows [m], in their order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        return MultiVector(self.values[spans(self.offsets[rows], lengths)], offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
