@@ -171,12 +171,13 @@ def gate(
             done, failed = measure_like(known, model, Batch(store, seed, out, quiet=quiet))
             say_notes(done, quiet=quiet)
             read += [path for path, _ in done]
+        costed = costed and bool(done)  # else there is nothing to measure
         for _ in range(TURNS):
             if costed:
                 done = _add_costs(done, _processes(cache, plugin, rules), quiet=quiet)
             candidate = _gather(read, model or "", failed)
             judged = gates.judge(held, candidate, rules, seed=seed, progress=progress)
-            if not (costed and done and any(cost.unsure for cost in judged.costs)):
+            if not (costed and any(cost.unsure for cost in judged.costs)):
                 break
     _show_gate(judged, style)
     _write_gate(judged, junit, markdown, github=github)

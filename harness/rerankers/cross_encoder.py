@@ -101,7 +101,7 @@ class CrossEncoderReranker(Pretrained, Reranker):
         Raises:
             EncodingError: The model fails, whatever it raises, or gives NaN or infinity.
         """
-        with blame(f"{self.checkpoint.target} fails on {len(pairs)} pairs", EncodingError):
+        with blame(f"{self.checkpoint.target} fails on {count(len(pairs), 'pair')}", EncodingError):
             return self._score(pairs, progress)
 
     def _score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
