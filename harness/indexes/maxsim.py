@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Float32, Float64, Int64, spans
+from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo
 from harness.indexes.duplicates import Distinct, find_distinct_texts
@@ -31,6 +31,7 @@ TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplie
 ROWS = 1 << 8  # tokens of queries, if it is not one query: products stay in the cache
 HELD = 1 << 20  # candidates that wait to be scored anew
 CHUNK = 1 << 13  # pairs of tokens multiplied anew at a time
+DENSE = 4  # cells of queries and documents for a pair to be scored, up to which all are
 ROUNDING = 2.0**-24
 UNDERFLOW = 2.0**-149
 
@@ -287,35 +288,68 @@ def scores(
     """
     found = np.zeros(len(rows), np.float32)
     kept = np.flatnonzero((queries.lengths[rows] > 0) & (documents.lengths[docs] > 0))
+    asked, row = np.unique(rows[kept], return_inverse=True)
+    chosen, doc = np.unique(docs[kept], return_inverse=True)
+    if len(asked) * len(chosen) <= DENSE * len(kept):
+        table = np.empty((len(asked), len(chosen)), np.float32)
+        for low, high in _tiles(documents.lengths[chosen], TOKENS):
+            few = documents.take(chosen[low:high])
+            for first, last in _tiles(queries.lengths[asked], ROWS):
+                table[first:last, low:high] = _score_all(queries.take(asked[first:last]), few)
+        found[kept] = table[row, doc]
+        return found
     tile = np.cumsum(documents.lengths[docs[kept]]) // TOKENS
     cuts = 1 + np.flatnonzero(np.diff(rows[kept]) | np.diff(tile))
     for pairs in np.split(kept, cuts) if len(kept) else ():
-        row, chosen = rows[pairs[0]], docs[pairs]
-        query = queries.values[queries.offsets[row] : queries.offsets[row + 1]]
-        lengths = documents.lengths[chosen]
-        tokens = documents.values.take(spans(documents.offsets[chosen], lengths), axis=0)
-        slack = _slack(measure(query), float(measure(tokens).max()), queries.dim)
-        found[pairs] = _rescore(query, tokens, lengths, slack)
+        query, few = queries.take(rows[pairs[:1]]), documents.take(docs[pairs])
+        found[pairs] = _score_all(query, few)[0]
     return found
 
 
-def _rescore(query: Float32, tokens: Float32, lengths: Int64, slack: Float64) -> Float32:
-    """MaxSim of a query and documents [n], from those tokens whose product can be the highest.
+def _tiles(lengths: Int64, tokens: int) -> Iterator[tuple[int, int]]:
+    """Ranges of texts, of so many tokens at most if it is not one text."""
+    return parts(np.concatenate([[0], np.cumsum(lengths)]), tokens, len(lengths))
 
-    tokens: of the documents, in a row.
+
+def _score_all(queries: MultiVector, documents: MultiVector) -> Float32:
+    """MaxSim of every query with every document [q, n], all of which have tokens.
+
+    By one product in float64, in which products of float32 are exact, so that two orders of their
+    sums are apart by at most 2 gamma_(d+t) of the lengths (Higham 2002, sec. 3.1): what rounds to
+    one float32 on both sides of that is what any order gives. The rest is scored in one order.
     """
+    left, right = queries.values.astype(np.float64), documents.values.astype(np.float64)
+    best = np.maximum.reduceat(left @ right.T, documents.offsets[:-1], axis=1)
+    score = np.add.reduceat(best, queries.offsets[:-1], axis=0)
+    norms = np.add.reduceat(measure(queries.values).astype(np.float64), queries.offsets[:-1])
+    sums = queries.lengths + queries.dim  # twice as much room: norms are rounded, too
+    error = (4 * 2.0**-53 * float(measure(documents.values).max()) * sums * norms)[:, None]
+    found = score.astype(np.float32)
+    lowest, highest = (score - error).astype(np.float32), (score + error).astype(np.float32)
+    unsure = (lowest != highest) | (found == 0)
+    for row in np.flatnonzero(unsure.any(axis=1)).tolist():
+        few = documents.take(np.flatnonzero(unsure[row]))
+        found[row, unsure[row]] = _score_in_order(take_texts(queries, row, row + 1).values, few)
+    return found
+
+
+def _score_in_order(query: Float32, documents: MultiVector) -> Float32:
+    """MaxSim of a query's tokens and documents [n], each product and each sum in one order.
+
+    Only of those tokens whose product can be the highest.
+    """
+    tokens, starts, n = documents.values, documents.offsets[:-1], len(documents)
+    slack = _slack(measure(query), float(measure(tokens).max()), documents.dim)
     products = query @ tokens.T
-    highest = np.maximum.reduceat(products, np.cumsum(lengths) - lengths, axis=1)
-    i, j = np.nonzero(products >= np.repeat(highest - slack[:, None], lengths, axis=1))
-    again = [
-        _products(
-            query.take(i[low : low + CHUNK], axis=0), tokens.take(j[low : low + CHUNK], axis=0)
-        )
+    least = np.maximum.reduceat(products, starts, axis=1) - slack[:, None]
+    i, j = np.nonzero(products >= np.repeat(least, documents.lengths, axis=1))
+    pairs = [
+        _products(query[i[low : low + CHUNK]], tokens[j[low : low + CHUNK]])
         for low in range(0, len(i), CHUNK)
     ]
-    cell = i * len(lengths) + np.repeat(np.arange(len(lengths)), lengths)[j]
+    cell = i * n + np.repeat(np.arange(n), documents.lengths)[j]
     firsts = np.flatnonzero(np.diff(cell, prepend=-1))
-    best = np.maximum.reduceat(np.concatenate(again), firsts).reshape(len(query), len(lengths))
+    best = np.maximum.reduceat(np.concatenate(pairs), firsts).reshape(len(query), n)
     score: Float64 = np.cumsum(best, axis=0)[-1]  # in order, as sum may not
     return score.astype(np.float32)
 

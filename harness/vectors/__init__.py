@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.arrays import Float32, Int32, Int64, spans
 from harness.errors import InputError
@@ -92,7 +93,7 @@ class MultiVector:
         """Memory that the vectors take."""
         return int(self.values.nbytes + self.offsets.nbytes)
 
-    def take(self, rows: Int64) -> MultiVector:
+    def take(self, rows: NDArray[np.integer]) -> MultiVector:
         """Copy the texts of some rows [m], in their order."""
         lengths = self.lengths[rows]
         offsets = np.concatenate([[0], np.cumsum(lengths)])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.arrays import spans
+from harness.arrays import Float32, spans
 from harness.errors import InputError
 from harness.indexes import maxsim
 from harness.indexes.exact import Exact
@@ -267,3 +267,53 @@ def test_documents_of_equal_vectors_are_compared_once_and_all_found():
     expected = ranking.unpack(ranking.best(ranking.pack(every, docs.reshape(3, 200)), 20))
     assert np.array_equal(found.docs, expected.docs)
     assert np.array_equal(found.scores, expected.scores)
+
+
+def in_order(query: Float32, document: Float32) -> np.float32:
+    """The sums of a score as they are defined, one after the other in float64."""
+    products = np.array([np.multiply(each, document, dtype=np.float64).sum(1) for each in query])
+    return np.float32(np.cumsum(products.max(1))[-1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    kind=st.sampled_from(["random", "whole", "near", "tiny", "opposite"]),
+    pairs=st.sampled_from(["all", "some"]),
+    seed=st.integers(0, 1000),
+)
+def test_scores_are_those_of_one_order_to_the_bit(kind, pairs, seed):
+    random = np.random.default_rng(seed)
+    documents, queries = (made(n, 5, 33, seed + n, whole=kind == "whole") for n in (40, 7))
+    if kind == "near":
+        documents.values[:] = random.standard_normal(33) + 1e-6 * documents.values
+    if kind == "tiny":
+        documents.values[:] *= 1e-22
+    if kind == "opposite":  # sums near 0, where a float32 is a small thing
+        queries.values[1::2] = -queries.values[: -1 if len(queries.values) % 2 else None : 2]
+    rows, docs = np.repeat(np.arange(7), 40), np.tile(np.arange(40), 7)
+    if pairs == "some":  # each query has documents of its own
+        rows, docs = (of[rows == docs % 7] for of in (rows, docs))
+    found = maxsim.scores(queries, documents, rows, docs)
+    for score, row, doc in zip(found, rows, docs, strict=True):
+        query, document = (
+            maxsim.take_texts(of, at, at + 1).values
+            for of, at in ((queries, row), (documents, doc))
+        )
+        expected = in_order(query, document) if len(query) and len(document) else np.float32(0)
+        assert score.tobytes() == expected.tobytes()
+
+
+def test_near_documents_are_hardly_ever_scored_pair_by_pair(monkeypatch):
+    """As those of a collapsed model, of which every token is close to the highest."""
+    random, seen = np.random.default_rng(0), []
+    values = random.standard_normal(32) + 1e-6 * random.standard_normal((4000, 32))
+    documents = MultiVector(values.astype(np.float32), np.arange(0, 4001, 10))
+    score = maxsim._score_in_order
+    monkeypatch.setattr(
+        maxsim,
+        "_score_in_order",
+        lambda query, few: seen.extend(range(len(few))) or score(query, few),
+    )
+    found = search(documents.take(np.arange(20)), documents, 10)
+    assert len(seen) < 8  # of 20 x 400
+    assert found.scores.shape == (20, 10)
