@@ -1,7 +1,8 @@
-"""Names of array types, row numbers of spans, and what can be gone through."""
+"""Names of array types, row numbers of spans, what can be gone through, what is a number."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from tokenize import TokenError
 from typing import Any, TypeGuard
@@ -37,3 +38,11 @@ def spans(starts: Int64, lengths: Int64) -> Int64:
     ends = np.cumsum(lengths)
     shift: Int64 = np.repeat(starts - (ends - lengths), lengths)
     return shift + np.arange(len(shift))
+
+
+def is_finite(value: float) -> bool:
+    """Whether a float holds a number, which may be a whole one of any size."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

@@ -16,9 +16,12 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.shown import clean
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 LONGEST = 1600  # characters of a message; what to do stands at its end
 
@@ -74,6 +77,12 @@ def reason(error: BaseException) -> str:
     """The first line of an exception's message, or its type where it has none."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
+
+
+def name_fault(error: ValidationError) -> str:
+    """The first field that is not as expected, and what is."""
+    first = error.errors()[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 @contextmanager

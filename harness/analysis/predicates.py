@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Int64
+from harness.arrays import Int64, is_finite
 from harness.data import Corpus
 from harness.registry import unknown
 
@@ -81,7 +81,7 @@ def _numeric(values: Sequence[object]) -> bool:
     """Whether all that is known are finite numbers."""
     known = [value for value in values if value is not None]
     return bool(known) and all(
-        isinstance(v, int | float) and not isinstance(v, bool) and math.isfinite(v) for v in known
+        isinstance(v, int | float) and not isinstance(v, bool) and is_finite(v) for v in known
     )
 
 

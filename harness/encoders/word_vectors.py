@@ -28,7 +28,8 @@ Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
 TEXT = (".txt", ".vec")
 LONGEST = 2**20  # bytes of a line: a word and its numbers have some thousand
-HEADER = re.compile("([0-9]{1,12}) ([0-9]{1,12})")  # how many words, and numbers of each
+HEADER = re.compile("0*([0-9]+) 0*([0-9]+)")  # how many words, and numbers of each
+DIGITS = 12  # of such a number, at most
 DECIMALS = re.compile(r"[-+.0-9eE ]*")
 
 
@@ -173,7 +174,9 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     for where, line in read_lines(path, "replace", LONGEST):
         fields = line.rstrip().split(" ")
         if not rows and told is None and (header := HEADER.fullmatch(line.rstrip())):
-            told, dim = int(header[1]), int(header[2])
+            if max(map(len, header.groups())) > DIGITS:
+                raise InputError(f"{where}: a number of more than {DIGITS} digits: expected less")
+            told, dim = map(int, header.groups())
             if not dim:
                 raise InputError(f"{where}: vectors of 0 numbers: expected at least 1")
             continue
@@ -191,7 +194,8 @@ def _count(path: Path) -> int | None:
     lines = (line.rstrip() for _, line in read_lines(path, "replace", LONGEST))
     first = next(lines, "")
     if header := HEADER.fullmatch(first):
-        return int(header[1]) * int(header[2])
+        known = max(map(len, header.groups())) <= DIGITS
+        return int(header[1]) * int(header[2]) if known else None
     return first.count(" ") * (1 + sum(1 for _ in lines)) if first else None
 
 

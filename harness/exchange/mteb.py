@@ -12,11 +12,11 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from harness import disk
+from harness.arrays import is_finite
 from harness.disk import foreign
 from harness.errors import InputError
 from harness.exchange.mteb_tasks import look_up
@@ -160,10 +160,7 @@ def number(value: object) -> float | None:
     """A finite number, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        return float(value) if isfinite(value) else None
-    except OverflowError:
-        return None
+    return float(value) if is_finite(value) else None
 
 
 def measure(parts: Sequence[Part]) -> str:

@@ -18,6 +18,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.arrays import is_finite
 from harness.disk import parquet
 from harness.errors import InputError, reason
 from harness.frames import formats
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 NO_FRAME = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+LARGEST = 2**63  # of whole numbers: what a column of Parquet holds
 METADATA = b"harness.frame"  # in a Parquet file's schema
 
 Better = Literal["", "high", "low"]
@@ -96,7 +98,7 @@ class Column:
         if self.unit in INTERVALS:
             if not isinstance(cell, Estimate):
                 raise TypeError(f"column {self.name}: {cell!r}: expected an Estimate")
-            bounds = (self._finite(x) for x in (cell.mean, cell.low, cell.high) if x is not None)
+            bounds = (self._number(x) for x in (cell.mean, cell.low, cell.high) if x is not None)
             return Estimate(*bounds)
         if self.unit == "flag":
             return bool(cell)
@@ -104,12 +106,13 @@ class Column:
             if isinstance(cell, str):
                 return mask(cell)
             raise TypeError(f"column {self.name}: {cell!r}: expected a text")
-        return operator.index(cell) if self.unit in WHOLE else self._finite(cell)
+        return self._number(cell)
 
-    def _finite(self, value: Any) -> float:
-        if not math.isfinite(value):
-            raise ValueError(f"column {self.name} holds {value}: expected a number or None")
-        return float(value)
+    def _number(self, value: Any) -> float:
+        number = operator.index(value) if self.unit in WHOLE else value
+        if is_finite(number) and (abs(number) < LARGEST or self.unit not in WHOLE):
+            return number if self.unit in WHOLE else float(number)
+        raise ValueError(f"column {self.name} holds {value}: expected a number or None")
 
 
 def follow(columns: Sequence[Column], sign: int) -> list[Column]:

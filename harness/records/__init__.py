@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
-from harness.errors import InputError, RefusedWarning, warn_caller
+from harness.errors import InputError, RefusedWarning, name_fault, warn_caller
 from harness.masking import mask_json
 from harness.measures import definitions
 from harness.records import checks, files, schema1
@@ -131,11 +131,7 @@ def read(data: object, where: str) -> Record:
         checks.refuse_odd(data)
         return _read(schema1.upgrade(data) if found == 1 else data, old=found == 1)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"]))
-        raise InputError(
-            f"{where}: {field}: {first['msg']}: not a record of this version"
-        ) from None
+        raise InputError(f"{where}: {name_fault(error)}: not a record of this version") from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
     except (AttributeError, KeyError, TypeError) as error:  # of what only schema 1 leaves open

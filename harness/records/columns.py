@@ -37,6 +37,7 @@ def read_columns(path: Path) -> pa.Table:
         # ids stay a dictionary until it is known how long they are together
         with pq.ParquetFile(pa.BufferReader(data), read_dictionary=names[:1]) as file:
             table = _read_whole(file, names, path)
+        table.column(0).validate(full=True)  # that ids are UTF-8
     except (OSError, pa.ArrowException, UnicodeDecodeError, footer.NoFooterError) as error:
         raise InputError(f"{path}: not readable: {reason(error)}") from None
     return table

@@ -9,10 +9,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field, ValidationError
+
 from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
-from harness.errors import InputError, reason
+from harness.errors import InputError, name_fault, reason
 from harness.frames import Frame, Table, from_plain
 from harness.frames.charts import draw, image
 from harness.masking import mask, mask_all
@@ -43,6 +45,21 @@ class About:
     seed: int
     created: str
     environment: Mapping[str, Any]
+
+
+class _Numbers(BaseModel):
+    """What a study's folder tells of it."""
+
+    schema_: int = Field(alias="schema")
+    study: str
+    systems: list[str]
+    task: str
+    seed: int
+    created: str
+    environment: dict[str, Any]
+    headline: str
+    frames: list[dict[str, Any]]
+    notes: list[str]
 
 
 def tables(findings: Findings) -> list[Table]:
@@ -141,16 +158,22 @@ def load_findings(folder: str | Path) -> Saved:
     """
     path = Path(folder) / NUMBERS
     try:
-        read = foreign.read_json(path, "study")
-        if read["schema"] > SCHEMA:
+        data = foreign.read_json(path, "study")
+        if (
+            isinstance(data, dict)
+            and isinstance(found := data.get("schema"), int)
+            and found > SCHEMA
+        ):
             raise InputError(
-                f"{path}: of schema {read['schema']}: this version reads {SCHEMA}; upgrade harness"
+                f"{path}: of schema {found}: this version reads {SCHEMA}; upgrade harness"
             )
+        read = _Numbers.model_validate(data, strict=True)
         about = About(
-            read["study"], tuple(read["systems"]), read["task"], read["seed"],
-            read["created"], read["environment"],
-        )  # fmt: skip
-        frames = [from_plain(frame) for frame in read["frames"]]
-        return Saved(about, Findings(read["headline"], frames, (), read["notes"]))
-    except (KeyError, TypeError, ValueError) as error:
+            read.study, tuple(read.systems), read.task, read.seed, read.created, read.environment
+        )
+        frames = [from_plain(frame) for frame in read.frames]
+        return Saved(about, Findings(read.headline, frames, (), read.notes))
+    except ValidationError as error:
+        raise InputError(f"{path}: not a study's numbers: {name_fault(error)}") from None
+    except ValueError as error:
         raise InputError(f"{path}: not a study's numbers: {reason(error)}") from error

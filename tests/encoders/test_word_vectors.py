@@ -140,6 +140,8 @@ def test_a_line_that_is_no_word_with_its_numbers(tmp_path, text, said):
         ("a 1e39\n", ": a vector holds NaN or infinity"),
         ("\na 1 2\n", ":1: no decimal numbers: expected a word and 0 numbers"),
         ("a\nb\n", ":1: no decimal numbers: expected a word and 0 numbers"),
+        ("9" * 13 + " 2\na 1 2\n", ":1: a number of more than 12 digits: expected less"),
+        ("0" * 13 + "2 2\na 1 2\n", ": 1 word: expected 2"),
     ],
 )
 def test_a_file_that_is_not_whole(tmp_path, text, said):

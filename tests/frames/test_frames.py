@@ -198,6 +198,7 @@ def test_a_pivot():
         (["a", "b"], (1,), "1 cells, 2 columns"),
         (["a"], (math.nan,), "holds nan: expected a number or None"),
         (["a"], (math.inf,), "holds inf"),
+        (["a"], (10**400,), "holds 1000"),
     ],
 )
 def test_what_is_no_frame(columns, row, message):
@@ -209,6 +210,8 @@ def test_what_is_no_value_of_a_column():
     for unit, cell in (("text", 1), ("estimate", 0.5), ("count", 0.5)):
         with pytest.raises(TypeError):
             Frame("t", [Column("c", unit)], [(cell,)], name="t")
+    with pytest.raises(ValueError, match="holds 9223372036854775808: expected a number or None"):
+        Frame("t", [Column("c", "count")], [(2**63,)], name="t")
     with pytest.raises(InputError, match="unit 'scores': expected one of"):
         Column("c", "scores")
     with pytest.raises(KeyError, match="has no column 'model': system, queries"):

@@ -168,7 +168,7 @@ READERS = [
     Reader("words.vec", in_file("w.vec", _read_words), _expect_words,
            (b"2 3\nthe 1 2 3\ncat 0.5 -1e3 0\n", b"the 1 2\ncat 3 4\n"),
            (b"", b"\nthe 1 2\n", b"the 1 2\ncat 3\n", b"the nan 1\n",
-            b"2 0\nthe 1 2 3\ncat 0.5 -1e3 0\n")),
+            b"2 0\nthe 1 2 3\ncat 0.5 -1e3 0\n", b"9" * 13 + b" 3\nthe 1 2 3\n")),
     Reader("words.npy", _read_array, _expect_array, (_array(),), (b"", _array()[:40])),
     Reader("wheel", _read_wheel, _expect_wheel, (_wheel(),), (b"", b"PK", _wheel()[:-1])),
 ]  # fmt: skip

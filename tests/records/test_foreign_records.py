@@ -54,6 +54,7 @@ STRANGE = {
     "when": (changed(created=20260101), "created: Input should be a valid string"),
     "nan": (changed(scores={"R@2": {"mean": float("nan")}}), "scores.R@2.mean: nan: expected a "),
     "large": (changed(scores={"R@2": {"mean": 1e300}}), "scores.R@2.mean: 1e+300: expected a "),
+    "long": (changed(system=10**400), "system: 1000000000000000000000000000000000000000: expected"),
     "deep": (changed(bootstrap={"x": nested(70)}), "nested more than 64 levels deep"),
     "old": (json.dumps({"schema_version": 1, "search": {"details": []}}), "not a record of schema"),
     "times": (
@@ -99,7 +100,7 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
         else:
             many = "34" if both in words else "17"
             assert f"{many} files left out, as no records: {one}" in done.err
-    with pytest.warns(RefusedWarning, match=r"^34 files left out, as no records: "):
+    with pytest.warns(RefusedWarning, match=r"^36 files left out, as no records: "):
         assert len(harness.load(both)) == 2
 
 
@@ -148,6 +149,13 @@ def test_columns_are_ids_and_numbers(tmp_path):
     twice = pa.table([["q"], [1.0], [2.0]], names=["query_id", "x", "x"])
     pq.write_table(twice, path.with_suffix(".parquet"))
     with pytest.raises(InputError, match="columns query_id, x, x: expected different names"):
+        records.per_query(path)
+
+
+def test_ids_that_are_no_text_are_refused(tmp_path):
+    broken = pa.array([b"q\xff", b"p"]).view(pa.string())
+    path = write_columns(tmp_path / "a.json", query_id=broken, x=[1.0, 0.5])
+    with pytest.raises(InputError, match=r"a\.parquet: not readable: .*UTF8"):
         records.per_query(path)
 
 

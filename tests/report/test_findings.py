@@ -13,7 +13,7 @@ from harness import disk
 from harness.errors import HarnessError, InputError
 from harness.frames import Column, Frame, read_parquet
 from harness.frames.charts import Dots
-from harness.report.findings import About, load_findings, save, tables
+from harness.report.findings import About, load_findings, plain, save, tables
 from harness.stats import Estimate
 from harness.studies import Findings
 
@@ -103,7 +103,11 @@ def test_what_is_no_study(tmp_path):
     path = tmp_path / "numbers.json"
     for text, message in (
         ('{"schema": 2}', "of schema 2: this version reads 1"),
-        ('{"schema": 1}', "not a study's numbers"),
+        ('{"schema": 1}', "not a study's numbers: study: Field required"),
+        (
+            json.dumps({**plain(FOUND, ABOUT), "systems": ""}),
+            "systems: Input should be a valid list",
+        ),
         ("[", "not a readable study"),
     ):
         path.write_text(text)

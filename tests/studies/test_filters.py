@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from harness.analysis.predicates import _members
+from harness.analysis.predicates import _members, _numeric
 from harness.disk import cache_root
 from harness.encoders import ENCODERS
 from harness.errors import InputError
@@ -213,6 +213,11 @@ def test_a_corpus_without_metadata_gets_a_random_attribute():
     for name in ("selectivities", "predicates", "recall", "short"):
         assert one[name] == other[name]
     assert study(MODEL, task, "exact", seed=1)["predicates"] != one["predicates"]
+
+
+def test_numbers_that_no_float_holds_are_taken_as_members():
+    assert _numeric([1, None, 2.5])
+    assert not _numeric([1, 10**400])
 
 
 def test_members_of_lists_are_taken_in_their_order():
