@@ -96,9 +96,9 @@ def test_one_strange_record_stops_no_command(run, tmp_path):
         done = run(*words)
         assert done.status == 0, done.err
         if words[0] == "leaderboard":
-            assert "34 files refused" in done.out
+            assert "36 files refused" in done.out
         else:
-            many = "34" if both in words else "17"
+            many = "36" if both in words else "18"
             assert f"{many} files left out, as no records: {one}" in done.err
     with pytest.warns(RefusedWarning, match=r"^36 files left out, as no records: "):
         assert len(harness.load(both)) == 2
