@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ os.environ["PYTHONPATH"] = os.pathsep.join([_root, *filter(None, [os.environ.get
 _cache = tempfile.mkdtemp(prefix="harness-tests-")
 os.environ["HARNESS_CACHE"] = _cache
 os.environ["XDG_STATE_HOME"] = f"{_cache}/state"
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in a script's background; children inherit
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:
