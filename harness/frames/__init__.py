@@ -100,12 +100,12 @@ class Column:
                 raise TypeError(f"column {self.name}: {cell!r}: expected an Estimate")
             bounds = (self._number(x) for x in (cell.mean, cell.low, cell.high) if x is not None)
             return Estimate(*bounds)
-        if self.unit == "flag":
+        if self.unit == "flag" and cell in (True, False):
             return bool(cell)
-        if self.unit in ("text", "link"):
-            if isinstance(cell, str):
+        if self.unit in ("text", "link", "flag"):
+            if isinstance(cell, str) and self.unit != "flag":
                 return mask(cell)
-            raise TypeError(f"column {self.name}: {cell!r}: expected a text")
+            raise TypeError(f"column {self.name}: {cell!r}: expected a {self.unit}")
         return self._number(cell)
 
     def _number(self, value: Any) -> float:

@@ -207,7 +207,7 @@ def test_what_is_no_frame(columns, row, message):
 
 
 def test_what_is_no_value_of_a_column():
-    for unit, cell in (("text", 1), ("estimate", 0.5), ("count", 0.5)):
+    for unit, cell in (("text", 1), ("flag", "no"), ("estimate", 0.5), ("count", 0.5)):
         with pytest.raises(TypeError):
             Frame("t", [Column("c", unit)], [(cell,)], name="t")
     with pytest.raises(ValueError, match="holds 9223372036854775808: expected a number or None"):
