@@ -7,6 +7,7 @@ may take at most is known by the sizes in the footer before any is read, and cou
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,8 +69,9 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     with reading(path) as sized:
         file, most = sized.file, sized.most
         names, number, unpacked = file.schema_arrow.names, 0, 0
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InputError(f"{path}: {names.count(twice)} columns {twice!r}: expected one")
+        for name, times in Counter(names).items():
+            if times > 1:
+                raise InputError(f"{path}: {times} columns {name!r}: expected one")
         shared = any(map(_is_shared, file.schema_arrow.types))
         for batch in file.iter_batches(max(1, min(BATCH, most // max(1, sized.largest)))):
             rows = batch.to_pylist()

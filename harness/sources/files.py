@@ -143,8 +143,9 @@ def _table(records: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, Row]
     for where, fields in records:
         if not header:
             header = fields
-            if twice := next((name for name in header if header.count(name) > 1), None):
-                raise InputError(f"{where}: {header.count(twice)} columns {twice!r}: expected one")
+            for name, times in Counter(header).items():
+                if name and times > 1:  # a spreadsheet may leave several without a name
+                    raise InputError(f"{where}: {times} columns {name!r}: expected one")
         elif len(fields) not in (0, len(header)):
             raise InputError(f"{where}: {count(len(fields), 'field')}: expected {len(header)}")
         elif fields:

@@ -99,6 +99,13 @@ def test_rows_of_a_dictionary_and_of_lists(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["text", ""])
+def test_two_columns_of_one_name_are_refused(tmp_path, name):
+    pq.write_table(pa.table([["a"], ["b"]], names=[name, name]), path := tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=f"2 columns '{name}': expected one"):
+        list(parquet.read_rows(path))
+
+
 def test_rows_that_a_damaged_page_loses_are_missed(tmp_path):
     """A byte of the second column's page header: no values in place of two."""
     path = tmp_path / "t.parquet"
