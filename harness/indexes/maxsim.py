@@ -326,7 +326,7 @@ def _score_all(queries: MultiVector, documents: MultiVector) -> Float32:
     error = (4 * 2.0**-53 * float(measure(documents.values).max()) * sums * norms)[:, None]
     found = score.astype(np.float32)
     lowest, highest = (score - error).astype(np.float32), (score + error).astype(np.float32)
-    unsure = (lowest != highest) | (found == 0)
+    unsure = lowest != highest
     for row in np.flatnonzero(unsure.any(axis=1)).tolist():
         few = documents.take(np.flatnonzero(unsure[row]))
         found[row, unsure[row]] = _score_in_order(take_texts(queries, row, row + 1).values, few)

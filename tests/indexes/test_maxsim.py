@@ -277,7 +277,7 @@ def in_order(query: Float32, document: Float32) -> np.float32:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    kind=st.sampled_from(["random", "whole", "near", "tiny", "opposite"]),
+    kind=st.sampled_from(["random", "whole", "near", "tiny", "opposite", "cancelling", "zero"]),
     pairs=st.sampled_from(["all", "some"]),
     seed=st.integers(0, 1000),
 )
@@ -290,6 +290,12 @@ def test_scores_are_those_of_one_order_to_the_bit(kind, pairs, seed):
         documents.values[:] *= 1e-22
     if kind == "opposite":  # sums near 0, where a float32 is a small thing
         queries.values[1::2] = -queries.values[: -1 if len(queries.values) % 2 else None : 2]
+    if kind == "zero":
+        documents.values[:] = -0.0
+    if kind == "cancelling":  # what is left of a sum depends on its order
+        documents.values[:, :11] *= 1e12
+        documents.values[:, 11:22] = -documents.values[:, :11]
+        queries.values[:, 11:22] = queries.values[:, :11]
     rows, docs = np.repeat(np.arange(7), 40), np.tile(np.arange(40), 7)
     if pairs == "some":  # each query has documents of its own
         rows, docs = (of[rows == docs % 7] for of in (rows, docs))
