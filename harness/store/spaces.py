@@ -131,7 +131,9 @@ def _read_structure(folder: Path, used: float) -> Space:
     """
     try:
         about = foreign.read_json(folder / "structure.json")
-        label, n = str(about["structure"]["kind"]), index(about["vectors"]["shape"][0])
+        label, n = about["structure"]["kind"], index(about["vectors"]["shape"][0])
+        if not isinstance(label, str):
+            raise TypeError("a kind that is no text")
     except (InputError, ValueError, LookupError, TypeError):
         label, n = "unreadable", 0
     description = {"label": label, "role": "index", "prompt": ""}
