@@ -104,10 +104,10 @@ def _read_words(path: Path) -> object:
 
 def _expect_words(data: bytes) -> object:
     """Words and numbers between blanks; of equal words the first counts."""
-    lines = data.decode("utf-8", "replace").removesuffix("\n").split("\n")
+    lines = data.decode("utf-8-sig", "replace").removesuffix("\n").split("\n")
     rows = [line.rstrip().split(" ") for line in lines]
     dim = len(rows[0]) - 1
-    if len(rows[0]) == 2 and all(map(str.isdigit, rows[0])):
+    if len(rows[0]) == 2 and "".join(rows[0]).isascii() and all(map(str.isdigit, rows[0])):
         dim, rows = int(rows[0][1]), rows[1:]
     table = {" ".join(row[:-dim]): np.float32([*map(float, row[-dim:])]).tolist()
              for row in reversed(rows)}  # fmt: skip
@@ -166,7 +166,7 @@ READERS = [
     _settings("cross", "config_sentence_transformers.json"),
     *(_settings(kind, "config.json") for kind in ("splade", "colbert", "cross")),
     Reader("words.vec", in_file("w.vec", _read_words), _expect_words,
-           (b"2 3\nthe 1 2 3\ncat 0.5 -1e3 0\n", b"the 1 2\ncat 3 4\n"),
+           (b"2 3\nthe 1 2 3\ncat 0.5 -1e3 0\n", b"\xef\xbb\xbfthe 1 2\ncat 3 4\n"),
            (b"", b"\nthe 1 2\n", b"the 1 2\ncat 3\n", b"the nan 1\n",
             b"2 0\nthe 1 2 3\ncat 0.5 -1e3 0\n", b"9" * 13 + b" 3\nthe 1 2 3\n")),
     Reader("words.npy", _read_array, _expect_array, (_array(),), (b"", _array()[:40])),
