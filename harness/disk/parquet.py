@@ -74,9 +74,12 @@ def read_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 raise InputError(f"{path}: {times} columns {name!r}: expected one")
         shared = any(map(_is_shared, file.schema_arrow.types))
         for batch in file.iter_batches(max(1, min(BATCH, most // max(1, sized.largest)))):
+            unpacked += 0 if shared else batch.nbytes
+            refuse_bomb(str(path), unpacked, most)  # before its rows take as much again
             rows = batch.to_pylist()
-            unpacked += sum(map(_measure, rows)) if shared else batch.nbytes
-            refuse_bomb(str(path), unpacked, most)
+            if shared:
+                unpacked += sum(map(_measure, rows))
+                refuse_bomb(str(path), unpacked, most)
             for row in rows:
                 number += 1
                 yield f"{path} row {number}", row

@@ -28,8 +28,8 @@ Weighting = Literal["none", "sif"]
 SIF = 1e-3  # the constant a of smooth inverse frequency, as Arora et al. use it
 TEXT = (".txt", ".vec")
 LONGEST = 2**20  # bytes of a line: a word and its numbers have some thousand
-HEADER = re.compile("0*([0-9]+) 0*([0-9]+)")  # how many words, and numbers of each
-DIGITS = 12  # of such a number, at most
+HEADER = re.compile("0*([0-9]{1,12}) 0*([0-9]{1,12})")  # how many words, and numbers of each
+NUMBERS = re.compile("[0-9]+ [0-9]+")
 DECIMALS = re.compile(r"[-+.0-9eE ]*")
 
 
@@ -173,9 +173,10 @@ def _text(path: Path) -> tuple[Sequence[str], Float32]:
     told, dim = None, 0
     for where, line in read_lines(path, "replace", LONGEST):
         fields = line.rstrip().split(" ")
-        if not rows and told is None and (header := HEADER.fullmatch(line.rstrip())):
-            if max(map(len, header.groups())) > DIGITS:
-                raise InputError(f"{where}: a number of more than {DIGITS} digits: expected less")
+        if not rows and told is None and NUMBERS.fullmatch(line.rstrip()):
+            header = HEADER.fullmatch(line.rstrip())
+            if not header:
+                raise InputError(f"{where}: a number of more than 12 digits: expected less")
             told, dim = map(int, header.groups())
             if not dim:
                 raise InputError(f"{where}: vectors of 0 numbers: expected at least 1")
@@ -194,8 +195,7 @@ def _count(path: Path) -> int | None:
     lines = (line.rstrip() for _, line in read_lines(path, "replace", LONGEST))
     first = next(lines, "")
     if header := HEADER.fullmatch(first):
-        known = max(map(len, header.groups())) <= DIGITS
-        return int(header[1]) * int(header[2]) if known else None
+        return int(header[1]) * int(header[2])
     return first.count(" ") * (1 + sum(1 for _ in lines)) if first else None
 
 

@@ -24,6 +24,7 @@ from harness.errors import InputError, reason
 from harness.frames import formats
 from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
 from harness.masking import mask
+from harness.parameters import LARGEST
 from harness.stats import Estimate
 from harness.wording import count
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 NO_FRAME = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
-LARGEST = 2**63  # of whole numbers: what a column of Parquet holds
 METADATA = b"harness.frame"  # in a Parquet file's schema
 
 Better = Literal["", "high", "low"]
@@ -102,17 +102,17 @@ class Column:
             return Estimate(*bounds)
         if self.unit == "flag" and cell in (True, False):
             return bool(cell)
-        if self.unit in ("text", "link", "flag"):
-            if isinstance(cell, str) and self.unit != "flag":
-                return mask(cell)
+        if self.unit in ("text", "link") and isinstance(cell, str):
+            return mask(cell)
+        if self.unit in WORDS:
             raise TypeError(f"column {self.name}: {cell!r}: expected a {self.unit}")
         return self._number(cell)
 
     def _number(self, value: Any) -> float:
         number = operator.index(value) if self.unit in WHOLE else value
-        if is_finite(number) and (abs(number) < LARGEST or self.unit not in WHOLE):
-            return number if self.unit in WHOLE else float(number)
-        raise ValueError(f"column {self.name} holds {value}: expected a number or None")
+        if not is_finite(number) or (self.unit in WHOLE and abs(number) > LARGEST):
+            raise ValueError(f"column {self.name} holds {value}: expected a number or None")
+        return number if self.unit in WHOLE else float(number)
 
 
 def follow(columns: Sequence[Column], sign: int) -> list[Column]:

@@ -291,11 +291,10 @@ def scores(
     asked, row = np.unique(rows[kept], return_inverse=True)
     chosen, doc = np.unique(docs[kept], return_inverse=True)
     if len(asked) * len(chosen) <= DENSE * len(kept):
-        table = np.empty((len(asked), len(chosen)), np.float32)
-        for low, high in _tiles(documents.lengths[chosen], TOKENS):
-            few = documents.take(chosen[low:high])
-            for first, last in _tiles(queries.lengths[asked], ROWS):
-                table[first:last, low:high] = _score_all(queries.take(asked[first:last]), few)
+        table, queries = np.empty((len(asked), len(chosen)), np.float32), queries.take(asked)
+        ends = np.concatenate([[0], np.cumsum(documents.lengths[chosen])])
+        for low, high in parts(ends, TOKENS, len(chosen)):
+            table[:, low:high] = _score_all(queries, documents.take(chosen[low:high]))
         found[kept] = table[row, doc]
         return found
     tile = np.cumsum(documents.lengths[docs[kept]]) // TOKENS
@@ -306,27 +305,24 @@ def scores(
     return found
 
 
-def _tiles(lengths: Int64, tokens: int) -> Iterator[tuple[int, int]]:
-    """Ranges of texts, of so many tokens at most if it is not one text."""
-    return parts(np.concatenate([[0], np.cumsum(lengths)]), tokens, len(lengths))
-
-
 def _score_all(queries: MultiVector, documents: MultiVector) -> Float32:
     """MaxSim of every query with every document [q, n], all of which have tokens.
 
-    By one product in float64, in which products of float32 are exact, so that two orders of their
-    sums are apart by at most 2 gamma_(d+t) of the lengths (Higham 2002, sec. 3.1): what rounds to
-    one float32 on both sides of that is what any order gives. The rest is scored in one order.
+    By products in float64, in which products of float32 are exact, so that two orders of their sums
+    are apart by at most 2 gamma_(d+t) of the lengths (Higham 2002, sec. 3.1): what rounds to one
+    float32 on both sides of that is what any order gives. The rest is scored in one order.
     """
-    left, right = queries.values.astype(np.float64), documents.values.astype(np.float64)
-    best = np.maximum.reduceat(left @ right.T, documents.offsets[:-1], axis=1)
-    score = np.add.reduceat(best, queries.offsets[:-1], axis=0)
+    tokens, score = documents.values.astype(np.float64).T, np.empty((len(queries), len(documents)))
+    for low, high in parts(queries.offsets, ROWS, len(queries)):
+        part = take_texts(queries, low, high)
+        products = part.values.astype(np.float64) @ tokens
+        best = np.maximum.reduceat(products, documents.offsets[:-1], axis=1)
+        np.add.reduceat(best, part.offsets[:-1], axis=0, out=score[low:high])
     norms = np.add.reduceat(measure(queries.values).astype(np.float64), queries.offsets[:-1])
     sums = queries.lengths + queries.dim  # twice as much room: norms are rounded, too
     error = (4 * 2.0**-53 * float(measure(documents.values).max()) * sums * norms)[:, None]
     found = score.astype(np.float32)
-    lowest, highest = (score - error).astype(np.float32), (score + error).astype(np.float32)
-    unsure = lowest != highest
+    unsure = (score - error).astype(np.float32) != (score + error).astype(np.float32)
     for row in np.flatnonzero(unsure.any(axis=1)).tolist():
         few = documents.take(np.flatnonzero(unsure[row]))
         found[row, unsure[row]] = _score_in_order(take_texts(queries, row, row + 1).values, few)

@@ -159,14 +159,11 @@ def load_findings(folder: str | Path) -> Saved:
     path = Path(folder) / NUMBERS
     try:
         data = foreign.read_json(path, "study")
-        if (
-            isinstance(data, dict)
-            and isinstance(found := data.get("schema"), int)
-            and found > SCHEMA
-        ):
-            raise InputError(
-                f"{path}: of schema {found}: this version reads {SCHEMA}; upgrade harness"
-            )
+        match data:
+            case {"schema": int(found)} if found > SCHEMA:
+                raise InputError(
+                    f"{path}: of schema {found}: this version reads {SCHEMA}; upgrade harness"
+                )
         read = _Numbers.model_validate(data, strict=True)
         about = About(
             read.study, tuple(read.systems), read.task, read.seed, read.created, read.environment
