@@ -46,7 +46,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "gate": (["gate"], ["gate"]),
     "records": (["records"], ["records", "test_results.py"]),
     "store": (["store"], ["store", "test_concurrency.py"]),
-    "spec": (["spec.py", "parameters.py"], ["test_spec.py", "test_values.py"]),
+    "spec": (["spec.py", "parameters.py"], ["test_spec.py", "test_registry.py", "test_values.py"]),
     "trec": (["sources/trec.py"], ["sources/test_trec.py"]),
 }
 """Sources below harness/ and their tests below tests/, in the order in which they run."""
