@@ -50,7 +50,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "trec": (["sources/trec.py"], ["sources/test_trec.py"]),
 }
 """Sources below harness/ and their tests below tests/, in the order in which they run."""
-WIDER = ["test_values.py", "test_evaluation.py", "test_results.py"]
+WIDER = ["test_values.py", "test_evaluation.py", "test_evaluation_pairs.py", "test_results.py"]
 HOUSE = "test_architecture.py"  # looks at sources, without calling them
 CPU_S = 120  # of one run of tests: mutants may loop, and wait
 WALL_S = 900

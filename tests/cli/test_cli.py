@@ -10,23 +10,14 @@ import re
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
-from functools import partial
-from pathlib import Path
 
 import pytest
 
 from harness import cli, records
-from harness.analysis import critical_numbers
-from harness.analysis.critical_numbers import Trials
-from harness.analysis.free_vectors import PAPER
-from harness.cli import common
 from harness.encoders import ENCODERS
 from harness.encoders.models import MODELS
 from harness.encoders.word_vectors import WordVectors
-from harness.errors import InputError
-from harness.report.findings import load_findings
-from harness.studies import STUDIES, capacity
+from harness.studies import STUDIES
 from harness.tasks import catalog
 from tests.fakes import beir
 
@@ -449,153 +440,6 @@ def test_families_are_compared_where_there_are_several(run, tmp_path):
     assert "Families" not in run("show", "results/local/hashing", "-m").out
 
 
-FEW = "limit,docs=20,queries=20,k=2,pattern=cycle"
-MORE = "limit,docs=60,queries=20,k=2,pattern=cycle"  # forty are not judged
-FILES = ["figure.png", "figure.svg", "numbers.json", "page.md"]
-
-
-def pages(folder: Path) -> dict[str, object]:
-    """What numbers.json of the only page in a folder holds."""
-    (page,) = folder.iterdir()
-    assert sorted(path.name for path in page.iterdir()) == FILES
-    return json.loads((page / "numbers.json").read_text())
-
-
-def test_a_study_of_geometry(run, tmp_path):
-    words = ["-m", "hashing,dim=16", "-t", FEW, "--sample", 15]
-    done = run("study", "geometry", *words, "-f", "markdown", "-o", "pages")
-    assert done.status == 0
-    assert done.out.startswith(f"# hashing,dim=16 on {FEW}: 4 of 16 dimensions keep ")
-    assert f"### Vectors of hashing,dim=16 on {FEW}, scaled to length 1" in done.out
-    said, *_, written = done.err.splitlines()
-    assert said == f"say: harness study geometry,sample=15 -m hashing,dim=16 -t {FEW}"
-    assert written.startswith("written: pages/geometry_sample=15-hashing_dim=16-limit")
-    saved = load_findings(next((tmp_path / "pages").iterdir()))
-    assert (saved.about.systems, saved.about.task) == (("hashing,dim=16",), FEW)
-    assert saved.findings["cuts"]["dimensions kept"] == (2, 4, 8, 16) * 2
-    assert saved.about.created.endswith("Z")
-    assert saved.about.environment["cpus"] >= 1
-
-
-def test_a_study_of_capacity(run, tmp_path, monkeypatch):
-    short = replace(PAPER, iterations=400, patience=100, every=20)
-    monkeypatch.setattr(capacity, "Trials", partial(Trials, attempts=1, protocol=short))
-    words = ["-m", "hashing,dim=16", "-t", FEW, "--dim", 2, "-o", "pages", "-q"]
-    done = run("study", "capacity", *words, "-f", "markdown")
-    assert done.status == 0
-    assert done.out.startswith("# hashing,dim=16 returns ")
-    title = f"### hashing,dim=16 on {FEW}: 20 queries, 20 relevant documents\n"
-    assert title in done.out
-    assert "say: harness study capacity,dims=2" in done.err
-    (page,) = (tmp_path / "pages").iterdir()
-    saved = load_findings(page)
-    found = saved.findings
-    assert found["points"].where("vectors", "hashing,dim=16")["dimensions"] == (2, 4, 8, 16)
-    assert found["critical"]["dimensions"] == (2,)
-    assert found["points"].where("vectors", "free vectors")["returned"][-1] == 1
-    bound = found["standing"].where("vectors", "margin bound")["dimensions"]
-    assert bound == (3,)  # ln 190 / ln 11 = 2.19
-    assert (found["asked"]["k"], saved.about.seed) == ((2,), 42)
-    monkeypatch.setattr(critical_numbers, "optimise", None)  # trials are kept: none is made again
-    again = run("study", "capacity", *words, "-f", "markdown")
-    assert again.out == done.out
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["geometry", "-m", "hashin"], "unknown encoder 'hashin'. Did you mean 'hashing'?"),
-        (["geometry", "-t", "limit-smal"], "unknown task 'limit-smal'. Did you mean"),
-        (["geometry", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
-        (["geometry", "-f", "html"], "--format html: expected one of terminal, markdown, csv"),
-        (["capacity", "-m", "bm25"], "bm25 makes sparse vectors: expected dense ones"),
-        (["capacity,k=21"], "margin bound: k=21 of n=20 documents: expected 1 <= k <= n"),
-        (["capacity,gamma=2"], "margin bound: gamma=2: expected a margin above 0"),
-        (["capacity", "--plugin", "none.py"], "none.py: no such plugin file"),
-    ],
-)
-def test_a_study_that_is_asked_wrongly_is_one_line(run, tmp_path, words, message):
-    usual = {"-m": "hashing", "-t": FEW}
-    more = [word for pair in usual.items() if pair[0] not in words for word in pair]
-    done = run("study", *words, *more, "-q")
-    assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"error: {message}")
-    assert len(done.err.splitlines()) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_study_that_cannot_be_written_is_one_line(run, tmp_path):
-    (tmp_path / "file").write_text("")
-    done = run("study", "geometry", "-m", "hashing,dim=16", "-t", FEW, "-q", "-o", "file")
-    assert (done.status, done.out) == (1, "")
-    assert done.err.startswith("error: file/geometry-hashing_dim=16-limit")
-    assert done.err.endswith(": cannot be written: Not a directory\n")
-
-
-def test_the_store(run, tmp_path):
-    place = ["--cache", tmp_path / "store"]
-    run("eval", "-m", "hashing", "-t", TASK, "-q", *place)
-    rows = run("store", "list", "--json", *place).json["spaces"]
-    assert sorted((row["encoder"], row["role"], row["texts"]) for row in rows) == [
-        ("hashing", "document", 40),
-        ("hashing", "query", 9),
-    ]
-    whole = run("store", "verify", "-q", *place)
-    assert (whole.status, whole.out, whole.err) == (0, "2 whole, 0 damaged\n", "")
-    shard = next((tmp_path / "store").rglob("*.npy"))
-    shard.write_bytes(shard.read_bytes()[:-1])
-    broken = run("store", "verify", "-q", *place)
-    assert (broken.status, broken.out) == (1, "1 whole, 1 damaged\n")
-    assert broken.err == f"damaged: {shard.with_suffix('.damaged')}\n"
-    pruned = run("store", "prune", "--limit", "0", *place)
-    assert pruned.out.startswith("removed 2 encoder spaces, ")
-    assert list((tmp_path / "store" / "embeddings").iterdir()) == []
-    assert run("store", "prune", "--limit", "1GB", *place).out == (
-        "removed 0 encoder spaces, 0.0 MB\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "size"),
-    [("0", 0), ("500MB", 5 * 10**8), ("10gb", 10**10), ("1.5 GB", 15 * 10**8), ("7B", 7), ("8", 8)],
-)
-def test_sizes_are_read_as_people_write_them(text, size):
-    assert common.size(text) == size
-
-
-@pytest.mark.parametrize("text", ["", "GB", "ten", "1XB", "inf", "nan", "1e999", "-1GB"])
-def test_a_size_that_is_none_is_refused(text):
-    with pytest.raises(InputError, match="expected a number and KB, MB, GB or TB"):
-        common.size(text)
-
-
-def test_the_stores_limit_comes_from_the_environment(run, tmp_path, monkeypatch):
-    place = ["--cache", tmp_path / "store"]
-    run("eval", "-m", "hashing", "-t", TASK, "-q", *place)
-    for described in (tmp_path / "store").rglob("space.json"):
-        os.utime(described, (0, 1000))
-    monkeypatch.setenv("HARNESS_CACHE_LIMIT", "10KB")
-    run("eval", "-m", "hashing,dim=8", "-t", TASK, "-q", *place)
-    rows = run("store", "list", "--json", *place).json["spaces"]
-    assert {row["encoder"] for row in rows} == {"hashing,dim=8"}
-    monkeypatch.setenv("HARNESS_CACHE_LIMIT", "much")
-    done = run("eval", "-m", "hashing", "-t", TASK)
-    assert done.status == 2
-    assert done.err == "error: size 'much': expected a number and KB, MB, GB or TB\n"
-
-
-def test_another_models_broken_entry_stops_nothing_and_is_named_by_the_list(run, tmp_path):
-    place = ["--cache", tmp_path / "store"]
-    run("eval", "-m", "hashing", "-t", TASK, "-q", *place)
-    next((tmp_path / "store").rglob("space.json")).write_text("{")
-    done = run("eval", "-m", "bm25", "-t", TASK, "-f", "csv", "-q", *place)
-    assert "bm25" in done.out
-    assert done.status == 0
-    listed = run("store", "list", *place)
-    assert listed.status == 1
-    assert "delete that folder" in listed.err
-
-
 def test_a_model_is_loaded_once_for_all_tasks(run, monkeypatch, tmp_path):
     rows, read = tmp_path / "words.txt", []
     rows.write_text("tennis 1 0\nlikes 0 2\n")
@@ -680,13 +524,6 @@ def test_help_names_values_as_people_do(run, words):
     said = run(*words, "--help").out
     assert not re.search(r"<\w|list\[|\{\w+\}|see above", said.replace("<borda|mean>", ""))
     assert re.search(r"^  Example: harness .+$", said, re.M)
-
-
-def test_the_store_lists_what_it_holds(run, tmp_path, monkeypatch):
-    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    listed = run("store")
-    assert (listed.status, listed.out) == (0, run("store", "list").out)
-    assert "encoder" in listed.out
 
 
 def test_tables_end_where_their_text_does(run):

@@ -1,23 +1,19 @@
+"""Collections as the hub has them, saved in a folder: the same as any, or one clear line."""
+
 from __future__ import annotations
 
 import json
-import shutil
 import sys
-from collections.abc import Callable, Mapping
-from math import log2
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.api import evaluate
-from harness.data import Classification, Clustering, Pairs, Retrieval
+from harness.data import Classification, Clustering, Pairs
 from harness.optional import install
-from harness.sources import files
 from harness.sources.folder import folder
 from harness.sources.hub import hub
-from harness.tasks import catalog
-from tests.shared import shared
+from tests.sources.hub_frame import ONE, datasets, load, save
 from tests.sources.writing import (
     CORPUS,
     QRELS,
@@ -28,36 +24,6 @@ from tests.sources.writing import (
     write_collection,
     write_rows,
 )
-
-datasets = pytest.importorskip("datasets")
-ONE, OTHER = "a1" * 20, "b2" * 20  # commits
-Tables = Mapping[str, Mapping[str, Rows]]
-BEIR: dict[str, dict[str, Rows]] = {
-    "corpus": {"corpus": CORPUS},
-    "queries": {"queries": QUERIES},
-    "default": {"test": QRELS},
-}
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of the library's own."""
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    return tmp_path / "cache"
-
-
-def save(root: Path, tables: Tables = BEIR, **changed: Mapping[str, Rows]) -> Path:
-    """A folder of saved datasets, one for each config; returns the folder."""
-    for config, splits in {**tables, **changed}.items():
-        parts = {name: datasets.Dataset.from_list(list(rows)) for name, rows in splits.items()}
-        datasets.DatasetDict(parts).save_to_disk(str(root / config))
-    return root
-
-
-def load(root: Path, **parameters: str) -> Retrieval:
-    data = hub(str(root), **parameters)
-    assert isinstance(data, Retrieval)
-    return data
 
 
 def error(root: Path, **parameters: str) -> str:
@@ -127,165 +93,6 @@ def test_columns_by_other_names_and_whole_numbers_as_ids(tmp_path: Path) -> None
     assert data.qrels.docs.tolist() == [0, 1]
     assert data.qrels.gains.tolist() == [2, 0.5]
     assert load(root, **{**names, "title": ""}).corpus.texts == ["b", "c"]
-
-
-# CRUMB's layout, hand-made
-
-NAMES = {"A": "clinical_trial", "B": "paper_retrieval"}
-
-
-def query(id: str, text: str, instruction: str | None, **judged: list[tuple[str, float]]) -> Any:
-    """A row of queries in CRUMB's columns; judged: (document, label) by column."""
-    lists = {
-        f"{column}_qrels": [{"id": doc, "label": label} for doc, label in judged.get(column, [])]
-        for column in ("passage", "passage_binary", "full_document")
-    }
-    return {
-        "query_id": id,
-        "query_content": text,
-        "instruction": instruction,
-        **lists,
-        "use_max_p": bool(judged.get("full_document")),
-        "metadata": "{}",
-    }
-
-
-def document(id: str, text: str) -> dict[str, str]:
-    return {
-        "document_id": id,
-        "document_content": text,
-        "parent_id": id.partition(":")[0],
-        "metadata": "{}",
-    }
-
-
-def typed(rows: list[Any]) -> Any:
-    """Queries with labels as float32, as on the hub."""
-    made = datasets.Dataset.from_list(rows)
-    judged = datasets.List({"id": datasets.Value("string"), "label": datasets.Value("float32")})
-    features = made.features.copy()
-    for column in ("passage_qrels", "passage_binary_qrels", "full_document_qrels"):
-        features[column] = judged
-    return made.cast(features)
-
-
-PASSAGES = [
-    document("A:0", "red"),
-    document("A:1", "green apples"),
-    document("B:0", "apples"),
-    document("B:1", "yellow"),
-    document("C:0", "blue"),
-]
-GREEN = {"full_document": [("A", 0.25), ("B", 0.5)], "passage": [("A:1", 1), ("B:0", 2)]}
-BLUE = {
-    "full_document": [("C", 1), ("B", 0)],
-    "passage": [("C:0", 2), ("B:1", 1)],
-    "passage_binary": [("B:1", 1), ("C:0", 0)],
-}
-
-
-@pytest.fixture
-def crumb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder in place of jfkback/crumb, for tasks named by that id."""
-    green = query("1", "green", "apples", **GREEN)
-    blue = query("2", "blue", None, **BLUE)
-    parts = {
-        "evaluation_queries": [green, blue],
-        "validation_queries": [green],
-        "passage_corpus": PASSAGES,
-        "full_document_corpus": [document("A", "red green apples"), document("B", "apples yellow")],
-    }
-    root = tmp_path / "jfkback" / "crumb"
-    for config, rows in parts.items():
-        made = typed(rows) if "queries" in config else datasets.Dataset.from_list(rows)
-        splits = dict.fromkeys(("clinical_trial", "paper_retrieval"), made)
-        datasets.DatasetDict(splits).save_to_disk(str(root / config))
-    monkeypatch.chdir(tmp_path)
-    return root
-
-
-def test_passages_are_judged_as_their_documents(crumb: Path) -> None:
-    """Ranked for "green apples": A by A:1 (1.0), B by B:0 (0.71); gains 0.25 and 0.5 stay.
-
-    The best passage of A is its second, so that a passage's own id would find nothing. Cast to
-    whole numbers the gains would be 0 and the query without a relevant document.
-    """
-    done = evaluate("hashing", "crumb-clinical_trial")
-    data = done.data
-    assert isinstance(data, Retrieval)
-    assert list(data.corpus.ranked) == ["A", "B", "C"]
-    assert data.qrels.gains.tolist() == [0.25, 0.5, 0, 1]
-    assert data.qrels.unknown_documents == 0
-    expected = (0.25 + 0.5 / log2(3)) / (0.5 + 0.25 / log2(3))
-    assert done.per_query["query_id"] == ["1", "2"]
-    assert done.per_query["nDCG@10"].tolist() == pytest.approx([expected, 1])
-    assert done.per_query["RR@10"].tolist() == [1, 1]
-    assert done.per_query["P@10"].tolist() == [0.2, 0.1]
-    assert done.record.main_measure == "nDCG@10"
-    assert done.record.task.family == "crumb"
-    assert done.record.counts["passages"] == 5
-
-
-def test_binary_judgments_stand_beside_graded_ones(crumb: Path) -> None:
-    """Ranked for "blue": C:0 first, which is graded 2 and not relevant; B:1 is, and ties at 0.
-
-    Ties go by id descending: B:1, B:0, A:1, A:0 follow C:0.
-    """
-    done = evaluate("hashing", "crumb-paper_retrieval", measures=["nDCG@10", "RR@10", "P@10"])
-    assert done.per_query["nDCG@10"][1] == pytest.approx(1)
-    assert done.per_query["RR@10"].tolist() == [0, 0.5]  # the first query has none
-    assert done.per_query["P@10"].tolist() == [0, 0.1]
-    data = done.data
-    assert isinstance(data, Retrieval)
-    assert data.binary is not None
-    assert data.binary.indptr.tolist() == [0, 0, 2]
-    assert data.binary.gains.tolist() == [1, 0]
-    assert data.corpus.parents is None
-
-
-def test_instruction_follows_its_query_and_null_is_none(crumb: Path) -> None:
-    data = catalog.task("crumb-paper_retrieval").load()
-    assert isinstance(data, Retrieval)
-    assert data.queries.texts == ["green apples", "blue"]
-
-
-def test_whole_documents_and_validation_queries(crumb: Path) -> None:
-    data = catalog.task("crumb-clinical_trial-documents").load()
-    assert isinstance(data, Retrieval)
-    assert (data.corpus.ids, data.corpus.parents) == (["A", "B"], None)
-    assert data.qrels.docs.tolist() == [0, 1, -1, 1]  # C is judged and not there
-    spec = "crumb-paper_retrieval,queries=validation_queries/paper_retrieval"
-    data = catalog.task(spec).load()
-    assert isinstance(data, Retrieval)
-    assert data.queries.ids == ["1"]
-
-
-def test_every_task_of_crumb() -> None:
-    """MaxP where judgments are of documents, whole documents for five, binary for one."""
-    known = {name: d for name, d in catalog.definitions().items() if d.family == "crumb"}
-    maxp = {"clinical_trial", "set_operation_entity_retrieval", "tip_of_the_tongue"}
-    whole = {*maxp, "legal_qa", "stack_exchange"}
-    single = {"code_retrieval", "paper_retrieval", "theorem_retrieval"}
-    assert set(known) == {f"crumb-{n}" for n in whole | single} | {
-        f"crumb-{n}-documents" for n in whole
-    }
-    for name, found in known.items():
-        collection = name.removeprefix("crumb-").removesuffix("-documents")
-        documents = name.endswith("-documents")
-        expected = {
-            "corpus": f"{'full_document' if documents else 'passage'}_corpus/{collection}",
-            "queries": f"evaluation_queries/{collection}",
-            "judgments": "full_document_qrels"
-            if documents or collection in maxp
-            else "passage_qrels",
-        }
-        if collection in maxp and not documents:
-            expected["parent"] = "parent_id"
-        if collection == "paper_retrieval":
-            expected["binary"] = "passage_binary_qrels"
-        assert found.parameters == expected, name
-        assert found.measures[0] == "nDCG@10"
-        assert found.license == "CC-BY-NC-4.0"
 
 
 def test_judgments_as_lists_in_a_dict(tmp_path: Path) -> None:
@@ -427,12 +234,6 @@ def test_title_of_a_query(tmp_path: Path) -> None:
     assert load(root, query_title="title").queries.texts == ["A b"]
 
 
-def test_a_query_does_not_find_itself_where_that_is_the_protocol(answers: list[Any]) -> None:
-    asked = ("BeIR/arguana", "mteb/quora", "mteb/quora-pl")
-    found = [hub(name, revision=ONE).origin.exclude_self for name in asked]
-    assert found == [True, True, False]
-
-
 STS = b"sentence1,sentence2,score\n007,NULL,1\n1.10,,2\n2024-01-02,null,03\n"
 
 
@@ -556,159 +357,3 @@ def test_library_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
         "datasets cannot be imported (import of datasets halted; None in sys.modules): "
         + install("hub")
     )
-
-
-# the hub
-
-
-def test_hub_that_is_not_reached() -> None:
-    message = complaint(lambda: hub("org/name", revision=ONE))
-    assert message.startswith(
-        "org/name corpus/corpus cannot be loaded: ConnectionError: Couldn't reach 'org/name' on "
-    )
-    assert message.endswith(
-        "; check name, revision and network (HF_HUB_OFFLINE is set), name a folder with the same "
-        "tables, or bring the dataset to the cache (HF_HOME)"
-    )
-
-
-@pytest.fixture
-def cached(tmp_path: Path, cache: Path) -> Callable[[str], None]:
-    """Puts the collection into the library's cache as org/name at a commit, as it does itself."""
-
-    def put(commit: str, configs: Tables = BEIR) -> None:
-        for config, splits in configs.items():
-            ((split, rows),) = splits.items()
-            path = write_rows(tmp_path / "raw" / commit / f"{config}.jsonl", rows)
-            made = datasets.load_dataset("json", data_files={split: str(path)}, split=split)
-            built = Path(made.cache_files[0]["filename"])
-            there = cache / "org___name" / config / "0.0.0" / commit
-            shutil.copytree(built.parent, there)
-            (there / built.name).rename(there / f"name-{split}.arrow")
-            about = json.loads((there / "dataset_info.json").read_text())
-            about |= {"config_name": config, "dataset_name": "name"}
-            (there / "dataset_info.json").write_text(json.dumps(about))
-
-    return put
-
-
-def test_cache_serves_the_commit_that_was_asked_for(
-    cached: Callable[[str], None], tmp_path: Path
-) -> None:
-    cached(ONE)
-    data = hub("org/name", revision=ONE)
-    assert data.fingerprint() == folder(str(write_collection(tmp_path / "x"))).fingerprint()
-    assert data.warnings == ()
-    assert data.origin.reference == f"https://huggingface.co/datasets/org/name/tree/{ONE}"
-
-
-def test_another_commit_of_the_cache_is_refused(cached: Callable[[str], None]) -> None:
-    """Where the hub does not answer, `datasets` takes whatever commit its cache holds."""
-    cached(ONE)
-    assert complaint(lambda: hub("org/name", revision=OTHER)) == (
-        f"org/name corpus/corpus: the cache holds commit {ONE} and the hub does not give {OTHER}: "
-        "check it and the network, or ask for the one that is there"
-    )
-
-
-@pytest.mark.parametrize("revision", [None, "main", ONE[:7]])
-def test_what_is_not_pinned_is_a_warning_with_its_commit(
-    cached: Callable[[str], None], revision: str | None
-) -> None:
-    cached(ONE)
-    note = f"org/name may change (read at {ONE}): add revision=COMMIT"
-    assert hub("org/name", revision=revision).warnings == (note,)
-
-
-def test_tables_of_different_commits_are_refused(cached: Callable[..., None]) -> None:
-    cached(ONE, {name: BEIR[name] for name in ("corpus", "queries")})
-    cached(OTHER, {"default": BEIR["default"]})
-    assert complaint(lambda: hub("org/name")) == (
-        f"org/name: its tables were read at the commits {ONE} and {OTHER}: add revision=COMMIT"
-    )
-
-
-def test_config_that_the_cache_does_not_hold(cached: Callable[..., None]) -> None:
-    cached(ONE, {"corpus": BEIR["corpus"]})
-    assert complaint(lambda: hub("org/name", revision=ONE)) == (
-        "org/name queries/queries cannot be loaded: ValueError: Couldn't find cache for org/name "
-        "for config 'queries' Available configs in the cache: ['corpus']"
-    )
-
-
-@pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the hub is asked; an exception put in first is what it answers."""
-    asked: list[Any] = []
-
-    def ask(*args: object, **options: object) -> object:
-        asked.append((args, options))
-        if isinstance(asked[0], Exception):
-            raise asked[0]
-        config = str(args[1])
-        rows = BEIR[config][str(options["split"])]
-        return datasets.Dataset.from_list(list(rows))
-
-    monkeypatch.setattr(datasets, "load_dataset", ask)
-    return asked
-
-
-def test_what_the_hub_is_asked(answers: list[Any]) -> None:
-    data = hub("org/name", revision=ONE)
-    unknown = "the commit that was read is not known"
-    assert data.warnings == (f"org/name: {unknown}",)
-    assert answers == [
-        (("org/name", config), {"split": split, "revision": ONE})
-        for config, split in [("corpus", "corpus"), ("queries", "queries"), ("default", "test")]
-    ]
-    assert data.origin.reference == "https://huggingface.co/datasets/org/name"
-    note = f"org/name may change ({unknown}): add revision=COMMIT"
-    assert hub("org/name").warnings == (note,)
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        datasets.exceptions.DatasetNotFoundError("Dataset 'org/name' doesn't exist on the Hub"),
-        datasets.exceptions.DatasetNotFoundError("Revision 'v9' doesn't exist for 'org/name'"),
-        ConnectionError("Couldn't reach 'org/name' on the Hub (ConnectError)"),
-        RuntimeError("Dataset scripts are no longer supported, but found name.py"),
-    ],
-)
-def test_what_the_hub_refuses(answers: list[Any], answer: Exception) -> None:
-    answers.append(answer)
-    message = complaint(lambda: hub("org/name"))
-    assert message.startswith(
-        f"org/name corpus/corpus cannot be loaded: {type(answer).__name__}: {answer}; check name, "
-    )
-    assert "name a folder with the same tables" in message
-
-
-def test_token_is_not_told(answers: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    answers.append(OSError("401 for\nhf_secret"))
-    message = complaint(lambda: hub("org/name"))
-    assert "401 for ***;" in message
-    assert "hf_secret" not in message
-
-
-def test_revision_of_a_folder_is_not_checked(tmp_path: Path) -> None:
-    root = save(tmp_path)
-    note = f"revision=main is not checked: {root} is a folder"
-    assert load(root, revision="main").warnings == (note,)
-
-
-def test_limit_small_of_a_folder_in_place_of_the_hub(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = shared("limit-small")
-    paths = {"corpus": "corpus.jsonl", "queries": "queries.jsonl", "default": "qrels/test.tsv"}
-    splits = {"corpus": "corpus", "queries": "queries", "default": "test"}
-    tables = {
-        config: {splits[config]: [row for _, row in files.rows(source / path)]}
-        for config, path in paths.items()
-    }
-    save(tmp_path / "orionweller" / "LIMIT-small", tables)
-    monkeypatch.chdir(tmp_path)
-    data = catalog.task("limit-small:hub").load()
-    assert data.fingerprint() == folder(str(source)).fingerprint()
