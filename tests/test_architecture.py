@@ -47,7 +47,7 @@ LAYERS: list[list[str]] = [
     ["records.item_values", "records.costs", "records.naming", "matching"],
     ["frames", "pipeline.retrieve", "kinds", "kinds.*", "compare", "gate.policy", "gate.costs",
      "exchange", "exchange.*", "scoring"],
-    ["pipeline.single", "frames.charts", "tasks.catalog", "analysis", "analysis.*"],
+    ["pipeline.single", "frames.charts", "frames.saved", "tasks.catalog", "analysis", "analysis.*"],
     ["systems", "systems.*"],
     ["tasks"],
     ["tasks.vectors", "tasks.collection", "tasks.idle"],

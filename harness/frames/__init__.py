@@ -12,15 +12,13 @@ import html
 import json
 import math
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.arrays import is_finite
-from harness.disk import parquet
-from harness.errors import InputError, reason
+from harness.errors import InputError
 from harness.frames import formats
 from harness.frames.formats import INTERVALS, UNITS, WHOLE, WORDS, Unit
 from harness.masking import mask
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA = 1
-NO_FRAME = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
 METADATA = b"harness.frame"  # in a Parquet file's schema
 
 Better = Literal["", "high", "low"]
@@ -266,7 +263,7 @@ class Frame:
         return Table(self.title, header, rows, frozenset(range(1, len(text) + 1)))
 
     def plain(self) -> dict[str, Any]:
-        """The frame as what JSON can hold; `from_plain` reads it."""
+        """The frame as what JSON can hold; `saved.from_plain` reads it."""
         rows = [[_plain(cell) for cell in row] for row in self.rows]
         return {**self._about(), "rows": rows}
 
@@ -278,7 +275,7 @@ class Frame:
             if column.unit not in INTERVALS:
                 found[column.name] = list(cells)
                 continue
-            for part, name in zip(_PARTS, _parts(column.name), strict=True):
+            for part, name in zip(_PARTS, interval_columns(column.name), strict=True):
                 found[name] = [_plain(cell).get(part) if cell else None for cell in cells]
         return found
 
@@ -298,7 +295,7 @@ class Frame:
         return made
 
     def parquet(self) -> bytes:
-        """The frame as a Parquet file, which `read_parquet` reads back exactly."""
+        """The frame as a Parquet file, which `saved.read_parquet` reads back exactly."""
         from pyarrow import parquet
 
         buffer = BytesIO()
@@ -313,7 +310,9 @@ class Frame:
         fields = [
             pa.field(name, kinds.get(column.unit, pa.float64()))
             for column in self.columns
-            for name in (_parts(column.name) if column.unit in INTERVALS else [column.name])
+            for name in (
+                interval_columns(column.name) if column.unit in INTERVALS else [column.name]
+            )
         ]
         schema = pa.schema(fields, {METADATA: json.dumps(self._about()).encode()})
         return pa.table(self.flat(), schema=schema)
@@ -341,7 +340,8 @@ class Frame:
 _PARTS = ("mean", "low", "high")
 
 
-def _parts(name: str) -> list[str]:
+def interval_columns(name: str) -> list[str]:
+    """Columns of a Parquet file that hold an estimate: its mean and its bounds."""
     return [name, f"{name}_low", f"{name}_high"]
 
 
@@ -351,50 +351,3 @@ def _plain(cell: Cell) -> Any:
 
 def _order(cell: Cell) -> Any:
     return cell.mean if isinstance(cell, Estimate) else cell
-
-
-def from_plain(plain: Mapping[str, Any]) -> Frame:
-    """Read what `Frame.plain` makes.
-
-    Raises:
-        InputError: for what is no frame, or one of a later schema.
-    """
-    try:
-        if plain["schema"] > SCHEMA:
-            raise InputError(
-                f"a frame of schema {plain['schema']}: this version reads {SCHEMA}; upgrade harness"
-            )
-        columns = [Column(**column) for column in plain["columns"]]
-        rows = [
-            [Estimate(**cell) if isinstance(cell, dict) else cell for cell in row]
-            for row in plain["rows"]
-        ]
-        flags = {key: plain[key] for key in ("name", "turned", "shown")}
-        return Frame(plain["title"], columns, rows, **flags)
-    except NO_FRAME as error:
-        raise InputError(f"not a frame: {reason(error)}") from error
-
-
-def read_parquet(path: Path) -> Frame:
-    """Read what `Frame.parquet` wrote.
-
-    Raises:
-        InputError: for a file that cannot be read or holds no frame.
-    """
-    with parquet.reading(path) as sized:
-        found = sized.file.read()
-    try:
-        about, values = json.loads(found.schema.metadata[METADATA]), found.to_pydict()
-        columns = [
-            [_estimate(parts) for parts in zip(*(values[p] for p in _parts(name)), strict=True)]
-            if unit in INTERVALS else values[name]
-            for name, unit in ((one["name"], one["unit"]) for one in about["columns"])
-        ]  # fmt: skip
-        return from_plain({**about, "rows": list(zip(*columns, strict=True))})
-    except NO_FRAME as error:
-        raise InputError(f"{path}: not a frame: {reason(error)}") from error
-
-
-def _estimate(parts: tuple[float | None, ...]) -> Estimate | None:
-    mean, low, high = parts
-    return None if mean is None else Estimate(mean, low, high)

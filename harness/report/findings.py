@@ -15,8 +15,9 @@ from harness import disk
 from harness.arguments import read_arguments
 from harness.disk import foreign
 from harness.errors import InputError, name_fault, reason
-from harness.frames import Frame, Table, from_plain
+from harness.frames import Frame, Table
 from harness.frames.charts import draw, image
+from harness.frames.saved import from_plain
 from harness.masking import mask, mask_all
 from harness.records.files import NUMBERS, PAGE
 from harness.report.tables import write

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.frames import Column, Frame, formats, from_plain, read_parquet
+from harness.frames import Column, Frame, formats
+from harness.frames.saved import from_plain, read_parquet
 from harness.stats import Estimate, estimate
 
 COLUMNS = [
@@ -231,6 +232,9 @@ def test_what_holds_no_frame(tmp_path):
     ):
         with pytest.raises(InputError, match=message):
             read_parquet(tmp_path / name)
+    for name, wrong in (("rows", ""), ("title", 1), ("shown", 1), ("columns", [{"name": "a"}])):
+        with pytest.raises(InputError, match=f"not a frame: {name}"):
+            from_plain({**FRAME.plain(), name: wrong})
     with pytest.raises(InputError, match="a frame of schema 2: this version reads 1"):
         from_plain({**FRAME.plain(), "schema": 2})
 

@@ -21,7 +21,8 @@ from harness.cli import board as cli_board
 from harness.disk import foreign
 from harness.evaluation import Evaluation
 from harness.exchange import mteb
-from harness.frames import Column, Frame, from_plain, read_parquet
+from harness.frames import Column, Frame
+from harness.frames.saved import from_plain, read_parquet
 from harness.records import Record
 from harness.records.item_values import read_items
 from harness.report import findings, tables

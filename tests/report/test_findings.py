@@ -11,8 +11,9 @@ import pytest
 
 from harness import disk
 from harness.errors import HarnessError, InputError
-from harness.frames import Column, Frame, read_parquet
+from harness.frames import Column, Frame
 from harness.frames.charts import Dots
+from harness.frames.saved import read_parquet
 from harness.report.findings import About, load_findings, plain, save, tables
 from harness.stats import Estimate
 from harness.studies import Findings
