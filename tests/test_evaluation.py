@@ -1,4 +1,4 @@
-"""The whole pipeline: scores by hand, what is counted, what is refused, what is repeated."""
+"""The whole pipeline: published values, what is counted, what is refused, what is repeated."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.store import Store
 from harness.tasks import catalog
 from tests.fakes import Counting, beir
+from tests.shared import shared
 
 DOCUMENTS = {"a": "red apple", "b": "green apple pie", "c": "blue car", "d": "red car"}
 
@@ -38,6 +39,40 @@ def small(tmp_path) -> str:
 
 def means(record: records.Record) -> dict[str, float | None]:
     return {name: score.mean for name, score in record.scores.items()}
+
+
+def test_minilm_on_limit_small_meets_the_published_values(packaged):
+    task = f"folder:{shared('limit-small')}"
+    record = evaluate("minilm", task, measures=["R@2", "R@10", "R@20"]).record
+    assert means(record) == {
+        "R@2": pytest.approx(0.1620, abs=2e-4),
+        "R@10": pytest.approx(0.4805, abs=2e-4),
+        "R@20": pytest.approx(0.6945, abs=2e-4),
+    }
+    assert (record.counts["documents"], record.counts["queries_scored"]) == (46, 1000)
+
+
+def test_bm25_on_limit_small_meets_the_published_values_exactly():
+    task = f"folder:{shared('limit-small')}"
+    record = evaluate("bm25", task, measures=["R@2", "R@10", "R@20"]).record
+    assert means(record) == {"R@2": 0.978, "R@10": 1.0, "R@20": 1.0}
+
+
+def test_minilm_on_sts_b_meets_the_published_value(packaged):
+    record = evaluate("minilm", f"pairs:{shared('sts-b')}").record
+    assert record.main_measure == "cosine_spearman"
+    assert record.main.mean == pytest.approx(0.820325, abs=2e-4)
+    assert record.main.low < record.main.mean < record.main.high
+    assert record.counts["pairs"] == 1379
+    assert record.counts["sentences"] == 2758
+    assert record.counts["sentences_distinct"] == 2552
+
+
+def test_minilm_on_xquad_meets_the_published_value(packaged):
+    record = evaluate("minilm", f"folder:{shared('xquad-en')}").record
+    assert record.main_measure == "nDCG@10"
+    assert record.main.mean == pytest.approx(0.94357, abs=2e-4)
+    assert record.counts["documents_truncated"] == 20
 
 
 def test_scores_worked_out_by_hand(small):
