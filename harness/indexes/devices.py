@@ -1,20 +1,38 @@
-"""Which GPUs there are, and what fits into their memory."""
+"""Which GPUs search, how much room they have, and what they say when they have none."""
 
 from __future__ import annotations
 
-from harness.errors import InputError
-from harness.indexes.faiss_library import load_faiss
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from harness import accelerators
+from harness.errors import InputError, reason
+
+if TYPE_CHECKING:
+    import torch
+
+Library = Literal["torch", "faiss"]
 
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
+FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
 
 
-def choose(devices: str, fallback: str) -> tuple[str, ...]:
+class DeviceFullError(Exception):
+    """A device had no room for what it was to hold or to compute."""
+
+
+def choose(
+    devices: str, fallback: str, libraries: tuple[Library, ...] = ("torch", "faiss")
+) -> tuple[str, ...]:
     """Name devices as torch does.
 
     Args:
         devices: all, or numbers as in 0+2; cpu runs the code of GPUs on the processor, for tests.
         fallback: none, or cpu to let the processor stand in.
+        libraries: one of which has to see the devices.
 
     Returns:
         Their names, none where the CPU is to stand in.
@@ -24,28 +42,80 @@ def choose(devices: str, fallback: str) -> tuple[str, ...]:
     """
     if devices == "cpu":
         return ("cpu",)
-    import torch
-
-    count = max(torch.cuda.device_count(), load_faiss().get_num_gpus())
-    if not count and fallback == "cpu":
+    number = max(map(count, libraries))
+    if not number and fallback == "cpu":
         return ()
-    if not count:
-        raise InputError("gpu: no CUDA device answers: choose the index exact, or fallback=cpu")
-    known = {str(number): f"cuda:{number}" for number in range(count)}
+    if not number:
+        raise InputError(
+            "gpu: no CUDA device answers: choose the index exact, or fallback=cpu "
+            f"({explain(libraries)})"
+        )
+    if value := accelerators.voided():
+        raise InputError(
+            f"gpu: {value} lets GPUs multiply less exactly than exact search allows for: unset it"
+        )
+    known = {str(number): f"cuda:{number}" for number in range(number)}
     wanted = list(known) if devices == "all" else devices.split("+")
     if not set(wanted) <= set(known):
         raise InputError(f"gpu: devices={devices}: expected all, or of {'+'.join(known)}")
     return tuple(known[number] for number in dict.fromkeys(wanted))
 
 
-def require_torch() -> None:
-    """Check that torch has a GPU, whatever faiss has. Raises InputError."""
+def count(library: Library) -> int:
+    """CUDA devices that a library can use."""
+    return accelerators.torch_count() if library == "torch" else accelerators.faiss_count()
+
+
+def explain(libraries: tuple[Library, ...]) -> str:
+    """Say why none of these libraries uses a GPU, and what to do about it."""
+    if not accelerators.present() or accelerators.too_old():
+        return accelerators.explain()
+    said = {"torch": accelerators.explain_torch, "faiss": accelerators.explain_faiss}
+    return "; ".join(filter(None, [said[library]() for library in libraries]))
+
+
+def sees(library: Library, names: tuple[str, ...]) -> bool:
+    """Tell whether a library can use all of these devices."""
+    return all(0 <= ordinal(name) < count(library) for name in names)
+
+
+def ordinal(name: str) -> int:
+    """The number of a device; -1 for the processor."""
+    return int(name.removeprefix("cuda:")) if name != "cpu" else -1
+
+
+def place(name: str) -> torch.device:
+    """What torch calls a device: the one place where tests put the processor in a GPU's place."""
     import torch
 
-    if not torch.cuda.is_available():
-        raise InputError(
-            "gpu: torch searches late interaction and sees no CUDA device: install torch for CUDA"
-        )
+    return torch.device(name)
+
+
+def free_memory(name: str) -> int:
+    """Bytes that are free on a device, without what torch keeps for later."""
+    if accelerators.torch_count() > ordinal(name):
+        import torch
+
+        torch.cuda.empty_cache()
+        return int(torch.cuda.mem_get_info(place(name))[0])
+    return min((gpu.free for gpu in accelerators.gpus()), default=0)
+
+
+@contextmanager
+def room(what: str) -> Iterator[None]:
+    """Raise DeviceFullError for what torch and faiss say when a device is full; `what` it was for.
+
+    Raises:
+        DeviceFullError: in one line; other errors pass.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not any(sign in str(error).lower() for sign in FULL):
+            raise
+        if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        raise DeviceFullError(f"{what}: {reason(error)}") from error
 
 
 def note_fallback(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,11 +125,9 @@ def note_fallback(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def refuse_too_large(device: str, documents: int) -> None:
     """Check that documents of so many bytes and a tile fit on a device. Raises InputError."""
-    import torch
-
     if device == "cpu":
         return
-    needed, free = documents + 8 * QUERIES * TILE, torch.cuda.mem_get_info(device)[0]
+    needed, free = documents + 8 * QUERIES * TILE, free_memory(device)
     if needed > free:
         raise InputError(
             f"gpu: the documents need about {needed / 1e9:,.1f} GB on {device} and "

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import accelerators
 from harness.errors import InputError
 from harness.indexes import INDEXES, devices, gpu, maxsim
 from harness.indexes.exact import Exact
@@ -109,16 +110,14 @@ def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):
     index = INDEXES.create("gpu")
     index.require("dense")
     assert index.accepts == ("dense", "multi-vector")
-    message = "gpu: torch searches late interaction and sees no CUDA device: install torch for CUDA"
+    message = "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"
     with pytest.raises(InputError, match=message):
         index.require("multi-vector")
     INDEXES.create("gpu,devices=cpu").require("multi-vector")
 
 
 def test_the_cpu_stands_in_for_late_interaction_too(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 0)
     index, documents, queries = (
         INDEXES.create("gpu,fallback=cpu"),
         several(9, 7, 8, 0),
@@ -211,17 +210,13 @@ def test_settings_of_torch_are_given_back():
     ],
 )
 def test_bad_input(spec, message, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 0)
     with pytest.raises(InputError, match=f"^{re.escape(message)}"):
         INDEXES.create(spec).require("dense")
 
 
 def test_devices_are_chosen_by_number(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 3)
     assert devices.choose("all", "none") == ("cuda:0", "cuda:1", "cuda:2")
     assert devices.choose("2+0+2", "none") == ("cuda:2", "cuda:0")
     for wrong in ("3", "0+", "one"):
@@ -231,9 +226,7 @@ def test_devices_are_chosen_by_number(monkeypatch):
 
 @pytest.mark.parametrize("spec", ["gpu,fallback=cpu", "gpu:IVF4_Flat,nprobe=4,fallback=cpu"])
 def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 0)
     index, documents, queries = INDEXES.create(spec), made("unit", 300), made("unit", 5, seed=1)
     index.require("dense")
     searcher = index.open(documents)
@@ -245,9 +238,7 @@ def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
 
 
 def test_documents_that_do_not_fit_on_a_device(monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (10**9, 10**9))
+    monkeypatch.setattr(devices, "free_memory", lambda _: 10**9)
     devices.refuse_too_large("cuda:0", 10**8)
     with pytest.raises(InputError, match=r"about 1.5 GB on cuda:1 and 1.0 GB are free"):
         devices.refuse_too_large("cuda:1", 10**9)
@@ -280,6 +271,7 @@ def fake_gpu(monkeypatch):
         "GpuParameterSpace": Space,
     }.items():
         monkeypatch.setattr(faiss, name, value, raising=False)
+    monkeypatch.setattr(accelerators, "faiss_count", lambda: 2)
     return moved
 
 

@@ -85,9 +85,13 @@ class GpuExact(Index):
     def require(self, representation: Representation) -> None:
         """Check that a GPU answers, or that the CPU may stand in."""
         load_faiss()
-        chosen = cuda.choose(self.devices, self.fallback)
-        if representation == "multi-vector" and not set(chosen) <= {"cpu"}:
-            cuda.require_torch()
+        self._choose(representation)
+
+    def _choose(self, representation: Representation) -> tuple[str, ...]:
+        """Devices of a library that can scan this; none where the CPU stands in."""
+        by_faiss = representation == "dense" and self.precision != "bfloat16"
+        libraries: tuple[cuda.Library, ...] = ("torch", "faiss") if by_faiss else ("torch",)
+        return cuda.choose(self.devices, self.fallback, libraries)
 
     def describe(self) -> Mapping[str, object]:
         """Tell what searches, and on how many devices; results are exact."""
