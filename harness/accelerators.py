@@ -15,6 +15,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from harness import optional
+from harness.errors import InputError
 from harness.optional import install
 from harness.wording import count
 
@@ -124,11 +126,9 @@ def faiss_count() -> int:
     """CUDA devices that faiss can use; under an old driver faiss would end the process."""
     if not present() or too_old():
         return 0
-    from harness.indexes.faiss_library import load_faiss
-
     try:
-        return int(load_faiss().get_num_gpus())
-    except RuntimeError:
+        return int(optional.load("faiss", "cpu").get_num_gpus())
+    except (InputError, RuntimeError):
         return 0
 
 
@@ -170,19 +170,14 @@ def _distribution(name: str) -> metadata.Distribution | None:
 
 
 def explain() -> str:
-    """Say why no GPU can be used, and what to do about it."""
-    if hidden():
-        value = os.environ["CUDA_VISIBLE_DEVICES"]
-        return f"CUDA_VISIBLE_DEVICES={value!r} hides every GPU: unset it"
-    if not present():
-        return "no NVIDIA driver is loaded"
-    if too_old():
-        return f"driver {driver()} is older than CUDA 12 asks for: install {OLDEST} or newer"
-    return "; ".join(filter(None, [explain_torch(), explain_faiss()]))
+    """Say why neither torch nor faiss can use a GPU, and what to do about it."""
+    return "; ".join(dict.fromkeys(filter(None, [explain_torch(), explain_faiss()])))
 
 
 def explain_torch() -> str:
     """Say why torch uses no GPU of a machine that has one; empty where it uses one."""
+    if said := _explain_driver():
+        return said
     devices, why = _start_torch()
     if devices:
         return ""
@@ -191,6 +186,8 @@ def explain_torch() -> str:
 
 def explain_faiss() -> str:
     """Say why faiss uses no GPU of a machine that has one; empty where it uses one."""
+    if said := _explain_driver():
+        return said
     if faiss_count():
         return ""
     if mend := overwritten():
@@ -203,7 +200,19 @@ def explain_faiss() -> str:
     return f"{name} sees no CUDA device under driver {driver() or 'unknown'}"
 
 
-def voided() -> str:
+def _explain_driver() -> str:
+    """Say why no library can use a GPU; empty where a driver lets them."""
+    if hidden():
+        value = os.environ["CUDA_VISIBLE_DEVICES"]
+        return f"CUDA_VISIBLE_DEVICES={value!r} hides every GPU: unset it"
+    if not present():
+        return "no NVIDIA driver is loaded"
+    if too_old():
+        return f"driver {driver()} is older than CUDA 12 asks for: install {OLDEST} or newer"
+    return ""
+
+
+def name_voiding() -> str:
     """Name the variables that make products less exact than the bound supposes; empty for none."""
     found = [f"{name}={os.environ[name]}" for name in VOIDING if os.environ.get(name, "0") != "0"]
     return " and ".join(found)
@@ -227,7 +236,7 @@ def describe() -> str:
     if not present():
         return ", ".join(used)
     found = f"{count(len(gpus()), 'GPU')} under driver {driver()}"
-    why = "; ".join(filter(None, [explain_torch(), explain_faiss()]))
+    why = explain()
     return f"{found}: {', '.join(used)}" + (f"; {why}" if why else "")
 
 

@@ -19,6 +19,7 @@ PACKAGES = (
     "bm25s",
     "faiss-cpu",
     "faiss-gpu",
+    "faiss-gpu-cuvs",
     "ir-measures",
     "numpy",
     "PyStemmer",

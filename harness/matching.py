@@ -23,8 +23,20 @@ def tell_differences(one: Record, two: Record) -> tuple[str, ...]:
         )
         if x != y
     ]
+    builds = [_find_faiss(record) for record in (one, two)]
+    if all(builds) and builds[0] != builds[1]:
+        notes.append(f"faiss differs, and so may last bits of scores: {' and '.join(builds)}")
     changed = tell_prompts(one.system, two.system)
     return (*notes, *([f"prompts differ: {changed}"] if changed else []))
+
+
+def _find_faiss(record: Record) -> str:
+    """The build of faiss that scored vectors; "" where none did, or that is not known.
+
+    faiss-cpu and faiss-gpu of one version add products in another order, on the processor too.
+    """
+    packages = record.environment.packages if record.index else {}
+    return ", ".join(f"{name} {packages[name]}" for name in packages if name.startswith("faiss-"))
 
 
 def tell_prompts(one: SystemRecord, two: SystemRecord) -> str:

@@ -22,7 +22,7 @@ def load(module: str, extra: str) -> Any:
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
+    except (ImportError, OSError, RuntimeError) as error:  # the last where CUDA's part is missing
         library = module.partition(".")[0]
         raise InputError(
             f"{library} cannot be imported ({reason(error)}): {install(extra)}"

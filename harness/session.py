@@ -198,7 +198,8 @@ class Session:
         """
         opened = Searchable(vectors.task.collection, vectors.documents, searcher)
         own = vectors.task.exclude_self
-        return retrieve(vectors.queries, opened, k, exclude_self=own, progress=self.progress)
+        found = retrieve(vectors.queries, opened, k, exclude_self=own, progress=self.progress)
+        return found.run
 
     @read_arguments
     def rank(

@@ -28,6 +28,7 @@ LAYERS: list[list[str]] = [
     ["shown"],
     ["errors"],
     ["optional"],
+    ["accelerators"],
     ["spec", "data.rows", "endpoints.usage", "disk.foreign", "disk.footer"],
     ["parameters", "promises"],
     ["registry", "arguments"],

@@ -193,6 +193,20 @@ def test_another_index_or_rewriting_is_noted(tmp_path):
     assert side([tmp_path / "b"]).name == "m + rm3 @ hnsw"
 
 
+def test_another_build_of_faiss_is_noted(tmp_path):
+    index, sides = IndexRecord(spec="exact", full="exact", exact=True), []
+    builds = {"numpy": "2", "faiss-cpu": "1.15.1"}, {"faiss-gpu": "1.15.1"}
+    for (path, made), packages in zip(
+        pair(tmp_path, {"nDCG@10": A}, {"nDCG@10": B}), builds, strict=True
+    ):
+        machine = made.environment.model_copy(update={"packages": packages})
+        sides.append((path, made.model_copy(update={"index": index, "environment": machine})))
+    assert difference(*sides).notes == (
+        "faiss differs, and so may last bits of scores: faiss-cpu 1.15.1 and faiss-gpu 1.15.1",
+    )
+    assert difference(sides[0], sides[0]).notes == ()
+
+
 def test_two_systems_over_their_tasks(tmp_path):
     random = np.random.default_rng(0)
     base = random.random((3, 60))

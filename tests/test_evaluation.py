@@ -20,6 +20,7 @@ from harness.data import Role
 from harness.encoders import ENCODERS, Encoded
 from harness.encoders.hashing import Hashing
 from harness.errors import EncodingError, InputError
+from harness.indexes.exact import DenseSearcher
 from harness.pipeline.phases import Clock, peak_mb
 from harness.rewriting import REWRITERS, Rewritten, TextRewriter
 from harness.store import Store
@@ -408,6 +409,22 @@ def test_a_record_recreates_its_run(encoder, tmp_path):
     assert again.id == first.id
     assert again.scores == first.scores
     assert again.task.fingerprint == first.task.fingerprint
+
+
+def test_a_record_says_what_searched(monkeypatch):
+    task, search = "limit,docs=40,queries=9,k=2,attributes=5", DenseSearcher.search
+    first = evaluate("hashing", task).record
+    assert (first.index.device, "it was sooner" in first.warnings) == ("cpu", False)
+
+    def told(self, queries, k, progress):
+        found = search(self, queries, k, progress)
+        return replace(found, notes=("it was sooner",), devices=("cuda:0", "cuda:1"))
+
+    monkeypatch.setattr(DenseSearcher, "search", told)
+    second = evaluate("hashing", task).record
+    assert second.index.device == "cuda:0+cuda:1"
+    assert second.warnings == [*first.warnings, "it was sooner"]
+    assert (second.id, second.scores) == (first.id, first.scores)
 
 
 def test_the_id_tells_apart_what_may_score_differently():

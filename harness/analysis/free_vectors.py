@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness import accelerators
 from harness.analysis.relevance import Relevance, require_room
 from harness.disk.memory import available_memory
 from harness.errors import InputError
+from harness.indexes.devices import DeviceFullError, free_memory, room
 from harness.progress import Progress, silent
 from harness.wording import count
 
@@ -112,7 +114,7 @@ def optimise(
     place = _device(device)
     _require_room(relevance, dim, place)
     began, stage = time.perf_counter(), f"free vectors, {relevance.label}, d={dim}, seed {seed}"
-    with _one_thread(), torch.no_grad():
+    with _one_thread(), torch.no_grad(), _within_memory(device):
         free = _Free.draw(relevance, dim, seed, place)
         accuracy, loss, step = _descend(free, protocol, stage, progress)
         return Trial(
@@ -227,7 +229,7 @@ def _device(name: str) -> torch.device:
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda:0" if accelerators.torch_count() else "cpu")
     with suppress(RuntimeError, AssertionError):  # torch asserts where it was built without CUDA
         place = torch.empty(1, device=name).device
         if place.type in ("cpu", "cuda"):
@@ -237,16 +239,24 @@ def _device(name: str) -> torch.device:
 
 def _require_room(relevance: Relevance, dim: int, place: torch.device) -> None:
     """Refuse what does not fit: four matrices of cosines, and the vectors with Adam's moments."""
-    import torch
-
     m, n = relevance.queries, relevance.documents
     needed = 18 * m * n + 16 * (m + n) * dim + 24 * len(relevance.query)
-    free = torch.cuda.mem_get_info(place)[0] if place.type == "cuda" else available_memory()
+    free = free_memory(str(place)) if place.type == "cuda" else available_memory()
     what = (
         f"free vectors of {count(m, 'query')} and {count(n, 'document')} in "
         f"{count(dim, 'dimension')}"
     )
     require_room(needed, free, what)
+
+
+@contextmanager
+def _within_memory(device: str) -> Iterator[None]:
+    """Say in one line that a device is full, whatever was predicted. Raises InputError."""
+    try:
+        with room(f"free vectors, device={device}"):
+            yield
+    except DeviceFullError as error:
+        raise InputError(f"{error}: choose fewer documents, or device=cpu") from error
 
 
 @contextmanager

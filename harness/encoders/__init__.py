@@ -95,6 +95,14 @@ class TextEncoder(_Described):
         return True
 
     @property
+    def device_kind(self) -> str:
+        """Which kind of device makes its vectors, as cuda; "" for the processor or what decides.
+
+        Vectors of two kinds differ in their last bits, and are kept apart.
+        """
+        return ""
+
+    @property
     def batch_size(self) -> int:
         """Texts that the model reads together; 0 where that does not matter."""
         return 0

@@ -17,7 +17,7 @@ from os.path import expanduser, isdir
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from harness import zoo
+from harness import accelerators, zoo
 from harness.encoders import ENCODERS
 from harness.encoders.settings import (
     MODULES,
@@ -152,6 +152,13 @@ class Checkpoint:
         return any(name.endswith(endings) for name in self.architectures)
 
     @property
+    def device_kind(self) -> str:
+        """Which kind of device computes, as cuda; "" for the processor."""
+        if self.device == "auto":
+            return "cuda" if accelerators.torch_count() else ""
+        return self.device.partition(":")[0].removeprefix("cpu")
+
+    @property
     def torch_device(self) -> str | None:
         """What torch calls the device; None lets it choose."""
         return None if self.device == "auto" else self.device
@@ -262,12 +269,14 @@ def _check_device(target: str, device: str) -> None:
         asked = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"{target}: device={device}: {reason(error)}") from None
-    if asked.type == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"{target}: device={device}, but no CUDA device answers: use device=cpu")
-    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+    devices = accelerators.torch_count() if asked.type == "cuda" else 0
+    if asked.type == "cuda" and not devices:
         raise InputError(
-            f"{target}: device={device}: there are {torch.cuda.device_count()} CUDA devices"
+            f"{target}: device={device}, but no CUDA device answers: use device=cpu "
+            f"({accelerators.explain_torch()})"
         )
+    if asked.type == "cuda" and (asked.index or 0) >= devices:
+        raise InputError(f"{target}: device={device}: there are {devices} CUDA devices")
     if asked.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"{target}: device=mps, but no Apple GPU answers: use device=cpu")
 

@@ -61,6 +61,11 @@ class Pretrained(ABC):
             return int(sum(one.numel() for one in self.handed.parameters()))
         return count_parameters(self.checkpoint.folder)
 
+    @property
+    def device_kind(self) -> str:
+        """As torch calls it; "" for the processor."""
+        return self.checkpoint.device_kind
+
     def made_with(self) -> Mapping[str, str]:
         """Tell device, threads, dtype, batch size and the versions of libraries."""
         return self.checkpoint.made_with(self.batch_size)

@@ -221,6 +221,11 @@ class UserModel(TextEncoder):
         """Give the same as it is asked for a task, where that makes a difference."""
         return replace(self, inner=self.inner.for_task(purpose))
 
+    @property
+    def device_kind(self) -> str:
+        """As far as that can be seen."""
+        return self.inner.device_kind
+
     def made_with(self) -> Mapping[str, str]:
         """Tell what can be seen of it: of a model of sentence-transformers device and libraries."""
         return self.inner.made_with()

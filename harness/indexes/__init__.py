@@ -41,11 +41,13 @@ class Found:
         distances: distances that were computed for all queries; None where the library does not
             tell.
         notes: what was noticed meanwhile, a sentence each.
+        devices: GPUs that searched, as in cuda:0; none where the processor did.
     """
 
     run: Run
     distances: int | None = None
     notes: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
 
 
 class Searcher(Protocol):

@@ -281,7 +281,7 @@ def _search_projected(
 ) -> tuple[Nearest, int]:
     """Exact search in projected vectors, and their bytes."""
     small = _project(values, project)
-    searcher = Exact().open(Dense(small))
+    searcher = Exact(device="cpu").open(Dense(small))
 
     def nearest(queries: Float32, m: int) -> Answer:
         run = searcher.search(Dense(_project(queries, project)), m, silent).run

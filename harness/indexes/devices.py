@@ -50,7 +50,7 @@ def choose(
             "gpu: no CUDA device answers: choose the index exact, or fallback=cpu "
             f"({explain(libraries)})"
         )
-    if value := accelerators.voided():
+    if value := accelerators.name_voiding():
         raise InputError(
             f"gpu: {value} lets GPUs multiply less exactly than exact search allows for: unset it"
         )
@@ -68,10 +68,8 @@ def count(library: Library) -> int:
 
 def explain(libraries: tuple[Library, ...]) -> str:
     """Say why none of these libraries uses a GPU, and what to do about it."""
-    if not accelerators.present() or accelerators.too_old():
-        return accelerators.explain()
     said = {"torch": accelerators.explain_torch, "faiss": accelerators.explain_faiss}
-    return "; ".join(filter(None, [said[library]() for library in libraries]))
+    return "; ".join(dict.fromkeys(filter(None, [said[library]() for library in libraries])))
 
 
 def sees(library: Library, names: tuple[str, ...]) -> bool:

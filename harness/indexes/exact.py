@@ -20,9 +20,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import accelerators
 from harness.arrays import Float32, Int64
 from harness.errors import InputError
 from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher
+from harness.indexes.adaptive import AdaptiveSearcher
 from harness.indexes.cosine import open_by_cosine
 from harness.indexes.duplicates import Distinct, find_distinct
 from harness.indexes.faiss_library import load_faiss, matrix_products
@@ -50,11 +52,13 @@ class Exact(Index):
     """Exact search by inner product, or by MaxSim over token vectors, in bounded memory.
 
     block: documents compared at a time; results do not depend on it. metric: cosine for dense
-    vectors whose lengths are to play no part.
+    vectors whose lengths are to play no part. device: cpu never searches on GPUs, where large
+    batches are searched otherwise if that is sooner; results do not depend on it.
     """
 
     block: int = 1 << 18
     metric: Literal["cosine"] | None = None
+    device: Literal["cpu"] | None = None
 
     accepts: ClassVar[tuple[Representation, ...]] = ("dense", "sparse", "multi-vector")
     exact: ClassVar[bool] = True
@@ -83,9 +87,14 @@ class Exact(Index):
             case Sparse():
                 return SparseSearcher.of(documents)
             case MultiVector():
-                return MaxSimSearcher.of(documents, self.block)
+                searcher: Searcher = MaxSimSearcher.of(documents, self.block)
             case Dense(values):
-                return DenseSearcher(values, check_documents(values, self.block), self.block)
+                extent = check_documents(values, self.block)
+                searcher = DenseSearcher(values, extent, self.block)
+        if self.device == "cpu" or not accelerators.present():
+            return searcher
+        by_gpus = INDEXES.create("gpu").open
+        return AdaptiveSearcher(documents, searcher, replace(self, device="cpu").open, by_gpus)
 
 
 def rounding(d: int, longest: float, norms: Float32) -> Float32:

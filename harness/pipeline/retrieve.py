@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from harness.data import Retrieval
 from harness.errors import InputError
-from harness.indexes import Searcher, scoring
+from harness.indexes import Found, Searcher, scoring
 from harness.progress import Progress
 from harness.rewriting import Feedback
 from harness.vectors import Embeddings, Run, ranking
@@ -36,7 +36,7 @@ def retrieve(
     feedback: Feedback | None = None,
     first: Run | None = None,
     progress: Progress,
-) -> Run:
+) -> Found:
     """The best `depth` documents of each query [q, k], by the one ranking rule.
 
     exclude_self: without the document that has the query's id. feedback: search first for the
@@ -53,10 +53,10 @@ def retrieve(
             first = _first(queries, collection, feedback.depth, progress, exclude_self=exclude_self)
         queries = feedback.expand(queries, documents, first, progress)
     if data.corpus.parents is None:
-        run = _passages(queries, collection, deeper, progress)
+        found = _passages(queries, collection, deeper, progress)
     else:
-        run = _by_parent(queries, collection, deeper, progress)
-    return drop_self(run, data, depth) if exclude_self else run
+        found = _by_parent(queries, collection, deeper, progress)
+    return replace(found, run=drop_self(found.run, data, depth)) if exclude_self else found
 
 
 def drop_self(run: Run, data: Retrieval, depth: int) -> Run:
@@ -74,27 +74,30 @@ def _first(
 ) -> Run:  # fmt: skip
     """What feedback looks at: the best texts that are not of the query's own document."""
     if not exclude_self:
-        return _passages(queries, collection, depth, progress)
+        return _passages(queries, collection, depth, progress).run
     corpus = collection.data.corpus
     of = np.arange(len(corpus)) if corpus.parents is None else corpus.parents
     own = np.array([corpus.row(id) for id in collection.data.queries.ids])
-    run = _passages(queries, collection, depth + int(np.bincount(of).max()), progress)
+    run = _passages(queries, collection, depth + int(np.bincount(of).max()), progress).run
     kept = np.where(of[run.docs] == own[:, None], -1, run.docs)
     return ranking.unpack(ranking.best(ranking.pack(run.scores, kept), depth))
 
 
-def _passages(queries: Embeddings, collection: Searchable, depth: int, progress: Progress) -> Run:
+def _passages(queries: Embeddings, collection: Searchable, depth: int, progress: Progress) -> Found:
     """The best texts of the corpus, or of the candidates."""
     candidates = collection.data.candidates
     if candidates is not None and collection.data.corpus.parents is not None:
         raise InputError("the collection has candidates and passages: expected one of them")
     if candidates is not None:
-        return scoring.rank(queries, collection.documents, candidates, k=depth, progress=progress)
+        documents = collection.documents
+        return Found(scoring.rank(queries, documents, candidates, k=depth, progress=progress))
     depth = min(depth, len(collection.data.corpus))
-    return collection.searcher.search(queries, depth, progress).run
+    return collection.searcher.search(queries, depth, progress)
 
 
-def _by_parent(queries: Embeddings, collection: Searchable, depth: int, progress: Progress) -> Run:
+def _by_parent(
+    queries: Embeddings, collection: Searchable, depth: int, progress: Progress
+) -> Found:
     """The best documents by their best passage: searched deeper until none left out can matter."""
     corpus = collection.data.corpus
     assert corpus.parents is not None
@@ -102,6 +105,6 @@ def _by_parent(queries: Embeddings, collection: Searchable, depth: int, progress
     while True:
         passages = min(max(4 * passages, 4 * wanted), len(corpus))
         found = _passages(queries, collection, passages, progress)
-        run, sure = ranking.by_parent(found, corpus.parents, wanted)
+        run, sure = ranking.by_parent(found.run, corpus.parents, wanted)
         if sure.all() or passages == len(corpus):
-            return run
+            return replace(found, run=run)

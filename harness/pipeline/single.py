@@ -10,7 +10,7 @@ from harness.data import NO_TASK, Purpose, Retrieval, Role
 from harness.encoders import ENCODERS, OWN, CollectionEncoder, Encoder, TextEncoder, encoder_spec
 from harness.endpoints.usage import known_usage, sum_usage
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, IndexInfo, Searcher
+from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher
 from harness.kinds import texts_to_search
 from harness.pipeline.phases import Clock
 from harness.pipeline.represent import Counts, Maker, VectorCache, Workplace, represent
@@ -115,20 +115,21 @@ def rank(spec: str, data: Retrieval, request: Request) -> Ranked:
     with clock.phase("build", items=len(data.corpus), unit="documents"):
         searcher, served, notes = _build(named, index, documents, request)
     collection = Searchable(data, documents, searcher, vectors.parts.get("counts"))
-    run = _search(queries, collection, feedback, request)
+    found = _search(queries, collection, feedback, request)
+    served = served.model_copy(update={"device": "+".join(found.devices) or "cpu"})
     if data.candidates is not None:  # which are few: all of them are scored
         served = IndexRecord(spec=served.spec, full=served.full, exact=True)
         idle = f"all candidates of a query are scored: index {named} plays no part"
         notes = () if named == "exact" else (idle,)
     simple = data.candidates is None and data.corpus.parents is None and rewriter is None
     return Ranked(
-        run,
+        found.run,
         system,
         served,
         candidates=data.candidates is not None,
         bytes=served.bytes or 0,
         counts=vectors.counts,
-        warnings=(*rewritten.notes, *vectors.warnings, *notes),
+        warnings=(*rewritten.notes, *vectors.warnings, *notes, *found.notes),
         usage=known_usage(sum_usage([vectors.usage, rewritten.usage])),
         makers=tuple(vectors.makers),
         least=_least(encoder),
@@ -151,8 +152,8 @@ def _rewrite(
 
 def _search(
     queries: Embeddings, collection: Searchable, feedback: Feedback | None, request: Request
-) -> Run:
-    """The run that is asked for."""
+) -> Found:
+    """The run that is asked for, and what is known of the search."""
     with request.clock.phase("search", items=len(queries), unit="queries"):
         return retrieve(
             queries,

@@ -82,6 +82,7 @@ class IndexRecord(_Frozen):
         exact: Whether it finds what an exhaustive search would.
         bytes: Memory of what is searched; None where that is not known.
         reused: Whether its structure was read from the store; None where none is kept.
+        device: What searched: cpu, or GPUs as in cuda:0+cuda:1; None where that is not known.
         library: Libraries and versions, for people.
     """
 
@@ -90,6 +91,7 @@ class IndexRecord(_Frozen):
     exact: bool
     bytes: int | None = None
     reused: bool | None = None
+    device: str | None = None
     library: dict[str, Any] = {}
 
 

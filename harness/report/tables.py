@@ -239,6 +239,8 @@ def _list_search(record: Record) -> list[list[str]]:
         rows.append(["bytes", _count(index.bytes)])
     if index and index.reused is not None:
         rows.append(["reused", _flat(index.reused)])
+    if index and index.device:
+        rows.append(["searched on", index.device])
     rows += [[key, _flat(value)] for key, value in index.library.items()] if index else []
     rows += [["candidates", "of the task"]] if record.candidates else []
     rows += [["weights", _flat(record.weights)]] if record.weights else []

@@ -63,6 +63,8 @@ class Store:
             "role": role,
             "prompt": encoder.prompt(role),
         }
+        if kind := encoder.device_kind:
+            identity["device"] = kind
         space = self.root / "embeddings" / disk.json_sha256(identity)[:32]
         keys = shards.keys_of(texts)
         unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)

@@ -310,6 +310,10 @@ def test_progress_is_told():
     assert told == [(stage, 50, 120, "iterations"), (stage, 100, 120, "iterations")]
 
 
+def _find_no_room(*_: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+
 def test_what_cannot_be_optimised_is_refused(monkeypatch):
     for options in ({"dim": 0}, {"dim": 2, "seed": -1}):
         with pytest.raises(InputError, match="expected a dimension of 1 or more, a seed of 0"):
@@ -317,6 +321,14 @@ def test_what_cannot_be_optimised_is_refused(monkeypatch):
     for device in ("tpu", "cuda:99", "meta", ""):
         with pytest.raises(InputError, match=f"device '{device}' is not there: choose auto or cpu"):
             optimise(subsets(4, 2), 2, device=device)
+    with monkeypatch.context() as patch:
+        patch.setattr(free_vectors._Free, "draw", _find_no_room)
+        with pytest.raises(InputError) as caught:
+            optimise(subsets(4, 2), 2)
+    assert str(caught.value) == (
+        "free vectors, device=auto: CUDA out of memory. Tried to allocate 2.00 GiB: choose fewer "
+        "documents, or device=cpu"
+    )
     monkeypatch.setattr(free_vectors, "available_memory", lambda: 900)
     line = r"free vectors of 6 queries and 4 documents in 2 dimensions need 0.0 GB of memory"
     with pytest.raises(InputError, match=line):

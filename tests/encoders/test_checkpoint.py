@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import accelerators
 from harness.encoders import ENCODERS
 from harness.encoders.checkpoint import Checkpoint, ModelOptions, checkpoint
 from harness.errors import InputError
@@ -201,19 +202,23 @@ def test_a_config_of_other_types(tmp_path, kind, content):
     ],
 )
 def test_a_device_is_tested_before_the_store_is_asked(folder, monkeypatch, device, said):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 0)
     with pytest.raises(InputError) as caught:
         checkpoint(str(folder), ModelOptions(device=device))
     assert str(caught.value).startswith(f"{folder}: {said}")
 
 
 def test_a_device_that_is_not_among_those_there_are(folder, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(accelerators, "torch_count", lambda: 2)
     assert checkpoint(str(folder), ModelOptions(device="cuda:1")).torch_device == "cuda:1"
     with pytest.raises(InputError, match="device=cuda:2: there are 2 CUDA devices"):
         checkpoint(str(folder), ModelOptions(device="cuda:2"))
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "kind"),
+    [("auto", 0, ""), ("auto", 2, "cuda"), ("cpu", 2, ""), ("cuda:1", 2, "cuda")],
+)
+def test_the_kind_of_device_that_computes(folder, monkeypatch, device, devices, kind):
+    monkeypatch.setattr(accelerators, "torch_count", lambda: devices)
+    assert checkpoint(str(folder), ModelOptions(device=device)).device_kind == kind

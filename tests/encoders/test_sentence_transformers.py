@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness import systems
+from harness import accelerators, systems
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoder, TextEncoder, encoder_spec
 from harness.encoders.user_model import adapt
@@ -292,11 +292,10 @@ def test_an_unknown_dtype_is_refused_with_the_choices(tiny):
 
 
 def test_a_cuda_device_must_answer(tiny, monkeypatch):
-    import torch
-
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(accelerators, "present", lambda: False)
     assert refused(f"st:{tiny},device=cuda") == (
-        f"{tiny}: device=cuda, but no CUDA device answers: use device=cpu"
+        f"{tiny}: device=cuda, but no CUDA device answers: use device=cpu "
+        "(no NVIDIA driver is loaded)"
     )
 
 

@@ -85,12 +85,12 @@ def found(run: Run) -> list[list[int]]:
 
 
 def test_the_best_documents_by_the_ranking_rule():
-    run = retrieve(ones(), collection(line(1, 3, 2, 3)), 3, progress=silent)
+    run = retrieve(ones(), collection(line(1, 3, 2, 3)), 3, progress=silent).run
     assert (found(run), run.scores.tolist()) == ([[3, 1, 2]], [[3, 3, 2]])
 
 
 def test_a_depth_beyond_the_corpus_is_cut_to_it():
-    assert found(retrieve(ones(), collection(line(1, 3, 2)), 9, progress=silent)) == [[1, 2, 0]]
+    assert found(retrieve(ones(), collection(line(1, 3, 2)), 9, progress=silent).run) == [[1, 2, 0]]
 
 
 # -- candidates ------------------------------------------------------------------------------------
@@ -99,11 +99,11 @@ def test_a_depth_beyond_the_corpus_is_cut_to_it():
 def test_only_candidates_are_ranked():
     named = {"a": ["0", "2"], "c": ["2", "1", "gone"]}
     asked = collection(line(1, 3, 2), ("a", "b", "c"), candidates=named)
-    run = retrieve(ones(3), asked, 9, progress=silent)
+    run = retrieve(ones(3), asked, 9, progress=silent).run
     assert found(run) == [[2, 0], [-1, -1], [1, 2]]
     assert run.scores.tolist() == [[2, 1], [0, 0], [3, 2]]
     assert asked.searcher.depths == []
-    assert found(retrieve(ones(3), asked, 1, progress=silent)) == [[2], [-1], [1]]
+    assert found(retrieve(ones(3), asked, 1, progress=silent).run) == [[2], [-1], [1]]
 
 
 def test_candidates_of_passages_are_refused():
@@ -119,9 +119,9 @@ def test_candidates_of_passages_are_refused():
 def test_documents_rank_by_their_best_passage():
     """Passages 0 and 1 of x score 1 and 5, 2 of y 3, 3 and 4 of z 2 and 4."""
     asked = collection(line(1, 5, 3, 2, 4), parents=list("xxyzz"))
-    run = retrieve(ones(), asked, 9, progress=silent)
+    run = retrieve(ones(), asked, 9, progress=silent).run
     assert (found(run), run.scores.tolist()) == ([[0, 2, 1]], [[5, 4, 3]])
-    assert found(retrieve(ones(), asked, 2, progress=silent)) == [[0, 2]]
+    assert found(retrieve(ones(), asked, 2, progress=silent).run) == [[0, 2]]
 
 
 def test_a_tie_across_the_depth_is_searched_deeper():
@@ -129,7 +129,7 @@ def test_a_tie_across_the_depth_is_searched_deeper():
     whose only equal, z with passage 0, has the higher row and must win.
     """
     asked = collection(line(*[1] * 12), parents=["z", *["a"] * 11])
-    run = retrieve(ones(), asked, 1, progress=silent)
+    run = retrieve(ones(), asked, 1, progress=silent).run
     assert (found(run), run.scores.tolist()) == ([[1]], [[1]])
     assert asked.searcher.depths == [4, 12]
 
@@ -137,14 +137,14 @@ def test_a_tie_across_the_depth_is_searched_deeper():
 def test_one_document_with_many_passages_hides_no_other():
     """The ten best passages are of one document: the second is found by searching deeper."""
     asked = collection(line(*range(30)), parents=[*"bcdefghijklmnopqrstu", *["a"] * 10])
-    run = retrieve(ones(), asked, 2, progress=silent)
+    run = retrieve(ones(), asked, 2, progress=silent).run
     assert (found(run), run.scores.tolist()) == ([[0, 20]], [[29, 19]])
     assert asked.searcher.depths == [8, 30]
 
 
 def test_it_is_searched_no_deeper_than_needed():
     asked = collection(line(*range(30)), parents=[f"{row:02}" for row in range(30)])
-    assert found(retrieve(ones(), asked, 2, progress=silent)) == [[29, 28]]
+    assert found(retrieve(ones(), asked, 2, progress=silent).run) == [[29, 28]]
     assert asked.searcher.depths == [8]
 
 
@@ -158,7 +158,7 @@ def test_passages_are_ranked_as_if_all_of_them_were_searched(passages, depth):
     best = {p: max(s for s, q in passages if q == p) for p in set(parents)}
     known = sorted(best)
     expected = sorted(best, key=lambda p: (best[p], p), reverse=True)[:depth]
-    run = retrieve(ones(), asked, depth, progress=silent)
+    run = retrieve(ones(), asked, depth, progress=silent).run
     assert found(run) == [[known.index(p) for p in expected]]
 
 
@@ -167,24 +167,24 @@ def test_passages_are_ranked_as_if_all_of_them_were_searched(passages, depth):
 
 def test_a_query_s_own_document_is_left_out_and_another_takes_its_place():
     asked = collection(line(1, 3, 2), ("1", "x"))
-    run = retrieve(ones(2), asked, 2, exclude_self=True, progress=silent)
+    run = retrieve(ones(2), asked, 2, exclude_self=True, progress=silent).run
     assert found(run) == [[2, 0], [1, 2]]
 
 
 @pytest.mark.parametrize("depth", [3, 9])
 def test_who_has_no_own_document_loses_none_where_all_are_found(depth):
     asked = collection(line(1, 3, 2), ("1", "x"))
-    run = retrieve(ones(2), asked, depth, exclude_self=True, progress=silent)
+    run = retrieve(ones(2), asked, depth, exclude_self=True, progress=silent).run
     assert found(run) == [[2, 0, -1], [1, 2, 0]]
     named = {"1": ["0", "1", "2"], "x": ["0", "1", "2"]}
     asked = collection(line(1, 3, 2), ("1", "x"), candidates=named)
-    run = retrieve(ones(2), asked, depth, exclude_self=True, progress=silent)
+    run = retrieve(ones(2), asked, depth, exclude_self=True, progress=silent).run
     assert found(run) == [[2, 0, -1], [1, 2, 0]]
 
 
 def test_an_own_document_is_left_out_with_all_its_passages():
     asked = collection(line(1, 5, 3, 2, 4), ("x", "0"), parents=list("xxyzz"))
-    run = retrieve(ones(2), asked, 9, exclude_self=True, progress=silent)
+    run = retrieve(ones(2), asked, 9, exclude_self=True, progress=silent).run
     assert found(run) == [[2, 1, -1], [0, 2, 1]]  # "0" names a passage, not a document
 
 
@@ -195,8 +195,8 @@ def test_queries_move_towards_what_a_first_search_found():
     """q (1, 0) finds 0, which is at 45 degrees; their mean (1, 0.5) likes 1 better than 2."""
     asked = collection([[1, 1], [0, 1], [0.4, 0]])
     query = Dense(np.float32([[1, 0]]))
-    assert found(retrieve(query, asked, 3, progress=silent)) == [[0, 2, 1]]
-    run = retrieve(query, asked, 3, feedback=Average(depth=1), progress=silent)
+    assert found(retrieve(query, asked, 3, progress=silent).run) == [[0, 2, 1]]
+    run = retrieve(query, asked, 3, feedback=Average(depth=1), progress=silent).run
     assert found(run) == [[0, 1, 2]]
     assert run.scores.tolist() == [[1.5, 0.5, np.float32(0.4)]]
     assert query.values.tolist() == [[1, 0]]
@@ -216,7 +216,9 @@ def test_feedback_sees_passages_but_none_of_the_own_document(exclude_self):
     """Of x are the passages 1 and 0, which score 5 and 1, of y 2, of z 4 and 3."""
     feedback = Watching(depth=3)
     asked = collection(line(1, 5, 3, 2, 4), ("x", "z", "0"), parents=list("xxyzz"))
-    run = retrieve(ones(3), asked, 2, exclude_self=exclude_self, feedback=feedback, progress=silent)
+    run = retrieve(
+        ones(3), asked, 2, exclude_self=exclude_self, feedback=feedback, progress=silent
+    ).run
     if exclude_self:
         assert feedback.seen == [[[4, 2, 3], [1, 2, 0], [1, 4, 2]]]
         assert found(run) == [[2, 1], [0, 1], [0, 2]]
@@ -239,8 +241,8 @@ def test_term_counts_are_what_rm3_reads():
     counts = Sparse(csr_matrix(np.float32([[1, 3, 0], [0, 9, 0], [0, 0, 9]])))
     asked = Searchable(plain.data, documents, Searching(documents), counts)
     query = Sparse(csr_matrix(np.float32([[1, 0, 0]])))
-    assert found(retrieve(query, asked, 3, progress=silent)) == [[0, -1, -1]]
-    run = retrieve(query, asked, 3, feedback=RM3(), progress=silent)
+    assert found(retrieve(query, asked, 3, progress=silent).run) == [[0, -1, -1]]
+    run = retrieve(query, asked, 3, feedback=RM3(), progress=silent).run
     # half of the query's (1, 0, 0) and half of the document's (1/4, 3/4, 0)
     assert found(run) == [[0, 1, -1]]
     assert run.scores.tolist() == [[1, 0.375, 0]]

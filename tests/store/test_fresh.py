@@ -18,6 +18,7 @@ from harness.store.shards import read_maker
 from tests.fakes import Counting, beir
 from tests.killed import run
 from tests.store.frame import (
+    TEXTS,
     Made,
     Ragged,
     age,
@@ -55,6 +56,15 @@ def test_a_shard_of_an_older_version_is_read_and_its_maker_not_known(tmp_path, k
     found = fetch(store, encoder, ["one two", "three"])
     assert (found.made, found.makers) == (0, ({},))
     assert found.encoded.tokens.tolist() == wanted.encoded.tokens.tolist()
+
+
+def test_vectors_of_two_kinds_of_device_are_kept_apart(tmp_path, monkeypatch):
+    store, counting = Store(tmp_path), Counting()
+    fetch(store, counting, TEXTS)
+    monkeypatch.setattr(Counting, "device_kind", "cuda")
+    fetch(store, counting, TEXTS)
+    fetch(store, counting, TEXTS)
+    assert sorted(counting.seen) == sorted(2 * TEXTS[:4])  # once by each kind
 
 
 def test_a_fresh_store_encodes_once_more_and_replaces_what_was_there(tmp_path):

@@ -114,7 +114,7 @@ class GpuExact(Index):
             return open_by_cosine(replace(self, metric="ip"), documents, place, progress)
         chosen = cuda.choose(self.devices, self.fallback)
         if not chosen:
-            return Exact().open(documents)
+            return Exact(device="cpu").open(documents)
         if isinstance(documents, MultiVector):
             scan_of = partial(TorchMaxSim.of, names=chosen, precision=self.precision)
             return maxsim.MaxSimSearcher.of(documents, scan=scan_of)

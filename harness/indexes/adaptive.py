@@ -1,0 +1,137 @@
+"""Exact search by the processor or by GPUs, whichever rates that are measured here say is sooner.
+
+Results are the same to the bit, so that only seconds depend on the choice; what was found out, and
+which of the two searched, is told with the results.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from harness.errors import InputError, reason
+from harness.indexes import Found, IndexInfo, Searcher
+from harness.indexes.devices import DeviceFullError
+from harness.indexes.faiss_library import load_faiss
+from harness.progress import Progress, silent
+from harness.vectors import Dense, Embeddings, MultiVector
+from harness.wording import count
+
+FASTEST = 5e10  # products of numbers that a thread adds up in a second, at most
+SMALL = 0.2  # seconds of the processor that are not worth a measurement
+WORTH = 1.0  # seconds of the processor that are not worth starting CUDA
+BATCH = 512  # queries measured with, for each thread of the processor
+FEW, MANY = 1 << 14, 1 << 17  # documents that the processor and GPUs are measured with
+
+_rates: dict[tuple[object, ...], Rates] = {}  # of GPUs, by what they were measured with
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Comparisons of a query and a document a second, and documents a second to make ready."""
+
+    compared: float
+    opened: float
+
+    def seconds(self, n: int, q: int, *, opened: bool) -> float:
+        """Predict a search of n documents, which are still to be made ready unless `opened`."""
+        return n * q / self.compared + (0 if opened else n / self.opened)
+
+
+@dataclass(frozen=True)
+class AdaptiveSearcher:
+    """Documents that the processor or GPUs search, decided for each batch of queries.
+
+    Attributes:
+        documents: n of them, checked.
+        processor: Searches them.
+        by_processor: Makes other documents ready for the processor.
+        by_gpus: Makes documents ready for GPUs.
+    """
+
+    documents: Dense | MultiVector
+    processor: Searcher
+    by_processor: Callable[[Embeddings], Searcher]
+    by_gpus: Callable[[Embeddings], Searcher]
+
+    @property
+    def info(self) -> IndexInfo:
+        """The vectors themselves."""
+        return self.processor.info
+
+    @cached_property
+    def _gpus(self) -> Searcher:
+        return self.by_gpus(self.documents)
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query [q, k], and tell which of the two searched."""
+        try:
+            sooner, why = self._compare(queries, k)
+            found = self._gpus.search(queries, k, progress) if sooner else None
+        except (InputError, DeviceFullError, RuntimeError) as error:
+            found, why = None, f"the processor searched, since a GPU could not: {reason(error)}"
+        if found is None:
+            found = self.processor.search(queries, k, progress)
+        return replace(found, notes=(*found.notes, *filter(None, [why])))
+
+    def _compare(self, queries: Embeddings, k: int) -> tuple[bool, str]:
+        """Whether GPUs would be sooner, and what is known of that; "" where it is a small thing."""
+        n, q = len(self.documents), len(queries)
+        if self._products(queries) / (FASTEST * _threads()) < SMALL:
+            return False, ""
+        slow = _measure(self.by_processor, self.documents, queries, k, FEW)
+        before = slow.seconds(n, q, opened=True)
+        if before < WORTH:
+            return False, ""
+        key = (type(self.documents), self.documents.dim, k)
+        if key not in _rates:
+            _measure(self.by_gpus, self.documents, queries, k, 1)  # CUDA starts
+            _rates[key] = _measure(self.by_gpus, self.documents, queries, k, MANY)
+        after = _rates[key].seconds(n, q, opened="_gpus" in vars(self))
+        searched = "GPUs" if after < before else "the processor"
+        return after < before, (
+            f"exact search by {searched}: {before:.2g} s predicted of the processor and "
+            f"{after:.2g} s of GPUs, by measured rates, for {count(n, 'document')} and "
+            f"{count(q, 'query')}"
+        )
+
+    def _products(self, queries: Embeddings) -> float:
+        """Products of numbers that are summed up."""
+        return float(_rows(self.documents)) * _rows(queries) * self.documents.dim
+
+
+def _threads() -> int:
+    return int(load_faiss().omp_get_max_threads())
+
+
+def _rows(vectors: Embeddings) -> int:
+    return len(vectors.values) if isinstance(vectors, MultiVector) else len(vectors)
+
+
+def _first(vectors: Embeddings, many: int) -> Embeddings:
+    """The first texts; nothing is copied."""
+    if isinstance(vectors, MultiVector):
+        offsets = vectors.offsets[: many + 1]
+        return MultiVector(vectors.values[: offsets[-1]], offsets)
+    assert isinstance(vectors, Dense)
+    return Dense(vectors.values[:many])
+
+
+def _measure(
+    open_: Callable[[Embeddings], Searcher],
+    documents: Dense | MultiVector,
+    queries: Embeddings,
+    k: int,
+    many: int,
+) -> Rates:
+    """Make the first documents ready and search them, as if all were asked."""
+    asked, few = _first(queries, BATCH * _threads()), _first(documents, many)
+    begun = time.perf_counter()
+    searcher = open_(few)
+    opened = time.perf_counter()
+    searcher.search(asked, k, silent)
+    ended = time.perf_counter()
+    compared = len(few) * len(asked) / max(ended - opened, 1e-9)
+    return Rates(compared, len(few) / max(opened - begun, 1e-9))

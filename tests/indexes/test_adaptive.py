@@ -1,0 +1,162 @@
+"""Exact search by the processor or GPUs: which of the two, by what rates, and never other results.
+
+A GPU's place is taken by the processor's own search; what rates are measured is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+
+from harness import accelerators
+from harness.errors import InputError
+from harness.indexes import INDEXES, Found, IndexInfo, Searcher, adaptive
+from harness.indexes.adaptive import AdaptiveSearcher, Rates
+from harness.indexes.devices import DeviceFullError
+from harness.indexes.exact import DenseSearcher, Exact
+from harness.indexes.maxsim import MaxSimSearcher
+from harness.progress import silent
+from harness.vectors import Dense, Embeddings
+from tests.indexes.test_maxsim import made as several
+
+ON_CPU = Exact(device="cpu")
+
+
+@dataclass(frozen=True)
+class OnGpus:
+    """The processor's search under the name of a GPU."""
+
+    searcher: Searcher
+
+    @property
+    def info(self) -> IndexInfo:
+        return self.searcher.info
+
+    def search(self, queries: Embeddings, k: int, progress: object) -> Found:
+        return replace(self.searcher.search(queries, k, silent), devices=("cuda:0",))
+
+
+def by_gpus(documents: Embeddings) -> Searcher:
+    return OnGpus(ON_CPU.open(documents))
+
+
+def made(n: int, seed: int = 0) -> Dense:
+    return Dense(np.random.default_rng(seed).standard_normal((n, 8)).astype(np.float32))
+
+
+def opened(
+    documents: Embeddings, gpus: Callable[[Embeddings], Searcher] = by_gpus
+) -> AdaptiveSearcher:
+    return AdaptiveSearcher(documents, ON_CPU.open(documents), ON_CPU.open, gpus)
+
+
+@pytest.fixture
+def rates(monkeypatch):
+    """Rates of the processor and of GPUs, as if they were measured; all work counts."""
+
+    def tell(processor: Rates, gpus: Rates) -> None:
+        def measure(open_, documents, queries, k, many):
+            return processor if many == adaptive.FEW else gpus
+
+        monkeypatch.setattr(adaptive, "_measure", measure)
+
+    monkeypatch.setattr(adaptive, "SMALL", 0.0)
+    monkeypatch.setattr(adaptive, "_rates", {})
+    return tell
+
+
+@pytest.mark.parametrize("kind", ["dense", "multi-vector"])
+@pytest.mark.parametrize(
+    ("gpus", "devices", "said"),
+    [
+        (Rates(5000, 1000), ("cuda:0",), "exact search by GPUs: 3 s predicted of the processor and "
+         "0.9 s of GPUs, by measured rates, for 300 documents and 10 queries"),
+        (Rates(5000, 100), (), "exact search by the processor: 3 s predicted of the processor and "
+         "3.6 s of GPUs, by measured rates, for 300 documents and 10 queries"),
+    ],
+)  # fmt: skip
+def test_the_sooner_of_the_two_searches(kind, gpus, devices, said, rates):
+    """300 x 10 comparisons at 1,000 a second: 3 s; 0.6 s and 300 documents to copy on GPUs."""
+    rates(Rates(1000, 1e9), gpus)
+    many = made if kind == "dense" else lambda n, seed=0: several(n, 7, 8, seed)
+    documents, queries = many(300), many(10, 1)
+    found = opened(documents).search(queries, 4, silent)
+    expected = ON_CPU.open(documents).search(queries, 4, silent).run
+    np.testing.assert_array_equal(found.run.docs, expected.docs)
+    np.testing.assert_array_equal(found.run.scores, expected.scores)
+    assert (found.devices, found.notes) == (devices, (said,))
+
+
+def test_documents_that_are_on_gpus_are_not_copied_again(rates):
+    rates(Rates(1000, 1e9), Rates(5000, 100))
+    searcher = opened(made(300))
+    assert searcher.search(made(10, 1), 4, silent).devices == ()
+    assert searcher.search(made(20, 1), 4, silent).devices == ("cuda:0",)  # 6 s against 1.2 + 3
+    assert searcher.search(made(10, 1), 4, silent).devices == ("cuda:0",)  # 3 s against 0.6
+
+
+def test_what_takes_no_second_wakes_no_gpu(rates):
+    def never(documents: Embeddings) -> Searcher:
+        raise AssertionError
+
+    rates(Rates(3001, 1e9), Rates(1e9, 1e9))
+    found = opened(made(300), never).search(made(10, 1), 4, silent)
+    assert (found.devices, found.notes) == ((), ())
+
+
+def test_small_work_is_not_measured(monkeypatch):
+    monkeypatch.setattr(adaptive, "_measure", None)
+    assert opened(made(300)).search(made(10, 1), 4, silent).notes == ()
+
+
+@pytest.mark.parametrize(
+    "error", [InputError("gpu: it is full"), DeviceFullError("full"), RuntimeError("CUDA\nerror")]
+)
+def test_a_gpu_that_fails_is_no_reason_to_fail(error, rates):
+    def fail(documents: Embeddings) -> Searcher:
+        raise error
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    documents, queries = made(300), made(10, 1)
+    found = opened(documents, fail).search(queries, 4, silent)
+    expected = ON_CPU.open(documents).search(queries, 4, silent).run
+    np.testing.assert_array_equal(found.run.docs, expected.docs)
+    first = str(error).splitlines()[0]
+    assert found.notes == (f"the processor searched, since a GPU could not: {first}",)
+
+
+def test_wrong_queries_are_told_as_ever():
+    queries = made(10, 1)
+    queries.values[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"row 3"):
+        opened(made(300)).search(queries, 4, silent)
+
+
+def test_rates_are_measured_by_searching(monkeypatch):
+    monkeypatch.setattr(adaptive, "SMALL", 0.0)
+    monkeypatch.setattr(adaptive, "WORTH", 0.0)
+    monkeypatch.setattr(adaptive, "_rates", {})
+    sizes = []
+
+    def watched(documents: Embeddings) -> Searcher:
+        sizes.append(len(documents))
+        return by_gpus(documents)
+
+    searcher, queries = opened(made(300), watched), made(10, 1)
+    searcher.search(queries, 4, silent)
+    assert sizes[:2] == [1, 300]  # CUDA starts; then what is timed
+    searcher.search(queries, 4, silent)
+    assert len(sizes) <= 3  # measured once, and opened at most once
+
+
+def test_which_of_them_is_opened(monkeypatch):
+    dense, tokens = made(9), several(9, 7, 8, 0)
+    assert isinstance(INDEXES.create("exact").open(dense), DenseSearcher)  # no driver
+    monkeypatch.setattr(accelerators, "present", lambda: True)
+    assert isinstance(INDEXES.create("exact").open(dense), AdaptiveSearcher)
+    assert isinstance(INDEXES.create("exact").open(tokens), AdaptiveSearcher)
+    assert isinstance(INDEXES.create("exact,device=cpu").open(dense), DenseSearcher)
+    assert isinstance(INDEXES.create("exact,device=cpu").open(tokens), MaxSimSearcher)
