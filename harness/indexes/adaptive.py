@@ -16,7 +16,7 @@ from harness.indexes import Found, IndexInfo, Searcher
 from harness.indexes.devices import DeviceFullError
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import Progress, silent
-from harness.vectors import Dense, Embeddings, MultiVector
+from harness.vectors import Dense, Embeddings, MultiVector, Sparse
 from harness.wording import count
 
 FASTEST = 5e10  # products of numbers that a thread adds up in a second, at most
@@ -111,12 +111,15 @@ def _rows(vectors: Embeddings) -> int:
 
 
 def _first(vectors: Embeddings, many: int) -> Embeddings:
-    """The first texts; nothing is copied."""
-    if isinstance(vectors, MultiVector):
-        offsets = vectors.offsets[: many + 1]
-        return MultiVector(vectors.values[: offsets[-1]], offsets)
-    assert isinstance(vectors, Dense)
-    return Dense(vectors.values[:many])
+    """The first texts; nothing is copied of dense vectors and tokens."""
+    match vectors:
+        case Dense(values):
+            return Dense(values[:many])
+        case MultiVector(values, offsets):
+            offsets = offsets[: many + 1]
+            return MultiVector(values[: offsets[-1]], offsets)
+        case Sparse(matrix):
+            return Sparse(matrix[:many])
 
 
 def _measure(

@@ -392,7 +392,7 @@ def test_models_and_indexes(run):
     assert "hashing" in run("models").out
     found = run("indexes", "-f", "json").json
     rows = {row["name"]: row for row in found["indexes"]}
-    assert rows["exact"]["parameters"] == "block=262144, metric"
+    assert rows["exact"]["parameters"] == "block=262144, metric, device"
     assert {row["preset"]: row["M"] for row in found["presets"]}["hnsw,like=milvus"] == 18
     assert run("indexes", "-f", "nothing").status == 2
 

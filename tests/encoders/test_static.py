@@ -12,6 +12,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from harness import accelerators
 from harness.encoders import ENCODERS
 from harness.kinds.pairs import PairsKind
 from harness.measures.asked import Measure
@@ -79,9 +80,10 @@ def test_fewer_dimensions_and_half_precision(tmp_path):
 
 def test_what_cannot_be_is_one_clear_line(tmp_path, monkeypatch):
     spec = lay(tmp_path, {"embeddings": np.float32(ROWS)}, normalize=False)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(accelerators, "present", lambda: False)
     assert refused(f"{spec},device=cuda") == (
-        f"{tmp_path}: device=cuda, but no CUDA device answers: use device=cpu"
+        f"{tmp_path}: device=cuda, but no CUDA device answers: use device=cpu "
+        "(no NVIDIA driver is loaded)"
     )
     assert refused(f"{spec},max_length=8") == (
         f"{tmp_path}: max_length=8: a static model reads all of a text"
