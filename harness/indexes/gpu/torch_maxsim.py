@@ -169,8 +169,8 @@ class _Device:
         powers = torch.from_numpy(np.ldexp(1.0, exponents + longest)).to(tokens.device)
         each = highest.double().mul_(powers).T.contiguous()
         counts = torch.from_numpy(queries.lengths).to(tokens.device)
-        summed = torch.segment_reduce(each, "sum", lengths=counts, axis=0)
-        return bring_back(summed)
+        rough: Float64 = torch.segment_reduce(each, "sum", lengths=counts, axis=0).cpu().numpy()
+        return rough
 
     def _compare_here(self, pieces: Sequence[Piece], why: str) -> Iterator[Rough]:
         """Rough scores by the processor, whose products are nearer than the bound of the scan."""
@@ -181,12 +181,6 @@ class _Device:
                 (first, last), (start, end) = part.queries, part.documents
                 asked, compared = (first + row, last + row), (start + low, end + low)
                 yield Rough(asked, compared, part.scores, why)
-
-
-def bring_back(scores: torch.Tensor) -> Float64:
-    """Copy scores to the host, when they are computed."""
-    found: Float64 = scores.cpu().numpy()
-    return found
 
 
 def _halve(piece: Piece) -> list[Piece]:

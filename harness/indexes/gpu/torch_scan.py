@@ -99,7 +99,7 @@ def hold(tiles: Tiles, share: Share) -> tuple[Share, torch.Tensor]:
             for low, tile in tiles.stream(
                 name, memory.cut(share.low, end, memory.copied_at_a_time(d))
             ):
-                held[low - share.low : low - share.low + len(tile)] = tile
+                held[low - share.low : low - share.low + len(tile)].copy_(tile)
             return replace(share, resident=end), held
         except devices.DeviceFullError:
             if not rows:
