@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -231,3 +232,147 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
     found = replace(searcher, scan=scan).search(queries, 9, silent)
     same(found.run, right)
     assert found.notes == ()
+
+
+def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
+    small(GB, GB)
+    documents, queries = several(80, 7, 16, 0), several(20, 6, 16, 1)
+    right, watch = expected(documents, queries, 9), Memory(monkeypatch)
+    kept = maxsim.drop_empty(documents)[1]
+    half = int(kept.offsets[len(kept) // 2])
+    for resident in (0, half):
+        first = Share("cuda:0", 0, resident, half, 100)
+        plan = Plan((first, Share("cuda:1", half, len(kept.values), len(kept.values), 100)), 30)
+        searcher = maxsim.MaxSimSearcher.of(documents, scan=partial(scan_of, plan=plan))
+        watch.calls = 0
+        assert searcher.search(queries, 9, silent).notes == ()
+        for at in range(1, watch.calls + 1):
+            watch.calls, watch.failing = 0, lambda call, size, at=at: call == at
+            found = searcher.search(queries, 9, silent)
+            same(found.run, right)
+            assert found.notes == (), at
+            watch.failing = lambda call, size: False
+        watch.failing = lambda call, size: size > 1100  # 64 tokens of documents fit
+        found = searcher.search(queries, 9, silent)
+        same(found.run, right)
+        assert found.notes == ()
+        watch.calls, watch.failing = 0, lambda call, size: True
+        found = searcher.search(queries, 9, silent)
+        watch.failing = lambda call, size: False
+        same(found.run, right)
+        asked = len(maxsim.drop_empty(queries)[1])
+        all_ = f"{asked * len(kept):,}"
+        assert found.notes[0].startswith(
+            f"{all_} of {all_} comparisons were made on the CPU: cuda:"
+        )
+
+
+def scan_of(documents: MultiVector, longest: float, plan: Plan) -> torch_maxsim.TorchMaxSim:
+    tiles = Tiles(documents.values, longest, "float32")
+    return torch_maxsim.TorchMaxSim.planned(documents, tiles, plan)
+
+
+def test_less_stays_where_a_device_has_become_full(small, monkeypatch):
+    small(GB, GB)
+    documents = made("unit", 300)
+    watch = Memory(monkeypatch)
+    watch.failing = lambda call, size: True
+    tiles, always = Tiles(documents.values, 1.0, "float32"), next(plans(300))
+    with pytest.raises(devices.DeviceFullError, match=r"cuda:[01] is full"):
+        torch_scan.TorchScan.planned(tiles, always)
+    watch.calls, watch.failing = 0, lambda call, size: call in (1, 3)
+    plan = Plan((Share("cuda:0", 0, 300, 300, 70),), 40)
+    scan = torch_scan.TorchScan.planned(tiles, plan)
+    assert (scan.plan.shares[0].resident, len(scan.held[0])) == (75, 75)
+
+
+@dataclass(frozen=True)
+class Shallow:
+    """A scan by products of float64 that gives no more than some results, as faiss does."""
+
+    documents: np.ndarray
+    most: int
+    asked: list[tuple[int, int]]
+
+    def batch(self, m: int) -> int:
+        return 4
+
+    def nearest(self, queries, m):
+        self.asked.append((len(queries), m))
+        products = queries.astype(np.float64) @ self.documents.T.astype(np.float64)
+        docs = np.argsort(-products, axis=1, kind="stable")[:, :m]
+        return docs, np.take_along_axis(products, docs, axis=1).astype(np.float32)
+
+
+def shallow(kind: str, n: int, most: int, **options) -> certified.CertifiedSearcher:
+    documents = made(kind, n)
+    extent = check_documents(documents.values)
+    scaled, _ = certified.scale(documents.values, extent.most)
+    scan = Shallow(scaled, most, [])
+    return certified.CertifiedSearcher(documents.values, extent, scan, "float32", **options)
+
+
+@pytest.mark.parametrize(
+    ("k", "asked", "notes"),
+    [
+        (10, [(4, 44), (2, 44)], ()),
+        (60, [(4, 107), (2, 107)], ()),
+        (100, [(4, 120), (2, 120)], ()),  # less than 157, and enough
+        (120, [], ("6 of 6 queries were searched on the CPU: {}",)),
+        (600, [], ("6 of 6 queries were searched on the CPU: {}",)),
+    ],
+)
+def test_a_scan_is_asked_for_no_more_than_it_gives(k, asked, notes):
+    searcher, queries = shallow("unit", 500, 120), made("unit", 6, seed=1)
+    found = searcher.search(queries, k, silent)
+    same(found.run, expected(Dense(searcher.documents), queries, k))
+    why = "on a GPU faiss finds 120 results of a query, at most"
+    assert found.notes == tuple(note.format(why) for note in notes)
+    assert searcher.scan.asked == asked
+
+
+def test_many_results_are_asked_of_another_scan_made_once():
+    made_of = []
+
+    def deep():
+        made_of.append(1)
+        return shallow("unit", 500, 500).scan
+
+    searcher, queries = shallow("unit", 500, 120, deep=deep), made("unit", 6, seed=1)
+    for k in (60, 100, 400, 600):
+        found = searcher.search(queries, k, silent)
+        same(found.run, expected(Dense(searcher.documents), queries, k))
+        assert found.notes == ()
+    assert made_of == [1]
+    assert searcher.scan.asked == [(4, 107), (2, 107)]
+    assert searcher._deeper.asked == [(4, 157), (2, 157), *[(4, 500), (2, 500)] * 2]
+
+
+def test_equal_scores_get_a_second_scan_and_then_the_cpu():
+    searcher, queries = shallow("equal", 500, 450), made("unit", 6, seed=1)
+    found = searcher.search(queries, 10, silent)
+    same(found.run, expected(Dense(searcher.documents), queries, 10))
+    assert searcher.scan.asked == [(4, 44), (4, 336), (2, 44), (2, 336)]
+    assert found.notes == (
+        "6 of 6 queries were searched on the CPU: too many scores are equal, or closer than "
+        "rounding can tell apart",
+    )
+    searcher.scan.asked.clear()
+    searcher.search(queries, 60, silent)
+    assert searcher.scan.asked == [(4, 107), (4, 450), (2, 107), (2, 450)]  # not 736
+
+
+def test_no_room_for_another_scan_leaves_the_cpu():
+    def deep():
+        raise devices.DeviceFullError("cuda:0 has 0.1 GB free")
+
+    searcher, queries = shallow("unit", 500, 120, deep=deep), made("unit", 6, seed=1)
+    found = searcher.search(queries, 200, silent)
+    same(found.run, expected(Dense(searcher.documents), queries, 200))
+    assert found.notes == ("6 of 6 queries were searched on the CPU: cuda:0 has 0.1 GB free",)
+
+
+def test_batches_leave_room_for_many_results():
+    tiles = Tiles(made("unit", 5).values, 1.0, "float32")
+    scan = torch_scan.TorchScan.planned(tiles, Plan((Share("cpu", 0, 5, 5, 9),), 8192))
+    assert [scan.batch(m) for m in (1, 44, 512, 2532, 10**7)] == [8192, 8192, 8192, 1656, 1]
