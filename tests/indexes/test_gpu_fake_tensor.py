@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from harness.indexes import maxsim
 from harness.indexes.gpu import stream, torch_maxsim, torch_scan
-from harness.indexes.gpu.memory import Plan, Share
+from harness.indexes.gpu.memory import Division, Share
 from harness.indexes.gpu.stream import Tiles
 from tests.indexes.test_gpu import PRECISIONS, made
 from tests.indexes.test_maxsim import made as several
@@ -60,10 +60,10 @@ def on_both(precision: str) -> set[tuple[str, torch.dtype, str, torch.dtype]]:
     return {(name, kind, name, kind) for name in ("cuda:0", "cuda:1")}
 
 
-def plan(rows: list[int], middle: list[int], tile: int) -> Plan:
+def plan(rows: list[int], middle: list[int], tile: int) -> Division:
     """The first device holds all of its rows, the second some."""
     first, second = Share("cuda:0", rows[0], rows[1], rows[1], tile), middle
-    return Plan((first, Share("cuda:1", rows[1], second[0], rows[2], tile)), 40)
+    return Division((first, Share("cuda:1", rows[1], second[0], rows[2], tile)), 40)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -72,7 +72,7 @@ def test_documents_are_multiplied_where_they_are(precision, resident, two_gpus):
     documents, queries = made("unit", 200), made("unit", 7, seed=1)
     with FakeTensorMode(allow_non_fake_inputs=True):
         tiles = Tiles(documents.values, 1.0, precision)
-        scan = torch_scan.TorchScan.planned(tiles, plan([0, 100, 200], [resident], 30))
+        scan = torch_scan.TorchScan.of_plan(tiles, plan([0, 100, 200], [resident], 30))
         assert [str(held.device) for held in scan.held] == ["cuda:0", "cuda:1"]
         assert [len(held) for held in scan.held] == [100, resident - 100]
         docs, products = scan.nearest(queries.values, 60)
@@ -91,7 +91,7 @@ def test_tokens_are_multiplied_where_they_are(precision, resident, two_gpus):
     middle = kept.offsets[[min(resident, len(kept))]].tolist()
     with FakeTensorMode(allow_non_fake_inputs=True):
         tiles = Tiles(kept.values, 1.0, precision)
-        scan = torch_maxsim.TorchMaxSim.planned(kept, tiles, plan(offsets, middle, 50))
+        scan = torch_maxsim.TorchMaxSim.of_plan(kept, tiles, plan(offsets, middle, 50))
         parts = list(scan.compare(asked))
     compared = np.zeros((len(asked), len(kept)), int)
     for part in parts:

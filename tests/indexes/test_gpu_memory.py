@@ -19,7 +19,7 @@ from harness.errors import InputError
 from harness.indexes import INDEXES, devices, gpu, maxsim
 from harness.indexes.exact import Exact
 from harness.indexes.gpu import certified, memory, torch_maxsim, torch_scan
-from harness.indexes.gpu.memory import Plan, Share, Sizes
+from harness.indexes.gpu.memory import Division, Share, Sizes
 from harness.indexes.gpu.stream import Tiles
 from harness.progress import silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run
@@ -49,14 +49,14 @@ def small(monkeypatch):
     return have
 
 
-def drawn(data: st.DataObject, bounds: list[int]) -> Plan:
+def drawn(data: st.DataObject, bounds: list[int]) -> Division:
     """Any plan of rows that are divided there."""
     tiles, batches = st.integers(1, 90), st.integers(1, 9)
     shares = [
         Share("cpu", low, data.draw(st.integers(low, high)), high, data.draw(tiles))
         for low, high in itertools.pairwise(bounds)
     ]
-    return Plan(tuple(shares), data.draw(batches))
+    return Division(tuple(shares), data.draw(batches))
 
 
 @settings(max_examples=60, deadline=None)
@@ -73,7 +73,7 @@ def test_any_plan_finds_what_exact_search_finds(data, precision, kind, n, k, see
     cuts = sorted(data.draw(st.lists(st.integers(0, n), max_size=2)))
     extent = check_documents(documents.values)
     tiles = Tiles(documents.values, extent.most, precision)
-    scan = torch_scan.TorchScan.planned(tiles, drawn(data, [0, *cuts, n]))
+    scan = torch_scan.TorchScan.of_plan(tiles, drawn(data, [0, *cuts, n]))
     searcher = certified.CertifiedSearcher(documents.values, extent, scan, precision)
     same(searcher.search(queries, k, silent).run, expected(documents, queries, k))
 
@@ -98,7 +98,7 @@ def planned(data, documents: MultiVector, longest: float, precision) -> torch_ma
     cuts = sorted(data.draw(st.lists(st.integers(0, len(documents)), max_size=2)))
     bounds = documents.offsets[[0, *cuts, len(documents)]].tolist()
     tiles = Tiles(documents.values, longest, precision)
-    return torch_maxsim.TorchMaxSim.planned(documents, tiles, drawn(data, bounds))
+    return torch_maxsim.TorchMaxSim.of_plan(documents, tiles, drawn(data, bounds))
 
 
 SIZES = Sizes(768, 4, memory.COUNTED, memory.FOUND * memory.MERGED, wider=True)
@@ -108,7 +108,7 @@ def test_all_stays_where_it_fits(small):
     small(80 * GB, 80 * GB)
     plan = memory.plan([0, 10**7, 2 * 10**7], ("cuda:0", "cuda:1"), SIZES)
     first = Share("cuda:0", 0, 10**7, 10**7, 65536)
-    assert plan == Plan((first, Share("cuda:1", 10**7, 2 * 10**7, 2 * 10**7, 65536)), 1024)
+    assert plan == Division((first, Share("cuda:1", 10**7, 2 * 10**7, 2 * 10**7, 65536)), 1024)
     assert plan.streamed == 0
     assert plan.notes == ()
 
@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_streamed_for_more_queries_at_a_time(small):
 def test_a_smaller_tile_comes_before_a_stream(small):
     small(2 * GB)
     plan = memory.plan([0, 350_000], ("cuda:0",), SIZES)
-    assert plan == Plan((Share("cuda:0", 0, 350_000, 350_000, 16384),), 1024)
+    assert plan == Division((Share("cuda:0", 0, 350_000, 350_000, 16384),), 1024)
 
 
 def test_scratch_is_what_tensors_take():
@@ -201,9 +201,9 @@ class Memory:
         return watched
 
 
-def plans(n: int) -> Iterator[Plan]:
+def plans(n: int) -> Iterator[Division]:
     for resident in (0, n // 2, n):
-        yield Plan((Share("cuda:0", 0, resident, n, 70), Share("cuda:1", n, n, n, 70)), 40)
+        yield Division((Share("cuda:0", 0, resident, n, 70), Share("cuda:1", n, n, n, 70)), 40)
 
 
 def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
@@ -213,7 +213,7 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
     watch = Memory(monkeypatch)
     tiles = Tiles(documents.values, extent.most, "float16")
     for plan in plans(300):
-        scan = torch_scan.TorchScan.planned(tiles, plan)
+        scan = torch_scan.TorchScan.of_plan(tiles, plan)
         searcher = certified.CertifiedSearcher(documents.values, extent, scan, "float16")
         watch.calls = 0
         assert searcher.search(queries, 9, silent).notes == ()
@@ -228,7 +228,7 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
     same(found.run, right)
     assert found.notes == (f"50 of 50 queries were searched on the CPU: {FULL}",)
     watch.failing = lambda call, size: size > 40 * 70  # of what is computed at a time, a part fits
-    scan = torch_scan.TorchScan.planned(tiles, next(plans(300)))
+    scan = torch_scan.TorchScan.of_plan(tiles, next(plans(300)))
     found = replace(searcher, scan=scan).search(queries, 9, silent)
     same(found.run, right)
     assert found.notes == ()
@@ -242,7 +242,7 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
     half = int(kept.offsets[len(kept) // 2])
     for resident in (0, half):
         first = Share("cuda:0", 0, resident, half, 100)
-        plan = Plan((first, Share("cuda:1", half, len(kept.values), len(kept.values), 100)), 30)
+        plan = Division((first, Share("cuda:1", half, len(kept.values), len(kept.values), 100)), 30)
         searcher = maxsim.MaxSimSearcher.of(documents, scan=partial(scan_of, plan=plan))
         watch.calls = 0
         assert searcher.search(queries, 9, silent).notes == ()
@@ -267,9 +267,9 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
         )
 
 
-def scan_of(documents: MultiVector, longest: float, plan: Plan) -> torch_maxsim.TorchMaxSim:
+def scan_of(documents: MultiVector, longest: float, plan: Division) -> torch_maxsim.TorchMaxSim:
     tiles = Tiles(documents.values, longest, "float32")
-    return torch_maxsim.TorchMaxSim.planned(documents, tiles, plan)
+    return torch_maxsim.TorchMaxSim.of_plan(documents, tiles, plan)
 
 
 def test_less_stays_where_a_device_has_become_full(small, monkeypatch):
@@ -279,10 +279,10 @@ def test_less_stays_where_a_device_has_become_full(small, monkeypatch):
     watch.failing = lambda call, size: True
     tiles, always = Tiles(documents.values, 1.0, "float32"), next(plans(300))
     with pytest.raises(devices.DeviceFullError, match=r"cuda:[01] is full"):
-        torch_scan.TorchScan.planned(tiles, always)
+        torch_scan.TorchScan.of_plan(tiles, always)
     watch.calls, watch.failing = 0, lambda call, size: call in (1, 3)
-    plan = Plan((Share("cuda:0", 0, 300, 300, 70),), 40)
-    scan = torch_scan.TorchScan.planned(tiles, plan)
+    plan = Division((Share("cuda:0", 0, 300, 300, 70),), 40)
+    scan = torch_scan.TorchScan.of_plan(tiles, plan)
     assert (scan.plan.shares[0].resident, len(scan.held[0])) == (75, 75)
 
 
@@ -374,5 +374,5 @@ def test_no_room_for_another_scan_leaves_the_cpu():
 
 def test_batches_leave_room_for_many_results():
     tiles = Tiles(made("unit", 5).values, 1.0, "float32")
-    scan = torch_scan.TorchScan.planned(tiles, Plan((Share("cpu", 0, 5, 5, 9),), 8192))
+    scan = torch_scan.TorchScan.of_plan(tiles, Division((Share("cpu", 0, 5, 5, 9),), 8192))
     assert [scan.batch(m) for m in (1, 44, 512, 2532, 10**7)] == [8192, 8192, 8192, 1656, 1]

@@ -72,7 +72,7 @@ class CertifiedSearcher:
         n, d = self.documents.shape
         values, norms = check_queries(queries, d, self.extent)
         error = rounding_error(norms, d, self.extent.most, self.precision)
-        asked = _Asked(values, error, np.zeros((len(values), k), np.uint64))
+        asked = _Wanted(values, error, np.zeros((len(values), k), np.uint64))
         left, why = self._search(asked, progress) if n else (np.empty(0, np.int64), "")
         if len(left):
             on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
@@ -81,7 +81,7 @@ class CertifiedSearcher:
         noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
         return Found(ranking.unpack(asked.keys), notes=(noted,) if len(left) else ())
 
-    def _search(self, asked: _Asked, progress: Progress) -> tuple[Int64, str]:
+    def _search(self, asked: _Wanted, progress: Progress) -> tuple[Int64, str]:
         """Fill the keys of the queries that scans decide; returns the other rows, and why."""
         q, k = asked.keys.shape
         try:
@@ -107,7 +107,7 @@ class CertifiedSearcher:
         wanted = min(k + k // 4 + 32, len(self.documents))
         return self.scan if wanted <= self.scan.most else self._deeper
 
-    def _certify(self, scan: Scan, asked: _Asked, rows: Int64, m: int) -> Int64:
+    def _certify(self, scan: Scan, asked: _Wanted, rows: Int64, m: int) -> Int64:
         """Fill the keys of queries that the m best of a scan decide; returns the other rows."""
         n, k, left = len(self.documents), asked.keys.shape[1], [np.empty(0, np.int64)]
         step = scan.batch(m)
@@ -127,7 +127,7 @@ class CertifiedSearcher:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Wanted:
     """Queries [q, d], how far products of theirs may be from scores [q], and their keys [q, k]."""
 
     values: Float32

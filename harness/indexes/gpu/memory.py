@@ -48,7 +48,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Division:
     """Shares of the devices, and queries, or tokens of them, that are multiplied with at a time."""
 
     shares: tuple[Share, ...]
@@ -111,7 +111,7 @@ def copied_at_a_time(d: int) -> int:
     return max(1, COPIED // (4 * d))
 
 
-def plan(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Plan:
+def plan(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Division:
     """Divide rows among devices by what is free there now.
 
     Args:
@@ -128,7 +128,7 @@ def plan(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Plan:
         need = max(sizes.scratch(batch, tile), sizes.buffers(copied_at_a_time(sizes.d)))
         if all((high - low) * sizes.row + need <= room for _, (low, high), room in shares):
             whole = (Share(name, low, high, high, tile) for name, (low, high), _ in shares)
-            return Plan(tuple(whole), batch)
+            return Division(tuple(whole), batch)
     wider = WIDER if sizes.wider else 1
     for batch, tile in _steps(devices.QUERIES * wider, max(1, devices.TILE // wider)):
         need = sizes.scratch(batch, tile) + sizes.buffers(tile)
@@ -137,7 +137,7 @@ def plan(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Plan:
                 Share(name, low, min(high, low + (room - need) // sizes.row), high, tile)
                 for name, (low, high), room in shares
             )
-            return Plan(tuple(divided), batch)
+            return Division(tuple(divided), batch)
     least = min(range(len(free)), key=free.__getitem__)
     raise devices.DeviceFullError(
         f"{names[least]} has {free[least] / 1e9:,.1f} GB free, and the smallest tile needs "

@@ -18,7 +18,7 @@ from harness.indexes import devices, maxsim
 from harness.indexes.gpu import memory
 from harness.indexes.gpu.arithmetic import full_sums
 from harness.indexes.gpu.certified import Precision, rounding_error, scale
-from harness.indexes.gpu.memory import Plan, Share
+from harness.indexes.gpu.memory import Division, Share
 from harness.indexes.gpu.stream import Tiles
 from harness.indexes.gpu.torch_scan import ROWS, each_device, hold, itemsize
 from harness.indexes.maxsim import Rough
@@ -43,7 +43,7 @@ class TorchMaxSim:
 
     documents: MultiVector
     tiles: Tiles
-    plan: Plan
+    plan: Division
     held: tuple[torch.Tensor, ...]
 
     @classmethod
@@ -60,10 +60,10 @@ class TorchMaxSim:
             longest=int(documents.lengths.max(initial=1)),
         )  # fmt: skip
         tiles = Tiles(documents.values, longest, precision)
-        return cls.planned(documents, tiles, memory.plan(bounds, names, sizes))
+        return cls.of_plan(documents, tiles, memory.plan(bounds, names, sizes))
 
     @classmethod
-    def planned(cls, documents: MultiVector, tiles: Tiles, plan: Plan) -> TorchMaxSim:
+    def of_plan(cls, documents: MultiVector, tiles: Tiles, plan: Division) -> TorchMaxSim:
         """Copy what is to stay, to all devices at once."""
         whole = [_whole(share, documents.offsets) for share in plan.shares]
         kept = each_device([partial(hold, tiles, share) for share in whole])

@@ -14,7 +14,7 @@ from harness.indexes import devices
 from harness.indexes.gpu import memory
 from harness.indexes.gpu.arithmetic import full_sums
 from harness.indexes.gpu.certified import Precision
-from harness.indexes.gpu.memory import Plan, Share
+from harness.indexes.gpu.memory import Division, Share
 from harness.indexes.gpu.stream import Tiles
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class TorchScan:
     """Documents on devices as planned; held: those that stay, of each device."""
 
     tiles: Tiles
-    plan: Plan
+    plan: Division
     held: tuple[torch.Tensor, ...]
 
     @classmethod
@@ -44,10 +44,10 @@ class TorchScan:
         bounds = [n * i // len(names) for i in range(len(names) + 1)]
         results = memory.FOUND * memory.MERGED
         sizes = memory.Sizes(d, itemsize(precision), memory.COUNTED, results, wider=True)
-        return cls.planned(Tiles(documents, norm, precision), memory.plan(bounds, names, sizes))
+        return cls.of_plan(Tiles(documents, norm, precision), memory.plan(bounds, names, sizes))
 
     @classmethod
-    def planned(cls, tiles: Tiles, plan: Plan) -> TorchScan:
+    def of_plan(cls, tiles: Tiles, plan: Division) -> TorchScan:
         """Copy what is to stay, to all devices at once."""
         kept = each_device([partial(hold, tiles, share) for share in plan.shares])
         shares = tuple(share for share, _ in kept)
