@@ -119,15 +119,3 @@ def room(what: str) -> Iterator[None]:
 def note_fallback(names: tuple[str, ...]) -> tuple[str, ...]:
     """Note that the CPU stands in for a GPU."""
     return () if names else ("no CUDA device answers: the CPU searched in its place",)
-
-
-def refuse_too_large(device: str, documents: int) -> None:
-    """Check that documents of so many bytes and a tile fit on a device. Raises InputError."""
-    if device == "cpu":
-        return
-    needed, free = documents + 8 * QUERIES * TILE, free_memory(device)
-    if needed > free:
-        raise InputError(
-            f"gpu: the documents need about {needed / 1e9:,.1f} GB on {device} and "
-            f"{free / 1e9:,.1f} GB are free: use more devices or precision=float16"
-        )

@@ -12,6 +12,7 @@ leave it and the ranking as they are.
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,18 +37,28 @@ ROUNDING = 2.0**-24
 UNDERFLOW = 2.0**-149
 
 
+@dataclass(frozen=True)
+class Rough:
+    """Rough scores [q, n] of queries from a row up to another, and of documents likewise.
+
+    why: where what should have compared them could not, and the processor did.
+    """
+
+    queries: tuple[int, int]
+    documents: tuple[int, int]
+    scores: Float64
+    why: str = ""
+
+
 class TokenScan(Protocol):
     """Documents that each have tokens, to be compared roughly."""
 
     @property
-    def rows(self) -> int:
-        """Tokens of queries that it is given at a time, if it is not one query."""
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed when they were made ready, a sentence each."""
 
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """Ranges of documents that it compares at a time, in order."""
-
-    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
-        """Rough scores of queries, which all have tokens, and a tile: [q, high - low]."""
+    def compare(self, queries: MultiVector) -> Iterator[Rough]:
+        """Rough scores of all queries, which all have tokens, and all documents, part by part."""
 
     def slack(self, norms: Float32) -> Float64:
         """How far apart the rough products of a query's token may seem by error alone, [t].
@@ -67,18 +78,18 @@ class ArrayScan:
     documents: MultiVector
     longest: float
     block: int
+    notes: tuple[str, ...] = ()
 
-    @property
-    def rows(self) -> int:
-        """So many that products stay in the cache."""
-        return ROWS
+    def compare(self, queries: MultiVector) -> Iterator[Rough]:
+        """Rough scores of a tile of documents and some queries: products stay in the cache."""
+        cuts = parts(queries.offsets, ROWS, len(queries))
+        asked = [(part, take_texts(queries, *part)) for part in cuts]
+        for tile in parts(self.documents.offsets, TOKENS, self.block):
+            for part, texts in asked:
+                yield Rough(part, tile, self._score(texts, *tile))
 
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """Likewise."""
-        return parts(self.documents.offsets, TOKENS, self.block)
-
-    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
-        """Rough scores [q, high - low]."""
+    def _score(self, queries: MultiVector, low: int, high: int) -> Float64:
+        """[q, high - low]."""
         offsets = self.documents.offsets[low : high + 1]
         products = queries.values @ self.documents.values[offsets[0] : offsets[-1]].T
         highest = np.maximum.reduceat(products, offsets[:-1] - offsets[0], axis=1)
@@ -143,32 +154,47 @@ class MaxSimSearcher:
     @property
     def info(self) -> IndexInfo:
         """The tokens' vectors themselves."""
-        return IndexInfo(self.documents.bytes, exact=self.exact)
+        return IndexInfo(self.documents.bytes, exact=self.exact, notes=self.scan.notes)
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""
-        q, n = len(queries), len(self.compared)
+        q = len(queries)
         queries, norms = check_tokens(queries, self.documents.dim, self.extent)
         asked, queries = drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
-        best = np.full(keys.shape, -np.inf)  # rough scores
-        held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
-        for low, high in self.scan.tiles():
-            for first, last in parts(queries.offsets, self.scan.rows, len(queries)):
-                rough = self.scan.scores(take_texts(queries, first, last), low, high)
-                best[first:last] = np.partition(
-                    np.concatenate([best[first:last], rough], axis=1), -k, axis=1
-                )[:, -k:]
-                bar = best[first:last].min(axis=1) - slack[first:last]
-                i, j = np.nonzero(rough >= bar[:, None])
-                held.append((i + first, j + low, rough[i, j]))
-            if held and (sum(len(rows) for rows, _, _ in held) > HELD or high == n):
-                self._settle(queries, held, best.min(axis=1) - slack, keys)
-                held = []
-            progress("search", high * q, n * q, "comparisons")
+        notes = self._search(queries, slack, keys, progress)
         keys = self.distinct.expand(keys) if self.distinct else keys
-        return Found(restore_rows(ranking.unpack(keys), asked, self.rows, q))
+        return Found(restore_rows(ranking.unpack(keys), asked, self.rows, q), notes=notes)
+
+    def _search(
+        self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
+    ) -> tuple[str, ...]:
+        """Put the best of queries that have tokens into keys [q, k]; returns what was noticed.
+
+        slack: [q], how far apart rough scores may seem by error alone.
+        """
+        best, k = np.full(keys.shape, -np.inf), keys.shape[1]  # rough scores
+        held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
+        waiting, done, instead = 0, 0, Counter[str]()
+        for part in self.scan.compare(queries):
+            (first, last), (low, _), rough = part.queries, part.documents, part.scores
+            best[first:last] = np.partition(
+                np.concatenate([best[first:last], rough], axis=1), -k, axis=1
+            )[:, -k:]
+            bar = best[first:last].min(axis=1) - slack[first:last]
+            i, j = np.nonzero(rough >= bar[:, None])
+            held.append((i + first, j + low, rough[i, j]))
+            waiting += len(i)
+            if waiting > HELD:
+                self._settle(queries, held, best.min(axis=1) - slack, keys)
+                held, waiting = [], 0
+            instead[part.why] += rough.size
+            done += rough.size
+            progress("search", done, len(queries) * len(self.compared), "comparisons")
+        if held:
+            self._settle(queries, held, best.min(axis=1) - slack, keys)
+        return _note_instead(instead)
 
     def _settle(
         self,
@@ -187,6 +213,13 @@ class MaxSimSearcher:
         for row, (low, high) in enumerate(itertools.pairwise(ends.tolist())):
             both = np.concatenate([keys[row], packed[low:high]])
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
+
+
+def _note_instead(comparisons: Counter[str]) -> tuple[str, ...]:
+    """Say how many comparisons the processor made in place of what should have, and why."""
+    done, made = comparisons.total(), comparisons.total() - comparisons[""]
+    reasons = "; ".join(filter(None, comparisons))
+    return (f"{made:,} of {done:,} comparisons were made on the CPU: {reasons}",) if made else ()
 
 
 def check_tokens(queries: Embeddings, dim: int, documents: Extent) -> tuple[MultiVector, Float32]:

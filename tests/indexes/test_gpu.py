@@ -94,8 +94,9 @@ def test_rough_maxsim_is_within_its_bound(precision):
     documents, queries = several(50, 9, 32, 3), several(9, 6, 32, 4)
     searcher = gpu.GpuExact(precision, "cpu").open(documents)
     kept, asked = searcher.documents, maxsim.drop_empty(queries)[1]
-    (tile,) = searcher.scan.tiles()
-    rough = searcher.scan.scores(asked, *tile)
+    (part,) = searcher.scan.compare(asked)
+    assert (part.queries, part.documents) == ((0, len(asked)), (0, len(kept)))
+    rough = part.scores
     rows, docs = np.divmod(np.arange(rough.size), len(kept))
     exact = maxsim.scores(asked, kept, rows, docs).reshape(rough.shape)
     slack = searcher.scan.slack(np.linalg.norm(queries.values, axis=1))
@@ -132,7 +133,7 @@ def test_the_cpu_stands_in_for_late_interaction_too(monkeypatch):
 def test_documents_are_divided_among_devices(precision):
     documents, queries = made("unit", 500), made("unit", 7, seed=1)
     scan = torch_scan.TorchScan.of(documents.values, 1.0, ("cpu", "cpu", "cpu"), precision)
-    assert [first for first, _ in scan.shards] == [0, 166, 333]
+    assert [share.low for share in scan.plan.shares] == [0, 166, 333]
     searcher = certified.CertifiedSearcher(documents.values, Extent(1, 1.001), scan, precision)
     expected = Exact().open(documents).search(queries, 9, silent).run
     same(searcher.search(queries, 9, silent).run, expected)
@@ -187,17 +188,6 @@ def test_equal_scores_are_left_to_the_cpu(monkeypatch):
     assert found.docs.tolist() == [[2999, 2998, 2997]] * 4
 
 
-def test_settings_of_torch_are_given_back():
-    import torch
-
-    matmul = torch.backends.cuda.matmul
-    before = matmul.allow_fp16_reduced_precision_reduction
-    with torch_scan.full_sums():
-        assert not matmul.allow_fp16_reduced_precision_reduction
-        assert not matmul.allow_tf32
-    assert matmul.allow_fp16_reduced_precision_reduction == before
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -235,13 +225,6 @@ def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
     notes = (*searcher.info.notes, *index.notes(4))
     assert notes == ("no CUDA device answers: the CPU searched in its place",)
     assert index.describe()["devices"] == 0
-
-
-def test_documents_that_do_not_fit_on_a_device(monkeypatch):
-    monkeypatch.setattr(devices, "free_memory", lambda _: 10**9)
-    devices.refuse_too_large("cuda:0", 10**8)
-    with pytest.raises(InputError, match=r"about 1.5 GB on cuda:1 and 1.0 GB are free"):
-        devices.refuse_too_large("cuda:1", 10**9)
 
 
 @pytest.fixture

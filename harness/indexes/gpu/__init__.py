@@ -5,7 +5,8 @@ does it; a query's k best are certified: what the scan left out, plus the roundi
 possible, must be below the k-th. A query that cannot be certified (many equal scores) is scanned
 for more, and then searched on the CPU. Of late interaction torch makes the rough scores, and every
 document that may be among the k best is scored again. So results are those of the index `exact`, to
-the bit.
+the bit. What does not fit on the devices is streamed from the host, and what a full device cannot
+compute any more is searched on the CPU.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-import numpy as np
-
+from harness import accelerators
 from harness.errors import InputError
-from harness.indexes import INDEXES, Index, Searcher, maxsim
+from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim
 from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
 from harness.indexes.cosine import open_by_cosine
 from harness.indexes.exact import Exact
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
-from harness.indexes.gpu.faiss_scan import FaissScan, GpuFactory
-from harness.indexes.gpu.torch_scan import TorchMaxSim, TorchScan
+from harness.indexes.gpu.certified import Precision
+from harness.indexes.gpu.choice import Placement
+from harness.indexes.gpu.faiss_scan import GpuFactory
+from harness.indexes.gpu.torch_maxsim import TorchMaxSim
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, of_kind
-from harness.vectors.lengths import Metric, check_documents
+from harness.vectors.lengths import Metric
 
 
 @INDEXES.register("gpu")
@@ -85,46 +86,70 @@ class GpuExact(Index):
     def require(self, representation: Representation) -> None:
         """Check that a GPU answers, or that the CPU may stand in."""
         load_faiss()
-        self._choose(representation)
+        self._place(representation)
 
-    def _choose(self, representation: Representation) -> tuple[str, ...]:
+    def _place(self, representation: Representation) -> Placement:
         """Devices of a library that can scan this; none where the CPU stands in."""
         by_faiss = representation == "dense" and self.precision != "bfloat16"
         libraries: tuple[cuda.Library, ...] = ("torch", "faiss") if by_faiss else ("torch",)
-        return cuda.choose(self.devices, self.fallback, libraries)
+        names = cuda.choose(self.devices, self.fallback, libraries)
+        return Placement(names, self.precision, self.sharded)
 
     def describe(self) -> Mapping[str, object]:
         """Tell what searches, and on how many devices; results are exact."""
-        chosen = cuda.choose(self.devices, self.fallback)
-        return {"exact": True, "devices": len(chosen), "precision": self.precision}
-
-    def notes(self, k: int) -> tuple[str, ...]:
-        """Tell whether the CPU searches in place of a GPU."""
-        return cuda.note_fallback(cuda.choose(self.devices, self.fallback))
+        place = Placement(cuda.choose(self.devices, self.fallback), self.precision, self.sharded)
+        found = {"exact": True, "devices": len(place.names), "precision": self.precision}
+        return {**found, **place.describe()} if place.names else found
 
     def open(
         self, documents: Embeddings, place: Path | None = None, progress: Progress = silent
     ) -> Searcher:
-        """Copy the documents to the devices; nothing is kept.
+        """Copy the documents to the devices, as many as fit; nothing is kept.
 
         Raises:
-            InputError: for NaN and for too many.
+            InputError: for NaN and for too many, and where there is room for none.
         """
         if self.metric == "cosine":
             return open_by_cosine(replace(self, metric="ip"), documents, place, progress)
-        chosen = cuda.choose(self.devices, self.fallback)
-        if not chosen:
-            return Exact(device="cpu").open(documents)
-        if isinstance(documents, MultiVector):
-            scan_of = partial(TorchMaxSim.of, names=chosen, precision=self.precision)
-            return maxsim.MaxSimSearcher.of(documents, scan=scan_of)
-        values = of_kind(documents, Dense).values
-        extent = check_documents(values)
-        norm = extent.most
-        if load_faiss().get_num_gpus() and self.precision != "bfloat16" and chosen != ("cpu",):
-            half = self.precision == "float16"
-            scan: Scan = FaissScan.of(values, norm, chosen, half=half, sharded=self.sharded)
-        else:
-            scan = TorchScan.of(values, norm, chosen, self.precision)
-        contiguous = np.ascontiguousarray(values, np.float32)
-        return CertifiedSearcher(contiguous, extent, scan, self.precision)
+        there = self._place(documents.representation)
+        if not there.names:
+            return StandIn(Exact(device="cpu").open(documents), _note_blind())
+        try:
+            if isinstance(documents, MultiVector):
+                names, precision = there.names, self.precision
+                scan_of = partial(TorchMaxSim.of, names=names, precision=precision)
+                return maxsim.MaxSimSearcher.of(documents, scan=scan_of)
+            return there.open(of_kind(documents, Dense).values)
+        except cuda.DeviceFullError as error:
+            if self.fallback == "cpu":
+                note = f"{error}: the CPU searched in its place"
+                return StandIn(Exact(device="cpu").open(documents), note)
+            raise InputError(
+                f"gpu: {error}: free some, choose other devices, or fallback=cpu"
+            ) from error
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """What searches on the CPU in place of a GPU, and why."""
+
+    searcher: Searcher
+    note: str
+
+    @property
+    def info(self) -> IndexInfo:
+        """Of what is searched, and the note."""
+        info = self.searcher.info
+        return replace(info, notes=(*info.notes, self.note))
+
+    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Find the k best documents of each query [q, k]."""
+        return self.searcher.search(queries, k, progress)
+
+
+def _note_blind() -> str:
+    """Say which library, or that none, uses a GPU."""
+    if accelerators.faiss_count():
+        return "torch, which would search here, uses no CUDA device: the CPU searched in its place"
+    (note,) = cuda.note_fallback(())
+    return note

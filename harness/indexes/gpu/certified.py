@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from harness.arrays import Float32, Int64
+from harness.errors import reason
 from harness.indexes import Found, IndexInfo, devices, scoring
 from harness.indexes.exact import DenseSearcher, rounding
 from harness.progress import Progress, silent
@@ -19,6 +22,9 @@ TRUNCATED = 4  # tensor cores cut the sums that IEEE arithmetic rounds
 UNIT = {"float32": 0.0, "float16": 2.0**-11, "bfloat16": 2.0**-8}  # roundoff of a product
 
 
+EQUAL = "too many scores are equal, or closer than rounding can tell apart"
+
+
 class Scan(Protocol):
     """Documents on devices, divided by a power of 2 so that no norm is above 1."""
 
@@ -26,60 +32,107 @@ class Scan(Protocol):
     def most(self) -> int:
         """Results of one query, at most."""
 
+    def batch(self, m: int) -> int:
+        """Queries that it is given at a time, where m results of each are asked for."""
+
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """Find the documents [q, m] of the highest products, highest first, and the products."""
+        """Find the documents [q, m] of the highest products, highest first, and the products.
+
+        Raises:
+            DeviceFullError: where a device has no room for it.
+        """
 
 
 @dataclass(frozen=True)
 class CertifiedSearcher:
-    """A scan whose results are scored exactly and certified. extent: how long documents are."""
+    """A scan whose results are scored exactly and certified.
+
+    extent: how long documents are; deep: makes a scan for more results than this one gives, when it
+    is first needed; notes: what was noticed when the documents were made ready.
+    """
 
     documents: Float32
     extent: Extent
     scan: Scan
     precision: Precision
+    deep: Callable[[], Scan] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def info(self) -> IndexInfo:
         """The vectors themselves."""
-        return IndexInfo(int(self.documents.nbytes), exact=True)
+        return IndexInfo(int(self.documents.nbytes), exact=True, notes=self.notes)
+
+    @cached_property
+    def _deeper(self) -> Scan:
+        return self.deep() if self.deep else self.scan
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where k > n."""
         n, d = self.documents.shape
         values, norms = check_queries(queries, d, self.extent)
-        q, error = len(values), rounding_error(norms, d, self.extent.most, self.precision)
-        keys = np.zeros((q, k), np.uint64)
-        for low in range(0, q, devices.QUERIES):
-            rows = np.arange(low, min(low + devices.QUERIES, q))
-            for m in (k + k // 4 + 32, 8 * k + 256):
-                rows = self._certify(values, rows, min(m, n), error, keys)
-            if len(rows):
-                on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
-                run = on_cpu.search(Dense(values[rows]), k, silent).run
-                keys[rows] = ranking.pack(run.scores, run.docs)
-            progress("search", min(low + devices.QUERIES, q), q, "queries")
-        return Found(ranking.unpack(keys))
+        error = rounding_error(norms, d, self.extent.most, self.precision)
+        asked = _Wanted(values, error, np.zeros((len(values), k), np.uint64))
+        left, why = self._search(asked, progress) if n else (np.empty(0, np.int64), "")
+        if len(left):
+            on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
+            run = on_cpu.search(Dense(values[left]), k, silent).run
+            asked.keys[left] = ranking.pack(run.scores, run.docs)
+        noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
+        return Found(ranking.unpack(asked.keys), notes=(noted,) if len(left) else ())
 
-    def _certify(
-        self, values: Float32, rows: Int64, m: int, error: Float32, keys: ranking.Keys
-    ) -> Int64:
+    def _search(self, asked: _Wanted, progress: Progress) -> tuple[Int64, str]:
+        """Fill the keys of the queries that scans decide; returns the other rows, and why."""
+        q, k = asked.keys.shape
+        try:
+            scan = self._scan_for(k)
+        except devices.DeviceFullError as error:
+            return np.arange(q), reason(error)
+        rounds = [min(m, len(self.documents), scan.most) for m in (k + k // 4 + 32, 8 * k + 256)]
+        if rounds[0] < min(k + 1, len(self.documents)):
+            return np.arange(q), f"on a GPU faiss finds {scan.most:,} results of a query, at most"
+        left, done, step = [np.empty(0, np.int64)], 0, scan.batch(rounds[0])
+        try:
+            for done in range(0, q, step):
+                rows = np.arange(done, min(done + step, q))
+                for m in dict.fromkeys(rounds):
+                    rows = self._certify(scan, asked, rows, m)
+                left.append(rows)
+                progress("search", min(done + step, q), q, "queries")
+        except devices.DeviceFullError as error:
+            return np.concatenate([*left, np.arange(done, q)]), reason(error)
+        return np.concatenate(left), EQUAL
+
+    def _scan_for(self, k: int) -> Scan:
+        wanted = min(k + k // 4 + 32, len(self.documents))
+        return self.scan if wanted <= self.scan.most else self._deeper
+
+    def _certify(self, scan: Scan, asked: _Wanted, rows: Int64, m: int) -> Int64:
         """Fill the keys of queries that the m best of a scan decide; returns the other rows."""
-        n, k = len(self.documents), keys.shape[1]
-        if not len(rows) or m > self.scan.most:
-            return rows
-        part = values[rows]
-        scaled, exponents = scale(part)
-        docs, products = self.scan.nearest(scaled, m)
-        left_out = np.ldexp(products[:, -1], exponents + np.frexp(np.float32(self.extent.most))[1])
-        each = np.repeat(np.arange(len(rows)), m)
-        scores = scoring.dense(part, each, self.documents, docs.ravel()).reshape(docs.shape)
-        found = ranking.best(ranking.pack(scores, docs), k)
-        kth = ranking.unpack(found[:, min(k, n) - 1, None]).scores[:, 0]
-        sure = (kth > left_out + error[rows]) | (m == n)
-        keys[rows[sure]] = found[sure]
-        left: Int64 = rows[~sure]
-        return left
+        n, k, left = len(self.documents), asked.keys.shape[1], [np.empty(0, np.int64)]
+        step = scan.batch(m)
+        for part in (rows[low : low + step] for low in range(0, len(rows), step)):
+            scaled, exponents = scale(asked.values[part])
+            docs, products = scan.nearest(scaled, m)
+            power = exponents + np.frexp(np.float32(self.extent.most))[1]
+            left_out = np.ldexp(products[:, -1], power)
+            each = np.repeat(np.arange(len(part)), m)
+            flat = scoring.dense(asked.values[part], each, self.documents, docs.ravel())
+            found = ranking.best(ranking.pack(flat.reshape(docs.shape), docs), k)
+            kth = ranking.unpack(found[:, min(k, n) - 1, None]).scores[:, 0]
+            sure = (kth > left_out + asked.error[part]) | (m == n)
+            asked.keys[part[sure]] = found[sure]
+            left.append(part[~sure])
+        return np.concatenate(left)
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Queries [q, d], how far products of theirs may be from scores [q], and their keys [q, k]."""
+
+    values: Float32
+    error: Float32
+    keys: ranking.Keys
 
 
 def rounding_error(norms: Float32, d: int, longest: float, precision: Precision) -> Float32:

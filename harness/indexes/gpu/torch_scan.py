@@ -1,145 +1,171 @@
-"""Scans by torch: tiles of documents, or of their tokens, multiplied on devices."""
+"""Exact search's rough scan by torch: tiles of documents multiplied on devices, all at once."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-
-from harness.arrays import Float32, Float64, Int64
-from harness.indexes import devices, maxsim
-from harness.indexes.gpu.certified import Precision, rounding_error, scale
-from harness.vectors import MultiVector
+from harness.arrays import Float32, Int64
+from harness.indexes import devices
+from harness.indexes.gpu import memory
+from harness.indexes.gpu.arithmetic import full_sums
+from harness.indexes.gpu.certified import Precision
+from harness.indexes.gpu.memory import Division, Share
+from harness.indexes.gpu.stream import Tiles
 
 if TYPE_CHECKING:
     import torch
 
     Ranked = tuple[torch.Tensor, torch.Tensor]  # products and documents [q, m]
 
+T = TypeVar("T")
+FEW = 16  # queries that are not divided where a device is full
+ROWS = 64  # documents likewise
+
 
 @dataclass(frozen=True)
 class TorchScan:
-    """Tiles of documents multiplied by torch. shards: (first row, documents on a device)."""
+    """Documents on devices as planned; held: those that stay, of each device."""
 
-    shards: list[tuple[int, torch.Tensor]]
-    most: int
+    tiles: Tiles
+    plan: Division
+    held: tuple[torch.Tensor, ...]
 
     @classmethod
     def of(
         cls, documents: Float32, norm: float, names: tuple[str, ...], precision: Precision
     ) -> TorchScan:
-        """Divide documents [n, d] among devices. Raises InputError where they do not fit."""
-        import torch
-
+        """Divide documents [n, d] among devices. Raises DeviceFullError where none fits."""
         n, d = documents.shape
         bounds = [n * i // len(names) for i in range(len(names) + 1)]
-        shards = []
-        for device, (low, high) in zip(names, itertools.pairwise(bounds), strict=True):
-            devices.refuse_too_large(device, (high - low) * d * getattr(torch, precision).itemsize)
-            shard = torch.empty((high - low, d), dtype=getattr(torch, precision), device=device)
-            for start in range(0, high - low, devices.TILE):
-                block, _ = scale(
-                    documents[low + start : min(low + start + devices.TILE, high)], norm
-                )
-                shard[start : start + len(block)] = torch.from_numpy(block)
-            shards.append((low, shard))
-        return cls(shards, n)
+        results = memory.FOUND * memory.MERGED
+        sizes = memory.Sizes(d, itemsize(precision), memory.COUNTED, results, wider=True)
+        return cls.of_plan(Tiles(documents, norm, precision), memory.plan(bounds, names, sizes))
+
+    @classmethod
+    def of_plan(cls, tiles: Tiles, plan: Division) -> TorchScan:
+        """Copy what is to stay, to all devices at once."""
+        kept = each_device([partial(hold, tiles, share) for share in plan.shares])
+        shares = tuple(share for share, _ in kept)
+        return cls(tiles, replace(plan, shares=shares), tuple(held for _, held in kept))
+
+    @property
+    def most(self) -> int:
+        """As many as there are documents."""
+        return len(self.tiles.documents)
+
+    def batch(self, m: int) -> int:
+        """Queries at a time: as planned, fewer where many results of each are held."""
+        return max(1, min(self.plan.batch, memory.FOUND // m))
 
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """Find the documents [q, m] of the highest products, highest first, and the products."""
-        import torch
+        """Find the documents [q, m] of the highest products, highest first, and the products.
 
-        found: list[Ranked] = []
+        Raises:
+            DeviceFullError: where a device has no room even for a few of them.
+        """
+        works = [
+            partial(_search, self.tiles, share, held, queries, m)
+            for share, held in zip(self.plan.shares, self.held, strict=True)
+        ]
         with full_sums():
-            for first, shard in self.shards:
-                moved = torch.from_numpy(queries).to(shard.device, shard.dtype)
-                best: list[Ranked] = []
-                for low in range(0, len(shard), devices.TILE):
-                    products = (moved @ shard[low : low + devices.TILE].T).float()
-                    top, at = torch.topk(products, min(m, products.shape[1]), dim=1)
-                    best = [_merge([*best, (top, at + (first + low))], m)]
-                found.extend((top.cpu(), at.cpu()) for top, at in best)
-        top, docs = _merge(found, m)
+            found = each_device(works)
+        top, docs = merge(found, m)
         return docs.numpy(), top.numpy()
 
 
-@dataclass(frozen=True)
-class TorchMaxSim:
-    """Tiles of documents' tokens multiplied by torch, rough MaxSim for the certified search.
+def each_device(works: Sequence[Callable[[], T]]) -> list[T]:
+    """Do what each device has to do, all at the same time, in threads that have no settings."""
+    with ThreadPoolExecutor(len(works)) as pool:
+        return [task.result() for task in [pool.submit(work) for work in works]]
 
-    documents: each with tokens; longest: the largest norm of one; shards: (first document, those
-    after the last, their tokens and their numbers of tokens on a device), divided by a power of 2.
-    """
 
-    documents: MultiVector
-    longest: float
-    precision: Precision
-    shards: list[tuple[int, int, torch.Tensor, torch.Tensor]]
+def hold(tiles: Tiles, share: Share) -> tuple[Share, torch.Tensor]:
+    """Copy what is to stay on a device: half of it where it has become too much, and so on."""
+    import torch
 
-    @classmethod
-    def of(
-        cls, documents: MultiVector, longest: float, *, names: tuple[str, ...],
-        precision: Precision,
-    ) -> TorchMaxSim:  # fmt: skip
-        """Divide documents among devices. Raises InputError where they do not fit."""
-        import torch
-
-        offsets, kind, shards = documents.offsets, getattr(torch, precision), []
-        shares = [offsets[-1] * i // len(names) for i in range(len(names) + 1)]
-        bounds = np.searchsorted(offsets, shares).tolist()
-        for device, (low, high) in zip(names, itertools.pairwise(bounds), strict=True):
-            first, last = int(offsets[low]), int(offsets[high])
-            devices.refuse_too_large(device, (last - first) * documents.dim * kind.itemsize)
-            shard = torch.empty((last - first, documents.dim), dtype=kind, device=device)
-            for start in range(first, last, devices.TILE):
-                block, _ = scale(documents.values[start : min(start + devices.TILE, last)], longest)
-                shard[start - first : start - first + len(block)] = torch.from_numpy(block)
-            lengths = torch.from_numpy(documents.lengths[low:high]).to(device)
-            shards.append((low, high, shard, lengths))
-        return cls(documents, longest, precision, shards)
-
-    @property
-    def rows(self) -> int:
-        """Tokens of queries at a time."""
-        return devices.QUERIES
-
-    def tiles(self) -> Iterator[tuple[int, int]]:
-        """List ranges of documents, each on one device."""
-        for first, last, _, _ in self.shards:
-            for low, high in maxsim.parts(
-                self.documents.offsets[first : last + 1], devices.TILE, devices.TILE
+    name, d = share.name, tiles.documents.shape[1]
+    rows = share.resident - share.low
+    while True:
+        try:
+            with devices.room(f"{name} is full"):
+                kind = getattr(torch, tiles.precision)
+                held = torch.empty((rows, d), dtype=kind, device=devices.place(name))
+            end = share.low + rows
+            for low, tile in tiles.stream(
+                name, memory.cut(share.low, end, memory.copied_at_a_time(d))
             ):
-                yield low + first, high + first
-
-    def scores(self, queries: MultiVector, low: int, high: int) -> Float64:
-        """Compute rough scores [q, high - low]."""
-        import torch
-
-        first, _, shard, lengths = next(each for each in self.shards if low < each[1])
-        start, end = self.documents.offsets[[low, high]] - self.documents.offsets[first]
-        scaled, exponents = scale(queries.values)
-        moved = torch.from_numpy(scaled).to(shard.device, shard.dtype)
-        with full_sums():
-            products = (shard[start:end] @ moved.T).float()
-        own = lengths[low - first : high - first]
-        highest = torch.segment_reduce(products, "max", lengths=own, axis=0).double()
-        powers = np.ldexp(1.0, exponents + np.frexp(np.float32(self.longest))[1])
-        each = (highest * torch.from_numpy(powers).to(shard.device)).T.contiguous()
-        counts = torch.from_numpy(queries.lengths).to(shard.device)
-        rough: Float64 = torch.segment_reduce(each, "sum", lengths=counts, axis=0).cpu().numpy()
-        return rough
-
-    def slack(self, norms: Float32) -> Float64:
-        """Bound twice the error of a product, for tokens [t]: room for rounding scores."""
-        error = rounding_error(norms, self.documents.dim, self.longest, self.precision)
-        return 2 * error.astype(np.float64)
+                held[low - share.low : low - share.low + len(tile)].copy_(tile)
+            return replace(share, resident=end), held
+        except devices.DeviceFullError:
+            if not rows:
+                raise
+            rows //= 2
 
 
-def _merge(pairs: list[Ranked], m: int) -> Ranked:
+def _search(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int) -> Ranked:
+    """The best of a device's documents, on the host; by halves of all where it is full.
+
+    Raises:
+        DeviceFullError: where there is no room for the least either.
+    """
+    import torch
+
+    try:
+        with devices.room(f"{share.name} is full"):
+            return _scan(tiles, share, held, queries, m)
+    except devices.DeviceFullError:
+        if len(queries) <= FEW and share.tile <= ROWS:
+            raise
+    share = replace(share, tile=max(share.tile // 2, min(share.tile, ROWS)))
+    half = len(queries) // 2 if len(queries) > FEW else len(queries)
+    halves = [
+        _search(tiles, share, held, part, m)
+        for part in (queries[:half], queries[half:])
+        if len(part)
+    ]
+    return torch.cat([top for top, _ in halves]), torch.cat([docs for _, docs in halves])
+
+
+def _scan(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int) -> Ranked:
+    """Multiply what stays and what is streamed, tile by tile; copied to the host at the end."""
+    import torch
+
+    asked = torch.from_numpy(queries).to(held.device, held.dtype)
+    none = torch.empty((len(queries), 0), dtype=torch.float32, device=held.device)
+    best, rows = (none, none.long()), share.tile
+    resident = (
+        (low, held[low - share.low : high - share.low])
+        for low, high in memory.cut(share.low, share.resident, share.tile)
+    )
+    for first, tile in itertools.chain(resident, tiles.stream(share.name, share.ranges())):
+        low = 0
+        while low < len(tile):
+            try:
+                with devices.room(f"{share.name} is full"):
+                    best = _add(best, asked, tile[low : low + rows], first + low, m)
+                low += rows
+            except devices.DeviceFullError:
+                if rows <= ROWS:
+                    raise
+                rows = max(rows // 2, ROWS)
+    return best[0].cpu(), best[1].cpu()
+
+
+def _add(best: Ranked, asked: torch.Tensor, tile: torch.Tensor, first: int, m: int) -> Ranked:
+    """The m best so far and of a tile, whose first row has a number."""
+    import torch
+
+    products = (asked @ tile.T).float()
+    top, at = torch.topk(products, min(m, products.shape[1]), dim=1)
+    return merge([best, (top, at + first)], m)
+
+
+def merge(pairs: list[Ranked], m: int) -> Ranked:
     """The m highest of several (products, documents) [q, ...], the highest first."""
     import torch
 
@@ -149,18 +175,6 @@ def _merge(pairs: list[Ranked], m: int) -> Ranked:
     return top, torch.gather(docs, 1, order)
 
 
-@contextmanager
-def full_sums() -> Iterator[None]:
-    """Multiply on GPUs without TF32 and without sums in 16 bits, as the bound supposes."""
-    import torch
-
-    matmul = torch.backends.cuda.matmul
-    names = ["allow_fp16_reduced_precision_reduction", "allow_bf16_reduced_precision_reduction"]
-    before = {name: getattr(matmul, name) for name in ["allow_tf32", *names]}
-    try:
-        for name in before:
-            setattr(matmul, name, False)
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(matmul, name, value)
+def itemsize(precision: Precision) -> int:
+    """Bytes of a number."""
+    return 4 if precision == "float32" else 2
