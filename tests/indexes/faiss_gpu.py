@@ -21,6 +21,7 @@ from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu import faiss_devices
 from tests.indexes import faiss_gpu_indexes as fakes
 from tests.indexes import faiss_gpu_moves as moves
+from tests.indexes.faiss_gpu_machine import Machine, Resources
 
 TEMPORARY = 1536 << 20  # StandardGpuResources.cpp: kMaxTempMem, on devices of more than 8 GiB
 MEMORY = 80 << 30
@@ -37,7 +38,7 @@ def faked(
     faiss: bool = True,
     torch: bool = False,
     cuvs: bool = False,
-) -> Iterator[fakes.Machine]:
+) -> Iterator[Machine]:
     """Let the harness believe in GPUs.
 
     Args:
@@ -53,7 +54,7 @@ def faked(
     Yields:
         What was moved, allocated and searched.
     """
-    machine = fakes.Machine(number, memory, temporary, share, seed)
+    machine = Machine(number, memory, temporary, share, seed)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _see(machine, faiss, torch).items():
             patch.setattr(accelerators, name, value)
@@ -69,13 +70,13 @@ def faked(
 
 
 @pytest.fixture
-def fake_gpu() -> Iterator[fakes.Machine]:
+def fake_gpu() -> Iterator[Machine]:
     """Two devices that faiss alone sees."""
     with faked() as machine:
         yield machine
 
 
-def _see(machine: fakes.Machine, faiss: bool, torch: bool) -> dict[str, Any]:
+def _see(machine: Machine, faiss: bool, torch: bool) -> dict[str, Any]:
     """What stands for functions of harness.accelerators."""
     number = machine.number
     listed = [
@@ -133,7 +134,7 @@ CAGRA_SEARCH = {
 }  # fmt: skip
 
 
-def _module(machine: fakes.Machine, library: Any, cuvs: bool) -> dict[str, Any]:
+def _module(machine: Machine, library: Any, cuvs: bool) -> dict[str, Any]:
     """What stands for names of faiss."""
     cloner = {**CLONER, "use_cuvs": cuvs}  # GpuClonerOptions.h: on by default in builds with it
     multiple = {**cloner, "common_ivf_quantizer": False, "shard": False, "shard_type": 1}
@@ -143,7 +144,7 @@ def _module(machine: fakes.Machine, library: Any, cuvs: bool) -> dict[str, Any]:
     found = {
         "downcast_index": lambda index: index if isinstance(index, ours) else downcast(index),
         "get_num_gpus": lambda: machine.number,
-        "StandardGpuResources": lambda: fakes.Resources(machine),
+        "StandardGpuResources": lambda: Resources(machine),
         "GpuClonerOptions": options("GpuClonerOptions", **cloner),
         "GpuMultipleClonerOptions": options("GpuMultipleClonerOptions", **multiple),
         "GpuIndexFlatConfig": options(

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +10,7 @@ import numpy as np
 
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu import certified
+from tests.indexes.faiss_gpu_machine import Machine, Resources, fail, thrown
 
 MOST = 2048  # GPU_MAX_SELECTION_K of DeviceDefs.cuh
 LOWEST = np.finfo(np.float32).min
@@ -21,107 +19,6 @@ SHARED = 48 << 10  # bytes of shared memory of a block
 # of GpuScalarQuantizer.cuh
 SQ_TYPES = ("8bit", "8bit_uniform", "8bit_direct", "4bit", "4bit_uniform", "fp16")
 TOGETHER = 64  # queries multiplied at a time
-
-
-def fail(where: str, condition: str, what: str) -> RuntimeError:
-    """An error as FAISS_THROW_IF_NOT_MSG raises it, which SWIG makes a RuntimeError of."""
-    return RuntimeError(
-        f"Error in {where} at /project/faiss/gpu/x.cu:1: Error: {condition!r} failed: {what}"
-    )
-
-
-def thrown(where: str, what: str) -> RuntimeError:
-    """An error as FAISS_THROW_MSG raises it."""
-    return RuntimeError(f"Error in {where} at /project/faiss/gpu/x.cu:1: {what}")
-
-
-@dataclass
-class Machine:
-    """Devices, what is allocated on them, and what was done.
-
-    Attributes:
-        number: of devices.
-        memory: bytes of each that are free at first.
-        temporary: bytes of each that a StandardGpuResources takes there.
-        share: of the bound of rounding that products are off by, at most.
-        seed: of what is random.
-        used: bytes of each now.
-        peak: the most bytes of each there were.
-        resources: how many StandardGpuResources were made.
-        started: (resources, device) that took temporary memory.
-        moves: (type, device) of what is on a GPU, in the order of its coming.
-        clones: types that came back from several GPUs as indexes of the CPU.
-        searches: (type, device, queries, k) of each search on a GPU.
-    """
-
-    number: int
-    memory: int
-    temporary: int
-    share: float
-    seed: int
-    used: dict[int, int] = field(default_factory=dict)
-    peak: dict[int, int] = field(default_factory=dict)
-    resources: int = 0
-    started: set[tuple[int, int]] = field(default_factory=set)
-    moves: list[tuple[str, int]] = field(default_factory=list)
-    clones: list[str] = field(default_factory=list)
-    searches: list[tuple[str, int, int, int]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.random = np.random.default_rng(self.seed)
-
-    def free(self, device: int) -> int:
-        """Bytes that are free on a device."""
-        return self.memory - self.used.get(device, 0)
-
-    def allocate(self, device: int, size: int, kind: str = "FlatData") -> None:
-        """Take memory. Raises RuntimeError in the words of StandardGpuResources.cpp."""
-        if size > self.free(device):
-            raise fail(
-                "virtual void* faiss::gpu::StandardGpuResourcesImpl::allocMemory(const "
-                "faiss::gpu::AllocRequest&)",
-                "err == cudaSuccess",
-                f"StandardGpuResources: alloc fail type {kind} dev {device} space Device stream "
-                f"0x1 size {size} bytes (cudaMalloc error out of memory [2])\n",
-            )
-        self.used[device] = self.used.get(device, 0) + size
-        self.peak[device] = max(self.peak.get(device, 0), self.used[device])
-
-    def release(self, device: int, size: int) -> None:
-        """Give memory back."""
-        self.used[device] -= size
-
-
-class Resources:
-    """StandardGpuResources: memory that faiss keeps on each device that it is used for."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.machine, self._number = machine, machine.resources
-        self._temporary: dict[int, int] = {}
-        machine.resources += 1
-
-    def start(self, device: int) -> None:
-        """Take temporary memory where none is taken yet."""
-        if device in self._temporary:
-            return
-        if not 0 <= device < self.machine.number:
-            where = "faiss::gpu::GpuIndex::GpuIndex(...)"
-            condition = "config_.device < getNumDevices()"
-            raise fail(where, condition, f"Invalid GPU device {device}")
-        self.machine.allocate(device, self.machine.temporary, "TemporaryMemoryBuffer")
-        self._temporary[device] = self.machine.temporary
-        self.machine.started.add((self._number, device))
-        weakref.finalize(self, self.machine.release, device, self.machine.temporary)
-
-    @contextmanager
-    def taken(self, device: int, size: int) -> Iterator[None]:
-        """Take scratch meanwhile: of the temporary memory or, where it is too much, beside it."""
-        beside = size if size > self._temporary[device] else 0
-        self.machine.allocate(device, beside, "TemporaryMemoryOverflow")
-        try:
-            yield
-        finally:
-            self.machine.release(device, beside)
 
 
 def rough(
@@ -324,7 +221,18 @@ class GpuIndexIVFScalarQuantizer(GpuIndexIVF):
     """Lists of vectors with fewer bits for each number."""
 
     def check(self, cpu: Any, config: Any) -> None:
-        """Check the kind of bits."""
+        """Check the kind of bits, once it is trained: before, nothing does."""
+        if cpu.is_trained:
+            self.check_kind(cpu)
+
+    def train(self, x: Any) -> None:
+        """Check the kind of bits, and learn."""
+        self.check_kind(self.cpu)
+        super().train(x)
+
+    @staticmethod
+    def check_kind(cpu: Any) -> None:
+        """Raise RuntimeError for bits that GPUs have not."""
         kinds = [getattr(load_faiss().ScalarQuantizer, f"QT_{name}") for name in SQ_TYPES]
         if cpu.sq.qtype not in kinds:
             what = "Unsupported scalar QuantizerType on GPU"

@@ -21,12 +21,10 @@ from tests.indexes.faiss_gpu_indexes import (
     GpuIndexIVFFlat,
     GpuIndexIVFPQ,
     GpuIndexIVFScalarQuantizer,
-    Resources,
-    fail,
     rough,
-    thrown,
     unknown,
 )
+from tests.indexes.faiss_gpu_machine import Resources, fail, thrown
 
 
 class Several:

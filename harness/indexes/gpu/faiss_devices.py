@@ -40,10 +40,19 @@ def using(what: str) -> Iterator[Any]:
     """
     with _busy:
         try:
-            with devices.room(what):
+            with devices.room(what), quoting():
                 yield load_faiss()
         except RuntimeError as error:
-            raise InputError(f"{what}: {complaint(error)}") from error
+            raise InputError(f"{what}: {error}") from error
+
+
+@contextmanager
+def quoting() -> Iterator[None]:
+    """Raise what faiss raises without where its code says it."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(complaint(error)) from error
 
 
 def share_resources(name: str) -> Any:

@@ -31,6 +31,7 @@ from harness.indexes.gpu.faiss_devices import (
     NoFormError,
     count_scratch,
     make_flat,
+    quoting,
     refuse_too_large,
     share_resources,
     to_gpus,
@@ -89,7 +90,7 @@ class FaissScan:
         return cls(flat if len(names) == 1 else index, power if safe else 0)
 
     @staticmethod
-    def needed(n: int, d: int, names: tuple[str, ...], *, half: bool, sharded: bool) -> int:
+    def count_bytes(n: int, d: int, names: tuple[str, ...], *, half: bool, sharded: bool) -> int:
         """Bytes that each device has to have free for n documents of d numbers, at most."""
         share = -(-n // len(names)) if sharded else n
         return share * (d * (2 if half else 4) + 4) + max(map(count_scratch, names))
@@ -127,8 +128,11 @@ class OnDevice(Factory):
             return faiss.index_gpu_to_cpu(there)
 
     def _learn(self, index: Any, rows: Any) -> None:
-        with devices.room(f"{self._name} is built on {self.device}"):
-            super()._learn(index, rows)
+        try:
+            with devices.room(f"{self._name}, as it is built,"), quoting():
+                super()._learn(index, rows)
+        except RuntimeError as error:
+            raise NoFormError(f"{self._name} cannot be trained on GPUs ({error})") from error
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ class FaissStream:
         return cls(np.ascontiguousarray(documents, np.float32), norm, names)
 
     @staticmethod
-    def needed(name: str) -> int:
+    def count_bytes(name: str) -> int:
         """Bytes of a device that it takes, however many documents there are."""
         return 2 * VECTORS + ASKED + count_scratch(name)
 
