@@ -244,6 +244,11 @@ class GpuIndexIVFPQ(GpuIndexIVF):
 
     pq = property(lambda self: self.cpu.pq)
 
+    def train(self, x: Any) -> None:
+        """Learn, without what only filters of the CPU need."""
+        self.cpu.do_polysemous_training = False
+        super().train(x)
+
     def check(self, cpu: Any, config: Any) -> None:
         """Check what GpuIndexIVFPQ.cu checks without cuVS."""
         m, where = cpu.pq.M, "void faiss::gpu::GpuIndexIVFPQ::verifyPQSettings_() const"
