@@ -20,6 +20,7 @@ TAKES_leaderboard := MODEL TASKS ARGS
 TAKES_gate := MODEL BASELINE ARGS
 TAKES_check := $(TAKES_gate)
 TAKES_test := ARGS
+TAKES_wheel := ARGS
 TAKES_fuzz := EXAMPLES SEED ARGS
 TAKES_soak := ARGS
 TAKES_bench := ARGS
@@ -37,7 +38,7 @@ STAMP := $(VENV)/ready-$(BUILDS)
 DESCRIBE = $(VENV)/bin/python -c 'from harness import accelerators; print(accelerators.describe())'
 
 .DEFAULT_GOAL := help
-.PHONY: help setup eval ann leaderboard gate check test faiss-gpu lint fuzz soak bench clean
+.PHONY: help setup eval ann leaderboard gate check test wheel lint fuzz soak bench clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
@@ -63,6 +64,9 @@ gate check:
 test: $(VENV)/ready-dev  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
+wheel: $(VENV)/ready-dev  ## hold the code to the real wheel of faiss-gpu, which needs no GPU (1.6 GB, once)
+	@$(VENV)/bin/python -m tests.wheels $(ARGS)
+
 lint: $(VENV)/ready-dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -78,7 +82,7 @@ bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes)
 	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)
 
 clean:  ## remove .venv and caches; records and the store of embeddings stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-faiss-gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find harness tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # an environment that was made for other builds has another stamp, and is made again
