@@ -20,8 +20,7 @@ from harness.errors import InputError, reason
 from harness.optional import install, load
 from harness.wording import count
 
-DRIVER = builds.KERNEL
-TRACES = (DRIVER, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
+TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
 # that let products be less exact, in every library, than the bound of rounding supposes
 VOIDING = ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION")
@@ -62,13 +61,8 @@ def hidden() -> bool:
 @cache
 def driver() -> str | None:
     """Version of the driver; None where none answers."""
-    try:
-        found = re.search(r"Kernel Module\D*(\d+\.[\d.]+)", DRIVER.read_text(encoding="utf-8"))
-    except OSError:
-        found = None
-    if found:
-        return found[1]
-    return next((row[0] for row in _ask_driver("driver_version")), None)
+    loaded = builds.read_loaded()
+    return loaded or next((row[0] for row in _ask_driver("driver_version")), None)
 
 
 def gpus() -> list[Gpu]:

@@ -177,11 +177,16 @@ def look() -> Machine:
 
 def _find_loaded() -> str:
     """The driver that a container without nvidia-smi is given; empty for none."""
+    return read_loaded() if CONTROL.exists() else ""
+
+
+def read_loaded() -> str:
+    """The version of the driver's module in the kernel; empty where none is loaded."""
     try:
-        text = KERNEL.read_text(encoding="utf-8") if CONTROL.exists() else ""
+        text = KERNEL.read_text(encoding="utf-8")
     except OSError:
         return ""
-    found = re.search(r"Kernel Module\D*(\d+\.[\d.]+)", text)
+    found = re.search(r"Kernel Module .*?\s(\d+\.[\d.]+)", text)  # for x86_64, it may say
     return found[1] if found else ""
 
 
