@@ -231,7 +231,7 @@ def explain_torch() -> str:
     choice = builds.decide(_look())
     chosen = choice.torch
     if chosen is None:
-        return f"{why} ({choice.why})"
+        return f"{why} ({choice.no_torch})"
     if chosen.version == _version("torch"):
         return why
     pip = install("").partition(" install ")[0]
@@ -254,10 +254,10 @@ def explain_faiss() -> str:
         return mend
     name, chosen = faiss_name(), builds.decide(_look())
     if chosen.extra == "cpu":
-        return f"{name or 'faiss'} searches on the processor ({chosen.why})"
+        return f"{name or 'faiss'} searches on the processor ({chosen.no_faiss})"
     if name is None or name.startswith("faiss-cpu"):
         return f"{name or 'faiss, which is not installed,'} is for the processor: " + replace(
-            "faiss-cpu", extra="gpu"
+            extra="gpu"
         )
     why = _start_faiss()[1] or f"{name} sees no CUDA device"
     return f"{why} under driver {driver() or 'unknown'}"

@@ -107,11 +107,15 @@ class Builds:
         extra: Of this package: gpu or cpu, which bring faiss-gpu and faiss-cpu.
         torch: A build that computes on the GPUs; None where torch computes on the processor.
         why: In a few words.
+        no_torch: Why torch computes on the processor; empty where it does not.
+        no_faiss: Why faiss searches there; empty where it does not.
     """
 
     extra: str
     torch: Torch | None
     why: str
+    no_torch: str = ""
+    no_faiss: str = ""
 
     @property
     def name(self) -> str:
@@ -198,23 +202,32 @@ def read_major(version: str) -> int:
 
 def decide(machine: Machine) -> Builds:
     """Choose builds that work with a driver and its GPUs, the newest torch of these."""
-    if machine.system != "Linux":
-        return Builds("cpu", None, f"{machine.system} has no CUDA")
-    if not machine.driver:
-        return Builds("cpu", None, machine.silence or "no NVIDIA driver")
-    if read_major(machine.driver) < FAISS_DRIVER:
-        old = f"driver {machine.driver} is older than {FAISS_DRIVER}, which CUDA 12 asks for"
-        return Builds("cpu", None, old)
+    if none := _find_no_driver(machine):
+        return Builds("cpu", None, none, none, none)
     torch = _choose_torch(machine)
-    notes = [_describe(machine), *_explain_torch(machine, torch)]
-    known = [each >= FAISS_LEAST for each in machine.capabilities]
+    no_torch = "" if torch else "no build of torch fits"
+    no_faiss = _find_no_faiss(machine)
+    notes = _describe(machine), *_explain_torch(machine, torch), no_torch, no_faiss
+    extra = "cpu" if no_faiss else "gpu"
+    return Builds(extra, torch, "; ".join(filter(None, notes)), no_torch, no_faiss)
+
+
+def _find_no_driver(machine: Machine) -> str:
+    if machine.system != "Linux":
+        return f"{machine.system} has no CUDA"
+    if not machine.driver:
+        return machine.silence or "no NVIDIA driver"
+    if read_major(machine.driver) < FAISS_DRIVER:
+        return f"driver {machine.driver} is older than {FAISS_DRIVER}, which CUDA 12 asks for"
+    return ""
+
+
+def _find_no_faiss(machine: Machine) -> str:
     if machine.processor != "x86_64":
-        notes.append(f"faiss-gpu has no wheel for {machine.processor}")
-    elif known and not any(known):
-        notes.append("faiss-gpu has no code for these GPUs")
-    else:
-        return Builds("gpu", torch, "; ".join(notes))
-    return Builds("cpu", torch, "; ".join(notes))
+        return f"faiss-gpu has no wheel for {machine.processor}"
+    if machine.capabilities and max(machine.capabilities) < FAISS_LEAST:
+        return "faiss-gpu has no code for these GPUs"
+    return ""
 
 
 def _choose_torch(machine: Machine) -> Torch | None:
@@ -239,7 +252,7 @@ def _explain_torch(machine: Machine, torch: Torch | None) -> list[str]:
     elif torch != TORCHES[0]:
         notes.append(f"torch {TORCHES[0].version} has no code for them")
     if torch is None:
-        return [*notes, "no build of torch can use them"]
+        return notes
     idle = [
         each
         for each, covered in zip(machine.capabilities, _find_covered(machine, torch), strict=True)
