@@ -51,8 +51,9 @@ def gpu(
     Example: harness selftest gpu --devices 0,1 --json selftest.json
     """
     from harness import disk
-    from harness.selftest import find_machine, report, run
+    from harness.selftest import report, run
     from harness.selftest.cases import FULL, QUICK
+    from harness.selftest.machine import find_machine
 
     machine = find_machine(devices)
     if json is not None:

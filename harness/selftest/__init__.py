@@ -12,14 +12,15 @@ from functools import partial
 
 from harness.errors import ENDINGS, HarnessError, reason
 from harness.indexes import INDEXES
+from harness.indexes.gpu.certified import Precision
 from harness.progress import Progress
-from harness.selftest import bound, encoding, refusals, searching, structures
+from harness.selftest import bound, encoding, refusals, structures
 from harness.selftest.cases import CaseGrid, Chosen, Layout, choose_cases, restrict
 from harness.selftest.header import describe_machine
 from harness.selftest.machine import Machine
 from harness.selftest.outcomes import Outcome, Unchecked
 from harness.selftest.report import Report
-from harness.indexes.gpu.certified import Precision
+from harness.selftest.searching import check_search, name_section
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Plan:
-    """Checks in order, what cannot be checked, and the cases of exact search by what is searched."""
+    """Checks in order, what cannot be checked, and cases by what is searched."""
 
     checks: tuple[Check, ...]
     unchecked: tuple[Unchecked, ...]
@@ -51,7 +52,7 @@ def plan(grid: CaseGrid, machine: Machine) -> Plan:
         late = restrict(grid, precisions=by_torch, layouts=layouts)
         chosen["MaxSim"] = choose_cases(late, late=True)
     checks = [
-        Check(searching.name_section(case), case.name, partial(searching.check_search, case, machine))
+        Check(name_section(case), case.name, partial(check_search, case, machine))
         for each in chosen.values()
         for case in each.cases
     ]
@@ -62,7 +63,8 @@ def plan(grid: CaseGrid, machine: Machine) -> Plan:
 def _plan_bounds(grid: CaseGrid, machine: Machine) -> Iterator[Check]:
     """Errors of each library, width and precision, with TF32 as it was found and switched on."""
     precisions: tuple[Precision, ...] = ("float32", "float16", "bfloat16")
-    libraries: list[bound.Library] = ["faiss"] * machine.faiss + ["torch"] * machine.torch
+    sees: dict[bound.Library, bool] = {"faiss": machine.faiss, "torch": machine.torch}
+    libraries = [library for library, seen in sees.items() if seen]
     for setting in bound.list_settings():
         for precision in (each for each in precisions if each in grid.precisions):
             for library in libraries:

@@ -56,11 +56,11 @@ def switching(setting: Setting) -> Iterator[list[str]]:
     setattr(matmul, setting, TF32[setting])
     try:
         yield said
-        if (value := getattr(matmul, setting)) != TF32[setting]:
-            said.append(f"torch's {setting} was {TF32[setting]} and is {value} after the search")
+        if (left := getattr(matmul, setting)) != TF32[setting]:
+            said.append(f"torch's {setting} was {TF32[setting]} and is {left} after the search")
     finally:
-        for name in before:
-            setattr(matmul, name, before[name])
+        for name, value in before.items():
+            setattr(matmul, name, value)
 
 
 @cache

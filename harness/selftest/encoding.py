@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.arrays import Float32
 from harness.data import Role
+from harness.encoders import TextEncoder
 from harness.encoders.checkpoint import ModelOptions
 from harness.encoders.sentence_transformers import sentence_transformer
 from harness.errors import EncodingError
@@ -36,7 +37,7 @@ def check_encoding(texts: tuple[int, int], machine: Machine) -> Outcome:
     apart = max(float(np.abs(a - b).max()) for a, b in zip(there, here, strict=True))
     details = f"vectors differ from those made on the CPU by {apart:.2g} at most"
     asked = Dense(there[0]), Dense(there[1]), 10
-    return hold_to_cpu(SECTION, name, f"gpu,{machine.ask('one')}", asked, machine, details)
+    return hold_to_cpu(SECTION, name, f"gpu,{machine.ask('one')}", asked, machine, details=details)
 
 
 def check_cached(texts: tuple[int, int], machine: Machine) -> Outcome:
@@ -55,7 +56,7 @@ def check_cached(texts: tuple[int, int], machine: Machine) -> Outcome:
     details = f"torch kept {kept:,.1f} GB of the device when the search began"
     name = f"torch keeps the memory of {machine.names[0]}"
     spec = f"gpu,{machine.ask('one')}"
-    return hold_to_cpu(SECTION, name, spec, (documents, queries, 10), machine, details)
+    return hold_to_cpu(SECTION, name, spec, (documents, queries, 10), machine, details=details)
 
 
 def can_keep(machine: Machine) -> bool:
@@ -66,6 +67,8 @@ def can_keep(machine: Machine) -> bool:
 def _encode(folder: Path, device: str, texts: tuple[int, int]) -> list[Float32]:
     """Vectors of documents and of queries. Raises EncodingError."""
     encoder = sentence_transformer(str(folder), options=ModelOptions(device=device))
+    if not isinstance(encoder, TextEncoder):
+        raise EncodingError(f"the model of the self-test is a {type(encoder).__name__}")
     roles: tuple[Role, Role] = ("document", "query")
     found = list[Float32]()
     for n, role in zip(texts, roles, strict=True):

@@ -28,7 +28,7 @@ class Machine:
     def ask(self, layout: Layout) -> str:
         """The parameters of a spec that choose devices."""
         names = self.names[:1] if layout == "one" else self.names
-        numbers = "+".join(str(devices.ordinal(name)) for name in names)
+        numbers = "+".join(name.removeprefix("cuda:") for name in names)
         return f"devices={numbers}" + (",sharded=true" if layout == "sharded" else "")
 
 
@@ -42,7 +42,7 @@ def find_machine(asked: str) -> Machine:
         InputError: No GPU answers, one is asked for that is not there, or its products are less
             exact than exact search allows for.
     """
-    if not max(map(devices.count, ("torch", "faiss"))):
+    if not devices.count("torch") and not devices.count("faiss"):
         raise InputError(f"no GPU to test: {accelerators.explain()}")
     names = devices.choose(asked.replace(",", "+"), "none")
     return Machine(names, devices.sees("torch", names), devices.sees("faiss", names))

@@ -106,7 +106,9 @@ def _list_failures(report: Report) -> list[str]:
         by_section[one.section] = by_section.get(one.section, 0) + 1
         if by_section[one.section] > ALIKE:
             continue
-        told.append(f"{one.status}: {one.section}: {one.name}" + (f": {one.details}" * bool(one.details)))
+        told.append(
+            f"{one.status}: {one.section}: {one.name}" + (f": {one.details}" * bool(one.details))
+        )
         if one.differing:
             told.append(f"  {one.differing:,} of {one.compared:,} results differ")
         if one.first:
@@ -151,8 +153,8 @@ def _judge(report: Report) -> str:
     if not report.outcomes:
         return f"{what}: nothing could be checked"
     return (
-        f"{what}: all {count(len(report.outcomes), 'check')} passed: {compared:,} comparisons equal, "
-        f"{refused:,} refused as they should be; {len(report.unchecked):,} not made"
+        f"{what}: all {count(len(report.outcomes), 'check')} passed: {compared:,} comparisons, "
+        f"{refused:,} requests refused as they should be; {len(report.unchecked):,} not made"
     )
 
 

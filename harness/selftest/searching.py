@@ -27,6 +27,7 @@ def hold_to_cpu(
     spec: str,
     asked: tuple[Embeddings, Embeddings, int],
     machine: Machine,
+    *,
     details: str = "",
 ) -> Outcome:
     """Search by an index that is exact, and by the processor.
