@@ -6,6 +6,7 @@ a machine cannot show is listed with its reason, and counts as nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +55,7 @@ def plan(grid: CaseGrid, machine: Machine) -> Plan:
     checks = [
         Check(name_section(case), case.name, partial(check_search, case, machine))
         for each in chosen.values()
-        for case in each.cases
+        for case in sorted(each.cases, key=name_section)
     ]
     checks += [*_plan_bounds(grid, machine), *_plan_others(grid, machine)]
     return Plan(tuple(checks), tuple(_list_unchecked(machine)), chosen)
@@ -135,10 +136,11 @@ def run(grid: CaseGrid, machine: Machine, progress: Progress, *, quick: bool = F
         progress: Told of each check.
         quick: Whether it is the small grid, for the report.
     """
-    planned = plan(grid, machine)
+    began, planned = time.monotonic(), plan(grid, machine)
     outcomes = make_all(planned.checks, progress)
     facts = describe_machine(machine)
-    return Report(facts, outcomes, planned.unchecked, planned.chosen, quick)
+    seconds = time.monotonic() - began
+    return Report(facts, outcomes, planned.unchecked, planned.chosen, seconds, quick)
 
 
 def make_all(checks: Sequence[Check], progress: Progress) -> tuple[Outcome, ...]:

@@ -227,9 +227,8 @@ def _draw(kind: Kind, n: int, d: int, random: np.random.Generator) -> Float32:
 
 def _copy_rows(n: int, random: np.random.Generator) -> Int64:
     """Rows [n] of which a fifth are others' again."""
-    rows = np.arange(n)
-    copies = random.permutation(n)[: n // 5]
-    rows[copies] = random.integers(0, n, len(copies))
+    rows, mixed = np.arange(n), random.permutation(n)
+    rows[mixed[: n // 5]] = random.choice(mixed[n // 5 :], n // 5)
     return rows
 
 

@@ -60,7 +60,7 @@ class Taken:
     found: Found
     notes: tuple[str, ...]
     seconds: float
-    peak_bytes: int
+    peak_bytes: int | None
     peak_by: str
 
 
@@ -79,7 +79,8 @@ def search_on_gpus(
     Returns:
         The results, and seconds of the search alone.
     """
-    before = {name: devices.free_memory(name) for name in machine.names}
+    cuda = [name for name in machine.names if devices.ordinal(name) >= 0]
+    before = {name: devices.free_memory(name) for name in cuda}
     _reset_peaks(machine)
     searcher = open_it()
     searcher.search(_take_few(queries), k, silent)
@@ -91,6 +92,8 @@ def search_on_gpus(
     by_torch = _read_peaks(machine)  # before the next line gives back what torch keeps
     gone = sum(max(free - devices.free_memory(name), 0) for name, free in before.items())
     notes = tuple(dict.fromkeys([*searcher.info.notes, *index.notes(k), *found.notes]))
+    if not cuda:
+        return Taken(found, notes, seconds, None, "")
     by = "torch" if by_torch >= gone else "driver"
     return Taken(found, notes, seconds, max(by_torch, gone), by)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -64,6 +65,7 @@ class Outcome:
         first: The first of these.
         ratio: Largest error to its bound, where that was measured.
         notes: What the search said of itself.
+        index: What the index says it is, as JSON.
     """
 
     section: str
@@ -79,6 +81,7 @@ class Outcome:
     first: FirstDifference | None = None
     ratio: float | None = None
     notes: tuple[str, ...] = ()
+    index: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:

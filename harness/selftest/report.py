@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Report:
         outcomes: Of each check, in order.
         unchecked: What was not checked.
         chosen: Cases of exact search, and those left out, by what is searched.
+        seconds: That all of it took.
         quick: Whether the small grid was asked for.
     """
 
@@ -33,6 +35,7 @@ class Report:
     outcomes: tuple[Outcome, ...]
     unchecked: tuple[Unchecked, ...]
     chosen: Mapping[str, Chosen]
+    seconds: float = 0.0
     quick: bool = False
 
     @property
@@ -141,20 +144,19 @@ def _list_notes(outcomes: Sequence[Outcome]) -> list[str]:
 def _judge(report: Report) -> str:
     """The verdict in a line."""
     passed = [one for one in report.outcomes if one.passed]
-    refused = sum(one.status == "refused" for one in passed)
+    checks, failed = count(len(report.outcomes), "check"), len(report.failed)
+    errors = sum(one.status == "error" for one in report.failed)
+    verdict = {
+        failed > 0: f"{failed:,} of {checks} failed, {errors:,} of them with an error",
+        not failed: f"all {checks} passed",
+        not report.outcomes: "nothing could be checked",
+    }[True]
     compared = sum(one.compared for one in passed)
-    what = f"selftest gpu{' --quick' if report.quick else ''}"
-    if report.failed:
-        errors = sum(one.status == "error" for one in report.failed)
-        return (
-            f"{what}: {len(report.failed):,} of {count(len(report.outcomes), 'check')} failed, "
-            f"{errors:,} of them with an error; {len(report.unchecked):,} not made"
-        )
-    if not report.outcomes:
-        return f"{what}: nothing could be checked"
+    refused = sum(one.status == "refused" for one in passed)
     return (
-        f"{what}: all {count(len(report.outcomes), 'check')} passed: {compared:,} comparisons, "
-        f"{refused:,} requests refused as they should be; {len(report.unchecked):,} not made"
+        f"selftest gpu{' --quick' if report.quick else ''}: {verdict}; {compared:,} comparisons "
+        f"equal, {count(refused, 'request')} refused as expected, "
+        f"{len(report.unchecked):,} not checked; {report.seconds:,.0f} s"
     )
 
 
@@ -174,6 +176,7 @@ def write_json(report: Report) -> bytes:
         "what": "selftest gpu",
         "quick": report.quick,
         "exit_status": report.exit_status,
+        "seconds": report.seconds,
         "verdict": _judge(report),
         "machine": report.facts,
         "checks": [{**asdict(one), "passed": one.passed} for one in report.outcomes],
@@ -189,6 +192,4 @@ def _define(value: Any) -> Any:
         return {key: _define(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_define(each) for each in value]
-    if isinstance(value, float) and value not in (value + 0,):
-        return "nan"
-    return str(value) if isinstance(value, float) and abs(value) == float("inf") else value
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

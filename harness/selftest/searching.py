@@ -59,4 +59,5 @@ def hold_to_cpu(
         differing=differing,
         first=first,
         notes=taken.notes,
+        index={"spec": spec, **index.describe()},
     )

@@ -115,6 +115,7 @@ def _search_both(
         differing=differing if apart else 0,
         first=where if apart else None,
         notes=taken.notes,
+        index=dict(there.describe()),
     )
 
 
