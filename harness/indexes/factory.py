@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,7 @@ class Factory(FaissIndex):
     seed: int = 0
 
     kind: ClassVar[str] = "faiss factory"
+    family: ClassVar[str] = "faiss"  # of specs, as errors name them
 
     def __post_init__(self) -> None:
         at_least(self._name, 1, nprobe=self.nprobe, ef_search=self.ef_search)
@@ -75,7 +76,7 @@ class Factory(FaissIndex):
 
     @property
     def _name(self) -> str:
-        return f"faiss:{self.target}"
+        return f"{self.family}:{self.target}"
 
     @property
     def string(self) -> str:
@@ -90,7 +91,7 @@ class Factory(FaissIndex):
     def require(self, representation: Representation) -> None:
         """Check that faiss is installed and can read the string."""
         try:
-            self._empty(768)
+            self.make_empty(768)
         except InputError as error:
             if "parse" in str(error) or "did not generate" in str(error):
                 raise  # the dimensions, which are not known yet, do not matter
@@ -116,7 +117,7 @@ class Factory(FaissIndex):
         """Give the same index by inner product, where this one compares by cosine."""
         return replace(self, metric="ip") if self.metric == "cosine" else None
 
-    def _empty(self, dim: int) -> Any:
+    def make_empty(self, dim: int) -> Any:
         """An index without documents. Raises InputError for what faiss does not take."""
         faiss = load_faiss()
         try:
@@ -127,26 +128,27 @@ class Factory(FaissIndex):
             why = complaint(error)
             raise InputError(f"{self._name}: faiss refuses it for {dim}-d: {why}") from error
 
-    def make(
-        self, documents: Embeddings, progress: Progress, moved: Callable[[Any], Any] | None = None
-    ) -> Any:
+    def make(self, documents: Embeddings, progress: Progress) -> Any:
         """Train on a sample of the documents and add them all.
 
-        moved: puts the empty index on a GPU, from where it is fetched when it is built. Raises
-        InputError for NaN, for too few documents and for what memory will not hold.
+        Raises InputError for NaN, for too few documents and for what memory will not hold.
         """
         values = of_kind(documents, Dense).values
         n, dim = values.shape
         check_documents(values)
-        index = self._empty(dim)
+        index = self.make_empty(dim)
         refuse_too_large(f"{self._name} over {n:,} vectors", footprint(index, n))
-        index = moved(index) if moved else index
-        with matrix_products() as faiss:
-            self._train(index, values, progress)
-            for start in range(0, n, BLOCK):
-                index.add(self._rows(values[start : start + BLOCK]))
-                progress("build", min(start + BLOCK, n), n, "documents")
-            return faiss.index_gpu_to_cpu(index) if moved else index
+        with matrix_products():
+            return self._fill(index, values, progress)
+
+    def _fill(self, index: Any, values: Float32, progress: Progress) -> Any:
+        """Train an empty index and add the documents, here. Raises InputError for too few."""
+        self._train(index, values, progress)
+        n = len(values)
+        for start in range(0, n, BLOCK):
+            index.add(self._rows(values[start : start + BLOCK]))
+            progress("build", min(start + BLOCK, n), n, "documents")
+        return index
 
     def _train(self, index: Any, values: Float32, progress: Progress) -> None:
         """Train an empty index on a sample of the documents. Raises InputError for too few."""
@@ -167,10 +169,13 @@ class Factory(FaissIndex):
         chosen = np.random.default_rng(self.seed).choice(n, many, replace=False)
         progress("train", 0, many, "documents")
         try:
-            index.train(self._rows(values[np.sort(chosen)]))
+            self._learn(index, self._rows(values[np.sort(chosen)]))
         except RuntimeError as error:
             raise InputError(f"{self._name} cannot be trained: {complaint(error)}") from error
         progress("train", many, many, "documents")
+
+    def _learn(self, index: Any, rows: NDArray[Any]) -> None:
+        index.train(rows)
 
     def _count_centroids(self, index: Any) -> int:
         """Count the centroids that one clustering learns, of lists or of parts of vectors."""
@@ -203,7 +208,7 @@ class Factory(FaissIndex):
         return Approximate(
             values,
             partial(self.ask, built),
-            IndexInfo(size, notes=self._find_notes(built, len(values))),
+            IndexInfo(size, notes=self.note(built, len(values))),
             self.metric,
             rescore=full or self.oversample > 0,
             oversample=max(self.oversample, 1),
@@ -223,7 +228,8 @@ class Factory(FaissIndex):
             if value is not None:
                 raise InputError(f"{self._name} has no {name}: leave {name}={value} out")
 
-    def _find_notes(self, built: Any, n: int) -> tuple[str, ...]:
+    def note(self, built: Any, n: int) -> tuple[str, ...]:
+        """Note what of a built index over n documents is not as it should be."""
         centroids, notes = lists(built), []
         if centroids and n < ENOUGH * centroids:
             notes.append(

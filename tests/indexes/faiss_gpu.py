@@ -18,6 +18,7 @@ import pytest
 from harness import accelerators
 from harness.indexes import devices
 from harness.indexes.faiss_library import load_faiss
+from harness.indexes.gpu import faiss_devices
 from tests.indexes import faiss_gpu_indexes as fakes
 from tests.indexes import faiss_gpu_moves as moves
 
@@ -59,6 +60,7 @@ def faked(
         patch.setattr(devices, "free_memory", lambda name: machine.free(devices.ordinal(name)))
         if torch:
             patch.setattr(devices, "place", _place)
+        patch.setattr(faiss_devices, "_resources", {})
         if faiss:
             library = load_faiss()
             for name, value in _module(machine, library, cuvs).items():

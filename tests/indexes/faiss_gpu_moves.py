@@ -153,7 +153,7 @@ def index_cpu_to_gpu(resources: Resources, device: int, index: Any, options: Any
     """Copy to one device. Raises RuntimeError for a type that has no form there."""
     faiss = load_faiss()
     options = options or faiss.GpuClonerOptions()
-    index = faiss.downcast_index(index)
+    index = _name_type(index)
     half = options.useFloat16
     config = SimpleNamespace(device=device, useFloat16=half, use_cuvs=options.use_cuvs)
     if isinstance(index, faiss.IndexBinary):
@@ -187,6 +187,12 @@ def index_cpu_to_gpu(resources: Resources, device: int, index: Any, options: Any
     raise unknown()
 
 
+def _name_type(index: Any) -> Any:
+    """The index as what it is; one that is so already is kept alive by whoever has it."""
+    faiss = load_faiss()
+    return faiss.downcast_index(index) if type(index) is faiss.Index else index
+
+
 def index_cpu_to_gpu_multiple_py(
     resources: list[Resources], index: Any, co: Any = None, gpus: list[int] | None = None
 ) -> Any:
@@ -196,7 +202,7 @@ def index_cpu_to_gpu_multiple_py(
     numbers = list(range(len(resources))) if gpus is None else gpus
     if isinstance(index, faiss.IndexBinary):
         raise thrown("index_binary_cpu_to_gpu_multiple", "cannot clone this type of index")
-    index = faiss.downcast_index(index)
+    index = _name_type(index)
     if len(numbers) == 1:
         return index_cpu_to_gpu(resources[0], numbers[0], index, options)
     if isinstance(index, faiss.IndexPreTransform):
@@ -240,7 +246,11 @@ def index_gpu_to_cpu(index: Any) -> Any:
     """Fetch an index; parts are put together, and one of the processor is cloned."""
     faiss = load_faiss()
     if isinstance(index, Transformed):
-        return faiss.clone_index(index.whole)
+        whole, inner = faiss.clone_index(index.whole), index_gpu_to_cpu(index.index)
+        inner.this.disown()
+        whole.index, whole.own_fields = inner, True
+        whole.is_trained, whole.ntotal = inner.is_trained, inner.ntotal
+        return whole
     if isinstance(index, GpuIndex):
         return index.to_cpu()
     if isinstance(index, Replicas):

@@ -13,8 +13,7 @@ from harness import accelerators
 from harness.errors import InputError
 from harness.indexes import INDEXES, devices, gpu, maxsim
 from harness.indexes.exact import Exact
-from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu import certified, faiss_scan, torch_scan
+from harness.indexes.gpu import certified, torch_scan
 from harness.progress import silent
 from harness.vectors import Dense, Run
 from harness.vectors.lengths import Extent
@@ -104,16 +103,6 @@ def test_rough_maxsim_is_within_its_bound(precision):
     assert share.max() < 1
     if precision != "float32":
         assert share.max() > 0.01
-
-
-def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):
-    index = INDEXES.create("gpu")
-    index.require("dense")
-    assert index.accepts == ("dense", "multi-vector")
-    message = "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"
-    with pytest.raises(InputError, match=message):
-        index.require("multi-vector")
-    INDEXES.create("gpu,devices=cpu").require("multi-vector")
 
 
 def test_the_cpu_stands_in_for_late_interaction_too(monkeypatch):
@@ -242,82 +231,3 @@ def test_documents_that_do_not_fit_on_a_device(monkeypatch):
     devices.refuse_too_large("cuda:0", 10**8)
     with pytest.raises(InputError, match=r"about 1.5 GB on cuda:1 and 1.0 GB are free"):
         devices.refuse_too_large("cuda:1", 10**9)
-
-
-@pytest.fixture
-def fake_gpu(monkeypatch):
-    """A faiss that says it has a GPU, on which indexes are those of the CPU."""
-    faiss, moved = load_faiss(), []
-
-    class Options:
-        """Cloner options."""
-
-    def to_gpu(resources, index, options, numbers):
-        moved.append((type(index).__name__, vars(options), numbers))
-        return index
-
-    class Space:
-        """Parameters of an index on a GPU."""
-
-        def set_index_parameter(self, index, name, value):
-            faiss.ParameterSpace().set_index_parameter(index, name, value)
-
-    for name, value in {
-        "get_num_gpus": lambda: 2,
-        "GpuMultipleClonerOptions": Options,
-        "StandardGpuResources": object,
-        "index_cpu_to_gpu_multiple_py": to_gpu,
-        "index_gpu_to_cpu": lambda index: index,
-        "GpuParameterSpace": Space,
-    }.items():
-        monkeypatch.setattr(faiss, name, value, raising=False)
-    monkeypatch.setattr(accelerators, "faiss_count", lambda: 2)
-    return moved
-
-
-@pytest.mark.parametrize("spec", ["gpu", "gpu,precision=float16,sharded=true,devices=1"])
-def test_a_flat_faiss_index_scans(spec, fake_gpu):
-    documents, queries = made("random", 900), made("random", 7, seed=1)
-    searcher = INDEXES.create(spec).open(documents)
-    expected = Exact().open(documents).search(queries, 20, silent).run
-    same(searcher.search(queries, 20, silent).run, expected)
-    half = "float16" in spec
-    options = {"useFloat16": half, "shard": half}
-    assert fake_gpu == [("IndexFlatIP", options, [1] if half else [0, 1])]
-    deep = searcher.search(queries, 900, silent).run
-    same(deep, Exact().open(documents).search(queries, 900, silent).run)
-
-
-def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):
-    asked = []
-    nearest = faiss_scan.FaissScan.nearest
-
-    def counted(self, queries, m):
-        asked.append(m)
-        return nearest(self, queries, m)
-
-    monkeypatch.setattr(faiss_scan.FaissScan, "nearest", counted)
-    documents, queries = made("unit", 3000), made("unit", 3, seed=1)
-    searcher = INDEXES.create("gpu").open(documents)
-    for k in (200, 2500):
-        expected = Exact().open(documents).search(queries, k, silent).run
-        same(searcher.search(queries, k, silent).run, expected)
-    assert asked == [282]
-
-
-def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):
-    documents, queries = made("unit", 400), made("unit", 5, seed=1)
-    index = INDEXES.create("gpu:IVF4_Flat,nprobe=4")
-    index.require("dense")
-    built = index.make(documents, silent)
-    index.save(built, tmp_path / "structure")
-    searcher = index.searcher(index.load(tmp_path / "structure"), documents)
-    expected = Exact().open(documents).search(queries, 9, silent).run
-    same(searcher.search(queries, 9, silent).run, expected)
-    assert [numbers for _, _, numbers in fake_gpu] == [[0], [0, 1]]
-    assert index.build_key()["built"] == "gpu"
-
-
-def test_cagra_needs_cuvs(fake_gpu):
-    with pytest.raises(InputError, match="gpu:CAGRA needs faiss with cuVS: pip install"):
-        INDEXES.create("gpu:CAGRA").require("dense")
