@@ -17,10 +17,11 @@ from harness.indexes import INDEXES, maxsim, scoring
 from harness.indexes.gpu.certified import Precision, Scan, rounding_error, scale
 from harness.indexes.gpu.faiss_scan import FaissScan
 from harness.indexes.gpu.torch_scan import TorchScan
-from harness.indexes.maxsim import MaxSimSearcher
+from harness.indexes.maxsim import MaxSimSearcher, TokenScan
 from harness.selftest.cases import TOKENS, make_tokens, make_vectors
 from harness.selftest.machine import Machine
 from harness.selftest.outcomes import Outcome
+from harness.vectors import MultiVector
 from harness.vectors.lengths import measure
 
 Setting = Literal["", "allow_tf32", "fp32_precision"]  # of torch, the last since 2.9
@@ -116,13 +117,18 @@ def check_late_bound(
         raise TypeError(f"{spec} searches by {type(searcher).__name__}: expected MaxSimSearcher")
     kept, scan = searcher.compared, searcher.scan
     with switching(setting) as said:
-        rough = np.concatenate([scan.scores(queries, *tile) for tile in scan.tiles()], axis=1)
+        rough = compare_roughly(scan, queries)
     rows, docs = (each.ravel() for each in np.indices(rough.shape))
     exact = maxsim.scores(queries, kept, rows, docs).reshape(rough.shape)
     slack = np.add.reduceat(scan.slack(measure(queries.values)), queries.offsets[:-1])
     share = np.abs(rough - exact).max(axis=1) / (slack / 2)
     compared = len(queries.values) * len(kept.values)
     return _judge(LATE, f"torch {precision} d={d:,}{_tell(setting)}", share, compared, said)
+
+
+def compare_roughly(scan: TokenScan, queries: MultiVector) -> Float64:
+    """Rough scores [q, n] of queries that all have tokens."""
+    return np.concatenate([scan.scores(queries, *tile) for tile in scan.tiles()], axis=1)
 
 
 def shorten(shape: tuple[int, int], d: int) -> tuple[int, int, int]:
