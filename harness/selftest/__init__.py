@@ -34,7 +34,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Plan:
+class CheckPlan:
     """Checks in order, what cannot be checked, and cases by what is searched."""
 
     checks: tuple[Check, ...]
@@ -42,7 +42,7 @@ class Plan:
     chosen: dict[str, Chosen]
 
 
-def plan(grid: CaseGrid, machine: Machine) -> Plan:
+def plan(grid: CaseGrid, machine: Machine) -> CheckPlan:
     """Choose the checks that a machine can show."""
     layouts: tuple[Layout, ...] = ("one", "replicated", "sharded")
     layouts = layouts if len(machine.names) > 1 else layouts[:1]
@@ -58,7 +58,7 @@ def plan(grid: CaseGrid, machine: Machine) -> Plan:
         for case in sorted(each.cases, key=name_section)
     ]
     checks += [*_plan_bounds(grid, machine), *_plan_others(grid, machine)]
-    return Plan(tuple(checks), tuple(_list_unchecked(machine)), chosen)
+    return CheckPlan(tuple(checks), tuple(_list_unchecked(machine)), chosen)
 
 
 def _plan_bounds(grid: CaseGrid, machine: Machine) -> Iterator[Check]:

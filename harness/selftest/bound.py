@@ -5,16 +5,16 @@ What knows of the scans themselves is here and nowhere else in the self-test.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
 
-from harness.arrays import Float32, Float64
+from harness.arrays import Float32, Float64, Int64
 from harness.indexes import INDEXES, maxsim, scoring
-from harness.indexes.gpu.certified import Precision, Scan, rounding_error, scale
+from harness.indexes.gpu.certified import Precision, rounding_error, scale
 from harness.indexes.gpu.faiss_scan import FaissScan
 from harness.indexes.gpu.torch_scan import TorchScan
 from harness.indexes.maxsim import MaxSimSearcher, TokenScan
@@ -75,12 +75,16 @@ def make_pairs(n: int, q: int, d: int) -> tuple[Float32, Float32, Float32]:
 
 def make_scan(
     library: Library, documents: Float32, longest: float, precision: Precision, machine: Machine
-) -> Scan:
-    """Put documents [n, d] on devices for a library. longest: the largest norm of one."""
+) -> Callable[[Float32, int], tuple[Int64, Float32]]:
+    """Put documents [n, d] on devices for a library. longest: the largest norm of one.
+
+    Returns:
+        What finds the documents of the highest products, as a Scan does.
+    """
     if library == "torch":
-        return TorchScan.of(documents, longest, machine.names, precision)
+        return TorchScan.of(documents, longest, machine.names, precision).nearest
     half = precision == "float16"
-    return FaissScan.of(documents, longest, machine.names, half=half, sharded=False)
+    return FaissScan.of(documents, longest, machine.names, half=half, sharded=False).nearest
 
 
 def check_bound(
@@ -93,9 +97,8 @@ def check_bound(
     longest, norms = float(measure(documents).max()), measure(queries)
     scaled, exponents = scale(queries)
     with switching(setting) as said:
-        docs, products = make_scan(library, documents, longest, precision, machine).nearest(
-            scaled, n
-        )
+        nearest = make_scan(library, documents, longest, precision, machine)
+        docs, products = nearest(scaled, n)
     power = exponents + np.frexp(np.float32(longest))[1]
     rough = np.ldexp(products.astype(np.float64), power[:, None])
     off = np.abs(np.take_along_axis(exact, docs, axis=1) - rough).max(axis=1)

@@ -90,6 +90,9 @@ def write_model(folder: Path) -> None:
     """Write a sentence-transformers model of random weights: 2 layers, 32 dimensions."""
     import torch
     from transformers import BertConfig, BertModel
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
 
     vocabulary = {word: i for i, word in enumerate([*SPECIAL, *(f"w{i}" for i in range(WORDS))])}
     with torch.random.fork_rng(devices=[]):

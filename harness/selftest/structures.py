@@ -34,7 +34,7 @@ NEARLY = 0.002  # of recall: rounding decides which of two lists is nearer, and 
 
 
 @dataclass(frozen=True)
-class Trial:
+class StructureTrial:
     """Documents and queries, and what exact search finds."""
 
     documents: Dense
@@ -42,7 +42,7 @@ class Trial:
     exact: Run
 
 
-def prepare(shape: tuple[int, int, int]) -> Trial:
+def prepare(shape: tuple[int, int, int]) -> StructureTrial:
     """Make vectors of length 1 in groups. shape: documents, width, queries."""
     n, d, q = shape
     random = np.random.default_rng(7)
@@ -54,7 +54,7 @@ def prepare(shape: tuple[int, int, int]) -> Trial:
         return Dense(values / np.linalg.norm(values, axis=1, keepdims=True))
 
     documents, queries = draw(n, 8), draw(q, 9)
-    return Trial(documents, queries, open_on_cpu(documents).search(queries, K, silent).run)
+    return StructureTrial(documents, queries, open_on_cpu(documents).search(queries, K, silent).run)
 
 
 def check_structure(target: str, shape: tuple[int, int, int], machine: Machine) -> Outcome:
@@ -80,7 +80,7 @@ def _create(spec: str) -> FileIndex:
 
 
 def _search_both(
-    target: str, trial: Trial, indexes: tuple[FileIndex, FileIndex | None],
+    target: str, trial: StructureTrial, indexes: tuple[FileIndex, FileIndex | None],
     structure: tuple[Any, Path], machine: Machine,
 ) -> Outcome:  # fmt: skip
     """Search what was built, and what was read again on either side."""
