@@ -57,7 +57,7 @@ LAYERS: list[list[str]] = [
     ["board.standings", "board.resampling", "board.queries", "board.notes"],
     ["session", "results"],
     ["gate.one_run", "gate.processes"],
-    ["studies", "studies.*", "report", "report.*", "engine", "engine.*"],
+    ["studies", "studies.*", "report", "report.*", "engine", "engine.*", "selftest", "selftest.*"],
     ["outlet"],
     ["terminal"],
     ["api"],

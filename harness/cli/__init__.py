@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from harness import __version__, masking
-from harness.cli import board, evaluate, export, gate, listing, models, store, study
+from harness.cli import board, evaluate, export, gate, listing, models, selftest, store, study
 from harness.cli.common import Group, Once, is_misuse, one_line, renamings_said_last, say
 from harness.errors import InputError
 from harness.outlet import UnwrittenError, guarding
@@ -63,7 +63,8 @@ for _command in (listing.tasks, listing.measures, listing.indexes, listing.rewri
     app.command()(_command)
 app.add_typer(models.app, name="models")
 app.add_typer(store.app, name="store")
-for _group in (app, gate.baseline_app, export.app, models.app, store.app):
+app.add_typer(selftest.app, name="selftest")
+for _group in (app, gate.baseline_app, export.app, models.app, store.app, selftest.app):
     for _each in _group.registered_commands:
         _each.cls = Once
 
