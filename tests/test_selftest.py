@@ -100,6 +100,37 @@ def test_scans_of_torch_on_the_processor():
     assert found
 
 
+def test_layouts_are_asked_for_by_devices():
+    layouts = ("one", "replicated", "sharded")
+    asked = [MACHINE.ask(layout) for layout in layouts]
+    assert asked == ["devices=0", "devices=0+1", "devices=0+1,sharded=true"]
+
+
+def test_a_search_is_timed_when_devices_are_done(monkeypatch):
+    """torch's calls in their order, and the larger of what torch and the driver tell."""
+    from harness.selftest import machine as machines
+    from harness.selftest.searching import check_search
+
+    told = []
+    for name in ("reset_peak_memory_stats", "synchronize"):
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda place, name=name: told.append(name))
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", lambda place: 10**12 * (place.index + 1))
+    monkeypatch.setattr(machines, "held_by_torch", lambda machine: list(machine.names))
+    with faked(share=0.7):
+        case = Case("random", 8, 50, 3, "float32", "replicated", 5)
+        found = check_search(case, MACHINE)
+    assert told == ["reset_peak_memory_stats"] * 2 + ["synchronize"] * 4
+    assert (found.peak_bytes, found.peak_by, found.status) == (3 * 10**12, "torch", "equal")
+
+
+def test_torch_keeps_memory_while_a_search_begins(monkeypatch):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda place: (encoding.LEFT + 1000, 1 << 30))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda place: 3 * 10**9)
+    found = encoding.check_cached((30, 5), ON_CPU)
+    assert found.details == "torch kept 3.0 GB of the device when the search began"
+    assert (found.status, found.compared) == ("equal", 50)
+
+
 def test_one_device_replicates_nothing():
     with faked(1):
         planned = selftest.plan(SMALL, find_machine("0"))
