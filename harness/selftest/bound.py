@@ -131,7 +131,11 @@ def check_late_bound(
 
 def compare_roughly(scan: TokenScan, queries: MultiVector) -> Float64:
     """Rough scores [q, n] of queries that all have tokens."""
-    return np.concatenate([scan.scores(queries, *tile) for tile in scan.tiles()], axis=1)
+    parts = list(scan.compare(queries))
+    rough = np.full((len(queries), max(part.documents[1] for part in parts)), np.nan)
+    for part in parts:
+        rough[slice(*part.queries), slice(*part.documents)] = part.scores
+    return rough
 
 
 def shorten(shape: tuple[int, int], d: int) -> tuple[int, int, int]:

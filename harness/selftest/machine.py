@@ -50,7 +50,7 @@ def find_machine(asked: str) -> Machine:
 
 def open_on_cpu(documents: Embeddings) -> Searcher:
     """Make documents searchable by the processor: what GPUs are held to."""
-    return Exact().open(documents)
+    return Exact(device="cpu").open(documents)
 
 
 @dataclass(frozen=True)

@@ -214,5 +214,3 @@ def test_the_cpu_stands_in_where_it_may(spec, monkeypatch):
     notes = (*searcher.info.notes, *index.notes(4))
     assert notes == ("no CUDA device answers: the CPU searched in its place",)
     assert index.describe()["devices"] == 0
-
-
