@@ -87,7 +87,7 @@ def _ask_driver(*fields: str) -> list[list[str]]:
 
 
 @cache
-def _look() -> builds.Machine:
+def _look() -> builds.Host:
     return builds.look()
 
 

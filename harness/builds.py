@@ -81,7 +81,7 @@ class HangingError(NoAnswerError):
 
 
 @dataclass(frozen=True)
-class Machine:
+class Host:
     """What decides on builds.
 
     Attributes:
@@ -158,25 +158,25 @@ def ask_driver(*fields: str) -> list[list[str]]:
     return [row for row in rows if len(row) == len(fields)]
 
 
-def look() -> Machine:
+def look() -> Host:
     """Look at this machine."""
     system, processor = platform.system(), platform.machine()
     try:
         rows = ask_driver("driver_version", "compute_cap")
     except HangingError as error:
-        return Machine(system, processor, silence=str(error), hangs=True)
+        return Host(system, processor, silence=str(error), hangs=True)
     except NoAnswerError as error:
         try:  # drivers before 510 know no compute_cap
             rows = [[*row, ""] for row in ask_driver("driver_version")]
         except NoAnswerError:
             driver = _find_loaded()
-            return Machine(system, processor, driver, silence="" if driver else str(error))
+            return Host(system, processor, driver, silence="" if driver else str(error))
     versions = [version for version, _ in rows if read_major(version)]
     if not versions:
-        return Machine(system, processor, silence="nvidia-smi names no driver")
+        return Host(system, processor, silence="nvidia-smi names no driver")
     found = (re.fullmatch(r"(\d+)\.(\d+)", capability) for _, capability in rows)
     capabilities = tuple((int(each[1]), int(each[2])) for each in found if each)
-    return Machine(system, processor, versions[0], capabilities)
+    return Host(system, processor, versions[0], capabilities)
 
 
 def _find_loaded() -> str:
@@ -200,7 +200,7 @@ def read_major(version: str) -> int:
     return int(found[0]) if found else 0
 
 
-def decide(machine: Machine) -> Builds:
+def decide(machine: Host) -> Builds:
     """Choose builds that work with a driver and its GPUs, the newest torch of these."""
     if none := _find_no_driver(machine):
         return Builds("cpu", None, none, none, none)
@@ -212,7 +212,7 @@ def decide(machine: Machine) -> Builds:
     return Builds(extra, torch, "; ".join(filter(None, notes)), no_torch, no_faiss)
 
 
-def _find_no_driver(machine: Machine) -> str:
+def _find_no_driver(machine: Host) -> str:
     if machine.system != "Linux":
         return f"{machine.system} has no CUDA"
     if not machine.driver:
@@ -222,7 +222,7 @@ def _find_no_driver(machine: Machine) -> str:
     return ""
 
 
-def _find_no_faiss(machine: Machine) -> str:
+def _find_no_faiss(machine: Host) -> str:
     if machine.processor != "x86_64":
         return f"faiss-gpu has no wheel for {machine.processor}"
     if machine.capabilities and max(machine.capabilities) < FAISS_LEAST:
@@ -230,7 +230,7 @@ def _find_no_faiss(machine: Machine) -> str:
     return ""
 
 
-def _choose_torch(machine: Machine) -> Torch | None:
+def _choose_torch(machine: Host) -> Torch | None:
     """The build that covers most GPUs, the newest of equals."""
     able = [each for each in TORCHES if read_major(machine.driver) >= each.driver]
     able = [each for each in able if machine.processor in each.code]
@@ -240,11 +240,11 @@ def _choose_torch(machine: Machine) -> Torch | None:
     )
 
 
-def _find_covered(machine: Machine, torch: Torch) -> list[bool]:
+def _find_covered(machine: Host, torch: Torch) -> list[bool]:
     return [torch.covers(each, machine.processor) for each in machine.capabilities]
 
 
-def _explain_torch(machine: Machine, torch: Torch | None) -> list[str]:
+def _explain_torch(machine: Host, torch: Torch | None) -> list[str]:
     """Say why it is not the newest build, and which GPUs it cannot use."""
     notes = []
     if read_major(machine.driver) < TORCHES[0].driver:
@@ -261,7 +261,7 @@ def _explain_torch(machine: Machine, torch: Torch | None) -> list[str]:
     return notes + ([f"those of {_list(idle)} stay idle"] if idle else [])
 
 
-def _describe(machine: Machine) -> str:
+def _describe(machine: Host) -> str:
     kinds = f", compute capability {_list(machine.capabilities)}" if machine.capabilities else ""
     return f"driver {machine.driver}{kinds}"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import builds
-from harness.builds import Machine, decide
+from harness.builds import Host, decide
 
 ROOT = Path(__file__).parents[1]
 TOOLS = ("sh", "sleep", "make", "mkdir", "cp", "rm", "touch")
@@ -49,8 +49,8 @@ def gpus(*capabilities: str, driver: str) -> str:
     return "\n".join(f"echo '{driver}, {each}'" for each in capabilities)
 
 
-def linux(driver: str, *capabilities: tuple[int, int], processor: str = "x86_64") -> Machine:
-    return Machine("Linux", processor, driver, capabilities)
+def linux(driver: str, *capabilities: tuple[int, int], processor: str = "x86_64") -> Host:
+    return Host("Linux", processor, driver, capabilities)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_container_without_nvidia_smi_has_a_driver(smi):
         (linux("580.65", (11, 0), processor="aarch64"), "cpu-cuda13", "no wheel for aarch64"),
         (linux("550.54", (9, 0), processor="aarch64"), "cpu", "no build of torch fits"),
         (linux(""), "cpu", "no NVIDIA driver"),
-        (Machine("Darwin", "arm64"), "cpu", "Darwin has no CUDA"),
-        (Machine("Darwin", "x86_64", "580.65", ((9, 0),)), "cpu", "Darwin has no CUDA"),
+        (Host("Darwin", "arm64"), "cpu", "Darwin has no CUDA"),
+        (Host("Darwin", "x86_64", "580.65", ((9, 0),)), "cpu", "Darwin has no CUDA"),
     ],
 )
 def test_builds_fit_the_driver_and_the_gpus(machine, name, words):

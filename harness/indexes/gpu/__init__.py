@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 
 from harness import accelerators
 from harness.errors import InputError
-from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim
+from harness.indexes import INDEXES, Index, Searcher, maxsim
 from harness.indexes import devices as cuda
 from harness.indexes.approximate import at_least
 from harness.indexes.cosine import open_by_cosine
@@ -29,6 +29,7 @@ from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import Precision
 from harness.indexes.gpu.choice import Placement
 from harness.indexes.gpu.faiss_scan import GpuFactory
+from harness.indexes.gpu.substitute import Substitute
 from harness.indexes.gpu.torch_maxsim import TorchMaxSim
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, of_kind
@@ -113,7 +114,7 @@ class GpuExact(Index):
             return open_by_cosine(replace(self, metric="ip"), documents, place, progress)
         there = self._place(documents.representation)
         if not there.names:
-            return StandIn(Exact(device="cpu").open(documents), _note_blind())
+            return Substitute(Exact(device="cpu").open(documents), _note_blind())
         try:
             if isinstance(documents, MultiVector):
                 names, precision = there.names, self.precision
@@ -123,28 +124,10 @@ class GpuExact(Index):
         except cuda.DeviceFullError as error:
             if self.fallback == "cpu":
                 note = f"{error}: the CPU searched in its place"
-                return StandIn(Exact(device="cpu").open(documents), note)
+                return Substitute(Exact(device="cpu").open(documents), note)
             raise InputError(
                 f"gpu: {error}: free some, choose other devices, or fallback=cpu"
             ) from error
-
-
-@dataclass(frozen=True)
-class StandIn:
-    """What searches on the CPU in place of a GPU, and why."""
-
-    searcher: Searcher
-    note: str
-
-    @property
-    def info(self) -> IndexInfo:
-        """Of what is searched, and the note."""
-        info = self.searcher.info
-        return replace(info, notes=(*info.notes, self.note))
-
-    def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Find the k best documents of each query [q, k]."""
-        return self.searcher.search(queries, k, progress)
 
 
 def _note_blind() -> str:

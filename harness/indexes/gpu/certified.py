@@ -47,14 +47,15 @@ class Scan(Protocol):
 class CertifiedSearcher:
     """A scan whose results are scored exactly and certified.
 
-    extent: how long documents are; deep: makes a scan for more results than this one gives, when it
+    extent: how long documents are; names: of the devices; deep: makes a scan for more results than this one gives, when it
     is first needed; notes: what was noticed when the documents were made ready.
     """
 
     documents: Float32
     extent: Extent
-    scan: Scan
+    names: tuple[str, ...]
     precision: Precision
+    scan: Scan
     deep: Callable[[], Scan] | None = None
     notes: tuple[str, ...] = ()
 
@@ -79,7 +80,11 @@ class CertifiedSearcher:
             run = on_cpu.search(Dense(values[left]), k, silent).run
             asked.keys[left] = ranking.pack(run.scores, run.docs)
         noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
-        return Found(ranking.unpack(asked.keys), notes=(noted,) if len(left) else ())
+        return Found(
+            ranking.unpack(asked.keys),
+            notes=(noted,) if len(left) else (),
+            devices=self.names if len(left) < len(values) else (),
+        )
 
     def _search(self, asked: _Wanted, progress: Progress) -> tuple[Int64, str]:
         """Fill the keys of the queries that scans decide; returns the other rows, and why."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
@@ -9,35 +10,13 @@ from importlib.metadata import version
 import numpy as np
 
 from harness import accelerators
-from harness.arrays import Float32, Int64
+from harness.arrays import Float32
 from harness.indexes import devices
-from harness.indexes.gpu.certified import CertifiedSearcher, Precision, Scan
+from harness.indexes.gpu.certified import CertifiedSearcher, Precision
 from harness.indexes.gpu.faiss_scan import FaissScan
+from harness.indexes.gpu.faiss_stream import FaissStream
 from harness.indexes.gpu.torch_scan import TorchScan
 from harness.vectors.lengths import check_documents
-
-FAISS_KEEPS = 2 << 30  # bytes of a device that faiss reserves, and a tile of its products
-
-
-@dataclass(frozen=True)
-class FlatScan:
-    """A flat index of faiss, which is asked by many queries at a time."""
-
-    inner: FaissScan
-
-    @property
-    def most(self) -> int:
-        """As faiss says."""
-        return self.inner.most
-
-    def batch(self, m: int) -> int:
-        """Queries at a time."""
-        return devices.QUERIES
-
-    def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """As faiss finds them."""
-        with devices.room("a device is full"):
-            return self.inner.nearest(queries, m)
 
 
 @dataclass(frozen=True)
@@ -67,24 +46,26 @@ class Placement:
         """
         extent = check_documents(documents)
         own = np.ascontiguousarray(documents, np.float32)
-        of = partial(TorchScan.of, own, extent.most, self.names, self.precision)
-        if self.by_faiss and (not self.by_torch or self._fits(own)):
-            scan, deep = self._scan_by_faiss(own, extent.most), of if self.by_torch else None
-            return CertifiedSearcher(own, extent, scan, self.precision, deep)
-        scan = of()
-        return CertifiedSearcher(own, extent, scan, self.precision, notes=scan.plan.notes)
-
-    def _scan_by_faiss(self, documents: Float32, longest: float) -> Scan:
-        half = self.precision == "float16"
-        with devices.room(f"{' or '.join(self.names)} is full"):
-            flat = FaissScan.of(documents, longest, self.names, half=half, sharded=self.sharded)
-        return FlatScan(flat)
+        searcher = partial(CertifiedSearcher, own, extent, self.names, self.precision)
+        by_torch = partial(TorchScan.of, own, extent.most, self.names, self.precision)
+        if self.by_faiss and self._fits(own):
+            with suppress(devices.DeviceFullError):  # another process may have been sooner
+                half = self.precision == "float16"
+                flat = FaissScan.of(own, extent.most, self.names, half=half, sharded=self.sharded)
+                return searcher(flat, by_torch if self.by_torch else None)
+        if self.by_torch:
+            scan = by_torch()
+            return searcher(scan, notes=scan.plan.notes)
+        names = " and ".join(self.names)
+        note = f"the vectors did not fit on {names}: they were copied there batch by batch"
+        return searcher(FaissStream.of(own, extent.most, self.names), notes=(note,))
 
     def _fits(self, documents: Float32) -> bool:
         """Whether faiss can hold the documents."""
-        size = documents.size * (2 if self.precision == "float16" else 4)
-        share = size // len(self.names) if self.sharded else size
-        return share + FAISS_KEEPS <= min(map(devices.free_memory, self.names))
+        n, d = documents.shape
+        half = self.precision == "float16"
+        needed = FaissScan.count_bytes(n, d, self.names, half=half, sharded=self.sharded)
+        return needed <= min(map(devices.free_memory, self.names))
 
     def describe(self) -> dict[str, object]:
         """Tell what scans dense vectors that fit, and what scans those of tokens."""

@@ -95,6 +95,10 @@ class FaissScan:
         share = -(-n // len(names)) if sharded else n
         return share * (d * (2 if half else 4) + 4) + max(map(count_scratch, names))
 
+    def batch(self, m: int) -> int:
+        """Queries at a time, however many results there are of each."""
+        return devices.QUERIES
+
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
         """Find the documents [q, m] of the highest products, highest first, and the products.
 
@@ -339,7 +343,7 @@ class GpuFactory(FaissIndex):
         on_cpu = None
         if self.fallback == "cpu":
             on_cpu = replace(self.inner.searcher(built, documents), rescore=full)
-        return GpuSearcher(on_gpus, on_cpu, self._name, self._instead)
+        return GpuSearcher(on_gpus, chosen, on_cpu, self._name, self._instead)
 
     def _count_bytes(self, built: Any, n: int) -> int:
         """Bytes of a device that hold n documents; rows of a list are kept in groups of 32."""

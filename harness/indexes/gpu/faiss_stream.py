@@ -16,6 +16,7 @@ from harness.indexes import devices
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import scale
 from harness.indexes.gpu.faiss_devices import MOST, count_scratch, share_resources, using
+from harness.indexes.gpu.memory import WIDER
 
 VECTORS = 1 << 28  # bytes of documents on a device at a time
 ASKED = 1 << 26  # bytes of queries and results there at a time
@@ -43,6 +44,10 @@ class FaissStream:
     def count_bytes(name: str) -> int:
         """Bytes of a device that it takes, however many documents there are."""
         return 2 * VECTORS + ASKED + count_scratch(name)
+
+    def batch(self, m: int) -> int:
+        """Queries at a time: all documents are copied for each batch of them."""
+        return WIDER * devices.QUERIES
 
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
         """Find the documents [q, m] of the highest products, highest first, and the products.

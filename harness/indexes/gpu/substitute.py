@@ -14,9 +14,12 @@ from harness.vectors import Embeddings
 
 @dataclass(frozen=True)
 class GpuSearcher:
-    """An index on GPUs; on_cpu: what may stand in; name, instead: of both, as errors say them."""
+    """An index on GPUs; on_cpu: what may stand in; names: of the
+    devices; name, instead: of both, as errors say them.
+    """
 
     on_gpus: Approximate
+    names: tuple[str, ...]
     on_cpu: Searcher | None
     name: str
     instead: str
@@ -37,7 +40,7 @@ class GpuSearcher:
                 raise devices.DeviceFullError(
                     f"{self.name}: k={k:,}: GPUs find {MOST:,} results of a query, at most"
                 )
-            return self.on_gpus.search(queries, k, progress)
+            return replace(self.on_gpus.search(queries, k, progress), devices=self.names)
         except devices.DeviceFullError as error:
             if self.on_cpu is None:
                 raise InputError(f"{error}: use {self.instead}, or fallback=cpu") from error
