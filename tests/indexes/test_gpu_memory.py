@@ -23,7 +23,7 @@ from harness.indexes.gpu.memory import Division, Share, Sizes
 from harness.indexes.gpu.stream import Tiles
 from harness.progress import silent
 from harness.vectors import Dense, Embeddings, MultiVector, Run
-from harness.vectors.lengths import check_documents
+from harness.vectors.lengths import check_documents, measure
 from tests.indexes.test_gpu import PRECISIONS, made, same
 from tests.indexes.test_maxsim import made as several
 
@@ -173,6 +173,18 @@ def test_a_small_device_streams_a_memory_map(precision, small, tmp_path, monkeyp
     found = searcher.search(queries, 5, silent)
     same(found.run, expected(documents, queries, 5))
     assert found.notes == ()
+
+
+@pytest.mark.parametrize("power", [-140, -126, -1, 0, 1, 60])
+def test_tiles_are_divided_by_powers_of_two_to_the_bit(power):
+    documents = np.ldexp(made("unit", 20).values, power)
+    longest = float(measure(documents).max())
+    tiles = Tiles(documents, longest, "float32").stream("cpu", [(0, 9), (9, 10), (10, 20)])
+    found = [(low, tile.numpy().copy()) for low, tile in tiles]
+    assert [low for low, _ in found] == [0, 9, 10]
+    scaled, _ = certified.scale(documents, longest)
+    np.testing.assert_array_equal(np.concatenate([tile for _, tile in found]), scaled)
+    assert 0.5 <= measure(scaled).max() < 1.001
 
 
 class Memory:

@@ -29,7 +29,7 @@ def full_sums() -> Iterator[None]:
     The settings are the process's: the last of several threads gives back what the first found.
     """
     with _lock:
-        _before.append(_before[0] if _before else _set_full())
+        _before.append(_set_full())
     try:
         yield
     finally:

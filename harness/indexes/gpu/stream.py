@@ -45,8 +45,10 @@ class Tiles:
         Raises:
             DeviceFullError: where there is no room for the buffers or for a tile.
         """
+        if not ranges:
+            return
         with devices.room(f"{name} is full"):
-            rows = max((high - low for low, high in ranges), default=0)
+            rows = max(high - low for low, high in ranges)
             lane = Lane.to(name, rows, self.documents.shape[1])
         try:
             for i, (low, _) in enumerate(ranges):
