@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from harness import accelerators, builds
-from harness.builds import Machine
+from harness.builds import Host
 
 H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
 TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040).\nPlease update"
@@ -40,11 +40,11 @@ class Stand:
         sees: int | Exception | None = None,
         processor: str = "x86_64",
     ) -> None:
-        self.drive(Machine("Linux", processor, driver or "", capabilities, "no nvidia-smi"))
+        self.drive(Host("Linux", processor, driver or "", capabilities, "no nvidia-smi"))
         self.set_torch(torch, cuda, starts, code, capabilities)
         self.set_faiss(faiss, len(capabilities) if sees is None else sees)
 
-    def drive(self, machine: Machine) -> None:
+    def drive(self, machine: Host) -> None:
         listed = [H200] * len(machine.capabilities)
         self.patch.setattr(accelerators, "gpus", lambda: listed)
         self.patch.setattr(builds, "look", lambda: machine)

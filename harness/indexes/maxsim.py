@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import Found, IndexInfo
+from harness.indexes import Found, IndexInfo, ragged
 from harness.indexes.duplicates import Distinct, find_distinct_texts
 from harness.progress import Progress
-from harness.vectors import Embeddings, MultiVector, Run, of_kind, ranking
+from harness.vectors import Embeddings, MultiVector, ranking
 from harness.vectors.lengths import Extent, find_broken, measure
 
 TOKENS = 1 << 12  # of documents in a tile, if it is not one document, multiplied with
@@ -57,6 +57,10 @@ class TokenScan(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What was noticed when they were made ready, a sentence each."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """GPUs that compare; none where the processor does."""
+
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of all queries, which all have tokens, and all documents, part by part."""
 
@@ -79,12 +83,13 @@ class ArrayScan:
     longest: float
     block: int
     notes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of a tile of documents and some queries: products stay in the cache."""
-        cuts = parts(queries.offsets, ROWS, len(queries))
-        asked = [(part, take_texts(queries, *part)) for part in cuts]
-        for tile in parts(self.documents.offsets, TOKENS, self.block):
+        cuts = ragged.parts(queries.offsets, ROWS, len(queries))
+        asked = [(part, ragged.take_texts(queries, *part)) for part in cuts]
+        for tile in ragged.parts(self.documents.offsets, TOKENS, self.block):
             for part, texts in asked:
                 yield Rough(part, tile, self._score(texts, *tile))
 
@@ -145,7 +150,7 @@ class MaxSimSearcher:
                 f"a token's vector of document row {row} holds NaN, infinity or a number too "
                 "large for float32"
             )
-        rows, documents = drop_empty(documents)
+        rows, documents = ragged.drop_empty(documents)
         extent, distinct = Extent.of(norms), find_distinct_texts(documents)
         few = documents if distinct is None else documents.take(distinct.last)
         made = scan(few, extent.most) if scan else ArrayScan(few, extent.most, block)
@@ -159,13 +164,14 @@ class MaxSimSearcher:
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""
         q = len(queries)
-        queries, norms = check_tokens(queries, self.documents.dim, self.extent)
-        asked, queries = drop_empty(queries)
+        queries, norms = ragged.check_tokens(queries, self.documents.dim, self.extent)
+        asked, queries = ragged.drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
         notes = self._search(queries, slack, keys, progress)
         keys = self.distinct.expand(keys) if self.distinct else keys
-        return Found(restore_rows(ranking.unpack(keys), asked, self.rows, q), notes=notes)
+        run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
+        return Found(run, notes=notes, devices=self.scan.names)
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
@@ -222,89 +228,6 @@ def _note_instead(comparisons: Counter[str]) -> tuple[str, ...]:
     return (f"{made:,} of {done:,} comparisons were made on the CPU: {reasons}",) if made else ()
 
 
-def check_tokens(queries: Embeddings, dim: int, documents: Extent) -> tuple[MultiVector, Float32]:
-    """Check queries that are to be compared by MaxSim.
-
-    Args:
-        queries: q of them.
-        dim: that of the documents.
-        documents: how long the vectors of their tokens are.
-
-    Returns:
-        The same queries and the norms of their tokens [t].
-
-    Raises:
-        InputError: for NaN, infinity, another dim than that of the documents, and tokens so short
-            that float32 cannot hold products.
-    """
-    queries = of_kind(queries, MultiVector)
-    if queries.dim != dim:
-        raise InputError(f"queries are {queries.dim}-d and documents {dim}-d: expected one width")
-    norms = measure(queries.values)
-    rows = np.repeat(np.arange(len(queries)), queries.lengths)
-    if (token := find_broken(norms)) is not None:
-        raise InputError(
-            "a query's vector holds NaN, infinity or a number too large for float32: that of row "
-            f"{rows[token]}"
-        )
-    documents.check(norms, rows=rows)
-    return queries, norms
-
-
-def drop_empty(texts: MultiVector) -> tuple[Int64, MultiVector]:
-    """Leave texts without tokens out; no token is copied.
-
-    Returns:
-        Rows of the texts that have tokens, and these texts.
-    """
-    return np.flatnonzero(texts.lengths), MultiVector(texts.values, np.unique(texts.offsets))
-
-
-def restore_rows(run: Run, asked: Int64, rows: Int64, q: int) -> Run:
-    """Bring a run over what is present back to all rows.
-
-    Args:
-        run: [asked, k], in rows of the documents that have tokens.
-        asked: rows of the queries that have tokens.
-        rows: rows of the documents that have tokens.
-        q: all queries.
-
-    Returns:
-        The run [q, k], in rows of all documents.
-    """
-    docs = np.full((q, run.docs.shape[1]), -1, np.int32)
-    scores = np.zeros(docs.shape, np.float32)
-    docs[asked] = np.where(run.docs >= 0, rows[run.docs], -1) if len(rows) else -1
-    scores[asked] = run.scores
-    return Run(docs, scores)
-
-
-def parts(offsets: Int64, tokens: int, texts: int) -> Iterator[tuple[int, int]]:
-    """Cut texts into ranges of whole texts.
-
-    Args:
-        offsets: [n+1], as of MultiVector; each text has tokens.
-        tokens: of a range, at most, if it is not one text.
-        texts: of a range, at most.
-
-    Yields:
-        The first row of a range and that after its last.
-    """
-    low = 0
-    while low < len(offsets) - 1:
-        fit = int(np.searchsorted(offsets, offsets[low] + tokens, side="right")) - 1
-        high = min(max(fit, low + 1), low + texts)
-        yield low, high
-        low = high
-
-
-def take_texts(texts: MultiVector, low: int, high: int) -> MultiVector:
-    """Take texts from a row up to another, in memory."""
-    offsets = texts.offsets[low : high + 1]
-    values = np.ascontiguousarray(texts.values[offsets[0] : offsets[-1]])
-    return MultiVector(values, offsets - offsets[0])
-
-
 def scores(
     queries: MultiVector, documents: MultiVector, rows: Int64, docs: NDArray[np.integer]
 ) -> Float32:
@@ -326,7 +249,7 @@ def scores(
     if len(asked) * len(chosen) <= DENSE * len(kept):
         table, queries = np.empty((len(asked), len(chosen)), np.float32), queries.take(asked)
         ends = np.concatenate([[0], np.cumsum(documents.lengths[chosen])])
-        for low, high in parts(ends, TOKENS, len(chosen)):
+        for low, high in ragged.parts(ends, TOKENS, len(chosen)):
             table[:, low:high] = _score_all(queries, documents.take(chosen[low:high]))
         found[kept] = table[row, doc]
         return found
@@ -346,8 +269,8 @@ def _score_all(queries: MultiVector, documents: MultiVector) -> Float32:
     float32 on both sides of that is what any order gives. The rest is scored in one order.
     """
     tokens, score = documents.values.astype(np.float64).T, np.empty((len(queries), len(documents)))
-    for low, high in parts(queries.offsets, ROWS, len(queries)):
-        part = take_texts(queries, low, high)
+    for low, high in ragged.parts(queries.offsets, ROWS, len(queries)):
+        part = ragged.take_texts(queries, low, high)
         products = part.values.astype(np.float64) @ tokens
         best = np.maximum.reduceat(products, documents.offsets[:-1], axis=1)
         np.add.reduceat(best, part.offsets[:-1], axis=0, out=score[low:high])
@@ -358,7 +281,9 @@ def _score_all(queries: MultiVector, documents: MultiVector) -> Float32:
     unsure = (score - error).astype(np.float32) != (score + error).astype(np.float32)
     for row in np.flatnonzero(unsure.any(axis=1)).tolist():
         few = documents.take(np.flatnonzero(unsure[row]))
-        found[row, unsure[row]] = _score_in_order(take_texts(queries, row, row + 1).values, few)
+        found[row, unsure[row]] = _score_in_order(
+            ragged.take_texts(queries, row, row + 1).values, few
+        )
     return found
 
 

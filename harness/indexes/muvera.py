@@ -25,7 +25,7 @@ import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim
+from harness.indexes import INDEXES, Found, Index, IndexInfo, Searcher, maxsim, ragged
 from harness.indexes.approximate import at_least, refuse_too_large, total
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Representation, Run, of_kind, ranking
@@ -101,9 +101,9 @@ def _encodings(
     n, dim = len(texts), plan.dim(texts.dim)
     refuse_too_large(f"muvera: {n:,} encodings of {dim:,} dimensions", 4.0 * n * dim)
     encodings = np.zeros((n, dim), np.float32)
-    rows, kept = maxsim.drop_empty(texts)
-    for low, high in maxsim.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
-        block = maxsim.take_texts(kept, low, high)
+    rows, kept = ragged.drop_empty(texts)
+    for low, high in ragged.parts(kept.offsets, TOKENS, max(1, CELLS // dim)):
+        block = ragged.take_texts(kept, low, high)
         encodings[rows[low:high]] = _encode(block, plan, documents=documents)
         progress("encode", high, len(kept), "texts")
     return encodings
@@ -285,19 +285,19 @@ class MuveraSearcher:
         The estimate is scored below it; all are by their estimates where nothing is reranked.
         """
         q = len(queries)
-        queries, _ = maxsim.check_tokens(queries, self.documents.dim, self.extent)
-        asked, queries = maxsim.drop_empty(queries)
+        queries, _ = ragged.check_tokens(queries, self.documents.dim, self.extent)
+        asked, queries = ragged.drop_empty(queries)
         docs, scores = np.full((len(asked), k), -1, np.int32), np.zeros((len(asked), k), np.float32)
         counted = list[int | None]()
         for low in range(0, len(asked), QUERIES):
-            part = maxsim.take_texts(queries, low, min(low + QUERIES, len(asked)))
+            part = ragged.take_texts(queries, low, min(low + QUERIES, len(asked)))
             encodings = Dense(query_encodings(part, self.plan))
             found = self.searcher.search(encodings, max(k, self.rerank_depth), silent)
             counted.append(found.distances)
             run = self._rerank(part, found.run, k)
             docs[low : low + QUERIES], scores[low : low + QUERIES] = run.docs, run.scores
             progress("search", low + len(part), len(asked), "queries")
-        run = maxsim.restore_rows(Run(docs, scores), asked, self.rows, q)
+        run = ragged.restore_rows(Run(docs, scores), asked, self.rows, q)
         return Found(run, total(counted))
 
     def _rerank(self, queries: MultiVector, run: Run, k: int) -> Run:

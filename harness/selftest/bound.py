@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
-from harness.indexes import INDEXES, maxsim, scoring
+from harness.indexes import INDEXES, maxsim, ragged, scoring
 from harness.indexes.gpu.certified import Precision, rounding_error, scale
 from harness.indexes.gpu.faiss_scan import FaissScan
 from harness.indexes.gpu.torch_scan import TorchScan
@@ -113,7 +113,7 @@ def check_late_bound(
     """Compare rough MaxSim with exact scores. shape: documents, queries, width."""
     n, q, d = shape
     documents = make_tokens("random", n, d, seed=5)
-    queries = maxsim.drop_empty(make_tokens("lengths", q, d, seed=6))[1]
+    queries = ragged.drop_empty(make_tokens("lengths", q, d, seed=6))[1]
     spec = f"gpu,precision={precision},{machine.ask('sharded')}"
     searcher = INDEXES.create(spec).open(documents)
     if not isinstance(searcher, MaxSimSearcher):

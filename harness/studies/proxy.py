@@ -25,7 +25,7 @@ from harness.arrays import Int64
 from harness.errors import InputError
 from harness.frames import Column, Frame
 from harness.frames.charts import Lines
-from harness.indexes import INDEXES, maxsim
+from harness.indexes import INDEXES, ragged
 from harness.indexes.muvera import Muvera
 from harness.measures.neighbours import neighbour_recall
 from harness.progress import silent
@@ -142,7 +142,7 @@ def _vectors(session: Session, model: str, task: str) -> tuple[TaskVectors, list
     made = session.vectors(model, task, representations=("multi-vector",))
     if "documents" not in made.parts:
         raise InputError(f"{task} is a task of {made.task.data.kind}: expected retrieval")
-    parts = {name: maxsim.drop_empty(part)[1] for name, part in made.several.items()}
+    parts = {name: ragged.drop_empty(part)[1] for name, part in made.several.items()}
     tokens, of = len(parts["documents"].values), len(parts["queries"])
     if not len(parts["documents"]) or not of:
         raise InputError(f"{task}: no document or no query has vectors: nothing to measure")

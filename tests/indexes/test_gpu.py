@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harness import accelerators
 from harness.errors import InputError
-from harness.indexes import INDEXES, devices, gpu, maxsim
+from harness.indexes import INDEXES, devices, gpu, maxsim, ragged
 from harness.indexes.exact import Exact
 from harness.indexes.gpu import certified, torch_scan
 from harness.progress import silent
@@ -92,7 +92,7 @@ def test_late_interaction_is_that_of_exact_search_to_the_bit(
 def test_rough_maxsim_is_within_its_bound(precision):
     documents, queries = several(50, 9, 32, 3), several(9, 6, 32, 4)
     searcher = gpu.GpuExact(precision, "cpu").open(documents)
-    kept, asked = searcher.documents, maxsim.drop_empty(queries)[1]
+    kept, asked = searcher.documents, ragged.drop_empty(queries)[1]
     (part,) = searcher.scan.compare(asked)
     assert (part.queries, part.documents) == ((0, len(asked)), (0, len(kept)))
     rough = part.scores

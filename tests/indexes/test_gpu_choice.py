@@ -9,7 +9,9 @@ from harness import accelerators
 from harness.errors import InputError
 from harness.indexes import INDEXES, devices
 from harness.indexes.exact import Exact
-from harness.indexes.gpu import StandIn, choice, torch_scan
+from harness.indexes.gpu import choice, torch_scan
+from harness.indexes.gpu.faiss_stream import FaissStream
+from harness.indexes.gpu.substitute import Substitute
 from harness.progress import silent
 from tests.indexes.test_gpu import made, same
 from tests.indexes.test_maxsim import made as several
@@ -25,6 +27,13 @@ class Flat:
     @classmethod
     def of(cls, documents, norm, names, *, half, sharded):
         return cls()
+
+    @staticmethod
+    def count_bytes(n, d, names, *, half, sharded):
+        return 2 * GB
+
+    def batch(self, m):
+        return 4
 
 
 @pytest.fixture
@@ -45,12 +54,12 @@ def seen(monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "by_torch", "by_faiss", "free", "kind"),
     [
-        ("gpu", 2, 2, 80 * GB, choice.FlatScan),
-        ("gpu,precision=float16", 0, 2, 80 * GB, choice.FlatScan),
-        ("gpu", 0, 2, 0, choice.FlatScan),  # faiss alone sees it, and says what it thinks of it
+        ("gpu", 2, 2, 80 * GB, Flat),
+        ("gpu,precision=float16", 0, 2, 80 * GB, Flat),
+        ("gpu", 0, 2, GB, FaissStream),  # faiss alone sees it
         ("gpu", 2, 2, GB, torch_scan.TorchScan),  # faiss keeps 2 GB of a device to itself
         ("gpu", 2, 1, 80 * GB, torch_scan.TorchScan),
-        ("gpu,devices=0", 2, 1, 80 * GB, choice.FlatScan),
+        ("gpu,devices=0", 2, 1, 80 * GB, Flat),
         ("gpu,precision=bfloat16", 2, 2, 80 * GB, torch_scan.TorchScan),
         ("gpu", 1, 0, 80 * GB, torch_scan.TorchScan),
     ],
@@ -61,7 +70,7 @@ def test_faiss_scans_where_it_sees_the_devices_and_all_fits(
     seen(by_torch, by_faiss, free)
     searcher = INDEXES.create(spec).open(made("unit", 500))
     assert type(searcher.scan) is kind
-    if kind is choice.FlatScan:
+    if kind is Flat:
         assert (searcher.deep is not None) == bool(by_torch)
 
 
@@ -107,7 +116,7 @@ def test_the_cpu_stands_in_for_a_library_that_sees_no_device(spec, by_faiss, kin
     documents = made("unit", 50) if kind == "dense" else several(50, 7, 16, 0)
     queries = made("unit", 3, seed=1) if kind == "dense" else several(3, 7, 16, 1)
     searcher = index.open(documents)
-    assert isinstance(searcher, StandIn)
+    assert isinstance(searcher, Substitute)
     (said,) = (*searcher.info.notes, *index.notes(4))
     assert said.startswith(note)
     assert said.endswith(": the CPU searched in its place")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from harness.indexes import maxsim
+from harness.indexes import ragged
 from harness.indexes.gpu import stream, torch_maxsim, torch_scan
 from harness.indexes.gpu.memory import Division, Share
 from harness.indexes.gpu.stream import Tiles
@@ -85,8 +85,8 @@ def test_documents_are_multiplied_where_they_are(precision, resident, two_gpus):
 @pytest.mark.parametrize("resident", [30, 40, 60])
 def test_tokens_are_multiplied_where_they_are(precision, resident, two_gpus):
     documents, queries = several(60, 7, 16, 0), several(9, 6, 16, 1)
-    _, kept = maxsim.drop_empty(documents)
-    _, asked = maxsim.drop_empty(queries)
+    _, kept = ragged.drop_empty(documents)
+    _, asked = ragged.drop_empty(queries)
     offsets = kept.offsets[[0, 30, len(kept)]].tolist()
     middle = kept.offsets[[min(resident, len(kept))]].tolist()
     with FakeTensorMode(allow_non_fake_inputs=True):

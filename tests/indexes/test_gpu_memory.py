@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from harness import accelerators
 from harness.errors import InputError
-from harness.indexes import INDEXES, devices, gpu, maxsim
+from harness.indexes import INDEXES, devices, gpu, maxsim, ragged
 from harness.indexes.exact import Exact
 from harness.indexes.gpu import certified, memory, torch_maxsim, torch_scan
 from harness.indexes.gpu.memory import Division, Share, Sizes
@@ -250,7 +250,7 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
     small(GB, GB)
     documents, queries = several(80, 7, 16, 0), several(20, 6, 16, 1)
     right, watch = expected(documents, queries, 9), Memory(monkeypatch)
-    kept = maxsim.drop_empty(documents)[1]
+    kept = ragged.drop_empty(documents)[1]
     half = int(kept.offsets[len(kept) // 2])
     for resident in (0, half):
         first = Share("cuda:0", 0, resident, half, 100)
@@ -272,7 +272,7 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
         found = searcher.search(queries, 9, silent)
         watch.failing = lambda call, size: False
         same(found.run, right)
-        asked = len(maxsim.drop_empty(queries)[1])
+        asked = len(ragged.drop_empty(queries)[1])
         all_ = f"{asked * len(kept):,}"
         assert found.notes[0].startswith(
             f"{all_} of {all_} comparisons were made on the CPU: cuda:"

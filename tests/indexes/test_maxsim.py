@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from harness.arrays import Float32, spans
 from harness.errors import InputError
-from harness.indexes import maxsim
+from harness.indexes import maxsim, ragged
 from harness.indexes.exact import Exact
 from harness.progress import silent
 from harness.vectors import MultiVector, Run, ranking
@@ -302,7 +302,7 @@ def test_scores_are_those_of_one_order_to_the_bit(kind, pairs, seed):
     found = maxsim.scores(queries, documents, rows, docs)
     for score, row, doc in zip(found, rows, docs, strict=True):
         query, document = (
-            maxsim.take_texts(of, at, at + 1).values
+            ragged.take_texts(of, at, at + 1).values
             for of, at in ((queries, row), (documents, doc))
         )
         expected = in_order(query, document) if len(query) and len(document) else np.float32(0)

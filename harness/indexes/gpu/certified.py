@@ -47,15 +47,15 @@ class Scan(Protocol):
 class CertifiedSearcher:
     """A scan whose results are scored exactly and certified.
 
-    extent: how long documents are; names: of the devices; deep: makes a scan for more results than this one gives, when it
-    is first needed; notes: what was noticed when the documents were made ready.
+    extent: how long documents are; names: of the devices; deep: makes a scan for more results than
+    this one gives, when it is first needed; notes: what was noticed when documents were made ready.
     """
 
     documents: Float32
     extent: Extent
-    names: tuple[str, ...]
-    precision: Precision
     scan: Scan
+    precision: Precision
+    names: tuple[str, ...] = ()
     deep: Callable[[], Scan] | None = None
     notes: tuple[str, ...] = ()
 

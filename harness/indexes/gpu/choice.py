@@ -46,19 +46,18 @@ class Placement:
         """
         extent = check_documents(documents)
         own = np.ascontiguousarray(documents, np.float32)
-        searcher = partial(CertifiedSearcher, own, extent, self.names, self.precision)
         by_torch = partial(TorchScan.of, own, extent.most, self.names, self.precision)
         if self.by_faiss and self._fits(own):
             with suppress(devices.DeviceFullError):  # another process may have been sooner
                 half = self.precision == "float16"
                 flat = FaissScan.of(own, extent.most, self.names, half=half, sharded=self.sharded)
-                return searcher(flat, by_torch if self.by_torch else None)
+                deep = by_torch if self.by_torch else None
+                return CertifiedSearcher(own, extent, flat, self.precision, self.names, deep)
         if self.by_torch:
-            scan = by_torch()
-            return searcher(scan, notes=scan.plan.notes)
-        names = " and ".join(self.names)
-        note = f"the vectors did not fit on {names}: they were copied there batch by batch"
-        return searcher(FaissStream.of(own, extent.most, self.names), notes=(note,))
+            scan: TorchScan | FaissStream = by_torch()
+        else:
+            scan = FaissStream.of(own, extent.most, self.names)
+        return CertifiedSearcher(own, extent, scan, self.precision, self.names, notes=scan.notes)
 
     def _fits(self, documents: Float32) -> bool:
         """Whether faiss can hold the documents."""

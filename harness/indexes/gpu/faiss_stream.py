@@ -45,6 +45,12 @@ class FaissStream:
         """Bytes of a device that it takes, however many documents there are."""
         return 2 * VECTORS + ASKED + count_scratch(name)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say that nothing stays on the devices."""
+        names = " and ".join(self.names)
+        return (f"the vectors did not fit on {names}: they were copied there batch by batch",)
+
     def batch(self, m: int) -> int:
         """Queries at a time: all documents are copied for each batch of them."""
         return WIDER * devices.QUERIES

@@ -14,8 +14,9 @@ from harness.vectors import Embeddings
 
 @dataclass(frozen=True)
 class GpuSearcher:
-    """An index on GPUs; on_cpu: what may stand in; names: of the
-    devices; name, instead: of both, as errors say them.
+    """An index on GPUs of these names.
+
+    on_cpu: what may stand in; name, instead: of both, as errors say them.
     """
 
     on_gpus: Approximate

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import reason
-from harness.indexes import devices, maxsim
+from harness.indexes import devices, maxsim, ragged
 from harness.indexes.gpu import memory
 from harness.indexes.gpu.arithmetic import full_sums
 from harness.indexes.gpu.certified import Precision, rounding_error, scale
@@ -75,10 +75,15 @@ class TorchMaxSim:
         """Tell what is streamed."""
         return self.plan.notes
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the devices."""
+        return tuple(share.name for share in self.plan.shares)
+
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores, part by part, of one device after the other while all compare."""
-        cuts = maxsim.parts(queries.offsets, self.plan.batch, len(queries))
-        asked = [(low, maxsim.take_texts(queries, low, high)) for low, high in cuts]
+        cuts = ragged.parts(queries.offsets, self.plan.batch, len(queries))
+        asked = [(low, ragged.take_texts(queries, low, high)) for low, high in cuts]
         works = [
             _Device(self, share, held).compare(asked)
             for share, held in zip(self.plan.shares, self.held, strict=True)
@@ -187,8 +192,8 @@ def _halve(piece: Piece) -> list[Piece]:
     """Halves of the queries, or of the documents of one query; none of one of each."""
     row, texts, low, high = piece
     if (half := len(texts) // 2) > 0:
-        first = maxsim.take_texts(texts, 0, half)
-        second = maxsim.take_texts(texts, half, len(texts))
+        first = ragged.take_texts(texts, 0, half)
+        second = ragged.take_texts(texts, half, len(texts))
         return [(row + half, second, low, high), (row, first, low, high)]
     middle = (low + high) // 2
     return [(row, texts, middle, high), (row, texts, low, middle)] if middle > low else []
@@ -196,7 +201,7 @@ def _halve(piece: Piece) -> list[Piece]:
 
 def _parts(offsets: Int64, low: int, high: int, rows: int) -> Iterator[tuple[int, int]]:
     """Documents from a row up to another, in ranges of so many tokens, and a share of texts."""
-    for first, last in maxsim.parts(offsets[low : high + 1], rows, max(1, rows // SHORT)):
+    for first, last in ragged.parts(offsets[low : high + 1], rows, max(1, rows // SHORT)):
         yield first + low, last + low
 
 

@@ -58,6 +58,11 @@ class TorchScan:
         """As many as there are documents."""
         return len(self.tiles.documents)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say what does not stay on the devices."""
+        return self.plan.notes
+
     def batch(self, m: int) -> int:
         """Queries at a time: as planned, fewer where many results of each are held."""
         return max(1, min(self.plan.batch, memory.FOUND // m))
