@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.exact import Exact
+from harness.indexes.factory import Factory
 from harness.indexes.gpu.faiss_devices import TEMPORARY
 from harness.progress import silent
 from tests.indexes import faiss_gpu_indexes as fakes
@@ -22,6 +23,7 @@ SPECS = [
     "Flat", "Flat,metric=l2", "IVF4_Flat,nprobe=2", "IVF4_Flat,nprobe=2,metric=l2",
     "IVF4_Flat,nprobe=2,metric=cosine", "IVF4_SQ8,nprobe=2", "IVF4_SQfp16,nprobe=2",
     "IVF4_PQ4,nprobe=2", "IVF4_PQ4,nprobe=2,metric=l2", "PCA8_IVF4_Flat,nprobe=2",
+    "PCA8_Flat",
 ]  # fmt: skip
 
 
@@ -74,9 +76,36 @@ def test_a_structure_is_kept_and_read_again(fake_gpu, tmp_path):  # noqa: F811
     np.testing.assert_allclose(found.scores, again.scores, rtol=1e-6)
 
 
-def test_what_learns_nothing_is_built_on_the_cpu(fake_gpu):  # noqa: F811
-    INDEXES.create("gpu:Flat").make(made("unit", 300), silent)
+@pytest.mark.parametrize("target", ["Flat", "PCA8_Flat", "SQfp16"])
+def test_what_has_no_lists_is_built_on_the_cpu(target, fake_gpu):  # noqa: F811
+    INDEXES.create(f"gpu:{target}").make(made("unit", 300), silent)
     assert fake_gpu.moves == []
+
+
+def test_what_has_a_form_on_one_device_alone(monkeypatch):
+    documents, queries = made("unit", 300), made("unit", 5, seed=1)
+    with faked(2):
+        message = "^gpu:SQfp16 has no form on several GPUs in faiss: use faiss:SQfp16$"
+        with monkeypatch.context() as patch:
+            patch.setattr(Factory, "make", None)  # it is refused before it is built
+            with pytest.raises(InputError, match=message):
+                INDEXES.create("gpu:SQfp16").open(documents)
+        found = INDEXES.create("gpu:SQfp16,devices=1").open(documents)
+        run = found.search(queries, 5, silent).run
+    expected = INDEXES.create("faiss:SQfp16").open(documents).search(queries, 5, silent).run
+    np.testing.assert_allclose(run.scores, expected.scores, rtol=1e-2)
+
+
+@pytest.mark.parametrize("target", ["Flat", "IVF4_Flat"])
+def test_documents_are_divided_where_they_shall_be(target):
+    used = []
+    for sharded in ("false", "true"):
+        with faked(2) as machine:
+            searcher = INDEXES.create(f"gpu:{target},sharded={sharded}").open(made("unit", 400))
+            used.append([machine.used[device] - TEMPORARY for device in (0, 1)])
+            del searcher
+    lists, row = (4 * 16 * 4, 16 * 4 + 8) if target == "IVF4_Flat" else (0, 16 * 4 + 4)
+    assert used == [[lists + 400 * row] * 2, [lists + 200 * row] * 2]
 
 
 NO_FORM = "has no form on GPUs in faiss"
@@ -89,7 +118,7 @@ NO_FORM = "has no form on GPUs in faiss"
         ("HNSW32", f"gpu:HNSW32 {NO_FORM}: use faiss:HNSW32"),
         ("SQ8", f"gpu:SQ8 {NO_FORM}: use faiss:SQ8"),
         ("PQ4", f"gpu:PQ4 {NO_FORM}: use faiss:PQ4"),
-        ("IVF4_HNSW_Flat", ""),
+        ("IVF4(HNSW32)_Flat", f"gpu:IVF4(HNSW32)_Flat {NO_FORM}: use faiss:IVF4(HNSW32)_Flat"),
         ("IVF4_Flat_RFlat", f"gpu:IVF4_Flat_RFlat {NO_FORM}: use faiss:IVF4_Flat_RFlat"),
         ("IVF4_PQ4x4fs", f"gpu:IVF4_PQ4x4fs {NO_FORM}: use faiss:IVF4_PQ4x4fs"),
         ("IVF4_PQ4x4", f"gpu:IVF4_PQ4x4 {NO_FORM} (Error: 'index->pq.nbits == 8' failed: GPU: only "
@@ -109,7 +138,7 @@ NO_FORM = "has no form on GPUs in faiss"
                                        "leave it out"),
         ("IVF400_Flat", "gpu:IVF400_Flat learns 400 centroids from 300 documents: expected at "
                         "least as many; lower the number of lists or bits, or choose exact"),
-        ("Nothing", "faiss:Nothing: faiss refuses it for 768-d: "),
+        ("Nothing", "gpu:Nothing: faiss refuses it for 768-d: "),
         ("CAGRA", "gpu:CAGRA needs faiss with cuVS: pip uninstall -y faiss-cpu faiss-gpu, then "
                   "pip install faiss-gpu-cuvs"),
         ("CAGRA,nprobe=3", "gpu:CAGRA has no nprobe: leave nprobe=3 out"),
@@ -276,6 +305,50 @@ def test_memory_is_predicted_before_anything_is_built():
         re.fullmatch(r"gpu:IVF4_Flat.* are free: the CPU searched in its place", note)
         for note in searcher.info.notes
     )
+
+
+def test_memory_of_each_device_is_predicted(fake_gpu):  # noqa: F811
+    documents = made("unit", 3000, 2000)
+    INDEXES.create("gpu:Flat").open(documents)
+    size = 3000 * 2000 * 4
+    for options, least in (
+        ("sharded=false", size), ("sharded=true", size // 2), ("precision=float16", size // 2),
+    ):  # fmt: skip
+        spec = f"gpu:Flat,{options}"
+        used = max(fake_gpu.used.values())
+        fake_gpu.memory = used + least + (1 << 28) + 3000 * 4
+        INDEXES.create(spec).open(documents)
+        fake_gpu.memory = max(fake_gpu.used.values()) + least + (1 << 28) - 1
+        message = r"^gpu:Flat needs about 0\.3 GB on cuda:[01] and 0\.3 GB are free: use faiss:Flat"
+        with pytest.raises(InputError, match=message):
+            INDEXES.create(spec).open(documents)
+
+
+def test_lists_are_given_twice_their_size_to_grow(fake_gpu):  # noqa: F811
+    documents = made("unit", 3000, 2000)
+    INDEXES.create("gpu:Flat").open(documents)
+    size = 3000 * (4 * 2000 + 8) + 4 * 4 * 2000
+    fake_gpu.memory = max(fake_gpu.used.values()) + (1 << 28) + 2 * size - 1
+    with pytest.raises(InputError, match=r"^gpu:IVF4_Flat, as it is built, needs about 0\.3 GB"):
+        INDEXES.create("gpu:IVF4_Flat").open(documents)
+    fake_gpu.memory += 1
+    INDEXES.create("gpu:IVF4_Flat").make(documents, silent)
+
+
+def test_a_graph_of_a_full_device_is_searched_by_the_cpu(monkeypatch):
+    documents, queries = made("unit", 300, 100), made("unit", 6, 100, seed=1)
+    with faked(cuvs=True) as machine:
+        monkeypatch.setattr(fakes.GpuIndexCagra, "find", lambda *_: machine.allocate(0, 1 << 50))
+        searcher = INDEXES.create("gpu:CAGRA,fallback=cpu,ef_search=300").open(documents)
+        found = searcher.search(queries, 9, silent)
+    assert searcher.on_cpu.rescore
+    (note,) = found.notes
+    assert note.endswith("the CPU searched in its place")
+    exact = Exact().open(documents).search(queries, 300, silent).run
+    for row in range(6):
+        known = dict(zip(exact.docs[row].tolist(), exact.scores[row].tolist(), strict=True))
+        docs = found.run.docs[row].tolist()
+        assert [known[doc] for doc in docs] == found.run.scores[row].tolist()
 
 
 @pytest.mark.parametrize("when", ["check", "train", "add", "hold", "find"])

@@ -57,10 +57,12 @@ def test_results_are_those_of_exact_search_to_the_bit(
     tile=st.integers(40, 3000),
     n=st.integers(1, 300),
     k=st.integers(1, 50),
+    power=st.sampled_from([0, -40, 45]),
     seed=st.integers(0, 99),
 )
-def test_documents_of_the_host_give_the_same_bits(kind, number, tile, n, k, seed):
+def test_documents_of_the_host_give_the_same_bits(kind, number, tile, n, k, power, seed):
     documents, queries = made(kind, n, 10, seed), made(kind, 5, 10, seed + 1)
+    documents.values[:] = np.ldexp(documents.values, 0 if kind == "large" else power)
     extent = check_documents(documents.values)
     with faked(number, seed=seed), pytest.MonkeyPatch.context() as patch:
         patch.setattr(faiss_stream, "VECTORS", tile)
@@ -68,6 +70,30 @@ def test_documents_of_the_host_give_the_same_bits(kind, number, tile, n, k, seed
         searcher = certified.CertifiedSearcher(documents.values, extent, scan, "float32")
         found = searcher.search(queries, k, silent).run
     same(found, Exact().open(documents).search(queries, k, silent).run)
+
+
+@pytest.mark.parametrize("power", [-60, -21, -20, 0, 9, 40, 41, 50])
+@pytest.mark.parametrize("kind", ["flat", "shards", "half", "stream"])
+def test_products_are_those_of_documents_no_longer_than_1(kind, power, monkeypatch):
+    monkeypatch.setattr(faiss_stream, "VECTORS", 40 * 12 * 4)
+    documents, queries = made("unit", 100, 12).values, made("unit", 3, 12, seed=1).values
+    true = (queries.astype(np.float64) @ documents.T.astype(np.float64)) * 0.75
+    half = kind == "half"
+    values, norm = (
+        np.ldexp(0.75 * documents, power).astype(np.float32),
+        float(np.ldexp(0.7501, power)),
+    )
+    with faked(2):
+        if kind == "stream":
+            scan = FaissStream.of(values, norm, NAMES[:2])
+        else:
+            scan = FaissScan.of(values, norm, NAMES[:2], half=half, sharded=kind == "shards")
+        docs, products = scan.nearest(queries, 100)
+    off = np.abs(np.take_along_axis(true, docs, axis=1) - products)
+    precision = "float16" if half else "float32"
+    assert (off <= certified.rounding_error(np.float32([1.0001]), 12, 1, precision)).all()
+    assert (np.sort(docs, axis=1) == np.arange(100)).all()
+    assert (np.diff(products, axis=1) <= 0).all()
 
 
 @pytest.mark.parametrize("sharded", [False, True])

@@ -113,7 +113,8 @@ def to_gpus(index: Any, names: tuple[str, ...], *, half: bool, sharded: bool, wh
         more = "" if "not implemented on GPU" in why else f" ({why})"
         raise NoFormError(f"{what} has no form on GPUs in faiss{more}") from error
     if not is_there(there):
-        raise NoFormError(f"{what} has no form on GPUs in faiss")
+        several = "several " if len(names) > 1 else ""
+        raise NoFormError(f"{what} has no form on {several}GPUs in faiss")
     return there
 
 

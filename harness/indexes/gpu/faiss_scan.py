@@ -112,7 +112,7 @@ class FaissScan:
 
 @dataclass(frozen=True)
 class OnDevice(Factory):
-    """The index faiss, built on a device as far as it learns; half: tables of codes in 16 bits."""
+    """The index faiss, built on a device where it has lists; half: tables of codes in 16 bits."""
 
     device: str = "cuda:0"
     half: bool = False
@@ -120,8 +120,11 @@ class OnDevice(Factory):
     family: ClassVar[str] = "gpu"
 
     def _fill(self, index: Any, values: Float32, progress: Progress) -> Any:
-        """Train and fill it there, where lists grow by doubling, and fetch it."""
-        if index.is_trained:
+        """Train and fill it there, where lists grow by doubling, and fetch it.
+
+        A flat index would be copied there with every block that is added.
+        """
+        if not lists(index):
             return super()._fill(index, values, progress)
         needed, names = 2 * footprint(index, len(values)), (self.device,)
         refuse_too_large(f"{self._name}, as it is built,", needed, names)
@@ -197,7 +200,7 @@ class GpuFactory(FaissIndex):
         """Check that a GPU answers, that this faiss can use it, and that parameters have a use."""
         chosen, faiss = self._choose(), load_faiss()
         if not self._cagra:
-            self.inner.require(representation)
+            (self._build_on(chosen[0]) if chosen else self.inner).require(representation)
         elif not chosen:
             raise InputError("gpu:CAGRA is built by GPUs alone, and none answers: use hnsw")
         elif not hasattr(faiss, "GpuIndexCagra"):
@@ -254,7 +257,7 @@ class GpuFactory(FaissIndex):
             return super().open(documents, place, progress)
         try:
             if not self._cagra:
-                self._try(documents.dim, chosen[:1])
+                self._try(documents.dim, chosen)
             return super().open(documents, place, progress)
         except (devices.DeviceFullError, NoFormError) as error:
             if self.fallback == "cpu" and not self._cagra:
@@ -264,9 +267,10 @@ class GpuFactory(FaissIndex):
             raise InputError(f"{error}: use {self._instead}{more}") from error
 
     def _try(self, dim: int, names: tuple[str, ...]) -> None:
-        """Put an index without documents on a device, before anything is built."""
+        """Put an index without documents on one device and on all, before anything is built."""
         empty = self._build_on(names[0]).make_empty(dim)
-        to_gpus(empty, names, half=self._half, sharded=False, what=self._name)
+        for some in dict.fromkeys([names[:1], names]):
+            to_gpus(empty, some, half=self._half, sharded=self.sharded, what=self._name)
         self._tune(empty, names)
 
     def _tune(self, index: Any, names: tuple[str, ...]) -> None:
