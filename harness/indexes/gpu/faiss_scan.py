@@ -95,6 +95,10 @@ class FaissScan:
         share = -(-n // len(names)) if sharded else n
         return share * (d * (2 if half else 4) + 4) + max(map(count_scratch, names))
 
+    def batch(self, m: int) -> int:
+        """Queries that it is given at a time, whatever m results of each are asked for."""
+        return devices.QUERIES
+
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
         """Find the documents [q, m] of the highest products, highest first, and the products.
 

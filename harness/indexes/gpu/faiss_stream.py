@@ -44,6 +44,10 @@ class FaissStream:
         """Bytes of a device that it takes, however many documents there are."""
         return 2 * VECTORS + ASKED + count_scratch(name)
 
+    def batch(self, m: int) -> int:
+        """Queries that it is given at a time, whatever m results of each are asked for."""
+        return devices.QUERIES
+
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
         """Find the documents [q, m] of the highest products, highest first, and the products.
 
