@@ -17,8 +17,12 @@ import pytest
 
 from harness import accelerators
 from harness.indexes import devices
+from harness.indexes.exact import DenseSearcher
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu import faiss_devices
+from harness.progress import silent
+from harness.vectors import Dense, Run
+from harness.vectors.lengths import check_documents
 from tests.indexes import faiss_gpu_indexes as fakes
 from tests.indexes import faiss_gpu_moves as moves
 from tests.indexes.faiss_gpu_machine import Machine, Resources
@@ -58,6 +62,8 @@ def faked(
     with pytest.MonkeyPatch.context() as patch:
         for name, value in _see(machine, faiss, torch).items():
             patch.setattr(accelerators, name, value)
+        for name in accelerators.VOIDING:
+            patch.delenv(name, raising=False)
         patch.setattr(devices, "free_memory", lambda name: machine.free(devices.ordinal(name)))
         if torch:
             patch.setattr(devices, "place", _place)
@@ -76,6 +82,13 @@ def fake_gpu() -> Iterator[Machine]:
         yield machine
 
 
+def search_exactly(documents: Dense, queries: Dense, k: int) -> Run:
+    """What exact search on the processor finds, whatever devices there are."""
+    values = documents.values
+    searcher = DenseSearcher(values, check_documents(values), devices.TILE)
+    return searcher.search(queries, k, silent).run
+
+
 def _see(machine: Machine, faiss: bool, torch: bool) -> dict[str, Any]:
     """What stands for functions of harness.accelerators."""
     number = machine.number
@@ -89,7 +102,6 @@ def _see(machine: Machine, faiss: bool, torch: bool) -> dict[str, Any]:
         "too_old": lambda: False,
         "driver": lambda: "580.65.06",
         "gpus": lambda: listed,
-        "name_voiding": lambda: "",
         "faiss_count": lambda: number if faiss else 0,
         "torch_count": lambda: number if torch else 0,
         "explain_torch": lambda: "" if torch else "torch sees no device",

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.indexes import INDEXES
-from harness.indexes.exact import Exact
 from harness.indexes.factory import Factory
 from harness.indexes.gpu.faiss_devices import TEMPORARY
 from harness.progress import silent
 from tests.indexes import faiss_gpu_indexes as fakes
-from tests.indexes.faiss_gpu import fake_gpu, faked  # noqa: F401  a fixture
+from tests.indexes.faiss_gpu import fake_gpu, faked, search_exactly  # noqa: F401  a fixture
 from tests.indexes.test_gpu import made, same
 
 SPECS = [
@@ -59,7 +58,7 @@ def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):  
     assert fake_gpu.moves == [("GpuIndexIVFFlat", 0)]
     index.save(built, tmp_path / "structure")
     searcher = index.searcher(index.load(tmp_path / "structure"), documents)
-    expected = Exact().open(documents).search(queries, 9, silent).run
+    expected = search_exactly(documents, queries, 9)
     same(searcher.search(queries, 9, silent).run, expected)
     assert [device for _, device in fake_gpu.moves] == [0, 0, 1]
     assert index.build_key()["built"] == "gpu"
@@ -201,7 +200,7 @@ def test_more_results_than_a_gpu_finds(fake_gpu):  # noqa: F811
 def test_more_lists_than_a_gpu_searches(fake_gpu):  # noqa: F811
     documents, queries = made("unit", 300), made("unit", 3, seed=1)
     searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=9999").open(documents)
-    expected = Exact().open(documents).search(queries, 7, silent).run
+    expected = search_exactly(documents, queries, 7)
     same(searcher.search(queries, 7, silent).run, expected)
     assert "gpu:IVF4_Flat has 4 lists: nprobe=9999 searches all" in searcher.info.notes
     message = (
@@ -230,7 +229,7 @@ def test_a_flat_index_in_16_bits_is_one(fake_gpu):  # noqa: F811
     searcher = index.open(documents)
     found = searcher.search(queries, 300, silent).run
     assert fake_gpu.used[0] == TEMPORARY + 300 * (16 * 2 + 4)
-    same(found, Exact().open(documents).search(queries, 300, silent).run)
+    same(found, search_exactly(documents, queries, 300))
 
 
 CAGRA = ["CAGRA", "CAGRA,metric=l2", "CAGRA,metric=cosine", "CAGRA,devices=1"]
@@ -299,7 +298,7 @@ def test_memory_is_predicted_before_anything_is_built():
             INDEXES.create("gpu:IVF4_Flat").open(documents)
         assert not any(size > TEMPORARY + 10_000 for size in machine.peak.values())
         searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=4,fallback=cpu").open(documents)
-    expected = Exact().open(documents).search(queries, 5, silent).run
+    expected = search_exactly(documents, queries, 5)
     same(searcher.search(queries, 5, silent).run, expected)
     assert any(
         re.fullmatch(r"gpu:IVF4_Flat.* are free: the CPU searched in its place", note)
@@ -344,7 +343,7 @@ def test_a_graph_of_a_full_device_is_searched_by_the_cpu(monkeypatch):
     assert searcher.on_cpu.rescore
     (note,) = found.notes
     assert note.endswith("the CPU searched in its place")
-    exact = Exact().open(documents).search(queries, 300, silent).run
+    exact = search_exactly(documents, queries, 300)
     for row in range(6):
         known = dict(zip(exact.docs[row].tolist(), exact.scores[row].tolist(), strict=True))
         docs = found.run.docs[row].tolist()
@@ -368,7 +367,7 @@ def test_a_device_that_fills_up_meanwhile(when, fallback, fake_gpu, monkeypatch)
         return
     searcher = index.open(documents)
     found = searcher.search(queries, 5, silent)
-    same(found.run, Exact().open(documents).search(queries, 5, silent).run)
+    same(found.run, search_exactly(documents, queries, 5))
     notes = [note for note in (*searcher.info.notes, *found.notes) if "in its place" in note]
     assert len(notes) == 1
 

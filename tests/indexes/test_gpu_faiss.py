@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 
 from harness.errors import InputError
 from harness.indexes import INDEXES, devices
-from harness.indexes.exact import Exact
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu import certified, faiss_scan, faiss_stream
 from harness.indexes.gpu.faiss_devices import TEMPORARY
@@ -21,7 +20,7 @@ from harness.indexes.gpu.faiss_stream import FaissStream
 from harness.progress import silent
 from harness.vectors.lengths import check_documents
 from tests.indexes import faiss_gpu_indexes as fakes
-from tests.indexes.faiss_gpu import fake_gpu, faked  # noqa: F401  a fixture
+from tests.indexes.faiss_gpu import fake_gpu, faked, search_exactly  # noqa: F401  a fixture
 from tests.indexes.test_gpu import made, same
 
 KINDS = ["random", "unit", "large", "equal", "zero", "near"]
@@ -47,7 +46,7 @@ def test_results_are_those_of_exact_search_to_the_bit(
         spec = f"gpu,precision={precision},sharded={str(sharded).lower()}"
         found = INDEXES.create(spec).open(documents).search(queries, k, silent).run
         assert machine.searches
-    same(found, Exact().open(documents).search(queries, k, silent).run)
+    same(found, search_exactly(documents, queries, k))
 
 
 @settings(max_examples=40, deadline=None)
@@ -69,7 +68,7 @@ def test_documents_of_the_host_give_the_same_bits(kind, number, tile, n, k, powe
         scan = FaissStream.of(documents.values, extent.most, NAMES[:number])
         searcher = certified.CertifiedSearcher(documents.values, extent, scan, "float32")
         found = searcher.search(queries, k, silent).run
-    same(found, Exact().open(documents).search(queries, k, silent).run)
+    same(found, search_exactly(documents, queries, k))
 
 
 @pytest.mark.parametrize("power", [-60, -21, -20, 0, 9, 40, 41, 50])
@@ -100,19 +99,18 @@ def test_products_are_those_of_documents_no_longer_than_1(kind, power, monkeypat
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_any_number_of_results(precision, sharded):
     documents, queries = made("unit", 2500), made("unit", 3, seed=1)
-    exact = Exact().open(documents)
     with faked():
         spec = f"gpu,precision={precision},sharded={str(sharded).lower()}"
         searcher = INDEXES.create(spec).open(documents)
         for k in (1, 223, 1613, 1614, 2000, 2048, 2049, 2500, 2501):
-            same(searcher.search(queries, k, silent).run, exact.search(queries, k, silent).run)
+            same(searcher.search(queries, k, silent).run, search_exactly(documents, queries, k))
 
 
 @pytest.mark.parametrize("spec", ["gpu", "gpu,precision=float16,sharded=true,devices=1"])
 def test_a_flat_faiss_index_scans(spec, fake_gpu):  # noqa: F811
     documents, queries = made("random", 900), made("random", 7, seed=1)
     searcher = INDEXES.create(spec).open(documents)
-    expected = Exact().open(documents).search(queries, 20, silent).run
+    expected = search_exactly(documents, queries, 20)
     same(searcher.search(queries, 20, silent).run, expected)
     half = "float16" in spec
     held = [("GpuIndexFlat", 1)] if half else [("GpuIndexFlat", 0), ("GpuIndexFlat", 1)]
@@ -120,7 +118,7 @@ def test_a_flat_faiss_index_scans(spec, fake_gpu):  # noqa: F811
     size = 900 * (16 * (2 if half else 4) + 4) + TEMPORARY
     assert fake_gpu.used == ({1: size} if half else {0: size, 1: size})
     deep = searcher.search(queries, 900, silent).run
-    same(deep, Exact().open(documents).search(queries, 900, silent).run)
+    same(deep, search_exactly(documents, queries, 900))
 
 
 def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):  # noqa: F811
@@ -135,7 +133,7 @@ def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch
     documents, queries = made("unit", 3000), made("unit", 3, seed=1)
     searcher = INDEXES.create("gpu").open(documents)
     for k in (200, 2500):
-        expected = Exact().open(documents).search(queries, k, silent).run
+        expected = search_exactly(documents, queries, k)
         same(searcher.search(queries, k, silent).run, expected)
     assert asked == [282]
 
@@ -223,7 +221,7 @@ def test_fewer_documents_than_devices(sharded):
     with faked(3):
         index = INDEXES.create(f"gpu,sharded={str(sharded).lower()}")
         found = index.open(documents).search(queries, 5, silent).run
-    same(found, Exact().open(documents).search(queries, 5, silent).run)
+    same(found, search_exactly(documents, queries, 5))
 
 
 def test_one_thread_at_a_time_is_on_a_device(fake_gpu, monkeypatch):  # noqa: F811

@@ -55,9 +55,10 @@ class Placement:
                 return CertifiedSearcher(own, extent, flat, self.precision, self.names, deep)
         if self.by_torch:
             scan: TorchScan | FaissStream = by_torch()
+            precision = self.precision
         else:
-            scan = FaissStream.of(own, extent.most, self.names)
-        return CertifiedSearcher(own, extent, scan, self.precision, self.names, notes=scan.notes)
+            scan, precision = FaissStream.of(own, extent.most, self.names), "float32"
+        return CertifiedSearcher(own, extent, scan, precision, self.names, notes=scan.notes)
 
     def _fits(self, documents: Float32) -> bool:
         """Whether faiss can hold the documents."""

@@ -49,7 +49,8 @@ class FaissStream:
     def notes(self) -> tuple[str, ...]:
         """Say that nothing stays on the devices."""
         names = " and ".join(self.names)
-        return (f"the vectors did not fit on {names}: they were copied there batch by batch",)
+        how = "they were copied there batch by batch, in 32 bits"
+        return (f"the vectors did not fit on {names}: {how}",)
 
     def batch(self, m: int) -> int:
         """Queries at a time: all documents are copied for each batch of them."""
