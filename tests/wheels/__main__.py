@@ -56,6 +56,8 @@ def install(pins: list[str]) -> str:
     except subprocess.TimeoutExpired:
         shutil.rmtree(VENV, ignore_errors=True)
         return f"installing faiss-gpu took more than {PATIENCE:.0f} s"
+    except subprocess.CalledProcessError as error:
+        raise SystemExit("faiss-gpu cannot be installed: pip says why above") from error
     inside = next(VENV.glob("lib/python*/site-packages"))
     (inside / "beside.pth").write_text(sysconfig.get_path("purelib") + "\n", encoding="utf-8")
     return ""
