@@ -106,7 +106,7 @@ SIZES = Sizes(768, 4, memory.COUNTED, memory.FOUND * memory.MERGED, wider=True)
 
 def test_all_stays_where_it_fits(small):
     small(80 * GB, 80 * GB)
-    plan = memory.plan([0, 10**7, 2 * 10**7], ("cuda:0", "cuda:1"), SIZES)
+    plan = memory.divide([0, 10**7, 2 * 10**7], ("cuda:0", "cuda:1"), SIZES)
     first = Share("cuda:0", 0, 10**7, 10**7, 65536)
     assert plan == Division((first, Share("cuda:1", 10**7, 2 * 10**7, 2 * 10**7, 65536)), 1024)
     assert plan.streamed == 0
@@ -115,7 +115,7 @@ def test_all_stays_where_it_fits(small):
 
 def test_what_does_not_fit_is_streamed_for_more_queries_at_a_time(small):
     small(80 * GB, 24 * GB)
-    plan = memory.plan([0, 10**7, 2 * 10**7], ("cuda:0", "cuda:1"), SIZES)
+    plan = memory.divide([0, 10**7, 2 * 10**7], ("cuda:0", "cuda:1"), SIZES)
     assert plan.batch == 8192
     assert [share.tile for share in plan.shares] == [8192, 8192]
     assert [share.streamed for share in plan.shares] == [0, 2_627_223]
@@ -129,7 +129,7 @@ def test_what_does_not_fit_is_streamed_for_more_queries_at_a_time(small):
 
 def test_a_smaller_tile_comes_before_a_stream(small):
     small(2 * GB)
-    plan = memory.plan([0, 350_000], ("cuda:0",), SIZES)
+    plan = memory.divide([0, 350_000], ("cuda:0",), SIZES)
     assert plan == Division((Share("cuda:0", 0, 350_000, 350_000, 16384),), 1024)
 
 

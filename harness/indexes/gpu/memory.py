@@ -111,7 +111,7 @@ def copied_at_a_time(d: int) -> int:
     return max(1, COPIED // (4 * d))
 
 
-def plan(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Division:
+def divide(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Division:
     """Divide rows among devices by what is free there now.
 
     Args:

@@ -15,10 +15,9 @@ import numpy as np
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import reason
 from harness.indexes import devices, maxsim, ragged
-from harness.indexes.gpu import memory
 from harness.indexes.gpu.arithmetic import full_sums
 from harness.indexes.gpu.certified import Precision, rounding_error, scale
-from harness.indexes.gpu.memory import Division, Share
+from harness.indexes.gpu.memory import Division, Share, Sizes, divide
 from harness.indexes.gpu.stream import Tiles
 from harness.indexes.gpu.torch_scan import ROWS, each_device, hold, itemsize
 from harness.indexes.maxsim import Rough
@@ -55,12 +54,12 @@ class TorchMaxSim:
         offsets = documents.offsets
         shares = [offsets[-1] * i // len(names) for i in range(len(names) + 1)]
         bounds = offsets[np.searchsorted(offsets, shares)].tolist()
-        sizes = memory.Sizes(
+        sizes = Sizes(
             documents.dim, itemsize(precision), HIGHEST, 0, wider=False,
             longest=int(documents.lengths.max(initial=1)),
         )  # fmt: skip
         tiles = Tiles(documents.values, longest, precision)
-        return cls.of_plan(documents, tiles, memory.plan(bounds, names, sizes))
+        return cls.of_plan(documents, tiles, divide(bounds, names, sizes))
 
     @classmethod
     def of_plan(cls, documents: MultiVector, tiles: Tiles, plan: Division) -> TorchMaxSim:

@@ -11,10 +11,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from harness.arrays import Float32, Int64
 from harness.indexes import devices
-from harness.indexes.gpu import memory
 from harness.indexes.gpu.arithmetic import full_sums
 from harness.indexes.gpu.certified import Precision
-from harness.indexes.gpu.memory import Division, Share
+from harness.indexes.gpu.memory import (
+    COUNTED,
+    FOUND,
+    MERGED,
+    Division,
+    Share,
+    Sizes,
+    copied_at_a_time,
+    cut,
+    divide,
+)
 from harness.indexes.gpu.stream import Tiles
 
 if TYPE_CHECKING:
@@ -42,9 +51,9 @@ class TorchScan:
         """Divide documents [n, d] among devices. Raises DeviceFullError where none fits."""
         n, d = documents.shape
         bounds = [n * i // len(names) for i in range(len(names) + 1)]
-        results = memory.FOUND * memory.MERGED
-        sizes = memory.Sizes(d, itemsize(precision), memory.COUNTED, results, wider=True)
-        return cls.of_plan(Tiles(documents, norm, precision), memory.plan(bounds, names, sizes))
+        results = FOUND * MERGED
+        sizes = Sizes(d, itemsize(precision), COUNTED, results, wider=True)
+        return cls.of_plan(Tiles(documents, norm, precision), divide(bounds, names, sizes))
 
     @classmethod
     def of_plan(cls, tiles: Tiles, plan: Division) -> TorchScan:
@@ -65,7 +74,7 @@ class TorchScan:
 
     def batch(self, m: int) -> int:
         """Queries at a time: as planned, fewer where many results of each are held."""
-        return max(1, min(self.plan.batch, memory.FOUND // m))
+        return max(1, min(self.plan.batch, FOUND // m))
 
     def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
         """Find the documents [q, m] of the highest products, highest first, and the products.
@@ -101,9 +110,7 @@ def hold(tiles: Tiles, share: Share) -> tuple[Share, torch.Tensor]:
                 kind = getattr(torch, tiles.precision)
                 held = torch.empty((rows, d), dtype=kind, device=devices.place(name))
             end = share.low + rows
-            for low, tile in tiles.stream(
-                name, memory.cut(share.low, end, memory.copied_at_a_time(d))
-            ):
+            for low, tile in tiles.stream(name, cut(share.low, end, copied_at_a_time(d))):
                 held[low - share.low : low - share.low + len(tile)].copy_(tile)
             return replace(share, resident=end), held
         except devices.DeviceFullError:
@@ -145,7 +152,7 @@ def _scan(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: i
     best, rows = (none, none.long()), share.tile
     resident = (
         (low, held[low - share.low : high - share.low])
-        for low, high in memory.cut(share.low, share.resident, share.tile)
+        for low, high in cut(share.low, share.resident, share.tile)
     )
     for first, tile in itertools.chain(resident, tiles.stream(share.name, share.ranges())):
         low = 0
