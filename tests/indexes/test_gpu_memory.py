@@ -161,7 +161,7 @@ def test_a_full_device_is_refused_in_one_line_or_the_cpu_stands_in(kind, small):
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_a_small_device_streams_a_memory_map(precision, small, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "SPARE", 0)
-    monkeypatch.setattr(memory, "FOUND", 1 << 12)
+    monkeypatch.setattr(torch_scan, "FOUND", 1 << 12)
     small(1_500_000)
     documents, queries = made("unit", 30_000), made("unit", 9, seed=1)
     np.save(tmp_path / "documents.npy", documents.values)
