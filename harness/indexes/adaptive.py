@@ -20,12 +20,12 @@ from harness.vectors import Dense, Embeddings, MultiVector, Sparse
 from harness.wording import count
 
 FASTEST = 5e10  # products of numbers that a thread adds up in a second, at most
-SMALL = 0.2  # seconds of the processor that are not worth a measurement
+SMALL = 0.5  # seconds of the processor that are not worth a measurement
 WORTH = 1.0  # seconds of the processor that are not worth starting CUDA
 BATCH = 512  # queries measured with, for each thread of the processor
-FEW, MANY = 1 << 14, 1 << 17  # documents that the processor and GPUs are measured with
+FEW, MANY = 1 << 13, 1 << 17  # documents that the processor and GPUs are measured with
 
-_rates: dict[tuple[object, ...], Rates] = {}  # of GPUs, by what they were measured with
+_rates: dict[tuple[object, ...], Rates] = {}  # by what they were measured with, in this process
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,18 @@ class AdaptiveSearcher:
         n, q = len(self.documents), len(queries)
         if self._products(queries) / (FASTEST * _threads()) < SMALL:
             return False, ""
-        slow = _measure(self.by_processor, self.documents, queries, k, FEW)
-        before = slow.seconds(n, q, opened=True)
+        lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in (self.documents, queries)]
+        key = (type(self.documents), self.documents.dim, k, *lengths)
+        if ("processor", *key) not in _rates:
+            found = _measure(self.by_processor, self.documents, queries, k, FEW)
+            _rates["processor", *key] = found
+        before = _rates["processor", *key].seconds(n, q, opened=True)
         if before < WORTH:
             return False, ""
-        key = (type(self.documents), self.documents.dim, k)
-        if key not in _rates:
+        if ("GPUs", *key) not in _rates:
             _measure(self.by_gpus, self.documents, queries, k, 1)  # CUDA starts
-            _rates[key] = _measure(self.by_gpus, self.documents, queries, k, MANY)
-        after = _rates[key].seconds(n, q, opened="_gpus" in vars(self))
+            _rates["GPUs", *key] = _measure(self.by_gpus, self.documents, queries, k, MANY)
+        after = _rates["GPUs", *key].seconds(n, q, opened="_gpus" in vars(self))
         searched = "GPUs" if after < before else "the processor"
         return after < before, (
             f"exact search by {searched}: {before:.2g} s predicted of the processor and "
