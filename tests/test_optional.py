@@ -47,3 +47,15 @@ def test_what_is_missing_is_named_with_the_extra(place, monkeypatch):
         "datasets cannot be imported (import of datasets halted; None in sys.modules): "
         ".venv/bin/python -m pip install -e '.[hub]'"
     )
+
+
+def test_what_fails_while_it_is_imported_is_told_alike(place, monkeypatch):
+    """As faiss-gpu does without its NVIDIA wheels."""
+    (place / "broken_library.py").write_text('raise RuntimeError("nvidia-cublas is missing")')
+    monkeypatch.syspath_prepend(place)
+    with pytest.raises(InputError) as caught:
+        optional.load("broken_library", "gpu")
+    assert str(caught.value) == (
+        "broken_library cannot be imported (nvidia-cublas is missing): "
+        ".venv/bin/python -m pip install -e '.[gpu]'"
+    )

@@ -70,7 +70,7 @@ class AdaptiveSearcher:
         try:
             sooner, why = self._compare(queries, k)
             found = self._gpus.search(queries, k, progress) if sooner else None
-        except (InputError, DeviceFullError, RuntimeError) as error:
+        except (InputError, DeviceFullError, MemoryError, RuntimeError) as error:
             found, why = None, f"the processor searched, since a GPU could not: {reason(error)}"
         if found is None:
             found = self.processor.search(queries, k, progress)

@@ -134,3 +134,16 @@ def test_torch_s_devices_alone_count_for_what_torch_scans(seen):
     index.require("dense")
     with pytest.raises(InputError, match=r"gpu: devices=1: expected all, or of 0"):
         index.open(several(9, 7, 16, 0))
+
+
+@pytest.mark.parametrize("name", ["NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION"])
+def test_a_variable_that_voids_the_bound_is_refused_by_name(name, seen, monkeypatch):
+    seen(1, 1)
+    monkeypatch.setenv(name, "0")
+    INDEXES.create("gpu").require("dense")
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(InputError) as caught:
+        INDEXES.create("gpu").require("dense")
+    assert str(caught.value) == (
+        f"gpu: {name}=1 lets GPUs multiply less exactly than exact search allows for: unset it"
+    )
