@@ -146,11 +146,9 @@ def _judge(report: Report) -> str:
     passed = [one for one in report.outcomes if one.passed]
     checks, failed = count(len(report.outcomes), "check"), len(report.failed)
     errors = sum(one.status == "error" for one in report.failed)
-    verdict = {
-        failed > 0: f"{failed:,} of {checks} failed, {errors:,} of them with an error",
-        not failed: f"all {checks} passed",
-        not report.outcomes: "nothing could be checked",
-    }[True]
+    verdict = f"all {checks} passed" if report.outcomes else "nothing could be checked"
+    if failed:
+        verdict = f"{failed:,} of {checks} failed, {errors:,} of them with an error"
     compared = sum(one.compared for one in passed)
     refused = sum(one.status == "refused" for one in passed)
     return (
