@@ -49,6 +49,19 @@ def test_results_are_those_of_exact_search_to_the_bit(
     same(found, search_exactly(documents, queries, k))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_documents_of_zeros_are_ranked_by_their_rows(precision):
+    """Errors of divided sums count, also where those of the scores themselves are nothing."""
+    documents, queries = made("equal", 50, 8), made("random", 9, 8, seed=1)
+    documents.values[:] = 0
+    queries.values[:] *= 1000
+    with faked(2):
+        index = INDEXES.create(f"gpu,precision={precision}")
+        found = index.open(documents).search(queries, 5, silent).run
+    assert found.docs.tolist() == [[49, 48, 47, 46, 45]] * 9
+    assert not found.scores.any()
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),

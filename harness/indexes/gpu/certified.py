@@ -12,7 +12,7 @@ import numpy as np
 from harness.arrays import Float32, Int64
 from harness.errors import reason
 from harness.indexes import Found, IndexInfo, devices, scoring
-from harness.indexes.exact import DenseSearcher, rounding
+from harness.indexes.exact import UNDERFLOW, DenseSearcher, rounding
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, ranking
 from harness.vectors.lengths import Extent, check_queries, measure
@@ -120,7 +120,9 @@ class CertifiedSearcher:
             scaled, exponents = scale(asked.values[part])
             docs, products = scan.nearest(scaled, m)
             power = exponents + np.frexp(np.float32(self.extent.most))[1]
-            left_out = np.ldexp(products[:, -1], power)
+            # the error of sums so small that float32 cannot hold them is that of the divided ones
+            tiny = np.ldexp(np.float32(TRUNCATED * self.documents.shape[1] * UNDERFLOW), power)
+            left_out = np.ldexp(products[:, -1], power) + tiny
             each = np.repeat(np.arange(len(part)), m)
             flat = scoring.dense(asked.values[part], each, self.documents, docs.ravel())
             found = ranking.best(ranking.pack(flat.reshape(docs.shape), docs), k)
