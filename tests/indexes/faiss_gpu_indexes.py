@@ -36,7 +36,8 @@ def rough(
     for low in range(0, len(queries) if n else 0, TOGETHER):
         part = queries[low : low + TOGETHER].astype(np.float64)
         norms = np.linalg.norm(part, axis=1)
-        bound = machine.share * certified.rounding_error(norms, d, longest, precision)
+        whole = certified.rounding_error(norms, d, longest, precision).astype(np.float64)
+        bound = machine.share * whole
         off = machine.random.uniform(-1, 1, (len(part), n))
         off = np.where(np.abs(off) > 0.5, np.sign(off), off) * bound[:, None]
         true = _compare(part, documents.astype(np.float64), product=product)
@@ -44,6 +45,9 @@ def rough(
             rounded = _compare(_half(part), _half(documents), product=product)
             room = np.maximum(np.abs(bound[:, None]) - np.abs(rounded - true), 0)
             off = rounded - true + np.clip(off, -room, room)
+        if machine.share < 1:  # rounded to float32 it is within the bound, too
+            most = np.maximum(whole[:, None] - np.spacing(np.abs(true).astype(np.float32)), 0)
+            off = np.clip(off, -most, most)
         found = (true + off).astype(np.float32)
         mixed = machine.random.permutation(n)
         best = mixed[np.argsort(-found[:, mixed], axis=1, kind="stable")[:, :k]]
@@ -146,7 +150,7 @@ class GpuIndexFlat(GpuIndex):
         """Append; FlatIndex.cu reserves exactly, so a second add copies what was there."""
         x = self.checked(x)
         self.hold(len(x) * (self.d * (2 if self.half else 4) + 4), again=True)
-        self.cpu.add(x.astype(np.float16).astype(np.float32) if self.half else x)
+        self.cpu.add(x)  # `rough` rounds, and needs to know what exact products are
 
     def train(self, x: Any) -> None:
         """Nothing to learn."""
