@@ -11,9 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from harness.errors import InputError, reason
+from harness.errors import ENDINGS, reason
 from harness.indexes import Found, IndexInfo, Searcher
-from harness.indexes.devices import DeviceFullError
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse
@@ -69,12 +68,17 @@ class AdaptiveSearcher:
         """Find the k best documents of each query [q, k], and tell which of the two searched."""
         try:
             sooner, why = self._compare(queries, k)
-            found = self._gpus.search(queries, k, progress) if sooner else None
-        except (InputError, DeviceFullError, MemoryError, RuntimeError) as error:
+            found = self._search_there(queries, k, progress) if sooner else None
+        except ENDINGS as error:  # whatever it is, the processor can do without GPUs
             found, why = None, f"the processor searched, since a GPU could not: {reason(error)}"
         if found is None:
             found = self.processor.search(queries, k, progress)
         return replace(found, notes=(*found.notes, *filter(None, [why])))
+
+    def _search_there(self, queries: Embeddings, k: int, progress: Progress) -> Found:
+        """Search by GPUs; with what was noticed when documents were copied there."""
+        found = self._gpus.search(queries, k, progress)
+        return replace(found, notes=(*self._gpus.info.notes, *found.notes))
 
     def _compare(self, queries: Embeddings, k: int) -> tuple[bool, str]:
         """Whether GPUs would be sooner, and what is known of that; "" where it is a small thing."""

@@ -33,7 +33,7 @@ class OnGpus:
 
     @property
     def info(self) -> IndexInfo:
-        return self.searcher.info
+        return replace(self.searcher.info, notes=("a part was streamed",))
 
     def search(self, queries: Embeddings, k: int, progress: object) -> Found:
         return replace(self.searcher.search(queries, k, silent), devices=("cuda:0",))
@@ -87,7 +87,8 @@ def test_the_sooner_of_the_two_searches(kind, gpus, devices, said, rates):
     expected = ON_CPU.open(documents).search(queries, 4, silent).run
     np.testing.assert_array_equal(found.run.docs, expected.docs)
     np.testing.assert_array_equal(found.run.scores, expected.scores)
-    assert (found.devices, found.notes) == (devices, (said,))
+    streamed = ("a part was streamed",) if devices else ()
+    assert (found.devices, found.notes) == (devices, (*streamed, said))
 
 
 def test_documents_that_are_on_gpus_are_not_copied_again(rates):
@@ -113,7 +114,14 @@ def test_small_work_is_not_measured(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "error", [InputError("gpu: it is full"), DeviceFullError("full"), RuntimeError("CUDA\nerror")]
+    "error",
+    [
+        InputError("gpu: it is full"),
+        DeviceFullError("full"),
+        RuntimeError("CUDA\nerror"),
+        OSError("libcudart.so"),
+        AssertionError("Torch not compiled with CUDA enabled"),
+    ],
 )
 def test_a_gpu_that_fails_is_no_reason_to_fail(error, rates):
     def fail(documents: Embeddings) -> Searcher:
