@@ -265,7 +265,11 @@ def explain_faiss() -> str:
 
 def name_voiding() -> str:
     """Name the variables that make products less exact than the bound supposes; empty for none."""
-    found = [f"{name}={os.environ[name]}" for name in VOIDING if os.environ.get(name, "0") != "0"]
+    found = [
+        f"{name}={os.environ[name]}"
+        for name in VOIDING
+        if os.environ.get(name, "") not in ("", "0")
+    ]
     return " and ".join(found)
 
 

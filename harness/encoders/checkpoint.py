@@ -111,7 +111,7 @@ class Checkpoint:
         import torch
         from sentence_transformers.util import get_device_name
 
-        device = get_device_name() if self.device == "auto" else self.device
+        device = self.torch_device or get_device_name()
         if device.startswith("cuda"):
             device = torch.cuda.get_device_name(device)
         libraries = {name: version(name) for name in LIBRARIES}
@@ -160,8 +160,10 @@ class Checkpoint:
 
     @property
     def torch_device(self) -> str | None:
-        """What torch calls the device; None lets it choose."""
-        return None if self.device == "auto" else self.device
+        """What torch calls the device; None lets it choose, where it can use what it would take."""
+        if self.device != "auto":
+            return self.device
+        return "cpu" if accelerators.present() and not accelerators.torch_count() else None
 
     def loading(self) -> AbstractContextManager[None]:
         """Raise InputError in place of whatever a library raises at somebody's model folder."""

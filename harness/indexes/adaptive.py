@@ -13,6 +13,7 @@ from functools import cached_property
 
 from harness.errors import ENDINGS, reason
 from harness.indexes import Found, IndexInfo, Searcher
+from harness.indexes.devices import DeviceFullError
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse
@@ -21,6 +22,7 @@ from harness.wording import count
 FASTEST = 5e10  # products of numbers that a thread adds up in a second, at most
 SMALL = 0.5  # seconds of the processor that are not worth a measurement
 WORTH = 1.0  # seconds of the processor that are not worth starting CUDA
+ALONE = 10  # queries, below which GPUs are not thought of
 BATCH = 512  # queries measured with, for each thread of the processor
 FEW, MANY = 1 << 13, 1 << 17  # documents that the processor and GPUs are measured with
 
@@ -83,10 +85,12 @@ class AdaptiveSearcher:
     def _compare(self, queries: Embeddings, k: int) -> tuple[bool, str]:
         """Whether GPUs would be sooner, and what is known of that; "" where it is a small thing."""
         n, q = len(self.documents), len(queries)
-        if self._products(queries) / (FASTEST * _threads()) < SMALL:
+        if q < ALONE or self._products(queries) / (FASTEST * _threads()) < SMALL:
             return False, ""
-        lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in (self.documents, queries)]
-        key = (type(self.documents), self.documents.dim, k, *lengths)
+        both = self.documents, queries
+        sizes = [len(vectors).bit_length() // 2 for vectors in both]  # rates differ by these, too
+        lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in both]
+        key = (type(self.documents), self.documents.dim, k, *sizes, *lengths)
         if ("processor", *key) not in _rates:
             found = _measure(self.by_processor, self.documents, queries, k, FEW)
             _rates["processor", *key] = found
@@ -97,10 +101,9 @@ class AdaptiveSearcher:
             _measure(self.by_gpus, self.documents, queries, k, 1)  # CUDA starts
             _rates["GPUs", *key] = _measure(self.by_gpus, self.documents, queries, k, MANY)
         after = _rates["GPUs", *key].seconds(n, q, opened="_gpus" in vars(self))
-        searched = "GPUs" if after < before else "the processor"
         return after < before, (
-            f"exact search by {searched}: {before:.2g} s predicted of the processor and "
-            f"{after:.2g} s of GPUs, by measured rates, for {count(n, 'document')} and "
+            f"exact search: {before:.2g} s predicted of the processor and {after:.2g} s of GPUs, "
+            f"by measured rates, for {count(n, 'document')} and "
             f"{count(q, 'query')}"
         )
 
@@ -141,7 +144,9 @@ def _measure(
     begun = time.perf_counter()
     searcher = open_(few)
     opened = time.perf_counter()
-    searcher.search(asked, k, silent)
+    found = searcher.search(asked, k, silent)
     ended = time.perf_counter()
+    if many != FEW and not found.devices:  # the processor's rate is none of theirs
+        raise DeviceFullError("; ".join(found.notes) or "the processor searched in its place")
     compared = len(few) * len(asked) / max(ended - opened, 1e-9)
     return Rates(compared, len(few) / max(opened - begun, 1e-9))

@@ -168,17 +168,18 @@ class MaxSimSearcher:
         asked, queries = ragged.drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
-        notes = self._search(queries, slack, keys, progress)
+        notes, there = self._search(queries, slack, keys, progress)
         keys = self.distinct.expand(keys) if self.distinct else keys
         run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
-        return Found(run, notes=notes, devices=self.scan.names)
+        return Found(run, notes=notes, devices=self.scan.names if there else ())
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
-    ) -> tuple[str, ...]:
-        """Put the best of queries that have tokens into keys [q, k]; returns what was noticed.
+    ) -> tuple[tuple[str, ...], bool]:
+        """Put the best of queries that have tokens into keys [q, k].
 
-        slack: [q], how far apart rough scores may seem by error alone.
+        slack: [q], how far apart rough scores may seem by error alone. Returns what was noticed,
+        and whether the scan itself compared anything.
         """
         best, k = np.full(keys.shape, -np.inf), keys.shape[1]  # rough scores
         held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
@@ -200,7 +201,7 @@ class MaxSimSearcher:
             progress("search", done, len(queries) * len(self.compared), "comparisons")
         if held:
             self._settle(queries, held, best.min(axis=1) - slack, keys)
-        return _note_instead(instead)
+        return _note_instead(instead), instead[""] > 0
 
     def _settle(
         self,

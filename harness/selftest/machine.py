@@ -42,6 +42,8 @@ def find_machine(asked: str) -> Machine:
         InputError: No GPU answers, one is asked for that is not there, or its products are less
             exact than exact search allows for.
     """
+    if asked == "cpu":
+        raise InputError("--devices cpu: expected numbers of GPUs, as 0 or 0,1")
     if not devices.count("torch") and not devices.count("faiss"):
         raise InputError(f"no GPU to test: {accelerators.explain()}")
     names = devices.choose(asked.replace(",", "+"), "none")

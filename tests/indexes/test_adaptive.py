@@ -72,10 +72,10 @@ def rates(monkeypatch):
 @pytest.mark.parametrize(
     ("gpus", "devices", "said"),
     [
-        (Rates(5000, 1000), ("cuda:0",), "exact search by GPUs: 3 s predicted of the processor and "
-         "0.9 s of GPUs, by measured rates, for 300 documents and 10 queries"),
-        (Rates(5000, 100), (), "exact search by the processor: 3 s predicted of the processor and "
-         "3.6 s of GPUs, by measured rates, for 300 documents and 10 queries"),
+        (Rates(5000, 1000), ("cuda:0",), "exact search: 3 s predicted of the processor and 0.9 s of "
+         "GPUs, by measured rates, for 300 documents and 10 queries"),
+        (Rates(5000, 100), (), "exact search: 3 s predicted of the processor and 3.6 s of GPUs, by "
+         "measured rates, for 300 documents and 10 queries"),
     ],
 )  # fmt: skip
 def test_the_sooner_of_the_two_searches(kind, gpus, devices, said, rates):
@@ -106,6 +106,21 @@ def test_what_takes_no_second_wakes_no_gpu(rates):
     rates(Rates(3001, 1e9), Rates(1e9, 1e9))
     found = opened(made(300), never).search(made(10, 1), 4, silent)
     assert (found.devices, found.notes) == ((), ())
+
+
+def test_few_queries_wake_no_gpu(rates):
+    rates(Rates(1, 1e9), Rates(1e9, 1e9))
+    assert opened(made(300)).search(made(9, 1), 4, silent).devices == ()
+
+
+def test_a_trial_that_the_processor_made_is_no_rate_of_gpus(monkeypatch):
+    monkeypatch.setattr(adaptive, "SMALL", 0.0)
+    monkeypatch.setattr(adaptive, "WORTH", 0.0)
+    monkeypatch.setattr(adaptive, "_rates", {})
+    found = opened(made(300), ON_CPU.open).search(made(10, 1), 4, silent)
+    assert found.notes == (
+        "the processor searched, since a GPU could not: the processor searched in its place",
+    )
 
 
 def test_small_work_is_not_measured(monkeypatch):
