@@ -72,8 +72,8 @@ def rates(monkeypatch):
 @pytest.mark.parametrize(
     ("gpus", "devices", "said"),
     [
-        (Rates(5000, 1000), ("cuda:0",), "exact search: 3 s predicted of the processor and 0.9 s of "
-         "GPUs, by measured rates, for 300 documents and 10 queries"),
+        (Rates(5000, 1000), ("cuda:0",), "exact search: 3 s predicted of the processor and 0.9 s "
+         "of GPUs, by measured rates, for 300 documents and 10 queries"),
         (Rates(5000, 100), (), "exact search: 3 s predicted of the processor and 3.6 s of GPUs, "
          "by measured rates, for 300 documents and 10 queries"),
     ],
