@@ -200,54 +200,52 @@ def read_major(version: str) -> int:
     return int(found[0]) if found else 0
 
 
-def decide(machine: Host) -> Builds:
+def decide(host: Host) -> Builds:
     """Choose builds that work with a driver and its GPUs, the newest torch of these."""
-    if none := _find_no_driver(machine):
+    if none := _find_no_driver(host):
         return Builds("cpu", None, none, none, none)
-    torch = _choose_torch(machine)
+    torch = _choose_torch(host)
     no_torch = "" if torch else "no build of torch fits"
-    no_faiss = _find_no_faiss(machine)
-    notes = _describe(machine), *_explain_torch(machine, torch), no_torch, no_faiss
+    no_faiss = _find_no_faiss(host)
+    notes = _describe(host), *_explain_torch(host, torch), no_torch, no_faiss
     extra = "cpu" if no_faiss else "gpu"
     return Builds(extra, torch, "; ".join(filter(None, notes)), no_torch, no_faiss)
 
 
-def _find_no_driver(machine: Host) -> str:
-    if machine.system != "Linux":
-        return f"{machine.system} has no CUDA"
-    if not machine.driver:
-        return machine.silence or "no NVIDIA driver"
-    if read_major(machine.driver) < FAISS_DRIVER:
-        return f"driver {machine.driver} is older than {FAISS_DRIVER}, which CUDA 12 asks for"
+def _find_no_driver(host: Host) -> str:
+    if host.system != "Linux":
+        return f"{host.system} has no CUDA"
+    if not host.driver:
+        return host.silence or "no NVIDIA driver"
+    if read_major(host.driver) < FAISS_DRIVER:
+        return f"driver {host.driver} is older than {FAISS_DRIVER}, which CUDA 12 asks for"
     return ""
 
 
-def _find_no_faiss(machine: Host) -> str:
-    if machine.processor != "x86_64":
-        return f"faiss-gpu has no wheel for {machine.processor}"
-    if machine.capabilities and max(machine.capabilities) < FAISS_LEAST:
+def _find_no_faiss(host: Host) -> str:
+    if host.processor != "x86_64":
+        return f"faiss-gpu has no wheel for {host.processor}"
+    if host.capabilities and max(host.capabilities) < FAISS_LEAST:
         return "faiss-gpu has no code for these GPUs"
     return ""
 
 
-def _choose_torch(machine: Host) -> Torch | None:
+def _choose_torch(host: Host) -> Torch | None:
     """The build that covers most GPUs, the newest of equals."""
-    able = [each for each in TORCHES if read_major(machine.driver) >= each.driver]
-    able = [each for each in able if machine.processor in each.code]
-    best = max(able, key=lambda each: sum(_find_covered(machine, each)), default=None)
-    return (
-        best if best and (not machine.capabilities or any(_find_covered(machine, best))) else None
-    )
+    able = [each for each in TORCHES if read_major(host.driver) >= each.driver]
+    able = [each for each in able if host.processor in each.code]
+    best = max(able, key=lambda each: sum(_find_covered(host, each)), default=None)
+    return best if best and (not host.capabilities or any(_find_covered(host, best))) else None
 
 
-def _find_covered(machine: Host, torch: Torch) -> list[bool]:
-    return [torch.covers(each, machine.processor) for each in machine.capabilities]
+def _find_covered(host: Host, torch: Torch) -> list[bool]:
+    return [torch.covers(each, host.processor) for each in host.capabilities]
 
 
-def _explain_torch(machine: Host, torch: Torch | None) -> list[str]:
+def _explain_torch(host: Host, torch: Torch | None) -> list[str]:
     """Say why it is not the newest build, and which GPUs it cannot use."""
     notes = []
-    if read_major(machine.driver) < TORCHES[0].driver:
+    if read_major(host.driver) < TORCHES[0].driver:
         notes.append(f"CUDA {TORCHES[0].cuda} asks for {TORCHES[0].driver}")
     elif torch != TORCHES[0]:
         notes.append(f"torch {TORCHES[0].version} has no code for them")
@@ -255,15 +253,15 @@ def _explain_torch(machine: Host, torch: Torch | None) -> list[str]:
         return notes
     idle = [
         each
-        for each, covered in zip(machine.capabilities, _find_covered(machine, torch), strict=True)
+        for each, covered in zip(host.capabilities, _find_covered(host, torch), strict=True)
         if not covered
     ]
     return notes + ([f"those of {_list(idle)} stay idle"] if idle else [])
 
 
-def _describe(machine: Host) -> str:
-    kinds = f", compute capability {_list(machine.capabilities)}" if machine.capabilities else ""
-    return f"driver {machine.driver}{kinds}"
+def _describe(host: Host) -> str:
+    kinds = f", compute capability {_list(host.capabilities)}" if host.capabilities else ""
+    return f"driver {host.driver}{kinds}"
 
 
 def _list(capabilities: Iterable[Capability]) -> str:
@@ -321,12 +319,12 @@ def prepare(venv: Path) -> None:
 
 def choose_name(venv: Path) -> str:
     """Name the builds for this machine; those an environment has while nvidia-smi hangs."""
-    machine = look()
-    if machine.hangs:
-        print(f"{machine.silence}: builds for GPUs stay as they are", file=sys.stderr)
+    host = look()
+    if host.hangs:
+        print(f"{host.silence}: builds for GPUs stay as they are", file=sys.stderr)
         for stamp in sorted(venv.glob("ready-[cg]pu*")):
             return stamp.name.removeprefix("ready-")
-    return decide(machine).name
+    return decide(host).name
 
 
 if __name__ == "__main__":

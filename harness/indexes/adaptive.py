@@ -31,10 +31,14 @@ _rates: dict[tuple[object, ...], Rates] = {}  # by what they were measured with,
 
 @dataclass(frozen=True)
 class Rates:
-    """Comparisons of a query and a document a second, and documents a second to make ready."""
+    """Comparisons of a query and a document a second, and documents a second to make ready.
+
+    devices: GPUs that they are of; none for the processor's.
+    """
 
     compared: float
     opened: float
+    devices: tuple[str, ...] = ()
 
     def seconds(self, n: int, q: int, *, opened: bool) -> float:
         """Predict a search of n documents, which are still to be made ready unless `opened`."""
@@ -92,19 +96,20 @@ class AdaptiveSearcher:
         lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in both]
         key = (type(self.documents), self.documents.dim, k, *sizes, *lengths)
         if ("processor", *key) not in _rates:
-            found = _measure(self.by_processor, self.documents, queries, k, FEW)
-            _rates["processor", *key] = found
+            _rates["processor", *key] = _measure(self.by_processor, *both, k, FEW)
         before = _rates["processor", *key].seconds(n, q, opened=True)
         if before < WORTH:
             return False, ""
         if ("GPUs", *key) not in _rates:
-            _measure(self.by_gpus, self.documents, queries, k, 1)  # CUDA starts
-            _rates["GPUs", *key] = _measure(self.by_gpus, self.documents, queries, k, MANY)
+            _measure(self.by_gpus, *both, k, 1)  # CUDA starts
+            found = _measure(self.by_gpus, *both, k, MANY)
+            if not found.devices:  # the processor's rate is none of theirs
+                raise DeviceFullError("a trial was searched by the processor in their place")
+            _rates["GPUs", *key] = found
         after = _rates["GPUs", *key].seconds(n, q, opened="_gpus" in vars(self))
         return after < before, (
             f"exact search: {before:.2g} s predicted of the processor and {after:.2g} s of GPUs, "
-            f"by measured rates, for {count(n, 'document')} and "
-            f"{count(q, 'query')}"
+            f"by measured rates, for {count(n, 'document')} and {count(q, 'query')}"
         )
 
     def _products(self, queries: Embeddings) -> float:
@@ -146,7 +151,5 @@ def _measure(
     opened = time.perf_counter()
     found = searcher.search(asked, k, silent)
     ended = time.perf_counter()
-    if many != FEW and not found.devices:  # the processor's rate is none of theirs
-        raise DeviceFullError("; ".join(found.notes) or "the processor searched in its place")
     compared = len(few) * len(asked) / max(ended - opened, 1e-9)
-    return Rates(compared, len(few) / max(opened - begun, 1e-9))
+    return Rates(compared, len(few) / max(opened - begun, 1e-9), found.devices)

@@ -19,6 +19,8 @@ QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
 FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
 
+BLIND = "no CUDA device answers: the CPU searched in its place"  # noted where it may
+
 
 class DeviceFullError(Exception):
     """A device had no room for what it was to hold or to compute."""
@@ -42,10 +44,10 @@ def choose(
     """
     if devices == "cpu":
         return ("cpu",)
-    number = max(map(count, libraries))
-    if not number and fallback == "cpu":
+    seen = max(map(count, libraries))
+    if not seen and fallback == "cpu":
         return ()
-    if not number:
+    if not seen:
         raise InputError(
             "gpu: no CUDA device answers: choose the index exact, or fallback=cpu "
             f"({explain(libraries)})"
@@ -54,7 +56,7 @@ def choose(
         raise InputError(
             f"gpu: {value} lets GPUs multiply less exactly than exact search allows for: unset it"
         )
-    known = {str(number): f"cuda:{number}" for number in range(number)}
+    known = {str(number): f"cuda:{number}" for number in range(seen)}
     wanted = list(known) if devices == "all" else devices.split("+")
     if not set(wanted) <= set(known):
         raise InputError(f"gpu: devices={devices}: expected all, or of {'+'.join(known)}")
@@ -114,8 +116,3 @@ def room(what: str) -> Iterator[None]:
         if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
             torch.cuda.empty_cache()
         raise DeviceFullError(f"{what}: {reason(error)}") from error
-
-
-def note_fallback(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Note that the CPU stands in for a GPU."""
-    return () if names else ("no CUDA device answers: the CPU searched in its place",)

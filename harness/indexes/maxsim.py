@@ -168,18 +168,19 @@ class MaxSimSearcher:
         asked, queries = ragged.drop_empty(queries)
         slack = np.add.reduceat(self.scan.slack(norms), queries.offsets[:-1])
         keys = np.zeros((len(asked), k), np.uint64)
-        notes, there = self._search(queries, slack, keys, progress)
+        compared = self._search(queries, slack, keys, progress)
         keys = self.distinct.expand(keys) if self.distinct else keys
         run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
-        return Found(run, notes=notes, devices=self.scan.names if there else ())
+        there = self.scan.names if compared[""] else ()
+        return Found(run, notes=_note_instead(compared), devices=there)
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
-    ) -> tuple[tuple[str, ...], bool]:
+    ) -> Counter[str]:
         """Put the best of queries that have tokens into keys [q, k].
 
-        slack: [q], how far apart rough scores may seem by error alone. Returns what was noticed,
-        and whether the scan itself compared anything.
+        slack: [q], how far apart rough scores may seem by error alone. Returns how many comparisons
+        were made, by why the processor made them in place of the scan; "" for the scan's own.
         """
         best, k = np.full(keys.shape, -np.inf), keys.shape[1]  # rough scores
         held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
@@ -201,7 +202,7 @@ class MaxSimSearcher:
             progress("search", done, len(queries) * len(self.compared), "comparisons")
         if held:
             self._settle(queries, held, best.min(axis=1) - slack, keys)
-        return _note_instead(instead), instead[""] > 0
+        return instead
 
     def _settle(
         self,

@@ -135,19 +135,11 @@ def find_limit(case: Case, grid: CaseGrid) -> str:
 
 def choose_cases(grid: CaseGrid, *, late: bool = False) -> Chosen:
     """Choose few cases that hold every pair of values, the same ones each time."""
-    values = {
-        "kind": grid.kinds,
-        "d": grid.dims,
-        "n": grid.documents,
-        "depth": grid.depths,
-        "precision": grid.precisions,
-        "layout": grid.layouts,
-        "q": grid.queries,
-    }
-    whole = [
-        Case(**dict(zip(values, each, strict=True)), late=late)  # type: ignore[arg-type]
-        for each in itertools.product(*values.values())
-    ]
+    every = itertools.product(
+        grid.kinds, grid.dims, grid.documents, grid.depths, grid.precisions, grid.layouts,
+        grid.queries,
+    )  # fmt: skip
+    whole = [Case(*each, late=late) for each in every]
     limits = [find_limit(case, grid) for case in whole]
     allowed = [case for case, limit in zip(whole, limits, strict=True) if not limit]
     excluded = {limit: limits.count(limit) for limit in dict.fromkeys(limits) if limit}

@@ -59,7 +59,7 @@ def rates(monkeypatch):
 
     def tell(processor: Rates, gpus: Rates) -> None:
         def measure(open_, documents, queries, k, many):
-            return processor if many == adaptive.FEW else gpus
+            return processor if many == adaptive.FEW else replace(gpus, devices=("cuda:0",))
 
         monkeypatch.setattr(adaptive, "_measure", measure)
 
@@ -119,7 +119,8 @@ def test_a_trial_that_the_processor_made_is_no_rate_of_gpus(monkeypatch):
     monkeypatch.setattr(adaptive, "_rates", {})
     found = opened(made(300), ON_CPU.open).search(made(10, 1), 4, silent)
     assert found.notes == (
-        "the processor searched, since a GPU could not: the processor searched in its place",
+        "the processor searched, since a GPU could not: a trial was searched by the processor in "
+        "their place",
     )
 
 

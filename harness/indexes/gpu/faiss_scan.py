@@ -333,8 +333,7 @@ class GpuFactory(FaissIndex):
         chosen = self._choose()
         values = np.ascontiguousarray(of_kind(documents, Dense).values, np.float32)
         if not chosen:
-            (note,) = devices.note_fallback(chosen)
-            return Substitute(self.inner.searcher(built, documents), note)
+            return Substitute(self.inner.searcher(built, documents), devices.BLIND)
         self._tune(built, chosen)
         share = -(-len(values) // len(chosen)) if self.sharded else len(values)
         refuse_too_large(self._name, self._count_bytes(built, share), chosen)
