@@ -15,7 +15,7 @@ from harness.indexes.factory import Factory
 from harness.indexes.gpu.faiss_devices import TEMPORARY
 from harness.progress import silent
 from tests.indexes import faiss_gpu_indexes as fakes
-from tests.indexes.faiss_gpu import fake_gpu, faked, search_exactly  # noqa: F401  a fixture
+from tests.indexes.faiss_gpu import faked, search_exactly
 from tests.indexes.test_gpu import made, same
 
 SPECS = [
@@ -50,7 +50,7 @@ def test_recall_is_that_of_the_same_structure_on_the_cpu(spec, sharded, number, 
         same(found, expected)
 
 
-def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):  # noqa: F811
+def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):
     documents, queries = made("unit", 400), made("unit", 5, seed=1)
     index = INDEXES.create("gpu:IVF4_Flat,nprobe=4")
     index.require("dense")
@@ -65,7 +65,7 @@ def test_lists_are_trained_on_one_gpu_and_searched_on_all(fake_gpu, tmp_path):  
     assert index.describe()["devices"] == 2
 
 
-def test_a_structure_is_kept_and_read_again(fake_gpu, tmp_path):  # noqa: F811
+def test_a_structure_is_kept_and_read_again(fake_gpu, tmp_path):
     documents, queries = made("unit", 300), made("unit", 4, seed=1)
     index = INDEXES.create("gpu:IVF4_PQ4,nprobe=2")
     first, second = (index.open(documents, tmp_path) for _ in range(2))
@@ -76,7 +76,7 @@ def test_a_structure_is_kept_and_read_again(fake_gpu, tmp_path):  # noqa: F811
 
 
 @pytest.mark.parametrize("target", ["Flat", "PCA8_Flat", "SQfp16"])
-def test_what_has_no_lists_is_built_on_the_cpu(target, fake_gpu):  # noqa: F811
+def test_what_has_no_lists_is_built_on_the_cpu(target, fake_gpu):
     INDEXES.create(f"gpu:{target}").make(made("unit", 300), silent)
     assert fake_gpu.moves == []
 
@@ -165,7 +165,7 @@ def test_refusals_are_one_line(spec, message, number, monkeypatch):
 
 
 @pytest.mark.parametrize("spec", ["HNSW32", "SQ8", "IVF4_SQ6", "IVF4_PQ4x4"])
-def test_the_cpu_stands_in_for_what_has_no_form(spec, fake_gpu):  # noqa: F811
+def test_the_cpu_stands_in_for_what_has_no_form(spec, fake_gpu):
     documents, queries = made("unit", 300), made("unit", 5, seed=1)
     searcher = INDEXES.create(f"gpu:{spec},fallback=cpu").open(documents)
     expected = INDEXES.create(f"faiss:{spec}").open(documents).search(queries, 4, silent).run
@@ -174,7 +174,7 @@ def test_the_cpu_stands_in_for_what_has_no_form(spec, fake_gpu):  # noqa: F811
     assert note.endswith(": the CPU searched in its place")
 
 
-def test_more_results_than_a_gpu_finds(fake_gpu):  # noqa: F811
+def test_more_results_than_a_gpu_finds(fake_gpu):
     documents, queries = made("unit", 2100), made("unit", 3, seed=1)
     expected = INDEXES.create("faiss:IVF4_Flat,nprobe=4").open(documents)
     searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=4").open(documents)
@@ -197,7 +197,7 @@ def test_more_results_than_a_gpu_finds(fake_gpu):  # noqa: F811
     assert few.search(queries, 2049, silent).run.docs.shape == (3, 2049)
 
 
-def test_more_lists_than_a_gpu_searches(fake_gpu):  # noqa: F811
+def test_more_lists_than_a_gpu_searches(fake_gpu):
     documents, queries = made("unit", 300), made("unit", 3, seed=1)
     searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=9999").open(documents)
     expected = search_exactly(documents, queries, 7)
@@ -214,7 +214,7 @@ def test_more_lists_than_a_gpu_searches(fake_gpu):  # noqa: F811
     searcher.search(made("unit", 3, 2), 7, silent)
 
 
-def test_codes_in_16_bits_fit_where_those_in_32_do_not(fake_gpu):  # noqa: F811
+def test_codes_in_16_bits_fit_where_those_in_32_do_not(fake_gpu):
     documents, queries = made("unit", 300, 64), made("unit", 3, 64, 1)
     message = r"requires 65536 bytes\. Consider useFloat16LookupTables .*use faiss:IVF4_PQ64$"
     with pytest.raises(InputError, match=message):
@@ -223,7 +223,7 @@ def test_codes_in_16_bits_fit_where_those_in_32_do_not(fake_gpu):  # noqa: F811
     assert searcher.search(queries, 5, silent).run.docs.shape == (3, 5)
 
 
-def test_a_flat_index_in_16_bits_is_one(fake_gpu):  # noqa: F811
+def test_a_flat_index_in_16_bits_is_one(fake_gpu):
     index = INDEXES.create("gpu:Flat,precision=float16")
     documents, queries = made("unit", 300), made("unit", 3, seed=1)
     searcher = index.open(documents)
@@ -306,7 +306,7 @@ def test_memory_is_predicted_before_anything_is_built():
     )
 
 
-def test_memory_of_each_device_is_predicted(fake_gpu):  # noqa: F811
+def test_memory_of_each_device_is_predicted(fake_gpu):
     documents = made("unit", 3000, 2000)
     INDEXES.create("gpu:Flat").open(documents)
     size = 3000 * 2000 * 4
@@ -323,7 +323,7 @@ def test_memory_of_each_device_is_predicted(fake_gpu):  # noqa: F811
             INDEXES.create(spec).open(documents)
 
 
-def test_lists_are_given_twice_their_size_to_grow(fake_gpu):  # noqa: F811
+def test_lists_are_given_twice_their_size_to_grow(fake_gpu):
     documents = made("unit", 3000, 2000)
     INDEXES.create("gpu:Flat").open(documents)
     size = 3000 * (4 * 2000 + 8) + 4 * 4 * 2000
@@ -352,7 +352,7 @@ def test_a_graph_of_a_full_device_is_searched_by_the_cpu(monkeypatch):
 
 @pytest.mark.parametrize("when", ["check", "train", "add", "hold", "find"])
 @pytest.mark.parametrize("fallback", ["none", "cpu"])
-def test_a_device_that_fills_up_meanwhile(when, fallback, fake_gpu, monkeypatch):  # noqa: F811
+def test_a_device_that_fills_up_meanwhile(when, fallback, fake_gpu, monkeypatch):
     documents, queries = made("unit", 300), made("unit", 5, seed=1)
 
     def fill(self, *given):

@@ -20,7 +20,7 @@ from harness.indexes.gpu.faiss_stream import FaissStream
 from harness.progress import silent
 from harness.vectors.lengths import check_documents
 from tests.indexes import faiss_gpu_indexes as fakes
-from tests.indexes.faiss_gpu import fake_gpu, faked, search_exactly  # noqa: F401  a fixture
+from tests.indexes.faiss_gpu import faked, search_exactly
 from tests.indexes.test_gpu import made, same
 
 KINDS = ["random", "unit", "large", "equal", "zero", "near"]
@@ -120,7 +120,7 @@ def test_any_number_of_results(precision, sharded):
 
 
 @pytest.mark.parametrize("spec", ["gpu", "gpu,precision=float16,sharded=true,devices=1"])
-def test_a_flat_faiss_index_scans(spec, fake_gpu):  # noqa: F811
+def test_a_flat_faiss_index_scans(spec, fake_gpu):
     documents, queries = made("random", 900), made("random", 7, seed=1)
     searcher = INDEXES.create(spec).open(documents)
     expected = search_exactly(documents, queries, 20)
@@ -134,7 +134,7 @@ def test_a_flat_faiss_index_scans(spec, fake_gpu):  # noqa: F811
     same(deep, search_exactly(documents, queries, 900))
 
 
-def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):  # noqa: F811
+def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch):
     asked = []
     nearest = faiss_scan.FaissScan.nearest
 
@@ -151,7 +151,7 @@ def test_a_flat_faiss_index_is_asked_for_no_more_than_2048(fake_gpu, monkeypatch
     assert asked == [282]
 
 
-def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):  # noqa: F811
+def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):
     index = INDEXES.create("gpu")
     index.require("dense")
     assert index.accepts == ("dense", "multi-vector")
@@ -161,14 +161,14 @@ def test_late_interaction_needs_torch_to_see_the_device(fake_gpu):  # noqa: F811
     INDEXES.create("gpu,devices=cpu").require("multi-vector")
 
 
-def test_a_device_has_one_set_of_resources(fake_gpu):  # noqa: F811
+def test_a_device_has_one_set_of_resources(fake_gpu):
     for spec in ("gpu", "gpu,sharded=true", "gpu:IVF4_Flat", "gpu:Flat"):
         INDEXES.create(spec).open(made("unit", 200))
     assert fake_gpu.resources == 2
     assert fake_gpu.started == {(0, 0), (1, 1)}
 
 
-def test_documents_are_given_to_faiss_as_they_are(fake_gpu, monkeypatch):  # noqa: F811
+def test_documents_are_given_to_faiss_as_they_are(fake_gpu, monkeypatch):
     added = []
     add = fakes.GpuIndexFlat.add
     monkeypatch.setattr(fakes.GpuIndexFlat, "add", lambda self, x: (added.append(x), add(self, x)))
@@ -237,7 +237,7 @@ def test_fewer_documents_than_devices(sharded):
     same(found, search_exactly(documents, queries, 5))
 
 
-def test_one_thread_at_a_time_is_on_a_device(fake_gpu, monkeypatch):  # noqa: F811
+def test_one_thread_at_a_time_is_on_a_device(fake_gpu, monkeypatch):
     documents, queries = made("unit", 200), made("unit", 4, seed=1)
     searchers = [INDEXES.create("gpu").open(documents) for _ in range(2)]
     find, failed = fakes.GpuIndexFlat.find, []
@@ -276,7 +276,7 @@ def test_the_fake_errs_up_to_the_bound(half):
     assert (np.sort(docs, axis=1) == np.arange(500)).all()
 
 
-def test_the_fake_mixes_ties_and_is_strict(fake_gpu):  # noqa: F811
+def test_the_fake_mixes_ties_and_is_strict(fake_gpu):
     faiss = load_faiss()
     for name in ("GpuMultipleClonerOptions", "GpuClonerOptions", "GpuIndexFlatConfig"):
         with pytest.raises(AttributeError):

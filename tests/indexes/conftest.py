@@ -1,0 +1,3 @@
+"""What tests of indexes are given."""
+
+from tests.indexes.faiss_gpu import fake_gpu as fake_gpu
