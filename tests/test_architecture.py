@@ -198,7 +198,7 @@ PROBES = {  # modules that look at objects of others, and whose
     "indexes.faiss_library": "indexes of faiss",
     "indexes.gpu.arithmetic": "builds of torch",
     "indexes.gpu.faiss_devices": "indexes of faiss",
-    "indexes.gpu.faiss_scan": "builds of faiss",
+    "indexes.gpu.faiss_factory": "builds of faiss",
     "sources.irds": "documents of ir_datasets",
     "sources.mteb": "tasks of mteb",
     "sources.mteb_data": "tasks of mteb",

@@ -220,7 +220,8 @@ def test_a_search_that_certifies_what_it_should_not_is_found(monkeypatch):
 def _lose_the_best(self, queries, m):
     """A scan that never finds document 0."""
     products, docs = self.index.search(queries, m)
-    return np.where(docs == 0, docs.max(axis=1, keepdims=True), docs), products
+    docs = np.where(docs == 0, docs.max(axis=1, keepdims=True), docs)
+    return certified.Nearest(docs, products, self.names)
 
 
 def test_a_scan_that_raises_does_not_end_the_test(run, small, monkeypatch, tmp_path):

@@ -24,12 +24,14 @@ class IndexInfo:
         exact: whether results are those of exact search.
         reused: whether a structure was read from where it was kept; None where none is kept.
         notes: what was noticed when they were made ready, a sentence each.
+        library: what searches them, where that is not what the index says (`Index.describe`).
     """
 
     bytes: int | None
     exact: bool = False
     reused: bool | None = None
     notes: tuple[str, ...] = ()
+    library: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from harness import accelerators
 from harness.errors import InputError, reason
@@ -18,8 +19,10 @@ Library = Literal["torch", "faiss"]
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
 FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
-
-BLIND = "no CUDA device answers: the CPU searched in its place"  # noted where it may
+ASKED = re.compile(
+    r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes"
+)  # torch's words, and faiss's
+BROKEN = ("cuda error", "cudaerror", "cublas", "cudnn")  # what CUDA's libraries call themselves
 
 
 class DeviceFullError(Exception):
@@ -27,7 +30,11 @@ class DeviceFullError(Exception):
 
 
 def choose(
-    devices: str, fallback: str, libraries: tuple[Library, ...] = ("torch", "faiss")
+    devices: str,
+    fallback: str,
+    libraries: tuple[Library, ...] = ("torch", "faiss"),
+    name: str = "gpu",
+    instead: str = "choose the index exact, or fallback=cpu",
 ) -> tuple[str, ...]:
     """Name devices as torch does.
 
@@ -35,6 +42,8 @@ def choose(
         devices: all, or numbers as in 0+2; cpu runs the code of GPUs on the processor, for tests.
         fallback: none, or cpu to let the processor stand in.
         libraries: one of which has to see the devices.
+        name: Of the index, as errors say it.
+        instead: What to do where none does.
 
     Returns:
         Their names, none where the CPU is to stand in.
@@ -48,24 +57,36 @@ def choose(
     if not seen and fallback == "cpu":
         return ()
     if not seen:
-        raise InputError(
-            "gpu: no CUDA device answers: choose the index exact, or fallback=cpu "
-            f"({explain(libraries)})"
-        )
+        raise InputError(f"{name}: {name_blind(libraries)}: {instead} ({explain(libraries)})")
     if value := accelerators.name_voiding():
         raise InputError(
-            f"gpu: {value} lets GPUs multiply less exactly than exact search allows for: unset it"
+            f"{name}: {value} lets GPUs multiply less exactly than exact search allows for: "
+            "unset it"
         )
     known = {str(number): f"cuda:{number}" for number in range(seen)}
     wanted = list(known) if devices == "all" else devices.split("+")
     if not set(wanted) <= set(known):
-        raise InputError(f"gpu: devices={devices}: expected all, or of {'+'.join(known)}")
+        raise InputError(f"{name}: devices={devices}: expected all, or of {'+'.join(known)}")
     return tuple(known[number] for number in dict.fromkeys(wanted))
 
 
 def count(library: Library) -> int:
     """CUDA devices that a library can use."""
     return accelerators.torch_count() if library == "torch" else accelerators.faiss_count()
+
+
+def name_blind(libraries: tuple[Library, ...]) -> str:
+    """Say that none of these libraries uses a GPU; by name where the other one does."""
+    if any(map(count, get_args(Library))):
+        return f"{libraries[0]}, which would search here, uses no CUDA device"
+    return "no CUDA device answers"
+
+
+def note_tight(names: Iterable[str]) -> tuple[str, ...]:
+    """Say which devices were fuller than was planned for; nothing of none."""
+    named = " and ".join(dict.fromkeys(names))
+    said = f"{named} had less room than planned: smaller parts were multiplied at a time"
+    return (said,) if named else ()
 
 
 def explain(libraries: tuple[Library, ...]) -> str:
@@ -103,16 +124,36 @@ def free_memory(name: str) -> int:
 
 @contextmanager
 def room(what: str) -> Iterator[None]:
-    """Raise DeviceFullError for what torch and faiss say when a device is full; `what` it was for.
+    """Say in one line what torch and faiss raise when a device is full, or fails otherwise.
+
+    Args:
+        what: What is computed, or where.
 
     Raises:
-        DeviceFullError: in one line; other errors pass.
+        DeviceFullError: where there is no room.
+        InputError: for other errors of CUDA; those of other kinds pass.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not any(sign in str(error).lower() for sign in FULL):
-            raise
-        if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
-            torch.cuda.empty_cache()
-        raise DeviceFullError(f"{what}: {reason(error)}") from error
+        said = str(error).lower()
+        if any(sign in said for sign in FULL):
+            if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+            raise DeviceFullError(f"{what}: {_say_full(str(error))}") from error
+        if any(sign in said for sign in BROKEN):
+            raise InputError(
+                f"{what} failed ({reason(error)}): a device that failed computes nothing more in "
+                "this process: run it again, and harness selftest gpu where it fails again"
+            ) from error
+        raise
+
+
+def _say_full(said: str) -> str:
+    """Say in few words that a device had no room, and for how much where it is told."""
+    found = ASKED.search(said)
+    if not found:
+        return "out of memory"
+    amount, unit, size = found.groups()
+    asked = float(size or amount) * (1 if size else 1024 ** " KMG".index(unit or " "))
+    return f"out of memory ({asked / 1e9:.3g} GB more were asked for)"

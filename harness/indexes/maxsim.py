@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import Found, IndexInfo, ragged
+from harness.indexes import Found, IndexInfo, devices, ragged
 from harness.indexes.duplicates import Distinct, find_distinct_texts
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, ranking
@@ -41,13 +41,20 @@ UNDERFLOW = 2.0**-149
 class Rough:
     """Rough scores [q, n] of queries from a row up to another, and of documents likewise.
 
-    why: where what should have compared them could not, and the processor did.
+    device: that compared, none for the processor; why: it did where a device should have; tight:
+    whether the device had no room for more at a time.
     """
 
     queries: tuple[int, int]
     documents: tuple[int, int]
     scores: Float64
+    device: str = ""
     why: str = ""
+    tight: bool = False
+
+
+_How = tuple[str, str, bool]
+"""Device, why none and how tight it was, of a part that was compared."""
 
 
 class TokenScan(Protocol):
@@ -56,10 +63,6 @@ class TokenScan(Protocol):
     @property
     def notes(self) -> tuple[str, ...]:
         """What was noticed when they were made ready, a sentence each."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """GPUs that compare; none where the processor does."""
 
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of all queries, which all have tokens, and all documents, part by part."""
@@ -83,7 +86,6 @@ class ArrayScan:
     longest: float
     block: int
     notes: tuple[str, ...] = ()
-    names: tuple[str, ...] = ()
 
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of a tile of documents and some queries: products stay in the cache."""
@@ -171,20 +173,21 @@ class MaxSimSearcher:
         compared = self._search(queries, slack, keys, progress)
         keys = self.distinct.expand(keys) if self.distinct else keys
         run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
-        there = self.scan.names if compared[""] else ()
-        return Found(run, notes=_note_instead(compared), devices=there)
+        there = tuple(sorted({device for device, *_ in compared} - {""}))
+        tight = devices.note_tight(device for device, _, tight in compared if tight)
+        return Found(run, notes=(*tight, *_note_instead(compared)), devices=there)
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
-    ) -> Counter[str]:
+    ) -> Counter[_How]:
         """Put the best of queries that have tokens into keys [q, k].
 
         slack: [q], how far apart rough scores may seem by error alone. Returns how many comparisons
-        were made, by why the processor made them in place of the scan; "" for the scan's own.
+        were made, by the device, why the processor made them in place of one, and how tight it was.
         """
         best, k = np.full(keys.shape, -np.inf), keys.shape[1]  # rough scores
         held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
-        waiting, done, instead = 0, 0, Counter[str]()
+        waiting, done, compared = 0, 0, Counter[_How]()
         for part in self.scan.compare(queries):
             (first, last), (low, _), rough = part.queries, part.documents, part.scores
             best[first:last] = np.partition(
@@ -197,12 +200,12 @@ class MaxSimSearcher:
             if waiting > HELD:
                 self._settle(queries, held, best.min(axis=1) - slack, keys)
                 held, waiting = [], 0
-            instead[part.why] += rough.size
+            compared[part.device, part.why, part.tight] += rough.size
             done += rough.size
             progress("search", done, len(queries) * len(self.compared), "comparisons")
         if held:
             self._settle(queries, held, best.min(axis=1) - slack, keys)
-        return instead
+        return compared
 
     def _settle(
         self,
@@ -223,10 +226,10 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def _note_instead(comparisons: Counter[str]) -> tuple[str, ...]:
+def _note_instead(compared: Counter[_How]) -> tuple[str, ...]:
     """Say how many comparisons the processor made in place of what should have, and why."""
-    done, made = comparisons.total(), comparisons.total() - comparisons[""]
-    reasons = "; ".join(filter(None, comparisons))
+    instead = {why: number for (_, why, _), number in compared.items() if why}
+    done, made, reasons = compared.total(), sum(instead.values()), "; ".join(instead)
     return (f"{made:,} of {done:,} comparisons were made on the CPU: {reasons}",) if made else ()
 
 

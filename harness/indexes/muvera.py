@@ -17,7 +17,7 @@ encoding depends on its text alone, whatever order, threads and blocks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -257,7 +257,8 @@ class Muvera(Index):
         more = self.inner.notes(self.rerank_depth) if self.rerank_depth else ()
         size = encodings.bytes if info.bytes is None else info.bytes
         tokens = ready.documents.bytes if self.rerank_depth else 0
-        own = IndexInfo(size + tokens, reused=info.reused, notes=(*info.notes, *more))
+        notes = (*info.notes, *more)
+        own = replace(info, bytes=size + tokens, exact=False, notes=notes)
         return MuveraSearcher(
             ready.documents, ready.rows, ready.extent, searcher, self.plan, self.rerank_depth, own
         )

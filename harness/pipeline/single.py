@@ -254,7 +254,8 @@ def _build(
 
 def index_record(spec: str, index: Index, info: IndexInfo) -> IndexRecord:
     """What a record says of an index."""
-    library = {key: value for key, value in index.describe().items() if key != "exact"}
+    described = index.describe() if info.library is None else info.library
+    library = {key: value for key, value in described.items() if key != "exact"}
     return IndexRecord(
         spec=spec,
         full=str(INDEXES.resolve(spec)),

@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.arrays import Float32, Float64, Int64
+from harness.arrays import Float32, Float64
 from harness.indexes import INDEXES, maxsim, ragged, scoring
-from harness.indexes.gpu.certified import Precision, rounding_error, scale
+from harness.indexes.gpu.certified import Nearest, Precision, rounding_error, scale
 from harness.indexes.gpu.faiss_scan import FaissScan
 from harness.indexes.gpu.torch_scan import TorchScan
 from harness.indexes.maxsim import MaxSimSearcher, TokenScan
@@ -75,7 +75,7 @@ def make_pairs(n: int, q: int, d: int) -> tuple[Float32, Float32, Float32]:
 
 def make_scan(
     library: Library, documents: Float32, longest: float, precision: Precision, machine: Machine
-) -> Callable[[Float32, int], tuple[Int64, Float32]]:
+) -> Callable[[Float32, int], Nearest]:
     """Put documents [n, d] on devices for a library. longest: the largest norm of one.
 
     Returns:
@@ -98,10 +98,10 @@ def check_bound(
     scaled, exponents = scale(queries)
     with switching(setting) as said:
         nearest = make_scan(library, documents, longest, precision, machine)
-        docs, products = nearest(scaled, n)
+        found = nearest(scaled, n)
     power = exponents + np.frexp(np.float32(longest))[1]
-    rough = np.ldexp(products.astype(np.float64), power[:, None])
-    off = np.abs(np.take_along_axis(exact, docs, axis=1) - rough).max(axis=1)
+    rough = np.ldexp(found.products.astype(np.float64), power[:, None])
+    off = np.abs(np.take_along_axis(exact, found.docs, axis=1) - rough).max(axis=1)
     share = off / rounding_error(norms, d, longest, precision)
     name = f"{library} {precision} d={d:,}{_tell(setting)}"
     return _judge(SECTION, name, share, exact.size, said)

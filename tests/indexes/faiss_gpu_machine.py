@@ -86,6 +86,7 @@ class Resources:
     def __init__(self, machine: Machine) -> None:
         self.machine, self._number = machine, machine.resources
         self._temporary: dict[int, int] = {}
+        self._kept = machine.temporary
         self._users: dict[int, int] = {}
         machine.resources += 1
 
@@ -97,10 +98,15 @@ class Resources:
             where = "faiss::gpu::GpuIndex::GpuIndex(...)"
             condition = "config_.device < getNumDevices()"
             raise fail(where, condition, f"Invalid GPU device {device}")
-        self.machine.allocate(device, self.machine.temporary, "TemporaryMemoryBuffer")
-        self._temporary[device] = self.machine.temporary
+        self.machine.allocate(device, self._kept, "TemporaryMemoryBuffer")
+        self._temporary[device] = self._kept
         self.machine.started.add((self._number, device))
-        weakref.finalize(self, self.machine.release, device, self.machine.temporary)
+        weakref.finalize(self, self.machine.release, device, self._kept)
+
+    def setTempMemory(self, size: int) -> None:
+        """Take so much, or less, on each device that is not used yet."""
+        assert not self._temporary, "it would be taken anew on all devices"
+        self._kept = min(size, self.machine.temporary)
 
     @contextmanager
     def taken(self, device: int, size: int) -> Iterator[None]:

@@ -69,7 +69,8 @@ class Replicas(Several):
         """Search with a part of the queries on each. Raises RuntimeError for parameters."""
         if params is not None:
             raise fail("IndexReplicas::search", "!params", "search params not supported")
-        parts = [part for part in np.array_split(x, self.count()) if len(part)]
+        step = max(1, -(-len(x) // self.count()))  # IndexReplicas.cpp: queriesPerIndex
+        parts = [x[low : low + step] for low in range(0, len(x), step)]
         found = [index.search(part, k) for index, part in zip(self.inner, parts, strict=False)]
         return tuple(np.concatenate(each) for each in zip(*found, strict=True))
 

@@ -136,8 +136,9 @@ def test_the_bound_holds_and_is_not_idle(precision):
     longest = float(np.linalg.norm(documents.values, axis=1).max())
     scan = torch_scan.TorchScan.of(documents.values, longest, ("cpu",), precision)
     scaled, exponents = certified.scale(queries.values)
-    docs, products = scan.nearest(scaled, 2000)
-    products = np.ldexp(products, (exponents + np.frexp(np.float32(longest))[1])[:, None])
+    found = scan.nearest(scaled, 2000)
+    docs = found.docs
+    products = np.ldexp(found.products, (exponents + np.frexp(np.float32(longest))[1])[:, None])
     true = queries.values.astype(np.float64) @ documents.values.T.astype(np.float64)
     off = np.abs(np.take_along_axis(true, docs, axis=1) - products).max(axis=1)
     share = off / certified.rounding_error(norms, 64, longest, precision)
@@ -181,7 +182,10 @@ def test_equal_scores_are_left_to_the_cpu(monkeypatch):
     ("spec", "message"),
     [
         ("gpu", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
-        ("gpu:IVF8_Flat", "gpu: no CUDA device answers: choose the index exact, or fallback=cpu"),
+        (
+            "gpu:IVF8_Flat",
+            "gpu:IVF8_Flat: no CUDA device answers: use faiss:IVF8_Flat, or fallback=cpu",
+        ),
         ("gpu,nprobe=3", "gpu: exact search takes no metric=l2, nprobe or ef_search: leave it out"),
         ("gpu:Flat,precision=bfloat16", "gpu:Flat: precision=bfloat16: expected float32 or float"),
         ("gpu:IVF8_Flat,nprobe=0", "gpu:IVF8_Flat: nprobe=0: expected at least 1"),

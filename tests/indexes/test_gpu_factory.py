@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from harness.errors import InputError
 from harness.indexes import INDEXES
 from harness.indexes.factory import Factory
+from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.faiss_devices import TEMPORARY
+from harness.pipeline.single import index_record
 from harness.progress import silent
 from tests.indexes import faiss_gpu_indexes as fakes
 from tests.indexes.faiss_gpu import faked, search_exactly
@@ -130,7 +132,7 @@ NO_FORM = "has no form on GPUs in faiss"
         ("IVF4_Flat,ef_search=3", "gpu:IVF4_Flat has no ef_search: leave ef_search=3 out"),
         ("IVF4_Flat,devices=cpu", "gpu:IVF4_Flat: devices=cpu: faiss has GPU code for GPUs alone: "
                                   "use faiss:IVF4_Flat"),
-        ("IVF4_Flat,devices=7", "gpu: devices=7: expected all, or of 0"),
+        ("IVF4_Flat,devices=7", "gpu:IVF4_Flat: devices=7: expected all, or of 0"),
         ("IVF4_Flat,precision=float16", "gpu:IVF4_Flat: precision=float16 changes nothing in "
                                         "faiss: leave it out"),
         ("IVF4_SQ8,precision=float16", "gpu:IVF4_SQ8: precision=float16 changes nothing in faiss: "
@@ -138,8 +140,7 @@ NO_FORM = "has no form on GPUs in faiss"
         ("IVF400_Flat", "gpu:IVF400_Flat learns 400 centroids from 300 documents: expected at "
                         "least as many; lower the number of lists or bits, or choose exact"),
         ("Nothing", "gpu:Nothing: faiss refuses it for 768-d: "),
-        ("CAGRA", "gpu:CAGRA needs faiss with cuVS: pip uninstall -y faiss-cpu faiss-gpu, then "
-                  "pip install faiss-gpu-cuvs"),
+        ("CAGRA", "gpu:CAGRA needs faiss with cuVS, in an environment of its own: "),
         ("CAGRA,nprobe=3", "gpu:CAGRA has no nprobe: leave nprobe=3 out"),
         ("CAGRA,sharded=true", "gpu:CAGRA: sharded=true: faiss has a graph on one device: leave it "
                                "out"),
@@ -172,6 +173,22 @@ def test_the_cpu_stands_in_for_what_has_no_form(spec, fake_gpu):
     same(searcher.search(queries, 4, silent).run, expected)
     (note,) = [note for note in searcher.info.notes if "GPUs" in note]
     assert note.endswith(": the CPU searched in its place")
+    record = index_record(f"gpu:{spec},fallback=cpu", INDEXES.create("gpu:Flat"), searcher.info)
+    assert (record.library["built"], record.library["devices"]) == ("cpu", 0)
+    assert record.library["string"] == spec.replace("_", ",")
+
+
+def test_the_record_says_where_an_index_is_built(fake_gpu, monkeypatch):
+    """Only lists and graphs are filled on GPUs; a flat index is copied there."""
+    faiss, fetched = load_faiss(), []
+    fetch = faiss.index_gpu_to_cpu
+    monkeypatch.setattr(faiss, "index_gpu_to_cpu", lambda x: (fetched.append(x), fetch(x))[1])
+    for spec, where in (("Flat", "cpu"), ("IVF4_Flat", "gpu"), ("PCA4_IVF4_Flat", "gpu")):
+        index = INDEXES.create(f"gpu:{spec}")
+        searcher = index.open(made("unit", 300))
+        record = index_record(f"gpu:{spec}", index, searcher.info)
+        assert (record.library["built"], record.library["devices"]) == (where, 2)
+        assert bool(fetched) == (where == "gpu")
 
 
 def test_more_results_than_a_gpu_finds(fake_gpu):
@@ -283,7 +300,7 @@ def test_cagra_is_not_built_by_the_cpu():
         INDEXES.create("gpu:CAGRA,fallback=cpu").open(made("unit", 300))
     assert str(raised.value) == (
         "gpu:CAGRA, as it is built, needs about 1.9 GB on cuda:0 and 1.6 GB are free: use the "
-        "index hnsw, or more devices"
+        "index hnsw, or a device with more memory"
     )
 
 
@@ -291,7 +308,7 @@ def test_memory_is_predicted_before_anything_is_built():
     documents, queries = made("unit", 300), made("unit", 5, seed=1)
     message = (
         "gpu:IVF4_Flat, as it is built, needs about 0.3 GB on cuda:0 and 0.0 GB are free: use "
-        "faiss:IVF4_Flat, or more devices"
+        "faiss:IVF4_Flat, or sharded=true over more devices"
     )
     with faked(memory=TEMPORARY + 20_000) as machine:
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
@@ -374,8 +391,12 @@ def test_a_device_that_fills_up_meanwhile(when, fallback, fake_gpu, monkeypatch)
 
 def test_a_cpu_build_of_faiss_beside_gpus_that_torch_sees():
     with faked(torch=True, faiss=False):
-        message = "gpu: no CUDA device answers: .*faiss sees no device"
+        message = (
+            r"^gpu:IVF4_Flat: faiss, which would search here, uses no CUDA device: use "
+            r"faiss:IVF4_Flat, or fallback=cpu \(faiss sees no device\)$"
+        )
         with pytest.raises(InputError, match=message):
             INDEXES.create("gpu:IVF4_Flat").require("dense")
         searcher = INDEXES.create("gpu:IVF4_Flat,fallback=cpu").open(made("unit", 300))
-    assert "no CUDA device answers: the CPU searched in its place" in searcher.info.notes
+    said = "faiss, which would search here, uses no CUDA device: the CPU searched in its place"
+    assert said in searcher.info.notes

@@ -75,7 +75,9 @@ def test_documents_are_multiplied_where_they_are(precision, resident, two_gpus):
         scan = torch_scan.TorchScan.of_plan(tiles, plan([0, 100, 200], [resident], 30))
         assert [str(held.device) for held in scan.held] == ["cuda:0", "cuda:1"]
         assert [len(held) for held in scan.held] == [100, resident - 100]
-        docs, products = scan.nearest(queries.values, 60)
+        found = scan.nearest(queries.values, 60)
+    docs, products = found.docs, found.products
+    assert found.devices == ("cuda:0", "cuda:1")
     assert (docs.shape, docs.dtype) == ((7, 60), np.int64)
     assert (products.shape, products.dtype) == ((7, 60), np.float32)
     assert two_gpus == on_both(precision)

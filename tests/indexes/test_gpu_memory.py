@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -28,7 +29,8 @@ from tests.indexes.test_gpu import PRECISIONS, made, same
 from tests.indexes.test_maxsim import made as several
 
 GB = 10**9
-FULL = "cuda:0 is full: CUDA out of memory. Tried to allocate 2.00 GiB"
+FULL = "cuda:0: out of memory (2.15 GB more were asked for)"
+TIGHT = "{} had less room than planned: smaller parts were multiplied at a time"
 
 
 def expected(documents: Embeddings, queries: Embeddings, k: int) -> Run:
@@ -162,6 +164,7 @@ def test_a_full_device_is_refused_in_one_line_or_the_cpu_stands_in(kind, small):
 def test_a_small_device_streams_a_memory_map(precision, small, tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "SPARE", 0)
     monkeypatch.setattr(torch_scan, "FOUND", 1 << 12)
+    monkeypatch.setattr(memory, "FOUND", 1 << 12)
     small(1_500_000)
     documents, queries = made("unit", 30_000), made("unit", 9, seed=1)
     np.save(tmp_path / "documents.npy", documents.values)
@@ -222,7 +225,7 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
     small(GB, GB)
     documents, queries = made("unit", 300), made("unit", 50, seed=1)
     extent, right = check_documents(documents.values), expected(documents, queries, 9)
-    watch = Memory(monkeypatch)
+    watch, noted = Memory(monkeypatch), []
     tiles = Tiles(documents.values, extent.most, "float16")
     for plan in plans(300):
         scan = torch_scan.TorchScan.of_plan(tiles, plan)
@@ -233,8 +236,9 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
             watch.calls, watch.failing = 0, lambda call, size, at=at: call == at
             found = searcher.search(queries, 9, silent)
             same(found.run, right)
-            assert found.notes == (), at  # once is not too often
+            noted.append(found.notes)
             watch.failing = lambda call, size: False
+    assert set(noted) == {(TIGHT.format("cuda:0"),), (TIGHT.format("cuda:1"),)}  # none by the CPU
     watch.calls, watch.failing = 0, lambda call, size: call > 12
     found = searcher.search(queries, 9, silent)
     same(found.run, right)
@@ -243,13 +247,13 @@ def test_memory_that_runs_out_at_any_call_changes_no_result(small, monkeypatch):
     scan = torch_scan.TorchScan.of_plan(tiles, next(plans(300)))
     found = replace(searcher, scan=scan).search(queries, 9, silent)
     same(found.run, right)
-    assert found.notes == ()
+    assert found.notes == (TIGHT.format("cuda:0"),)
 
 
 def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
     small(GB, GB)
     documents, queries = several(80, 7, 16, 0), several(20, 6, 16, 1)
-    right, watch = expected(documents, queries, 9), Memory(monkeypatch)
+    right, watch, noted = expected(documents, queries, 9), Memory(monkeypatch), []
     kept = ragged.drop_empty(documents)[1]
     half = int(kept.offsets[len(kept) // 2])
     for resident in (0, half):
@@ -262,12 +266,12 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
             watch.calls, watch.failing = 0, lambda call, size, at=at: call == at
             found = searcher.search(queries, 9, silent)
             same(found.run, right)
-            assert found.notes == (), at
+            noted.append(found.notes)
             watch.failing = lambda call, size: False
         watch.failing = lambda call, size: size > 1100  # 64 tokens of documents fit
         found = searcher.search(queries, 9, silent)
         same(found.run, right)
-        assert found.notes == ()
+        assert found.notes == (TIGHT.format("cuda:0 and cuda:1"),)
         watch.calls, watch.failing = 0, lambda call, size: True
         found = searcher.search(queries, 9, silent)
         watch.failing = lambda call, size: False
@@ -277,6 +281,7 @@ def test_late_interaction_goes_on_where_memory_runs_out(small, monkeypatch):
         assert found.notes[0].startswith(
             f"{all_} of {all_} comparisons were made on the CPU: cuda:"
         )
+    assert set(noted) == {(TIGHT.format("cuda:0"),), (TIGHT.format("cuda:1"),)}
 
 
 def scan_of(documents: MultiVector, longest: float, plan: Division) -> torch_maxsim.TorchMaxSim:
@@ -290,7 +295,7 @@ def test_less_stays_where_a_device_has_become_full(small, monkeypatch):
     watch = Memory(monkeypatch)
     watch.failing = lambda call, size: True
     tiles, always = Tiles(documents.values, 1.0, "float32"), next(plans(300))
-    with pytest.raises(devices.DeviceFullError, match=r"cuda:[01] is full"):
+    with pytest.raises(devices.DeviceFullError, match=r"cuda:[01]: out of memory \(2.15 GB more"):
         torch_scan.TorchScan.of_plan(tiles, always)
     watch.calls, watch.failing = 0, lambda call, size: call in (1, 3)
     plan = Division((Share("cuda:0", 0, 300, 300, 70),), 40)
@@ -305,6 +310,7 @@ class Shallow:
     documents: np.ndarray
     most: int
     asked: list[tuple[int, int]]
+    notes: tuple[str, ...] = ()
 
     def batch(self, m: int) -> int:
         return 4
@@ -313,7 +319,8 @@ class Shallow:
         self.asked.append((len(queries), m))
         products = queries.astype(np.float64) @ self.documents.T.astype(np.float64)
         docs = np.argsort(-products, axis=1, kind="stable")[:, :m]
-        return docs, np.take_along_axis(products, docs, axis=1).astype(np.float32)
+        top = np.take_along_axis(products, docs, axis=1).astype(np.float32)
+        return certified.Nearest(docs, top, ("cuda:0",))
 
 
 def shallow(kind: str, n: int, most: int, **options) -> certified.CertifiedSearcher:
@@ -344,17 +351,18 @@ def test_a_scan_is_asked_for_no_more_than_it_gives(k, asked, notes):
 
 
 def test_many_results_are_asked_of_another_scan_made_once():
-    made_of = []
+    made_of, said = [], ("half of it did not fit",)
 
     def deep():
         made_of.append(1)
-        return shallow("unit", 500, 500).scan
+        return replace(shallow("unit", 500, 500).scan, notes=said)
 
     searcher, queries = shallow("unit", 500, 120, deep=deep), made("unit", 6, seed=1)
     for k in (60, 100, 400, 600):
         found = searcher.search(queries, k, silent)
         same(found.run, expected(Dense(searcher.documents), queries, k))
-        assert found.notes == ()
+        assert found.notes == (said if k > 60 else ())  # what that scan is asked for
+    assert searcher.info.notes == ()
     assert made_of == [1]
     assert searcher.scan.asked == [(4, 107), (2, 107)]
     assert searcher._deeper.asked == [(4, 157), (2, 157), *[(4, 500), (2, 500)] * 2]
@@ -388,3 +396,56 @@ def test_batches_leave_room_for_many_results():
     tiles = Tiles(made("unit", 5).values, 1.0, "float32")
     scan = torch_scan.TorchScan.of_plan(tiles, Division((Share("cpu", 0, 5, 5, 9),), 8192))
     assert [scan.batch(m) for m in (1, 44, 512, 2532, 10**7)] == [8192, 8192, 8192, 1656, 1]
+
+
+@pytest.mark.parametrize("kind", ["dense", "multi-vector"])
+def test_only_devices_that_compared_are_named(kind, small):
+    small(GB, GB)
+    documents = made("unit", 1) if kind == "dense" else several(1, 7, 16, 0)
+    queries = made("unit", 3, seed=1) if kind == "dense" else several(3, 7, 16, 1)
+    searcher = INDEXES.create("gpu").open(documents)
+    assert len(searcher.search(queries, 1, silent).devices) == 1
+    none = Dense(documents.values[:0]) if kind == "dense" else documents.take(np.arange(0))
+    assert INDEXES.create("gpu").open(none).search(queries, 1, silent).devices == ()
+
+
+@pytest.mark.parametrize("kind", ["dense", "multi-vector"])
+def test_a_device_that_fails_is_named_in_one_line(kind, small, monkeypatch):
+    small(GB)
+
+    def fail(*_, **__):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nmore lines")
+
+    documents = made("unit", 50) if kind == "dense" else several(50, 7, 16, 0)
+    queries = made("unit", 3, seed=1) if kind == "dense" else several(3, 7, 16, 1)
+    searcher = INDEXES.create("gpu").open(documents)
+    monkeypatch.setattr(torch, "topk" if kind == "dense" else "segment_reduce", fail)
+    message = (
+        "cuda:0 failed (CUDA error: an illegal memory access was encountered): a device that "
+        "failed computes nothing more in this process: run it again, and harness selftest gpu "
+        "where it fails again"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        searcher.search(queries, 3, silent)
+
+
+def test_few_documents_need_little_room(small):
+    small(3 * 10**8)
+    documents, queries = made("unit", 50), made("unit", 3, seed=1)
+    found = INDEXES.create("gpu").open(documents).search(queries, 4, silent)
+    assert (found.devices, found.notes) == (("cuda:0",), ())
+    same(found.run, expected(documents, queries, 4))
+
+
+@pytest.mark.parametrize(
+    ("said", "asked"),
+    [
+        ("CUDA out of memory. Tried to allocate 512.00 MiB. GPU 0 has", " (0.537 GB more were"),
+        ("alloc fail type FlatData dev 0 size 1610612736 bytes (cudaMalloc", " (1.61 GB more were"),
+        ("CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`", ""),
+    ],
+)
+def test_how_much_a_full_device_was_asked_for(said, asked):
+    with pytest.raises(devices.DeviceFullError) as raised, devices.room("cuda:0"):
+        raise RuntimeError(said)
+    assert str(raised.value) == f"cuda:0: out of memory{asked and asked + ' asked for)'}"

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from harness import accelerators
 from harness.errors import InputError
 from harness.indexes import INDEXES, Index, Searcher, maxsim
 from harness.indexes import devices as cuda
@@ -28,7 +27,7 @@ from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import Precision
 from harness.indexes.gpu.choice import Placement
-from harness.indexes.gpu.faiss_scan import GpuFactory
+from harness.indexes.gpu.faiss_factory import GpuFactory
 from harness.indexes.gpu.substitute import Substitute
 from harness.indexes.gpu.torch_maxsim import TorchMaxSim
 from harness.progress import Progress, silent
@@ -89,16 +88,19 @@ class GpuExact(Index):
         load_faiss()
         self._place(representation)
 
+    def _list_libraries(self, representation: Representation) -> tuple[cuda.Library, ...]:
+        """Libraries that can scan this."""
+        by_faiss = representation == "dense" and self.precision != "bfloat16"
+        return ("torch", "faiss") if by_faiss else ("torch",)
+
     def _place(self, representation: Representation) -> Placement:
         """Devices of a library that can scan this; none where the CPU stands in."""
-        by_faiss = representation == "dense" and self.precision != "bfloat16"
-        libraries: tuple[cuda.Library, ...] = ("torch", "faiss") if by_faiss else ("torch",)
-        names = cuda.choose(self.devices, self.fallback, libraries)
+        names = cuda.choose(self.devices, self.fallback, self._list_libraries(representation))
         return Placement(names, self.precision, self.sharded)
 
     def describe(self) -> Mapping[str, object]:
         """Tell what searches, and on how many devices; results are exact."""
-        place = Placement(cuda.choose(self.devices, self.fallback), self.precision, self.sharded)
+        place = self._place("dense")
         found = {"exact": True, "devices": len(place.names), "precision": self.precision}
         return {**found, **place.describe()} if place.names else found
 
@@ -114,7 +116,8 @@ class GpuExact(Index):
             return open_by_cosine(replace(self, metric="ip"), documents, place, progress)
         there = self._place(documents.representation)
         if not there.names:
-            return Substitute(Exact(device="cpu").open(documents), _note_blind())
+            blind = cuda.name_blind(self._list_libraries(documents.representation))
+            return self._substitute(documents, blind)
         try:
             if isinstance(documents, MultiVector):
                 names, precision = there.names, self.precision
@@ -123,15 +126,11 @@ class GpuExact(Index):
             return there.open(of_kind(documents, Dense).values)
         except cuda.DeviceFullError as error:
             if self.fallback == "cpu":
-                note = f"{error}: the CPU searched in its place"
-                return Substitute(Exact(device="cpu").open(documents), note)
+                return self._substitute(documents, str(error))
             raise InputError(
                 f"gpu: {error}: free some, choose other devices, or fallback=cpu"
             ) from error
 
-
-def _note_blind() -> str:
-    """Say which library, or that none, uses a GPU."""
-    if accelerators.faiss_count():
-        return "torch, which would search here, uses no CUDA device: the CPU searched in its place"
-    return cuda.BLIND
+    def _substitute(self, documents: Embeddings, why: str) -> Searcher:
+        described = {"devices": 0, "precision": "float32"}
+        return Substitute(Exact(device="cpu").open(documents), why, described)

@@ -35,8 +35,12 @@ class Scan(Protocol):
     def batch(self, m: int) -> int:
         """Queries that it is given at a time, where m results of each are asked for."""
 
-    def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """Find the documents [q, m] of the highest products, highest first, and the products.
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed when documents were made ready."""
+
+    def nearest(self, queries: Float32, m: int) -> Nearest:
+        """Find the documents of the highest products with queries [q, d], m of each.
 
         Raises:
             DeviceFullError: where a device has no room for it.
@@ -44,25 +48,36 @@ class Scan(Protocol):
 
 
 @dataclass(frozen=True)
+class Nearest:
+    """Documents [q, m] of the highest products, highest first, and the products.
+
+    devices: that multiplied; notes: what was noticed meanwhile.
+    """
+
+    docs: Int64
+    products: Float32
+    devices: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class CertifiedSearcher:
     """A scan whose results are scored exactly and certified.
 
-    extent: how long documents are; names: of the devices; deep: makes a scan for more results than
-    this one gives, when it is first needed; notes: what was noticed when documents were made ready.
+    extent: how long documents are; deep: makes a scan for more results than this one gives, when
+    it is first needed.
     """
 
     documents: Float32
     extent: Extent
     scan: Scan
     precision: Precision
-    names: tuple[str, ...] = ()
     deep: Callable[[], Scan] | None = None
-    notes: tuple[str, ...] = ()
 
     @property
     def info(self) -> IndexInfo:
         """The vectors themselves."""
-        return IndexInfo(int(self.documents.nbytes), exact=True, notes=self.notes)
+        return IndexInfo(int(self.documents.nbytes), exact=True, notes=self.scan.notes)
 
     @cached_property
     def _deeper(self) -> Scan:
@@ -73,18 +88,16 @@ class CertifiedSearcher:
         n, d = self.documents.shape
         values, norms = check_queries(queries, d, self.extent)
         error = rounding_error(norms, d, self.extent.most, self.precision)
-        asked = _Wanted(values, error, np.zeros((len(values), k), np.uint64))
+        asked = _Wanted(values, error, np.zeros((len(values), k), np.uint64), {}, {})
         left, why = self._search(asked, progress) if n else (np.empty(0, np.int64), "")
         if len(left):
             on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
             run = on_cpu.search(Dense(values[left]), k, silent).run
             asked.keys[left] = ranking.pack(run.scores, run.docs)
-        noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
-        return Found(
-            ranking.unpack(asked.keys),
-            notes=(noted,) if len(left) else (),
-            devices=self.names if len(left) < len(values) else (),
-        )
+            noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
+            asked.notes[noted] = None
+        there = asked.devices if len(left) < len(values) else ()
+        return Found(ranking.unpack(asked.keys), notes=tuple(asked.notes), devices=tuple(there))
 
     def _search(self, asked: _Wanted, progress: Progress) -> tuple[Int64, str]:
         """Fill the keys of the queries that scans decide; returns the other rows, and why."""
@@ -93,6 +106,7 @@ class CertifiedSearcher:
             scan = self._scan_for(k)
         except devices.DeviceFullError as error:
             return np.arange(q), reason(error)
+        asked.notes.update(dict.fromkeys(scan.notes if scan is not self.scan else ()))
         rounds = [min(m, len(self.documents), scan.most) for m in (k + k // 4 + 32, 8 * k + 256)]
         if rounds[0] < min(k + 1, len(self.documents)):
             return np.arange(q), f"on a GPU faiss finds {scan.most:,} results of a query, at most"
@@ -118,28 +132,36 @@ class CertifiedSearcher:
         step = scan.batch(m)
         for part in (rows[low : low + step] for low in range(0, len(rows), step)):
             scaled, exponents = scale(asked.values[part])
-            docs, products = scan.nearest(scaled, m)
+            found = scan.nearest(scaled, m)
+            asked.devices.update(dict.fromkeys(found.devices))
+            asked.notes.update(dict.fromkeys(found.notes))
+            docs = found.docs
             power = exponents + np.frexp(np.float32(self.extent.most))[1]
             # the error of sums so small that float32 cannot hold them is that of the divided ones
             tiny = np.ldexp(np.float32(TRUNCATED * self.documents.shape[1] * UNDERFLOW), power)
-            left_out = np.ldexp(products[:, -1], power) + tiny
+            left_out = np.ldexp(found.products[:, -1], power) + tiny
             each = np.repeat(np.arange(len(part)), m)
             flat = scoring.dense(asked.values[part], each, self.documents, docs.ravel())
-            found = ranking.best(ranking.pack(flat.reshape(docs.shape), docs), k)
-            kth = ranking.unpack(found[:, min(k, n) - 1, None]).scores[:, 0]
+            best = ranking.best(ranking.pack(flat.reshape(docs.shape), docs), k)
+            kth = ranking.unpack(best[:, min(k, n) - 1, None]).scores[:, 0]
             sure = (kth > left_out + asked.error[part]) | (m == n)
-            asked.keys[part[sure]] = found[sure]
+            asked.keys[part[sure]] = best[sure]
             left.append(part[~sure])
         return np.concatenate(left)
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Queries [q, d], how far products of theirs may be from scores [q], and their keys [q, k]."""
+    """Queries [q, d], how far products of theirs may be from scores [q], and their keys [q, k].
+
+    devices, notes: of the scans, each once.
+    """
 
     values: Float32
     error: Float32
     keys: ranking.Keys
+    devices: dict[str, None]
+    notes: dict[str, None]
 
 
 def rounding_error(norms: Float32, d: int, longest: float, precision: Precision) -> Float32:

@@ -52,13 +52,11 @@ class Placement:
                 half = self.precision == "float16"
                 flat = FaissScan.of(own, extent.most, self.names, half=half, sharded=self.sharded)
                 deep = by_torch if self.by_torch else None
-                return CertifiedSearcher(own, extent, flat, self.precision, self.names, deep)
+                return CertifiedSearcher(own, extent, flat, self.precision, deep)
         if self.by_torch:
-            scan: TorchScan | FaissStream = by_torch()
-            precision = self.precision
-        else:
-            scan, precision = FaissStream.of(own, extent.most, self.names), "float32"
-        return CertifiedSearcher(own, extent, scan, precision, self.names, notes=scan.notes)
+            return CertifiedSearcher(own, extent, by_torch(), self.precision)
+        stream = FaissStream.of(own, extent.most, self.names)
+        return CertifiedSearcher(own, extent, stream, "float32")
 
     def _fits(self, documents: Float32) -> bool:
         """Whether faiss can hold the documents."""

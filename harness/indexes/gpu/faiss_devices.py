@@ -64,6 +64,34 @@ def share_resources(name: str) -> Any:
         return _resources[number]
 
 
+def leave_room(what: str, needed: int, names: tuple[str, ...]) -> None:
+    """Let faiss keep nothing on devices where so many bytes would not fit beside what it keeps.
+
+    It then allocates what it needs at each search, which is slower.
+
+    Raises:
+        DeviceFullError: where they do not fit even so.
+    """
+    for name in names:
+        try:
+            refuse_too_large(what, needed, (name,))
+        except devices.DeviceFullError:
+            with _busy:
+                if devices.ordinal(name) in _resources:
+                    raise
+                share_resources(name).setTempMemory(0)
+            refuse_too_large(what, needed, (name,))
+
+
+def take_part(names: tuple[str, ...], queries: int, *, sharded: bool) -> tuple[str, ...]:
+    """Devices that search: all shards, or those replicas that queries are divided among.
+
+    Each replica but the last is given as many.
+    """
+    each = -(-queries // len(names))
+    return names if sharded or not queries else names[: -(-queries // each)]
+
+
 def count_scratch(name: str) -> int:
     """Bytes that faiss needs on a device beside documents, less what it keeps there already."""
     return BESIDE + (0 if devices.ordinal(name) in _resources else TEMPORARY)

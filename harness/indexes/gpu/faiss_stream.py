@@ -14,8 +14,8 @@ import numpy as np
 from harness.arrays import Float32, Int64
 from harness.indexes import devices
 from harness.indexes.faiss_library import load_faiss
-from harness.indexes.gpu.certified import scale
-from harness.indexes.gpu.faiss_devices import MOST, count_scratch, share_resources, using
+from harness.indexes.gpu.certified import Nearest, scale
+from harness.indexes.gpu.faiss_devices import MOST, leave_room, share_resources, using
 from harness.indexes.gpu.memory import WIDER
 
 VECTORS = 1 << 28  # bytes of documents on a device at a time
@@ -37,13 +37,13 @@ class FaissStream:
 
     @classmethod
     def of(cls, documents: Float32, norm: float, names: tuple[str, ...]) -> FaissStream:
-        """Scan documents [n, d] in 32 bits; C-contiguous ones are not copied."""
-        return cls(np.ascontiguousarray(documents, np.float32), norm, names)
+        """Scan documents [n, d] in 32 bits; C-contiguous ones are not copied.
 
-    @staticmethod
-    def count_bytes(name: str) -> int:
-        """Bytes of a device that it takes, however many documents there are."""
-        return 2 * VECTORS + ASKED + count_scratch(name)
+        Raises:
+            DeviceFullError: where a device has no room for a block of them.
+        """
+        leave_room("the smallest block", 2 * VECTORS + ASKED, names)
+        return cls(np.ascontiguousarray(documents, np.float32), norm, names)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -56,12 +56,8 @@ class FaissStream:
         """Queries at a time: all documents are copied for each batch of them."""
         return WIDER * devices.QUERIES
 
-    def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """Find the documents [q, m] of the highest products, highest first, and the products.
-
-        Raises:
-            DeviceFullError: where a device has no room.
-        """
+    def nearest(self, queries: Float32, m: int) -> Nearest:
+        """Find the documents of the highest products. Raises DeviceFullError: no room for it."""
         n, asked = len(self.documents), np.ascontiguousarray(queries)
         names = self.names[:n]
         bounds = [n * i // len(names) for i in range(len(names) + 1)]
@@ -72,7 +68,8 @@ class FaissStream:
 
         with using(f"faiss on {' or '.join(names)}"), ThreadPoolExecutor(len(names)) as pool:
             resources = [share_resources(name) for name in names]
-            return merge(list(pool.map(scan, range(len(names)))), m)
+            docs, products = merge(list(pool.map(scan, range(len(names)))), m)
+        return Nearest(docs, products, names)
 
     def _scan(
         self, name: str, resources: Any, rows: tuple[int, int], asked: tuple[Float32, int]

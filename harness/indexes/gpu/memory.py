@@ -72,10 +72,10 @@ class Division:
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a scan takes: d numbers of itemsize a row, bytes beside each product, and of results.
+    """What a scan takes: d numbers of itemsize a row, and bytes beside each product.
 
-    wider: whether more queries at a time save copies of what is streamed; longest: rows that are
-    not divided.
+    results: of a query, at most; wider: whether more queries at a time save copies of what is
+    streamed; longest: rows that are not divided.
     """
 
     d: int
@@ -94,7 +94,8 @@ class Sizes:
         """Bytes of a multiplication."""
         cell = 4 + self.beside + (self.itemsize if self.itemsize < 4 else 0)
         rows = max(tile, self.longest)
-        return SPARE + self.results + batch * (rows * cell + self.d * (4 + self.itemsize))
+        found = MERGED * min(FOUND, batch * self.results)
+        return SPARE + found + batch * (rows * cell + self.d * (4 + self.itemsize))
 
     def buffers(self, tile: int) -> int:
         """Bytes of two buffers, and of a tile that is scaled and rounded."""
@@ -125,7 +126,8 @@ def divide(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Divisio
     free = [_free(name) // names.count(name) for name in names]
     shares = list(zip(names, itertools.pairwise(bounds), free, strict=True))
     for batch, tile in _steps(devices.QUERIES, devices.TILE):
-        need = max(sizes.scratch(batch, tile), sizes.buffers(copied_at_a_time(sizes.d)))
+        copied = min(copied_at_a_time(sizes.d), bounds[-1] - bounds[0])
+        need = max(sizes.scratch(batch, tile), sizes.buffers(copied))
         if all((high - low) * sizes.row + need <= room for _, (low, high), room in shares):
             whole = (Share(name, low, high, high, tile) for name, (low, high), _ in shares)
             return Division(tuple(whole), batch)

@@ -47,7 +47,7 @@ class Tiles:
         """
         if not ranges:
             return
-        with devices.room(f"{name} is full"):
+        with devices.room(name):
             rows = max(high - low for low, high in ranges)
             lane = Lane.to(name, rows, self.documents.shape[1])
         try:
@@ -56,7 +56,7 @@ class Tiles:
                     lane.begin(0, self.documents[slice(*ranges[0])])
                 if i + 1 < len(ranges):
                     lane.begin(i + 1, self.documents[slice(*ranges[i + 1])])
-                with devices.room(f"{name} is full"):
+                with devices.room(name):
                     tile = self._round(lane.arrive(i))
                 lane.release(i)
                 yield low, tile

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from harness.errors import InputError
 from harness.indexes import Found, IndexInfo, Searcher, devices
 from harness.indexes.approximate import Approximate
-from harness.indexes.gpu.faiss_devices import MOST
+from harness.indexes.gpu.faiss_devices import MOST, take_part
 from harness.progress import Progress
 from harness.vectors import Embeddings
+
+INSTEAD = "the CPU searched in its place"
 
 
 @dataclass(frozen=True)
 class GpuSearcher:
-    """An index on GPUs of these names.
+    """An index on GPUs of these names, which divide documents where sharded.
 
     on_cpu: what may stand in; name, instead: of both, as errors say them.
     """
 
     on_gpus: Approximate
     names: tuple[str, ...]
+    sharded: bool
     on_cpu: Searcher | None
     name: str
     instead: str
@@ -41,27 +45,29 @@ class GpuSearcher:
                 raise devices.DeviceFullError(
                     f"{self.name}: k={k:,}: GPUs find {MOST:,} results of a query, at most"
                 )
-            return replace(self.on_gpus.search(queries, k, progress), devices=self.names)
+            there = take_part(self.names, len(queries), sharded=self.sharded)
+            return replace(self.on_gpus.search(queries, k, progress), devices=there)
         except devices.DeviceFullError as error:
             if self.on_cpu is None:
                 raise InputError(f"{error}: use {self.instead}, or fallback=cpu") from error
             found = self.on_cpu.search(queries, k, progress)
-            note = f"{error}: the CPU searched in its place"
-            return replace(found, notes=(*found.notes, note))
+            return replace(found, notes=(*found.notes, f"{error}: {INSTEAD}"))
 
 
 @dataclass(frozen=True)
 class Substitute:
-    """What searches on the CPU in place of GPUs, and why."""
+    """What searches on the CPU in place of GPUs, and why; library: what it is, for the record."""
 
     searcher: Searcher
-    note: str
+    why: str
+    library: Mapping[str, object]
 
     @property
     def info(self) -> IndexInfo:
-        """Of what is searched, and the note."""
+        """Of what is searched, and what it is instead of."""
         info = self.searcher.info
-        return replace(info, notes=(*info.notes, self.note))
+        notes = (*info.notes, f"{self.why}: {INSTEAD}")
+        return replace(info, notes=notes, library=self.library)
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]."""

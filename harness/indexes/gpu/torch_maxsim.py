@@ -74,11 +74,6 @@ class TorchMaxSim:
         """Tell what is streamed."""
         return self.plan.notes
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the devices."""
-        return tuple(share.name for share in self.plan.shares)
-
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores, part by part, of one device after the other while all compare."""
         cuts = ragged.parts(queries.offsets, self.plan.batch, len(queries))
@@ -96,8 +91,18 @@ class TorchMaxSim:
         return 2 * error.astype(np.float64)
 
 
-Piece = tuple[int, MultiVector, int, int]
-"""Queries from a row on, these, and the documents from a row up to another, to be compared."""
+@dataclass(frozen=True)
+class _Piece:
+    """Queries from a row on, and the documents from a row up to another, to be compared.
+
+    tight: whether a device had no room for more at a time.
+    """
+
+    row: int
+    texts: MultiVector
+    low: int
+    high: int
+    tight: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,7 +124,8 @@ class _Device:
         while done < last and not why:
             try:
                 for low, high, tokens in self._tiles(done, last, tile):
-                    todo: list[Piece] = [(row, texts, low, high) for row, texts in asked[::-1]]
+                    tight = tile < self.share.tile
+                    todo = [_Piece(row, texts, low, high, tight) for row, texts in asked[::-1]]
                     while todo and not why:
                         why = yield from self._try(todo, tokens, int(offsets[low]))
                     yield from self._compare_here(todo[::-1], why)
@@ -128,7 +134,7 @@ class _Device:
                         break
             except devices.DeviceFullError as error:
                 why, tile = reason(error) if tile <= ROWS else "", max(tile // 2, ROWS)
-        yield from self._compare_here([(row, texts, done, last) for row, texts in asked], why)
+        yield from self._compare_here([_Piece(*each, done, last) for each in asked], why)
 
     def _tiles(self, first: int, last: int, rows: int) -> Iterator[tuple[int, int, torch.Tensor]]:
         """Documents from a row up to another, and their tokens on the device, at most so many."""
@@ -144,19 +150,21 @@ class _Device:
             yield low, high, tokens
 
     def _try(
-        self, todo: list[Piece], tokens: torch.Tensor, start: int
+        self, todo: list[_Piece], tokens: torch.Tensor, start: int
     ) -> Generator[Rough, None, str]:
         """Compare the last piece, or put halves of it there; returns why neither can be."""
-        row, texts, low, high = piece = todo.pop()
+        piece = todo.pop()
+        low, high = piece.low, piece.high
         own = slice(*(self.scan.documents.offsets[[low, high]] - start).tolist())
         try:
-            with devices.room(f"{self.share.name} is full"):
-                rough = self._score(texts, low, high, tokens[own])
+            with devices.room(self.share.name):
+                rough = self._score(piece.texts, low, high, tokens[own])
         except devices.DeviceFullError as error:
             halves = _halve(piece)
             todo.extend(halves or [piece])
             return "" if halves else reason(error)
-        yield Rough((row, row + len(texts)), (low, high), rough)
+        queries = piece.row, piece.row + len(piece.texts)
+        yield Rough(queries, (low, high), rough, self.share.name, tight=piece.tight)
         return ""
 
     def _score(self, queries: MultiVector, low: int, high: int, tokens: torch.Tensor) -> Float64:
@@ -176,26 +184,28 @@ class _Device:
         rough: Float64 = torch.segment_reduce(each, "sum", lengths=counts, axis=0).cpu().numpy()
         return rough
 
-    def _compare_here(self, pieces: Sequence[Piece], why: str) -> Iterator[Rough]:
+    def _compare_here(self, pieces: Sequence[_Piece], why: str) -> Iterator[Rough]:
         """Rough scores by the processor, whose products are nearer than the bound of the scan."""
         documents = self.scan.documents
-        for row, texts, low, high in pieces:
-            some = MultiVector(documents.values, documents.offsets[low : high + 1])
-            for part in maxsim.ArrayScan(some, self.scan.tiles.longest, MOST).compare(texts):
+        for piece in pieces:
+            row, low = piece.row, piece.low
+            some = MultiVector(documents.values, documents.offsets[low : piece.high + 1])
+            for part in maxsim.ArrayScan(some, self.scan.tiles.longest, MOST).compare(piece.texts):
                 (first, last), (start, end) = part.queries, part.documents
                 asked, compared = (first + row, last + row), (start + low, end + low)
-                yield Rough(asked, compared, part.scores, why)
+                yield Rough(asked, compared, part.scores, why=why)
 
 
-def _halve(piece: Piece) -> list[Piece]:
+def _halve(piece: _Piece) -> list[_Piece]:
     """Halves of the queries, or of the documents of one query; none of one of each."""
-    row, texts, low, high = piece
+    row, texts, tight = piece.row, piece.texts, replace(piece, tight=True)
     if (half := len(texts) // 2) > 0:
         first = ragged.take_texts(texts, 0, half)
         second = ragged.take_texts(texts, half, len(texts))
-        return [(row + half, second, low, high), (row, first, low, high)]
-    middle = (low + high) // 2
-    return [(row, texts, middle, high), (row, texts, low, middle)] if middle > low else []
+        return [replace(tight, row=row + half, texts=second), replace(tight, texts=first)]
+    middle = (piece.low + piece.high) // 2
+    halves = [replace(tight, low=middle), replace(tight, high=middle)]
+    return halves if middle > piece.low else []
 
 
 def _parts(offsets: Int64, low: int, high: int, rows: int) -> Iterator[tuple[int, int]]:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from harness.arrays import Float32, Int64
+from harness.arrays import Float32
 from harness.indexes import devices
 from harness.indexes.gpu.arithmetic import full_sums
-from harness.indexes.gpu.certified import Precision
+from harness.indexes.gpu.certified import Nearest, Precision
 from harness.indexes.gpu.memory import (
     COUNTED,
     FOUND,
-    MERGED,
     Division,
     Share,
     Sizes,
@@ -51,8 +50,7 @@ class TorchScan:
         """Divide documents [n, d] among devices. Raises DeviceFullError where none fits."""
         n, d = documents.shape
         bounds = [n * i // len(names) for i in range(len(names) + 1)]
-        results = FOUND * MERGED
-        sizes = Sizes(d, itemsize(precision), COUNTED, results, wider=True)
+        sizes = Sizes(d, itemsize(precision), COUNTED, n, wider=True)
         return cls.of_plan(Tiles(documents, norm, precision), divide(bounds, names, sizes))
 
     @classmethod
@@ -76,20 +74,19 @@ class TorchScan:
         """Queries at a time: as planned, fewer where many results of each are held."""
         return max(1, min(self.plan.batch, FOUND // m))
 
-    def nearest(self, queries: Float32, m: int) -> tuple[Int64, Float32]:
-        """Find the documents [q, m] of the highest products, highest first, and the products.
-
-        Raises:
-            DeviceFullError: where a device has no room even for a few of them.
-        """
+    def nearest(self, queries: Float32, m: int) -> Nearest:
+        """Find the documents of the highest products. Raises DeviceFullError: no room for a few."""
         works = [
             partial(_search, self.tiles, share, held, queries, m)
             for share, held in zip(self.plan.shares, self.held, strict=True)
         ]
         with full_sums():
             found = each_device(works)
-        top, docs = merge(found, m)
-        return docs.numpy(), top.numpy()
+        top, docs = merge([ranked for ranked, _ in found], m)
+        shares = self.plan.shares
+        names = dict.fromkeys(share.name for share in shares if share.high > share.low)
+        tight = [share.name for share, (_, full) in zip(shares, found, strict=True) if full]
+        return Nearest(docs.numpy(), top.numpy(), tuple(names), devices.note_tight(tight))
 
 
 def each_device(works: Sequence[Callable[[], T]]) -> list[T]:
@@ -106,7 +103,7 @@ def hold(tiles: Tiles, share: Share) -> tuple[Share, torch.Tensor]:
     rows = share.resident - share.low
     while True:
         try:
-            with devices.room(f"{name} is full"):
+            with devices.room(name):
                 kind = getattr(torch, tiles.precision)
                 held = torch.empty((rows, d), dtype=kind, device=devices.place(name))
             end = share.low + rows
@@ -119,8 +116,13 @@ def hold(tiles: Tiles, share: Share) -> tuple[Share, torch.Tensor]:
             rows //= 2
 
 
-def _search(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int) -> Ranked:
+def _search(
+    tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int
+) -> tuple[Ranked, bool]:
     """The best of a device's documents, on the host; by halves of all where it is full.
+
+    Returns:
+        These, and whether it was too full for what was planned.
 
     Raises:
         DeviceFullError: where there is no room for the least either.
@@ -128,7 +130,7 @@ def _search(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m:
     import torch
 
     try:
-        with devices.room(f"{share.name} is full"):
+        with devices.room(share.name):
             return _scan(tiles, share, held, queries, m)
     except devices.DeviceFullError:
         if len(queries) <= FEW and share.tile <= ROWS:
@@ -136,14 +138,16 @@ def _search(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m:
     share = replace(share, tile=max(share.tile // 2, min(share.tile, ROWS)))
     half = len(queries) // 2 if len(queries) > FEW else len(queries)
     halves = [
-        _search(tiles, share, held, part, m)
+        _search(tiles, share, held, part, m)[0]
         for part in (queries[:half], queries[half:])
         if len(part)
     ]
-    return torch.cat([top for top, _ in halves]), torch.cat([docs for _, docs in halves])
+    return (torch.cat([top for top, _ in halves]), torch.cat([docs for _, docs in halves])), True
 
 
-def _scan(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int) -> Ranked:
+def _scan(
+    tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: int
+) -> tuple[Ranked, bool]:
     """Multiply what stays and what is streamed, tile by tile; copied to the host at the end."""
     import torch
 
@@ -158,14 +162,14 @@ def _scan(tiles: Tiles, share: Share, held: torch.Tensor, queries: Float32, m: i
         low = 0
         while low < len(tile):
             try:
-                with devices.room(f"{share.name} is full"):
+                with devices.room(share.name):
                     best = _add(best, asked, tile[low : low + rows], first + low, m)
                 low += rows
             except devices.DeviceFullError:
                 if rows <= ROWS:
                     raise
                 rows = max(rows // 2, ROWS)
-    return best[0].cpu(), best[1].cpu()
+    return (best[0].cpu(), best[1].cpu()), rows < share.tile
 
 
 def _add(best: Ranked, asked: torch.Tensor, tile: torch.Tensor, first: int, m: int) -> Ranked:
