@@ -9,7 +9,6 @@ import importlib.util
 import os
 import re
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +17,10 @@ from typing import Any
 from harness import builds
 from harness.errors import InputError, reason
 from harness.optional import install, load
+from harness.visibility import Gpu, find_visible, least_free, name_all
 from harness.wording import count
+
+__all__ = ["Gpu"]  # what gpus() gives
 
 TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
@@ -35,17 +37,6 @@ VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as its driver lists it; memory in bytes, capability as in 9.0."""
-
-    number: int
-    name: str
-    capability: str
-    free: int
-    total: int
 
 
 def present() -> bool:
@@ -67,21 +58,42 @@ def driver() -> str | None:
 
 def gpus() -> list[Gpu]:
     """List the GPUs by the driver, whatever CUDA_VISIBLE_DEVICES hides."""
-    fields = "index", "name", "compute_cap", "memory.free", "memory.total"
+    fields = "index", "name", "compute_cap", "memory.free", "memory.total", "uuid"
     return [
-        Gpu(int(number), name, capability, _mebibytes(free), _mebibytes(total))
-        for number, name, capability, free, total in _ask_driver(*fields)
+        Gpu(int(number), name, capability, _mebibytes(free), _mebibytes(total), uuid)
+        for number, name, capability, free, total, uuid in _ask_driver(*fields)
+        if number.isdigit()
     ]
 
 
-def _mebibytes(written: str) -> int:
-    return int(written) << 20 if written.isdigit() else 0
+def _mebibytes(written: str) -> int | None:
+    return int(written) << 20 if written.isdigit() else None
+
+
+def free_memory(ordinal: int) -> int | None:
+    """Bytes that the driver says are free on cuda:0, cuda:1, ...; None where it does not tell."""
+    return least_free(find_visible(gpus(), os.environ), ordinal)
+
+
+def name_devices(devices: int) -> list[str]:
+    """Name so many devices that this process sees, as the driver does; unknown where it does not.
+
+    Args:
+        devices: How many a library uses: the first of those that are visible.
+    """
+    return name_all(find_visible(_list_once(), os.environ), devices)
+
+
+@cache
+def _list_once() -> tuple[Gpu, ...]:
+    """GPUs whose free memory nobody reads."""
+    return tuple(gpus())
 
 
 def _ask_driver(*fields: str) -> list[list[str]]:
-    """Ask nvidia-smi for fields of each GPU; nothing where it does not answer."""
+    """Ask nvidia-smi for fields of each GPU; nothing where it does not answer, or hung before."""
     try:
-        return builds.ask_driver(*fields)
+        return [] if _look().hangs else builds.ask_driver(*fields)
     except builds.NoAnswerError:
         return []
 

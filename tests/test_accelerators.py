@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import accelerators, builds
+from harness import accelerators, builds, environment
 from harness.builds import Host
 
 H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
@@ -98,10 +98,11 @@ def machine(monkeypatch, tmp_path) -> Iterator[Stand]:
     stand = Stand(monkeypatch, tmp_path)
     monkeypatch.setattr(metadata, "distribution", stand.find)
     monkeypatch.setattr(accelerators, "install", lambda extra: f"pip install -e '.[{extra}]'")
-    for function in (accelerators.driver, accelerators._look):
+    cached = accelerators.driver, accelerators._look, accelerators._list_once
+    for function in cached:
         function.cache_clear()
     yield stand
-    for function in (accelerators.driver, accelerators._look):
+    for function in cached:
         function.cache_clear()
 
 
@@ -247,6 +248,65 @@ def test_torch_that_cannot_be_imported_is_said(machine, monkeypatch):
     machine()
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "torch cannot be imported (import of torch halted" in accelerators.describe()
+
+
+ROWS = [
+    ["0", "NVIDIA A100", "8.0", "80000", "81920", "GPU-aa"],
+    ["1", "NVIDIA A100", "8.0", "[N/A]", "[N/A]", "GPU-bb"],
+    ["2", "NVIDIA A100", "8.0", "0", "81920", "GPU-cc"],
+    ["[N/A]", "", "", "", "", ""],
+]
+
+
+@pytest.fixture
+def real_gpus():
+    """What lists GPUs, before `machine` puts something in its place."""
+    return accelerators.gpus
+
+
+def test_what_a_gpu_does_not_tell_is_unknown(real_gpus, machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(accelerators, "gpus", real_gpus)
+    monkeypatch.setattr(builds, "ask_driver", lambda *fields: ROWS)
+    assert [(gpu.number, gpu.free, gpu.total) for gpu in accelerators.gpus()] == [
+        (0, 80000 << 20, 81920 << 20),
+        (1, None, None),
+        (2, 0, 81920 << 20),
+    ]
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    free = [accelerators.free_memory(ordinal) for ordinal in range(4)]
+    assert free == [80000 << 20, None, 0, None]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-cc,GPU-aa")
+    free = [accelerators.free_memory(ordinal) for ordinal in range(3)]
+    assert free == [0, 80000 << 20, None]
+    assert accelerators.name_devices(2) == ["NVIDIA A100"] * 2
+
+
+def test_nobody_waits_again_for_a_nvidia_smi_that_hung(real_gpus, machine, monkeypatch):
+    def ask(*fields: str) -> list[list[str]]:
+        raise AssertionError("asked again")
+
+    machine()
+    machine.drive(Host("Linux", "x86_64", "580.65", (), "nvidia-smi hangs", hangs=True))
+    monkeypatch.setattr(accelerators, "gpus", real_gpus)
+    monkeypatch.setattr(builds, "ask_driver", ask)
+    assert accelerators.gpus() == []
+    assert accelerators.free_memory(0) is None
+    assert accelerators.name_devices(2) == ["unknown", "unknown"]
+
+
+def test_a_record_names_the_gpus_that_faiss_alone_sees(machine, monkeypatch):
+    machine(starts=False)
+    assert environment.current().gpus == ["NVIDIA H200"]
+    monkeypatch.delitem(sys.modules, "faiss")  # nothing is loaded for it
+    assert environment.current().gpus == []
+    assert "faiss" not in sys.modules
+
+
+def test_a_record_asks_nothing_where_there_is_no_driver(machine, monkeypatch):
+    machine(None, starts=False, sees=RuntimeError("faiss was asked"))
+    monkeypatch.setattr(accelerators, "gpus", lambda: pytest.fail("nvidia-smi was asked"))
+    assert environment.current().gpus == []
 
 
 def test_builds_are_exchanged_by_two_commands(machine):

@@ -246,7 +246,8 @@ def _require_room(relevance: Relevance, dim: int, place: torch.device) -> None:
         f"free vectors of {count(m, 'query')} and {count(n, 'document')} in "
         f"{count(dim, 'dimension')}"
     )
-    require_room(needed, free, what)
+    if free is not None:
+        require_room(needed, free, what)
 
 
 @contextmanager

@@ -91,14 +91,20 @@ def place(name: str) -> torch.device:
     return torch.device(name)
 
 
-def free_memory(name: str) -> int:
-    """Bytes that are free on a device, without what torch keeps for later."""
+def free_memory(name: str) -> int | None:
+    """Bytes that are free on a device, without what torch keeps; None where nobody can tell."""
     if accelerators.torch_count() > ordinal(name):
         import torch
 
         torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(place(name))[0])
-    return min((gpu.free for gpu in accelerators.gpus()), default=0)
+    return accelerators.free_memory(ordinal(name))
+
+
+def has_room(name: str, needed: int) -> bool:
+    """Tell whether a device has so many bytes; where nobody knows, it is tried."""
+    free = free_memory(name)
+    return free is None or needed <= free
 
 
 @contextmanager
