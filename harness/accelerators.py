@@ -17,6 +17,7 @@ from typing import Any
 from harness import builds
 from harness.errors import InputError, reason
 from harness.optional import install, load
+from harness.overlaid import find_owner
 from harness.visibility import Gpu, find_visible, least_free, name_all
 from harness.wording import count
 
@@ -165,11 +166,18 @@ def _start_faiss() -> tuple[int, str]:
 
 
 def faiss_name() -> str | None:
-    """The distribution that faiss comes from, with its version; None where there is none."""
+    """The distribution that faiss comes from, with its version; None where there is none.
+
+    Of several in one folder that whose files are there, over the others.
+    """
     spec = importlib.util.find_spec("faiss")
     for folder, found in _installed_faiss().items():
         if spec and spec.origin and Path(spec.origin).parent == Path(folder):
-            return " over ".join(f"{dist.name} {dist.version}" for dist in found[::-1])
+            names = [f"{dist.name} {dist.version}" for dist in found]
+            if not (owner := find_owner(found, "faiss")) and len(found) > 1:
+                return f"{' and '.join(names)} over each other"
+            mine = names[found.index(owner)] if owner else names[0]
+            return " over ".join([mine, *(name for name in names if name != mine)])
     return None
 
 
@@ -179,11 +187,36 @@ def overwritten() -> str:
     Returns:
         A line with both commands; empty where there is no more than one.
     """
-    for found in _installed_faiss().values():
-        if len(found) > 1:
-            names = [dist.name for dist in found]
-            return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
+    for found in _find_overlaid():
+        names = [dist.name for dist in found]
+        return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
     return ""
+
+
+def tell_overwritten() -> str:
+    """Say that builds of faiss lie over each other, and whose files are there; empty for none."""
+    for found in _find_overlaid():
+        owner = find_owner(found, "faiss")
+        whose = f"those of {owner.name} {owner.version}" if owner else "not those of one of them"
+        names = " and ".join(dist.name for dist in found)
+        return f"{names} are installed over each other: the files of faiss are {whose}"
+    return ""
+
+
+def list_lost() -> list[str]:
+    """Names of builds of faiss that are listed as installed, and whose files another overwrote."""
+    return [
+        dist.name
+        for found in _find_overlaid()
+        if (owner := find_owner(found, "faiss"))
+        for dist in found
+        if dist is not owner
+    ]
+
+
+def _find_overlaid() -> list[list[metadata.Distribution]]:
+    """Builds of faiss that were installed into one folder."""
+    return [found for found in _installed_faiss().values() if len(found) > 1]
 
 
 def _installed_faiss() -> dict[str, list[metadata.Distribution]]:

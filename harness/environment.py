@@ -88,11 +88,12 @@ def code_sha256() -> str:
 @cache
 def _machine() -> Environment:
     commit, dirty = _commit()
+    lost = accelerators.list_lost()  # they compute nothing
     return Environment(
         python=platform.python_version(),
         packages={
             "retrieval-harness": __version__,
-            **{name: found for name in PACKAGES if (found := _version(name))},
+            **{name: v for name in PACKAGES if name not in lost and (v := _version(name))},
         },
         commit=commit,
         dirty=dirty,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -18,6 +21,15 @@ from harness.builds import Host
 
 H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
 TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040).\nPlease update"
+
+
+def overlay(folder: Path, name: str, code: str) -> None:
+    """Write the files of a build of faiss, and what its RECORD says of them."""
+    (folder / "faiss").mkdir(exist_ok=True)
+    (folder / "faiss/_swigfaiss.so").write_text(code)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(code.encode()).digest()).rstrip(b"=").decode()
+    record = folder / f"{name.replace('-', '_')}-1.15.1.dist-info/RECORD"
+    record.write_text(f"faiss/_swigfaiss.so,sha256={digest},{len(code)}\n{name}.libs/x.so,,\n")
 
 
 @dataclass
@@ -74,8 +86,9 @@ class Stand:
                 raise sees
             return sees
 
-        for name in names:
+        for name in names:  # each over the one before
             self.install(name, "1.15.1")
+            overlay(self.folder, name, f"code of {name}")
         spec = SimpleNamespace(origin=str(self.folder / "faiss/__init__.py") if names else None)
         self.patch.setattr(accelerators.importlib.util, "find_spec", lambda _: spec)
         self.patch.setitem(sys.modules, "faiss", SimpleNamespace(get_num_gpus=count))
@@ -307,6 +320,52 @@ def test_a_record_asks_nothing_where_there_is_no_driver(machine, monkeypatch):
     machine(None, starts=False, sees=RuntimeError("faiss was asked"))
     monkeypatch.setattr(accelerators, "gpus", lambda: pytest.fail("nvidia-smi was asked"))
     assert environment.current().gpus == []
+
+
+ALL = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
+
+
+@pytest.mark.parametrize(
+    ("order", "name", "lost"),
+    [
+        (ALL[:1], "faiss-cpu 1.15.1", []),
+        (ALL[:2], "faiss-gpu 1.15.1 over faiss-cpu 1.15.1", ["faiss-cpu"]),
+        (ALL[1::-1], "faiss-cpu 1.15.1 over faiss-gpu 1.15.1", ["faiss-gpu"]),
+        (
+            ALL[::-1],
+            "faiss-cpu 1.15.1 over faiss-gpu 1.15.1 over faiss-gpu-cuvs 1.15.1",
+            ["faiss-gpu", "faiss-gpu-cuvs"],
+        ),
+    ],
+)
+def test_faiss_is_the_build_whose_files_are_there(machine, order, name, lost):
+    machine(faiss=order)
+    assert accelerators.faiss_name() == name
+    assert accelerators.list_lost() == lost
+    listed = " and ".join(sorted(order))
+    said = f"{listed} are installed over each other: the files of faiss are those of {order[-1]}"
+    assert accelerators.tell_overwritten() == (f"{said} 1.15.1" if lost else "")
+    assert accelerators.overwritten().startswith(f"{listed} are installed" if lost else "")
+    assert bool(accelerators.overwritten()) == bool(lost)
+
+
+def test_mixed_files_are_of_no_build(machine, tmp_path):
+    machine(faiss=ALL[:2])
+    (tmp_path / "faiss/_swigfaiss.so").write_text("code of nobody")
+    assert accelerators.faiss_name() == "faiss-cpu 1.15.1 and faiss-gpu 1.15.1 over each other"
+    assert accelerators.list_lost() == []
+    assert accelerators.tell_overwritten().endswith("are not those of one of them")
+
+
+def test_a_build_that_lost_is_no_package_of_a_record(machine, monkeypatch):
+    versions = {"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"}
+    monkeypatch.setattr(environment, "_version", versions.get)
+    for order, won in ((ALL[:2], "faiss-gpu"), (ALL[1::-1], "faiss-cpu")):
+        for folder in machine.folder.glob("*.dist-info"):
+            shutil.rmtree(folder)
+        machine(faiss=order)
+        found = environment._machine.__wrapped__().packages
+        assert [name for name in found if name.startswith("faiss")] == [won]
 
 
 def test_builds_are_exchanged_by_two_commands(machine):

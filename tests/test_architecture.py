@@ -25,7 +25,7 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 LAYERS: list[list[str]] = [
     ["harness"],
     ["masking", "progress", "arrays", "threads", "signals", "wording", "builds",
-     "visibility"],
+     "visibility", "overlaid"],
     ["shown"],
     ["errors"],
     ["optional"],
