@@ -24,6 +24,7 @@ from harness.wording import count
 __all__ = ["Gpu"]  # what gpus() gives
 
 TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
+FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
 # that let products be less exact, in every library, than the bound of rounding supposes
 VOIDING = ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION")
@@ -304,8 +305,33 @@ def explain_faiss() -> str:
         return f"{name or 'faiss, which is not installed,'} is for the processor: " + replace(
             extra="gpu"
         )
-    why = _start_faiss()[1] or f"{name} sees no CUDA device"
-    return f"{why} under driver {driver() or 'unknown'}"
+    under = f"under driver {driver() or 'unknown'}"
+    why, mend = _start_faiss()[1], install(chosen.extra)
+    return f"{why} {under}: {mend}" if why else f"{name} sees no CUDA device {under}: " + _expect()
+
+
+def _expect() -> str:
+    """Say what faiss's CUDA asks for, and where to look for what is in the way."""
+    least = ".".join(map(str, builds.FAISS_LEAST))
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = "" if value is None else f" and CUDA_VISIBLE_DEVICES={value!r} names it"
+    return (
+        f"expected a GPU of compute capability {least} or newer under driver "
+        f"{builds.FAISS_DRIVER} or newer: see whether nvidia-smi lists it, and this user may read "
+        f"and write /dev/nvidia*{named}"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether torch or faiss says that a device has no memory left."""
+    said = str(error).lower()
+    return isinstance(error, RuntimeError | MemoryError) and any(sign in said for sign in FULL)
+
+
+def name_ordinals(devices: int) -> str:
+    """Name so many devices as torch does, for a line that says which there are."""
+    last = f"cuda:{devices - 1}"
+    return {1: last, 2: f"cuda:0 or {last}"}.get(devices, f"cuda:0 to {last}")
 
 
 def name_voiding() -> str:

@@ -343,8 +343,7 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
 
 def _note_faults(outcome: _Outcome) -> list[str]:
     """What an outcome warns of, and builds of faiss over each other where it may have searched."""
-    searched = outcome.index or (outcome.ranked and outcome.ranked.parts)
-    by_faiss = searched and outcome.system.representation != "sparse"
+    by_faiss = outcome.index and outcome.system.representation != "sparse"
     said = accelerators.tell_overwritten() if by_faiss else ""
     return [*outcome.warnings, *([said] if said else [])]
 

@@ -154,7 +154,9 @@ NONE = "encoding by torch 2.13.0 on the processor, search by faiss-gpu 1.15.1 on
             {"starts": False, "sees": 0},
             f"1 GPU under driver 580.65.06: {NONE}; torch 2.13.0: The NVIDIA driver on your system "
             "is too old (found version 12040). Please update; "
-            "faiss-gpu 1.15.1 sees no CUDA device under driver 580.65.06",
+            "faiss-gpu 1.15.1 sees no CUDA device under driver 580.65.06: expected a GPU of "
+            "compute capability 7.0 or newer under driver 525 or newer: see whether nvidia-smi "
+            "lists it, and this user may read and write /dev/nvidia*",
         ),
         (  # torch alone
             {"faiss": ("faiss-cpu",), "sees": 0},
@@ -196,7 +198,7 @@ NONE = "encoding by torch 2.13.0 on the processor, search by faiss-gpu 1.15.1 on
             {"sees": RuntimeError("faiss-gpu installed but nvidia-cublas-cu12 is missing")},
             f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
             "else faiss-gpu 1.15.1 on the processor; faiss cannot be loaded (faiss-gpu installed "
-            "but nvidia-cublas-cu12 is missing) under driver 580.65.06",
+            "but nvidia-cublas-cu12 is missing) under driver 580.65.06: pip install -e '.[gpu]'",
         ),
         (
             {"faiss": (), "sees": 0},
@@ -216,6 +218,21 @@ def test_devices_that_are_hidden(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert accelerators.describe() == (f"{NONE}; CUDA_VISIBLE_DEVICES='' hides every GPU: unset it")
     assert (accelerators.torch_count(), accelerators.faiss_count()) == (0, 0)
+
+
+def test_a_variable_that_may_hide_what_faiss_looks_for_is_named(machine, monkeypatch):
+    machine(sees=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert accelerators.explain_faiss().endswith(
+        "read and write /dev/nvidia* and CUDA_VISIBLE_DEVICES='7' names it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "named"), [(1, "cuda:0"), (2, "cuda:0 or cuda:1"), (8, "cuda:0 to cuda:7")]
+)
+def test_devices_are_named_for_a_choice(devices, named):
+    assert accelerators.name_ordinals(devices) == named
 
 
 def test_a_variable_that_voids_the_bound_is_named(machine, monkeypatch):

@@ -17,7 +17,6 @@ Library = Literal["torch", "faiss"]
 
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
-FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
 
 BLIND = "no CUDA device answers: the CPU searched in its place"  # noted where it may
 
@@ -117,7 +116,7 @@ def room(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not any(sign in str(error).lower() for sign in FULL):
+        if not accelerators.is_full(error):
             raise
         if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
             torch.cuda.empty_cache()

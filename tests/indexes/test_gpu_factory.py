@@ -306,18 +306,19 @@ def test_memory_is_predicted_before_anything_is_built():
     )
 
 
-def test_a_device_that_tells_no_free_memory_is_tried(monkeypatch):
+def test_a_device_that_tells_no_free_memory_is_tried():
     documents, queries = made("unit", 300), made("unit", 5, seed=1)
     expected = search_exactly(documents, queries, 5)
-    with faked() as machine:
-        monkeypatch.setattr(devices, "free_memory", lambda name: None)
+    with faked() as machine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda name: None)
         for spec in ("gpu", "gpu:Flat", "gpu:IVF4_Flat,nprobe=4"):
             searcher = INDEXES.create(spec).open(documents)
             same(searcher.search(queries, 5, silent).run, expected)
             assert searcher.info.notes == ()
         assert {kind for kind, _ in machine.moves} == {"GpuIndexFlat", "GpuIndexIVFFlat"}
-    with faked(memory=TEMPORARY + 20_000):  # it says itself that it is full
-        monkeypatch.setattr(devices, "free_memory", lambda name: None)
+    full = faked(memory=TEMPORARY + 20_000)  # it says so itself
+    with full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda name: None)
         with pytest.raises(InputError, match=r"alloc fail .*: use faiss:IVF4_Flat, or more"):
             INDEXES.create("gpu:IVF4_Flat").open(documents)
         searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=4,fallback=cpu").open(documents)
