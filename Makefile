@@ -28,9 +28,11 @@ GIVEN := $(foreach v,$(.VARIABLES),$(if $(filter command,$(origin $v)),$v))
 IDLE := $(filter-out PYTHON $(foreach goal,$(MAKECMDGOALS),$(TAKES_$(goal))),$(GIVEN))
 $(if $(IDLE),$(error $(IDLE): no part of make $(or $(MAKECMDGOALS),help)))
 
-# the builds of faiss and torch that fit the driver, as in gpu-cuda13; without a GPU nothing is asked
+# the builds of faiss and torch that fit the driver, as in gpu-cuda13; nothing is asked without a GPU,
+# but for an environment that was made for some, which stays
 CONSTRAINTS := constraints.txt constraints-gpu.txt constraints-cuda12.txt
-SEES_GPU := command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidiactl
+MADE := $(filter-out $(VENV)/ready-cpu,$(wildcard $(VENV)/ready-gpu* $(VENV)/ready-cpu*))
+SEES_GPU := test '$(MADE)' || command -v nvidia-smi >/dev/null 2>&1 || test -e /dev/nvidiactl
 NEW := $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))'
 ASK := ($(SEES_GPU)) && $(NEW) && $(PYTHON) -I harness/builds.py name $(VENV)
 BUILDS := $(or $(if $(filter-out help clean,$(MAKECMDGOALS)),$(shell $(ASK))),cpu)
@@ -81,7 +83,7 @@ soak: $(VENV)/ready-dev  ## kill every command at each of its file operations (h
 bench: $(VENV)/ready-dev  ## measure against MTEB and faiss (minutes)
 	$(VENV)/bin/python benchmarks/against_mteb.py $(ARGS)
 
-clean:  ## remove .venv and caches; records and the store of embeddings stay
+clean:  ## remove .venv, also one for GPUs, and caches; records and the store of embeddings stay
 	rm -rf $(VENV) .venv-faiss-gpu .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
 	find harness tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -91,7 +93,7 @@ $(STAMP): pyproject.toml $(CONSTRAINTS)
 	  { echo "retrieval-harness needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	@rm -f $(VENV)/ready*
 	@$(PYTHON) -m venv $(VENV)
-	@$(PYTHON) -I harness/builds.py prepare $(VENV)
+	@$(PYTHON) -I harness/builds.py prepare $(VENV) $(BUILDS)
 	@$(PIP) --editable '.[$(firstword $(subst -, ,$(BUILDS))),minilm]'
 	@$(if $(filter setup,$(MAKECMDGOALS)),,$(DESCRIBE))
 	@touch $@

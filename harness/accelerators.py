@@ -9,7 +9,6 @@ import importlib.util
 import os
 import re
 import warnings
-from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -18,9 +17,14 @@ from typing import Any
 from harness import builds
 from harness.errors import InputError, reason
 from harness.optional import install, load
+from harness.overlaid import find_owner
+from harness.visibility import Gpu, find_visible, least_free, name_all
 from harness.wording import count
 
+__all__ = ["Gpu"]  # what gpus() gives
+
 TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
+FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
 # that let products be less exact, in every library, than the bound of rounding supposes
 VOIDING = ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION")
@@ -35,17 +39,6 @@ VARIABLES = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
 )
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU as its driver lists it; memory in bytes, capability as in 9.0."""
-
-    number: int
-    name: str
-    capability: str
-    free: int
-    total: int
 
 
 def present() -> bool:
@@ -67,21 +60,42 @@ def driver() -> str | None:
 
 def gpus() -> list[Gpu]:
     """List the GPUs by the driver, whatever CUDA_VISIBLE_DEVICES hides."""
-    fields = "index", "name", "compute_cap", "memory.free", "memory.total"
+    fields = "index", "name", "compute_cap", "memory.free", "memory.total", "uuid"
     return [
-        Gpu(int(number), name, capability, _mebibytes(free), _mebibytes(total))
-        for number, name, capability, free, total in _ask_driver(*fields)
+        Gpu(int(number), name, capability, _mebibytes(free), _mebibytes(total), uuid)
+        for number, name, capability, free, total, uuid in _ask_driver(*fields)
+        if number.isdigit()
     ]
 
 
-def _mebibytes(written: str) -> int:
-    return int(written) << 20 if written.isdigit() else 0
+def _mebibytes(written: str) -> int | None:
+    return int(written) << 20 if written.isdigit() else None
+
+
+def free_memory(ordinal: int) -> int | None:
+    """Bytes that the driver says are free on cuda:0, cuda:1, ...; None where it does not tell."""
+    return least_free(find_visible(gpus(), os.environ), ordinal)
+
+
+def name_devices(devices: int) -> list[str]:
+    """Name so many devices that this process sees, as the driver does; unknown where it does not.
+
+    Args:
+        devices: How many a library uses: the first of those that are visible.
+    """
+    return name_all(find_visible(_list_once(), os.environ), devices)
+
+
+@cache
+def _list_once() -> tuple[Gpu, ...]:
+    """GPUs whose free memory nobody reads."""
+    return tuple(gpus())
 
 
 def _ask_driver(*fields: str) -> list[list[str]]:
-    """Ask nvidia-smi for fields of each GPU; nothing where it does not answer."""
+    """Ask nvidia-smi for fields of each GPU; nothing where it does not answer, or hung before."""
     try:
-        return builds.ask_driver(*fields)
+        return [] if _look().hangs else builds.ask_driver(*fields)
     except builds.NoAnswerError:
         return []
 
@@ -153,11 +167,18 @@ def _start_faiss() -> tuple[int, str]:
 
 
 def faiss_name() -> str | None:
-    """The distribution that faiss comes from, with its version; None where there is none."""
+    """The distribution that faiss comes from, with its version; None where there is none.
+
+    Of several in one folder that whose files are there, over the others.
+    """
     spec = importlib.util.find_spec("faiss")
     for folder, found in _installed_faiss().items():
         if spec and spec.origin and Path(spec.origin).parent == Path(folder):
-            return " over ".join(f"{dist.name} {dist.version}" for dist in found[::-1])
+            names = [f"{dist.name} {dist.version}" for dist in found]
+            if not (owner := find_owner(found, "faiss")) and len(found) > 1:
+                return f"{' and '.join(names)} over each other"
+            mine = names[found.index(owner)] if owner else names[0]
+            return " over ".join([mine, *(name for name in names if name != mine)])
     return None
 
 
@@ -167,11 +188,36 @@ def overwritten() -> str:
     Returns:
         A line with both commands; empty where there is no more than one.
     """
-    for found in _installed_faiss().values():
-        if len(found) > 1:
-            names = [dist.name for dist in found]
-            return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
+    for found in _find_overlaid():
+        names = [dist.name for dist in found]
+        return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
     return ""
+
+
+def tell_overwritten() -> str:
+    """Say that builds of faiss lie over each other, and whose files are there; empty for none."""
+    for found in _find_overlaid():
+        owner = find_owner(found, "faiss")
+        whose = f"those of {owner.name} {owner.version}" if owner else "not those of one of them"
+        names = " and ".join(dist.name for dist in found)
+        return f"{names} are installed over each other: the files of faiss are {whose}"
+    return ""
+
+
+def list_lost() -> list[str]:
+    """Names of builds of faiss that are listed as installed, and whose files another overwrote."""
+    return [
+        dist.name
+        for found in _find_overlaid()
+        if (owner := find_owner(found, "faiss"))
+        for dist in found
+        if dist is not owner
+    ]
+
+
+def _find_overlaid() -> list[list[metadata.Distribution]]:
+    """Builds of faiss that were installed into one folder."""
+    return [found for found in _installed_faiss().values() if len(found) > 1]
 
 
 def _installed_faiss() -> dict[str, list[metadata.Distribution]]:
@@ -259,8 +305,33 @@ def explain_faiss() -> str:
         return f"{name or 'faiss, which is not installed,'} is for the processor: " + replace(
             extra="gpu"
         )
-    why = _start_faiss()[1] or f"{name} sees no CUDA device"
-    return f"{why} under driver {driver() or 'unknown'}"
+    under = f"under driver {driver() or 'unknown'}"
+    why, mend = _start_faiss()[1], install(chosen.extra)
+    return f"{why} {under}: {mend}" if why else f"{name} sees no CUDA device {under}: " + _expect()
+
+
+def _expect() -> str:
+    """Say what faiss's CUDA asks for, and where to look for what is in the way."""
+    least = ".".join(map(str, builds.FAISS_LEAST))
+    value = os.environ.get("CUDA_VISIBLE_DEVICES")
+    named = "" if value is None else f" and CUDA_VISIBLE_DEVICES={value!r} names it"
+    return (
+        f"expected a GPU of compute capability {least} or newer under driver "
+        f"{builds.FAISS_DRIVER} or newer: see whether nvidia-smi lists it, and this user may read "
+        f"and write /dev/nvidia*{named}"
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether torch or faiss says that a device has no memory left."""
+    said = str(error).lower()
+    return isinstance(error, RuntimeError | MemoryError) and any(sign in said for sign in FULL)
+
+
+def name_ordinals(devices: int) -> str:
+    """Name so many devices as torch does, for a line that says which there are."""
+    last = f"cuda:{devices - 1}"
+    return {1: last, 2: f"cuda:0 or {last}"}.get(devices, f"cuda:0 to {last}")
 
 
 def name_voiding() -> str:

@@ -10,12 +10,15 @@ import platform
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 20.0  # seconds for nvidia-smi, which wakes GPUs that nobody uses
+AGAIN = 2.0  # seconds for one that hung lately
+LATELY = 3600.0  # seconds
 KERNEL = Path("/proc/driver/nvidia/version")
 CONTROL = Path("/dev/nvidiactl")  # a container may have it, and no nvidia-smi
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
@@ -120,7 +123,7 @@ class Builds:
     @property
     def name(self) -> str:
         """As in gpu-cuda13: what an environment's stamp is called."""
-        return f"{self.extra}-cuda{self.torch.cuda.split('.')[0]}" if self.torch else self.extra
+        return f"{self.extra}-cuda{read_major(self.torch.cuda)}" if self.torch else self.extra
 
     @property
     def constraints(self) -> tuple[str, ...]:
@@ -134,21 +137,26 @@ class Builds:
         return f"{torch} and faiss-{self.extra} ({self.why})"
 
 
-def ask_driver(*fields: str) -> list[list[str]]:
+def ask_driver(*fields: str, patience: float | None = None) -> list[list[str]]:
     """Ask nvidia-smi for fields of each GPU.
+
+    Args:
+        fields: As nvidia-smi calls them.
+        patience: Seconds that it may take; PATIENCE where none are named.
 
     Raises:
         NoAnswerError: where it is not there, fails or does not end.
     """
     asked = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    limit = PATIENCE if patience is None else patience
     try:
         answer = subprocess.run(
-            asked, capture_output=True, text=True, timeout=PATIENCE, check=True, errors="replace"
+            asked, capture_output=True, text=True, timeout=limit, check=True, errors="replace"
         )
     except FileNotFoundError as error:
         raise NoAnswerError("there is no nvidia-smi") from error
     except subprocess.TimeoutExpired as error:
-        raise HangingError(f"nvidia-smi has not answered in {PATIENCE:g} s") from error
+        raise HangingError(f"nvidia-smi has not answered in {limit:g} s") from error
     except subprocess.CalledProcessError as error:
         said = (error.stdout + error.stderr).strip().splitlines() or ["fails"]
         raise NoAnswerError(f"nvidia-smi: {said[0].strip()[:200]}") from error
@@ -158,16 +166,16 @@ def ask_driver(*fields: str) -> list[list[str]]:
     return [row for row in rows if len(row) == len(fields)]
 
 
-def look() -> Host:
-    """Look at this machine."""
+def look(patience: float | None = None) -> Host:
+    """Look at this machine; patience: seconds for nvidia-smi, PATIENCE where none are named."""
     system, processor = platform.system(), platform.machine()
     try:
-        rows = ask_driver("driver_version", "compute_cap")
+        rows = ask_driver("driver_version", "compute_cap", patience=patience)
     except HangingError as error:
-        return Host(system, processor, silence=str(error), hangs=True)
+        return Host(system, processor, _find_loaded(), silence=str(error), hangs=True)
     except NoAnswerError as error:
         try:  # drivers before 510 know no compute_cap
-            rows = [[*row, ""] for row in ask_driver("driver_version")]
+            rows = [[*row, ""] for row in ask_driver("driver_version", patience=patience)]
         except NoAnswerError:
             driver = _find_loaded()
             return Host(system, processor, driver, silence="" if driver else str(error))
@@ -306,11 +314,24 @@ def _normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower().strip()
 
 
-def prepare(venv: Path) -> None:
-    """Write what pip is held to into an environment, and take out what is in the way."""
-    builds = decide(look())
+def recall(name: str) -> Builds:
+    """The builds that a stamp names, whatever this machine is."""
+    extra, _, cuda = name.partition("-cuda")
+    torch = next((each for each in TORCHES if read_major(each.cuda) == read_major(cuda)), None)
+    return Builds(extra, torch, f"as {name} was chosen before")
+
+
+def prepare(venv: Path, name: str) -> None:
+    """Write what pip is held to into an environment, and take out what is in the way.
+
+    Args:
+        venv: The environment.
+        name: Of the builds that were chosen, which another look at the machine does not change.
+    """
+    builds = decide(_look_again(venv))
+    builds = builds if builds.name == name else recall(name)
     print(f"Setting up {venv}: {builds.describe()}; a few minutes, once", flush=True)
-    merged = merge(ROOT / name for name in builds.constraints)
+    merged = merge(ROOT / file for file in builds.constraints)
     (venv / "constraints.txt").write_text(merged, encoding="utf-8")
     if misfits := find_misfits(venv, builds):
         pip = [str(venv / "bin/python"), "-m", "pip", "--disable-pip-version-check", "--quiet"]
@@ -318,17 +339,58 @@ def prepare(venv: Path) -> None:
 
 
 def choose_name(venv: Path) -> str:
-    """Name the builds for this machine; those an environment has while nvidia-smi hangs."""
-    host = look()
+    """Name the builds for this machine, or those that an environment has and keeps.
+
+    One made for GPUs is not taken back where no driver answers: a node without GPUs may share it,
+    and its builds compute on the processor too.
+    """
+    host, made = _look_again(venv), _find_made(venv)
+    chosen = decide(host).name
     if host.hangs:
-        print(f"{host.silence}: builds for GPUs stay as they are", file=sys.stderr)
-        for stamp in sorted(venv.glob("ready-[cg]pu*")):
-            return stamp.name.removeprefix("ready-")
-    return decide(host).name
+        kind = "GPUs" if made != "cpu" else "the processor"
+        kept = f"builds for {kind} stay as they are" if made else "builds are chosen without it"
+        print(f"{host.silence}: {kept}", file=sys.stderr)
+        return made or chosen
+    if chosen == made or not _keeps(made, host):
+        return chosen
+    if not host.driver:
+        print(
+            f"no driver answers here ({host.silence}): {venv} keeps its builds for GPUs ({made}), "
+            "which compute on the processor too; to have those for it: make clean, then make setup",
+            file=sys.stderr,
+        )
+    return made
+
+
+def _keeps(made: str, host: Host) -> bool:
+    """Whether an environment was made for GPUs, and nothing that is known speaks against it."""
+    builds = recall(made)
+    if made in ("", "cpu") or made != builds.name or host.capabilities or host.system != "Linux":
+        return False
+    least = builds.torch.driver if builds.torch else FAISS_DRIVER
+    return not host.driver or read_major(host.driver) >= least
+
+
+def _find_made(venv: Path) -> str:
+    """The name of the builds that an environment was made with; empty where it was not."""
+    stamps = sorted(venv.glob("ready-[cg]pu*"))
+    return stamps[0].name.removeprefix("ready-") if stamps else ""
+
+
+def _look_again(venv: Path) -> Host:
+    """Look at this machine, without waiting long for a nvidia-smi that hung lately."""
+    mark = venv / "nvidia-smi-hangs"
+    lately = mark.exists() and abs(time.time() - mark.stat().st_mtime) < LATELY
+    host = look(min(AGAIN, PATIENCE) if lately else None)
+    if not host.hangs:
+        mark.unlink(missing_ok=True)
+    elif venv.is_dir() and not lately:
+        mark.touch()
+    return host
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "prepare":
-        prepare(Path(sys.argv[2]))
+        prepare(Path(sys.argv[2]), sys.argv[3])
     else:
         print(choose_name(Path(sys.argv[2])))

@@ -7,13 +7,14 @@ import os
 import platform
 import subprocess
 import sys
+import warnings
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from harness import __version__
+from harness import __version__, accelerators
 
 PACKAGES = (
     "bm25s",
@@ -52,19 +53,27 @@ class Environment(BaseModel):
 def current() -> Environment:
     """Describe this process: versions, commit, machine and threads."""
     torch = sys.modules.get("torch")
-    gpus = (
-        [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        if torch and torch.cuda.is_available()
-        else []
-    )
     variables = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return _machine().model_copy(
         update={
-            "gpus": gpus,
+            "gpus": _name_gpus(),
             "torch_threads": torch.get_num_threads() if torch else None,
             "thread_variables": {n: os.environ[n] for n in variables if n in os.environ},
         }
     )
+
+
+def _name_gpus() -> list[str]:
+    """GPUs of torch, else those of faiss; of a library that is not loaded nothing is asked."""
+    torch = sys.modules.get("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns of a driver that is too old for it
+        by_torch = torch and torch.cuda.is_available()
+    if torch and by_torch:
+        return [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    if "faiss" in sys.modules and (devices := accelerators.faiss_count()):
+        return accelerators.name_devices(devices)
+    return []
 
 
 @cache
@@ -79,11 +88,12 @@ def code_sha256() -> str:
 @cache
 def _machine() -> Environment:
     commit, dirty = _commit()
+    lost = accelerators.list_lost()  # they compute nothing
     return Environment(
         python=platform.python_version(),
         packages={
             "retrieval-harness": __version__,
-            **{name: found for name in PACKAGES if (found := _version(name))},
+            **{name: v for name in PACKAGES if name not in lost and (v := _version(name))},
         },
         commit=commit,
         dirty=dirty,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from harness import environment, records, stats
+from harness import accelerators, environment, records, stats
 from harness.data import Data, Retrieval
 from harness.disk import file_sha256
 from harness.encoders import Encoder
@@ -333,12 +333,19 @@ def _make_record(outcome: _Outcome, setting: Setting) -> Evaluation:
         counts={**outcome.counts, **verdict.counts},
         usage=dict(outcome.usage),
         makers=[dict(maker) for maker in outcome.makers],
-        warnings=[*setting.notes, *data.warnings, *outcome.warnings, *verdict.warnings],
+        warnings=[*setting.notes, *data.warnings, *_note_faults(outcome), *verdict.warnings],
         phases=setting.clock.phases,
         bootstrap={"seed": setting.seed, "resamples": stats.RESAMPLES, "level": 0.95},
         environment=environment.current(),
     )
     return Evaluation(record, verdict.per_query, data, ranked.run if ranked else None)
+
+
+def _note_faults(outcome: _Outcome) -> list[str]:
+    """What an outcome warns of, and builds of faiss over each other where it may have searched."""
+    by_faiss = outcome.index and outcome.system.representation != "sparse"
+    said = accelerators.tell_overwritten() if by_faiss else ""
+    return [*outcome.warnings, *([said] if said else [])]
 
 
 def _task_record(task: Task) -> TaskRecord:

@@ -38,6 +38,13 @@ def install(extra: str) -> str:
     return f"{pip} install -e '{_short(ROOT)}[{extra}]'"
 
 
+def leave_out_folders(text: str) -> str:
+    """Write a text, as what `install` gives, without where this installation lies."""
+    for folder, word in ((sys.executable, "python"), (str(ROOT), "."), (sys.prefix, "PREFIX")):
+        text = text.replace(folder, word)
+    return text
+
+
 def _short(path: str | Path) -> str:
     """A path as it is written from the working folder, where it lies in it."""
     return os.path.relpath(path) if Path(path).is_relative_to(Path.cwd()) else str(path)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import shutil
 import sys
 import warnings
 from collections.abc import Iterator
@@ -13,11 +16,20 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import accelerators, builds
+from harness import accelerators, builds, environment
 from harness.builds import Host
 
 H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
 TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040).\nPlease update"
+
+
+def overlay(folder: Path, name: str, code: str) -> None:
+    """Write the files of a build of faiss, and what its RECORD says of them."""
+    (folder / "faiss").mkdir(exist_ok=True)
+    (folder / "faiss/_swigfaiss.so").write_text(code)
+    digest = base64.urlsafe_b64encode(hashlib.sha256(code.encode()).digest()).rstrip(b"=").decode()
+    record = folder / f"{name.replace('-', '_')}-1.15.1.dist-info/RECORD"
+    record.write_text(f"faiss/_swigfaiss.so,sha256={digest},{len(code)}\n{name}.libs/x.so,,\n")
 
 
 @dataclass
@@ -74,8 +86,9 @@ class Stand:
                 raise sees
             return sees
 
-        for name in names:
+        for name in names:  # each over the one before
             self.install(name, "1.15.1")
+            overlay(self.folder, name, f"code of {name}")
         spec = SimpleNamespace(origin=str(self.folder / "faiss/__init__.py") if names else None)
         self.patch.setattr(accelerators.importlib.util, "find_spec", lambda _: spec)
         self.patch.setitem(sys.modules, "faiss", SimpleNamespace(get_num_gpus=count))
@@ -98,10 +111,11 @@ def machine(monkeypatch, tmp_path) -> Iterator[Stand]:
     stand = Stand(monkeypatch, tmp_path)
     monkeypatch.setattr(metadata, "distribution", stand.find)
     monkeypatch.setattr(accelerators, "install", lambda extra: f"pip install -e '.[{extra}]'")
-    for function in (accelerators.driver, accelerators._look):
+    cached = accelerators.driver, accelerators._look, accelerators._list_once
+    for function in cached:
         function.cache_clear()
     yield stand
-    for function in (accelerators.driver, accelerators._look):
+    for function in cached:
         function.cache_clear()
 
 
@@ -140,7 +154,9 @@ NONE = "encoding by torch 2.13.0 on the processor, search by faiss-gpu 1.15.1 on
             {"starts": False, "sees": 0},
             f"1 GPU under driver 580.65.06: {NONE}; torch 2.13.0: The NVIDIA driver on your system "
             "is too old (found version 12040). Please update; "
-            "faiss-gpu 1.15.1 sees no CUDA device under driver 580.65.06",
+            "faiss-gpu 1.15.1 sees no CUDA device under driver 580.65.06: expected a GPU of "
+            "compute capability 7.0 or newer under driver 525 or newer: see whether nvidia-smi "
+            "lists it, and this user may read and write /dev/nvidia*",
         ),
         (  # torch alone
             {"faiss": ("faiss-cpu",), "sees": 0},
@@ -182,7 +198,7 @@ NONE = "encoding by torch 2.13.0 on the processor, search by faiss-gpu 1.15.1 on
             {"sees": RuntimeError("faiss-gpu installed but nvidia-cublas-cu12 is missing")},
             f"1 GPU under driver 580.65.06: {TORCH}, search by torch 2.13.0 on 1 GPU, where exact, "
             "else faiss-gpu 1.15.1 on the processor; faiss cannot be loaded (faiss-gpu installed "
-            "but nvidia-cublas-cu12 is missing) under driver 580.65.06",
+            "but nvidia-cublas-cu12 is missing) under driver 580.65.06: pip install -e '.[gpu]'",
         ),
         (
             {"faiss": (), "sees": 0},
@@ -202,6 +218,21 @@ def test_devices_that_are_hidden(machine, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert accelerators.describe() == (f"{NONE}; CUDA_VISIBLE_DEVICES='' hides every GPU: unset it")
     assert (accelerators.torch_count(), accelerators.faiss_count()) == (0, 0)
+
+
+def test_a_variable_that_may_hide_what_faiss_looks_for_is_named(machine, monkeypatch):
+    machine(sees=0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    assert accelerators.explain_faiss().endswith(
+        "read and write /dev/nvidia* and CUDA_VISIBLE_DEVICES='7' names it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("devices", "named"), [(1, "cuda:0"), (2, "cuda:0 or cuda:1"), (8, "cuda:0 to cuda:7")]
+)
+def test_devices_are_named_for_a_choice(devices, named):
+    assert accelerators.name_ordinals(devices) == named
 
 
 def test_a_variable_that_voids_the_bound_is_named(machine, monkeypatch):
@@ -247,6 +278,111 @@ def test_torch_that_cannot_be_imported_is_said(machine, monkeypatch):
     machine()
     monkeypatch.setitem(sys.modules, "torch", None)
     assert "torch cannot be imported (import of torch halted" in accelerators.describe()
+
+
+ROWS = [
+    ["0", "NVIDIA A100", "8.0", "80000", "81920", "GPU-aa"],
+    ["1", "NVIDIA A100", "8.0", "[N/A]", "[N/A]", "GPU-bb"],
+    ["2", "NVIDIA A100", "8.0", "0", "81920", "GPU-cc"],
+    ["[N/A]", "", "", "", "", ""],
+]
+
+
+@pytest.fixture
+def real_gpus():
+    """What lists GPUs, before `machine` puts something in its place."""
+    return accelerators.gpus
+
+
+def test_what_a_gpu_does_not_tell_is_unknown(real_gpus, machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(accelerators, "gpus", real_gpus)
+    monkeypatch.setattr(builds, "ask_driver", lambda *fields: ROWS)
+    assert [(gpu.number, gpu.free, gpu.total) for gpu in accelerators.gpus()] == [
+        (0, 80000 << 20, 81920 << 20),
+        (1, None, None),
+        (2, 0, 81920 << 20),
+    ]
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    free = [accelerators.free_memory(ordinal) for ordinal in range(4)]
+    assert free == [80000 << 20, None, 0, None]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-cc,GPU-aa")
+    free = [accelerators.free_memory(ordinal) for ordinal in range(3)]
+    assert free == [0, 80000 << 20, None]
+    assert accelerators.name_devices(2) == ["NVIDIA A100"] * 2
+
+
+def test_nobody_waits_again_for_a_nvidia_smi_that_hung(real_gpus, machine, monkeypatch):
+    def ask(*fields: str) -> list[list[str]]:
+        raise AssertionError("asked again")
+
+    machine()
+    machine.drive(Host("Linux", "x86_64", "580.65", (), "nvidia-smi hangs", hangs=True))
+    monkeypatch.setattr(accelerators, "gpus", real_gpus)
+    monkeypatch.setattr(builds, "ask_driver", ask)
+    assert accelerators.gpus() == []
+    assert accelerators.free_memory(0) is None
+    assert accelerators.name_devices(2) == ["unknown", "unknown"]
+
+
+def test_a_record_names_the_gpus_that_faiss_alone_sees(machine, monkeypatch):
+    machine(starts=False)
+    assert environment.current().gpus == ["NVIDIA H200"]
+    monkeypatch.delitem(sys.modules, "faiss")  # nothing is loaded for it
+    assert environment.current().gpus == []
+    assert "faiss" not in sys.modules
+
+
+def test_a_record_asks_nothing_where_there_is_no_driver(machine, monkeypatch):
+    machine(None, starts=False, sees=RuntimeError("faiss was asked"))
+    monkeypatch.setattr(accelerators, "gpus", lambda: pytest.fail("nvidia-smi was asked"))
+    assert environment.current().gpus == []
+
+
+ALL = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
+
+
+@pytest.mark.parametrize(
+    ("order", "name", "lost"),
+    [
+        (ALL[:1], "faiss-cpu 1.15.1", []),
+        (ALL[:2], "faiss-gpu 1.15.1 over faiss-cpu 1.15.1", ["faiss-cpu"]),
+        (ALL[1::-1], "faiss-cpu 1.15.1 over faiss-gpu 1.15.1", ["faiss-gpu"]),
+        (
+            ALL[::-1],
+            "faiss-cpu 1.15.1 over faiss-gpu 1.15.1 over faiss-gpu-cuvs 1.15.1",
+            ["faiss-gpu", "faiss-gpu-cuvs"],
+        ),
+    ],
+)
+def test_faiss_is_the_build_whose_files_are_there(machine, order, name, lost):
+    machine(faiss=order)
+    assert accelerators.faiss_name() == name
+    assert accelerators.list_lost() == lost
+    listed = " and ".join(sorted(order))
+    said = f"{listed} are installed over each other: the files of faiss are those of {order[-1]}"
+    assert accelerators.tell_overwritten() == (f"{said} 1.15.1" if lost else "")
+    assert accelerators.overwritten().startswith(f"{listed} are installed" if lost else "")
+    assert bool(accelerators.overwritten()) == bool(lost)
+
+
+def test_mixed_files_are_of_no_build(machine, tmp_path):
+    machine(faiss=ALL[:2])
+    (tmp_path / "faiss/_swigfaiss.so").write_text("code of nobody")
+    assert accelerators.faiss_name() == "faiss-cpu 1.15.1 and faiss-gpu 1.15.1 over each other"
+    assert accelerators.list_lost() == []
+    assert accelerators.tell_overwritten().endswith("are not those of one of them")
+
+
+def test_a_build_that_lost_is_no_package_of_a_record(machine, monkeypatch):
+    versions = {"faiss-cpu": "1.15.1", "faiss-gpu": "1.15.1"}
+    monkeypatch.setattr(environment, "_version", versions.get)
+    for order, won in ((ALL[:2], "faiss-gpu"), (ALL[1::-1], "faiss-cpu")):
+        for folder in machine.folder.glob("*.dist-info"):
+            shutil.rmtree(folder)
+        machine(faiss=order)
+        found = environment._machine.__wrapped__().packages
+        assert [name for name in found if name.startswith("faiss")] == [won]
 
 
 def test_builds_are_exchanged_by_two_commands(machine):

@@ -24,7 +24,8 @@ HEAVY += ["pyarrow", "pandas", "bm25s"]
 # A module imports from layers above its own line, and within it from those it is allowed here.
 LAYERS: list[list[str]] = [
     ["harness"],
-    ["masking", "progress", "arrays", "threads", "signals", "wording", "builds"],
+    ["masking", "progress", "arrays", "threads", "signals", "wording", "builds",
+     "visibility", "overlaid"],
     ["shown"],
     ["errors"],
     ["optional"],

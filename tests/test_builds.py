@@ -16,7 +16,7 @@ from harness import builds
 from harness.builds import Host, decide
 
 ROOT = Path(__file__).parents[1]
-TOOLS = ("sh", "sleep", "make", "mkdir", "cp", "rm", "touch")
+TOOLS = ("sh", "sleep", "make", "mkdir", "cp", "rm", "touch", "find")
 OLD = (
     'case "$*" in *compute_cap*) echo "Field \\"compute_cap\\" is not a valid field"; exit 2;; esac'
 )
@@ -188,7 +188,8 @@ def make(tmp_path, smi):
     if Path("/dev/nvidiactl").exists():
         pytest.skip("this machine has a GPU, which make would see")
     place = tmp_path / "checkout"
-    (place / "harness").mkdir(parents=True)
+    for name in ("harness", "tests", "benchmarks"):
+        (place / name).mkdir(parents=True)
     pins = [path.name for path in ROOT.glob("constraints*.txt")]
     for name in ("Makefile", "pyproject.toml", "harness/builds.py", *pins):
         shutil.copyfile(ROOT / name, place / name)
@@ -196,14 +197,14 @@ def make(tmp_path, smi):
     python.write_text(PYTHON.format(python=sys.executable))
     python.chmod(0o755)
 
-    def run(*goals: str) -> tuple[list[str], list[str]]:
+    def run(*goals: str, said: str = "") -> tuple[list[str], list[str]]:
         (place / "asked").unlink(missing_ok=True)
         outer = {key: value for key, value in os.environ.items() if not key.startswith("MAKE")}
         done = subprocess.run(
             ["make", f"PYTHON={python}", *goals],
             cwd=place, env=outer, capture_output=True, text=True, check=False,
         )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "")
+        assert (done.returncode, done.stderr) == (0, said)
         asked = (place / "asked").read_text().splitlines() if (place / "asked").exists() else []
         return [re.sub(r".* (?=(un)?install )", "", line) for line in asked], _lines(done.stdout)
 
@@ -211,7 +212,8 @@ def make(tmp_path, smi):
 
 
 def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if not line.startswith(".venv/bin/python")]
+    shown = (".venv/bin/python", "rm ", "find ")  # commands as make shows them
+    return [line for line in text.splitlines() if not line.startswith(shown)]
 
 
 def stamps(tmp_path: Path) -> set[str]:
@@ -244,11 +246,81 @@ def test_an_environment_is_remade_when_a_gpu_comes_and_goes(make, smi, tmp_path)
     assert [line.split()[0] for line in asked] == ["install"]
     assert "torch==2.10.0\n" in (venv / "constraints.txt").read_text()
 
-    smi(None)
+    smi(gpus("9.0", driver="470.57"))  # one that no build for GPUs runs under
     asked, _ = make(".venv/ready")
     assert asked[0].endswith("faiss-gpu")
     assert asked[1].endswith(".[cpu,minilm]")
     assert stamps(tmp_path) == {"ready", "ready-cpu"}
+
+
+KEPT = (
+    "no driver answers here ({}): .venv keeps its builds for GPUs (gpu-cuda12), which compute on "
+    "the processor too; to have those for it: make clean, then make setup\n"
+)
+
+
+def test_an_environment_for_gpus_stays_where_no_driver_answers(make, smi, tmp_path):
+    venv = tmp_path / "checkout/.venv"
+    smi(gpus("9.0", driver="550.54"))
+    make(".venv/ready-dev")
+    before = stamps(tmp_path)
+    for script, why in (
+        (None, "there is no nvidia-smi"),
+        ("echo No devices were found; exit 6", "nvidia-smi: No devices were found"),
+    ):
+        smi(script)
+        assert make(".venv/ready-dev", said=KEPT.format(why))[0] == []
+        assert make("setup", said=KEPT.format(why)) == ([], ["described"])
+        assert stamps(tmp_path) == before
+
+    for path in venv.glob("ready*"):  # older than the pins: made again, for the same GPUs
+        os.utime(path, (1e9, 1e9))
+    asked, lines = make(".venv/ready", said=KEPT.format(why))
+    assert [line.split()[0] for line in asked] == ["install"]
+    assert asked[0].endswith(".[gpu,minilm]")
+    assert "for CUDA 12.8 and faiss-gpu (as gpu-cuda12 was chosen before)" in lines[0]
+    assert "torch==2.10.0\n" in (venv / "constraints.txt").read_text()
+    assert stamps(tmp_path) == {"ready", "ready-gpu-cuda12"}
+
+    make("clean")  # the way back
+    asked, _ = make(".venv/ready")
+    assert [line.split()[-1] for line in asked] == [".[cpu,minilm]"]
+    assert stamps(tmp_path) == {"ready", "ready-cpu"}
+
+
+@pytest.mark.parametrize(
+    ("made", "machine", "name"),
+    [
+        ("gpu-cuda13", linux(""), "gpu-cuda13"),
+        ("gpu", linux(""), "gpu"),
+        ("cpu-cuda13", linux("", processor="aarch64"), "cpu-cuda13"),
+        ("cpu", linux(""), "cpu"),
+        ("", linux(""), "cpu"),
+        ("cpu", linux("580.65"), "gpu-cuda13"),
+        ("cpu", linux("580.65", (9, 0)), "gpu-cuda13"),
+        ("gpu-cuda12", linux("580.65", (9, 0)), "gpu-cuda13"),
+        ("gpu-cuda13", linux("580.65", (7, 0)), "gpu-cuda12"),
+        ("gpu-cuda12", linux("580.65"), "gpu-cuda12"),  # nvidia-smi fails: perhaps of V100s
+        ("gpu-cuda13", linux("550.54"), "gpu-cuda12"),
+        ("gpu-cuda12", linux("470.57"), "cpu"),
+        ("gpu", linux("470.57"), "cpu"),
+        ("gpu-cuda13", linux("580.65", (6, 1)), "cpu"),
+        ("gpu-cuda11", linux(""), "cpu"),  # builds that nobody knows any more
+        ("gpu-cuda13", Host("Darwin", "arm64"), "cpu"),
+    ],
+)
+def test_what_an_environment_was_made_for_counts_where_no_gpu_answers(
+    tmp_path, monkeypatch, made, machine, name
+):
+    if made:
+        (tmp_path / f"ready-{made}").touch()
+    monkeypatch.setattr(builds, "look", lambda patience: machine)
+    assert builds.choose_name(tmp_path) == name
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "cpu-cuda13", "gpu-cuda12", "gpu-cuda13"])
+def test_builds_are_known_by_the_name_of_their_stamp(name):
+    assert builds.recall(name).name == name
 
 
 def test_what_fits_stays(make, smi, tmp_path):
@@ -274,14 +346,58 @@ def test_an_environment_of_before_is_made_again_once(make, tmp_path):
 def test_a_hanging_driver_changes_nothing(smi, tmp_path, monkeypatch, capsys):
     smi("exec sleep 60")
     monkeypatch.setattr(builds, "PATIENCE", 0.2)
-    assert builds.choose_name(tmp_path) == "cpu"
-    (tmp_path / "ready-gpu-cuda12").touch()
-    (tmp_path / "ready-dev").touch()
-    capsys.readouterr()
-    assert builds.choose_name(tmp_path) == "gpu-cuda12"
+    venv = tmp_path / "venv"
+    assert builds.choose_name(venv) == "cpu"
+    assert capsys.readouterr().err == HANGS.format("builds are chosen without it")
+    venv.mkdir()
+    (venv / "ready-gpu-cuda12").touch()
+    (venv / "ready-dev").touch()
+    assert builds.choose_name(venv) == "gpu-cuda12"
     assert capsys.readouterr().err == (
         "nvidia-smi has not answered in 0.2 s: builds for GPUs stay as they are\n"
     )
+    (venv / "ready-gpu-cuda12").rename(venv / "ready-cpu")
+    assert builds.choose_name(venv) == "cpu"
+    assert capsys.readouterr().err == HANGS.format("builds for the processor stay as they are")
+
+
+HANGS = "nvidia-smi has not answered in 0.2 s: {}\n"
+
+
+def test_a_driver_that_is_loaded_counts_while_nvidia_smi_hangs(smi, tmp_path, monkeypatch):
+    smi("exec sleep 60")
+    monkeypatch.setattr(builds, "PATIENCE", 0.2)
+    builds.KERNEL.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  550.54.15  Tue\n")
+    builds.CONTROL.touch()
+    found = builds.look()
+    assert (found.driver, found.hangs) == ("550.54.15", True)
+    assert builds.choose_name(tmp_path / "none") == "gpu-cuda12"
+    (tmp_path / "ready-cpu").touch()
+    assert builds.choose_name(tmp_path) == "cpu"  # until it answers
+
+
+def test_nobody_waits_long_for_one_that_hung_lately(smi, tmp_path, monkeypatch):
+    waited = list[float | None]()
+    hanging = Host("Linux", "x86_64", hangs=True, silence="hangs")
+    seen = [hanging, hanging, hanging, linux("580.65"), hanging]
+
+    def look(patience: float | None) -> Host:
+        waited.append(patience)
+        return seen[len(waited) - 1]
+
+    monkeypatch.setattr(builds, "look", look)
+    (tmp_path / "ready-cpu").touch()
+    mark = tmp_path / "nvidia-smi-hangs"
+    for _ in range(2):
+        builds.choose_name(tmp_path)
+    assert mark.exists()
+    os.utime(mark, (time.time() - builds.LATELY - 9,) * 2)
+    builds.choose_name(tmp_path)  # an hour later it may do again
+    builds.choose_name(tmp_path)  # it answers
+    assert not mark.exists()
+    builds.choose_name(tmp_path)
+    assert waited == [None, builds.AGAIN, None, builds.AGAIN, None]
+    assert builds.AGAIN < builds.PATIENCE
 
 
 def test_help_asks_no_driver(make, smi, tmp_path):

@@ -28,6 +28,15 @@ def test_elsewhere_the_checkout_has_its_path(place, tmp_path_factory, monkeypatc
     assert optional.install("hub") == f"{python} -m pip install -e '{place}[hub]'"
 
 
+def test_what_is_sent_to_others_names_no_folder(place, tmp_path_factory, monkeypatch):
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    monkeypatch.setattr(sys, "prefix", "/home/me/env")
+    said = f"{optional.install('hub')} (no /home/me/env/lib/x.so)"
+    assert optional.leave_out_folders(said) == (
+        "python -m pip install -e '.[hub]' (no PREFIX/lib/x.so)"
+    )
+
+
 def test_in_an_active_environment_pip_is_enough(place, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda _: str(place / ".venv/bin/pip"))
     assert optional.install("hub") == "pip install -e '.[hub]'"

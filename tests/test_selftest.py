@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from harness import accelerators, selftest
-from harness.indexes import exact
+from harness import accelerators, optional, selftest
+from harness.indexes import devices, exact
 from harness.indexes.gpu import certified, faiss_scan, torch_scan
 from harness.progress import silent
-from harness.selftest import bound, cases, encoding, refusals, structures
+from harness.selftest import bound, cases, encoding, header, refusals, structures
 from harness.selftest.cases import ALL, FULL, QUICK, Case, CaseGrid
 from harness.selftest.machine import Machine, find_machine
 from harness.selftest.outcomes import Outcome, compare_runs
@@ -127,6 +128,41 @@ def test_torch_keeps_memory_while_a_search_begins(monkeypatch):
     found = encoding.check_cached((30, 5), ON_CPU)
     assert found.details == "torch kept 3.0 GB of the device when the search began"
     assert (found.status, found.compared) == ("equal", 50)
+
+
+@pytest.mark.parametrize(
+    ("free", "total", "said"),
+    [
+        (10**9, 2 * 10**9, "1.0 of 2.0 GB free"),
+        (None, 2 * 10**9, "free memory unknown of 2.0 GB"),
+        (None, None, "free memory unknown"),
+        (10**9, None, "1.0 GB free"),
+    ],
+)
+def test_memory_that_a_driver_does_not_tell_is_unknown(free, total, said):
+    with faked(1), pytest.MonkeyPatch.context() as patch:
+        gpu = accelerators.Gpu(0, "Fake GPU", "9.0", free, total, "GPU-of-this-machine")
+        patch.setattr(accelerators, "gpus", lambda: [gpu])
+        facts = header.describe_machine(find_machine("0"))
+        assert ("GPU 0", f"Fake GPU, 9.0, {said}") in header.write_rows(facts)
+    assert "GPU-of" not in json.dumps(facts)  # it is to be sent
+
+
+def test_a_report_that_is_sent_names_no_folder():
+    mend = f"{sys.executable} -m pip install -e '{optional.ROOT}[gpu]'"
+    facts = {"faiss": {"why_none": mend, "lines": [mend]}}
+    written = json.loads(write_json(Report(facts, (), (), {})))["machine"]["faiss"]
+    assert written == {"why_none": MEND, "lines": [MEND]}
+
+
+MEND = "python -m pip install -e '.[gpu]'"
+
+
+def test_a_peak_that_nobody_tells_is_none():
+    with faked(share=0.7), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda name: None)
+        found = checks(SMALL, MACHINE, "exact float32 one")
+    assert {(one.peak_bytes, one.peak_by, one.status) for one in found} == {(None, "", "equal")}
 
 
 def test_one_device_replicates_nothing():

@@ -234,7 +234,9 @@ def _device(name: str) -> torch.device:
         place = torch.empty(1, device=name).device
         if place.type in ("cpu", "cuda"):
             return place
-    raise InputError(f"device {name!r} is not there: choose auto or cpu")
+    devices = accelerators.torch_count()
+    also = f", or {accelerators.name_ordinals(devices)}" if devices else ""
+    raise InputError(f"device {name!r} is not there: choose auto or cpu{also}")
 
 
 def _require_room(relevance: Relevance, dim: int, place: torch.device) -> None:
@@ -246,7 +248,8 @@ def _require_room(relevance: Relevance, dim: int, place: torch.device) -> None:
         f"free vectors of {count(m, 'query')} and {count(n, 'document')} in "
         f"{count(dim, 'dimension')}"
     )
-    require_room(needed, free, what)
+    if free is not None:
+        require_room(needed, free, what)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from harness.arrays import Float32, Float64
 from harness.data import Purpose, Role
 from harness.encoders import Encoded, Similarity, TextEncoder
+from harness.encoders.blaming import blame_model
 from harness.encoders.mteb import OfMteb
 from harness.errors import EncodingError, InputError, blame
 from harness.vectors import Representation
@@ -24,6 +25,7 @@ Call = Callable[[list[str], Role], object]
 COMPARED = 4  # texts of the first batch that are encoded again, alone and in another order
 NEAR = 1e-3  # of a vector's length: what rounding may change
 FAR = 0.05  # what it cannot
+RELIEF = "have it encode fewer texts at a time, in 16 bits, or on another device"
 LONGEST = float(np.finfo(np.float32).max) ** 0.5  # a vector whose dot products float32 can hold
 
 
@@ -92,7 +94,7 @@ class CallableEncoder(TextEncoder):
     def _rows(self, texts: list[str], role: Role) -> Float32:
         """What the function returns for texts, as an array [n, d]."""
         n = len(texts)
-        with blame(f"{self.name} fails on {count(n, 'text')}", EncodingError):
+        with blame_model(f"{self.name} fails on {count(n, 'text')}", EncodingError, RELIEF):
             returned = self.call(texts, role)
             values = as_array(returned)
         if values.dtype.kind not in "biuf" or np.ma.is_masked(returned):

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from harness import accelerators, zoo
 from harness.encoders import ENCODERS
+from harness.encoders.blaming import blame_model
 from harness.encoders.settings import (
     MODULES,
     NAMED_CODE,
@@ -28,7 +29,7 @@ from harness.encoders.settings import (
     Router,
     read_settings,
 )
-from harness.errors import InputError, blame, reason
+from harness.errors import InputError, reason
 from harness.parameters import check_range
 from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_sums
 
@@ -167,7 +168,18 @@ class Checkpoint:
 
     def loading(self) -> AbstractContextManager[None]:
         """Raise InputError in place of whatever a library raises at somebody's model folder."""
-        return blame(f"{self.target}: cannot be loaded")
+        return blame_model(f"{self.target}: cannot be loaded", InputError, self.relief())
+
+    def relief(self, batch_size: int | None = None) -> str:
+        """What to do where the device is full.
+
+        Args:
+            batch_size: Texts that the model reads together; None while it is loaded.
+        """
+        choices = [f"batch_size={batch_size // 2}"] if batch_size and batch_size > 1 else []
+        choices += ["a smaller max_length"] if batch_size else []
+        choices += ["dtype=bfloat16"] if self.dtype == "float32" else []
+        return f"choose {', '.join([*choices, 'another device'])} or device=cpu"
 
     def load(self, kind: str, **options: Any) -> Any:
         """The model as sentence_transformers' class of that name.
@@ -278,7 +290,9 @@ def _check_device(target: str, device: str) -> None:
             f"({accelerators.explain_torch()})"
         )
     if asked.type == "cuda" and (asked.index or 0) >= devices:
-        raise InputError(f"{target}: device={device}: there are {devices} CUDA devices")
+        there = "there is 1 CUDA device" if devices == 1 else f"there are {devices} CUDA devices"
+        expected = accelerators.name_ordinals(devices)
+        raise InputError(f"{target}: device={device}: {there}: expected {expected}")
     if asked.type == "mps" and not torch.backends.mps.is_available():
         raise InputError(f"{target}: device=mps, but no Apple GPU answers: use device=cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from harness.arrays import Int32
 from harness.data import Role
 from harness.encoders import Encoded
+from harness.encoders.blaming import blame_model
 from harness.encoders.checkpoint import Checkpoint
 from harness.encoders.models import MODELS
 from harness.encoders.prompting import PromptedEncoder, ask
 from harness.encoders.sizes import count_parameters
-from harness.errors import EncodingError, blame
+from harness.errors import EncodingError
 from harness.wording import count
 
 
@@ -66,6 +68,13 @@ class Pretrained(ABC):
         """As torch calls it; "" for the processor."""
         return self.checkpoint.device_kind
 
+    def blaming(self, what: str) -> AbstractContextManager[None]:
+        """Raise EncodingError in place of whatever the model raises. what: as in 3 texts."""
+        relief = self.checkpoint.relief(self.batch_size)
+        if self.handed is not None:
+            relief = "hand over a model on another device, or with weights in 16 bits"
+        return blame_model(f"{self.checkpoint.target} fails on {what}", EncodingError, relief)
+
     def made_with(self) -> Mapping[str, str]:
         """Tell device, threads, dtype, batch size and the versions of libraries."""
         return self.checkpoint.made_with(self.batch_size)
@@ -89,7 +98,7 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
                 prompt wants an instruction that the task does not have.
             EncodingError: The model fails, whatever it raises.
         """
-        with blame(f"{self.checkpoint.target} fails on {count(len(texts), 'text')}", EncodingError):
+        with self.blaming(count(len(texts), "text")):
             return self.encode_asked(texts, role)
 
     @abstractmethod

@@ -18,10 +18,8 @@ Library = Literal["torch", "faiss"]
 
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
-FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
-ASKED = re.compile(
-    r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes"
-)  # torch's words, and faiss's
+# how much a full device was asked for, by torch and by faiss
+ASKED = re.compile(r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes")
 BROKEN = ("cuda error", "cudaerror", "cublas", "cudnn")  # what CUDA's libraries call themselves
 
 
@@ -112,14 +110,20 @@ def place(name: str) -> torch.device:
     return torch.device(name)
 
 
-def free_memory(name: str) -> int:
-    """Bytes that are free on a device, without what torch keeps for later."""
+def free_memory(name: str) -> int | None:
+    """Bytes that are free on a device, without what torch keeps; None where nobody can tell."""
     if accelerators.torch_count() > ordinal(name):
         import torch
 
         torch.cuda.empty_cache()
         return int(torch.cuda.mem_get_info(place(name))[0])
-    return min((gpu.free for gpu in accelerators.gpus()), default=0)
+    return accelerators.free_memory(ordinal(name))
+
+
+def has_room(name: str, needed: int) -> bool:
+    """Tell whether a device has so many bytes; where nobody knows, it is tried."""
+    free = free_memory(name)
+    return free is None or needed <= free
 
 
 @contextmanager
@@ -136,12 +140,11 @@ def room(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        said = str(error).lower()
-        if any(sign in said for sign in FULL):
+        if accelerators.is_full(error):
             if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
             raise DeviceFullError(f"{what}: {_say_full(str(error))}") from error
-        if any(sign in said for sign in BROKEN):
+        if any(sign in str(error).lower() for sign in BROKEN):
             raise InputError(
                 f"{what} failed ({reason(error)}): a device that failed computes nothing more in "
                 "this process: run it again, and harness selftest gpu where it fails again"

@@ -12,7 +12,7 @@ import numpy as np
 from harness.arrays import Float32, Int64
 from harness.encoders.checkpoint import MODEL, ModelOptions, checkpoint
 from harness.encoders.pretrained import Pretrained
-from harness.errors import EncodingError, InputError, blame
+from harness.errors import EncodingError, InputError
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
 from harness.wording import count
@@ -101,7 +101,7 @@ class CrossEncoderReranker(Pretrained, Reranker):
         Raises:
             EncodingError: The model fails, whatever it raises, or gives NaN or infinity.
         """
-        with blame(f"{self.checkpoint.target} fails on {count(len(pairs), 'pair')}", EncodingError):
+        with self.blaming(count(len(pairs), "pair")):
             return self._score(pairs, progress)
 
     def _score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:

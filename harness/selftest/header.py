@@ -38,7 +38,7 @@ def describe_machine(machine: Machine) -> dict[str, Any]:
             "why_none": accelerators.explain_faiss(),
             "overwritten": accelerators.overwritten(),
         },
-        "gpus": [vars(gpu) for gpu in accelerators.gpus()],
+        "gpus": [_describe_gpu(gpu) for gpu in accelerators.gpus()],
         "tested": list(machine.names),
         "variables": accelerators.variables(),
         "cuda_libraries": list_libraries(),
@@ -76,14 +76,26 @@ def write_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("loaded", ", ".join(facts["cuda_libraries"]) or "none of CUDA's libraries"),
     ]
     for gpu in facts["gpus"]:
-        room = f"{gpu['free'] / 1e9:,.1f} of {gpu['total'] / 1e9:,.1f} GB free"
-        lines.append((f"GPU {gpu['number']}", f"{gpu['name']}, {gpu['capability']}, {room}"))
+        what = f"{gpu['name']}, {gpu['capability']}, {_tell_room(gpu['free'], gpu['total'])}"
+        lines.append((f"GPU {gpu['number']}", what))
     lines.append(("tested", ", ".join(facts["tested"])))
     for name, value in facts["variables"].items() or [("variables", "none that change sums")]:
         lines.append((name, value))
     if faiss["overwritten"]:
         lines.append(("faiss, mend", faiss["overwritten"]))
     return lines
+
+
+def _describe_gpu(gpu: accelerators.Gpu) -> dict[str, Any]:
+    """All that is told of a GPU but its UUID, which names the machine."""
+    return {name: value for name, value in vars(gpu).items() if name != "uuid"}
+
+
+def _tell_room(free: int | None, total: int | None) -> str:
+    whole = "" if total is None else f" of {total / 1e9:,.1f} GB"
+    if free is None:
+        return f"free memory unknown{whole}"
+    return f"{free / 1e9:,.1f}{whole or ' GB'} free"
 
 
 def _tell_harness(machine: Mapping[str, Any]) -> str:

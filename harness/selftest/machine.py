@@ -92,12 +92,17 @@ def search_on_gpus(
     _wait(machine)
     seconds = time.perf_counter() - began
     by_torch = _read_peaks(machine)  # before the next line gives back what torch keeps
-    gone = sum(max(free - devices.free_memory(name), 0) for name, free in before.items())
+    gone = sum(_shrunk(free, devices.free_memory(name)) for name, free in before.items())
     notes = tuple(dict.fromkeys([*searcher.info.notes, *index.notes(k), *found.notes]))
-    if not cuda:
+    if not cuda or (not by_torch and None in before.values()):
         return Taken(found, notes, seconds, None, "")
     by = "torch" if by_torch >= gone else "driver"
     return Taken(found, notes, seconds, max(by_torch, gone), by)
+
+
+def _shrunk(before: int | None, after: int | None) -> int:
+    """Bytes that are free no more; 0 where they are not known."""
+    return 0 if before is None or after is None else max(before - after, 0)
 
 
 def time_on_cpu(searcher: Searcher, queries: Embeddings, k: int) -> tuple[Found, float]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from harness.frames import Table
+from harness.optional import leave_out_folders
 from harness.selftest.cases import Chosen
 from harness.selftest.header import write_rows
 from harness.selftest.outcomes import Outcome, Unchecked
@@ -185,9 +186,11 @@ def write_json(report: Report) -> bytes:
 
 
 def _define(value: Any) -> Any:
-    """A value as JSON knows it: what is no finite number as text."""
+    """A value as JSON knows it: what is no finite number as text; no folder of this machine."""
     if isinstance(value, Mapping):
         return {key: _define(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [_define(each) for each in value]
+    if isinstance(value, str):
+        return leave_out_folders(value)
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

@@ -322,6 +322,10 @@ def test_what_cannot_be_optimised_is_refused(monkeypatch):
         with pytest.raises(InputError, match=f"device '{device}' is not there: choose auto or cpu"):
             optimise(subsets(4, 2), 2, device=device)
     with monkeypatch.context() as patch:
+        patch.setattr(free_vectors.accelerators, "torch_count", lambda: 2)
+        with pytest.raises(InputError, match=r"choose auto or cpu, or cuda:0 or cuda:1$"):
+            optimise(subsets(4, 2), 2, device="tpu")
+    with monkeypatch.context() as patch:
         patch.setattr(free_vectors._Free, "draw", _find_no_room)
         with pytest.raises(InputError) as caught:
             optimise(subsets(4, 2), 2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness import accelerators
 from harness.encoders import ENCODERS
@@ -213,6 +215,14 @@ def test_a_device_that_is_not_among_those_there_are(folder, monkeypatch):
     assert checkpoint(str(folder), ModelOptions(device="cuda:1")).torch_device == "cuda:1"
     with pytest.raises(InputError, match="device=cuda:2: there are 2 CUDA devices"):
         checkpoint(str(folder), ModelOptions(device="cuda:2"))
+    for devices, said in (
+        (2, "there are 2 CUDA devices: expected cuda:0 or cuda:1"),
+        (1, "there is 1 CUDA device: expected cuda:0"),
+    ):
+        monkeypatch.setattr(accelerators, "torch_count", lambda devices=devices: devices)
+        with pytest.raises(InputError) as caught:
+            checkpoint(str(folder), ModelOptions(device="cuda:3"))
+        assert str(caught.value) == f"{folder}: device=cuda:3: {said}"
 
 
 @pytest.mark.parametrize(
@@ -222,3 +232,35 @@ def test_a_device_that_is_not_among_those_there_are(folder, monkeypatch):
 def test_the_kind_of_device_that_computes(folder, monkeypatch, device, devices, kind):
     monkeypatch.setattr(accelerators, "torch_count", lambda: devices)
     assert checkpoint(str(folder), ModelOptions(device=device)).device_kind == kind
+
+
+FULL = torch.OutOfMemoryError(
+    "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 139.81 GiB. See"
+    "\nmore"
+)
+
+
+def test_a_device_that_is_full_while_a_model_is_loaded(folder):
+    with pytest.raises(InputError) as caught, found(folder).loading():
+        raise FULL
+    assert str(caught.value) == (
+        f"{folder}: cannot be loaded: the device is full (CUDA out of memory. Tried to allocate "
+        "2.00 GiB): choose dtype=bfloat16, another device or device=cpu"
+    )
+    other = pytest.raises(InputError, match=r"cannot be loaded: RuntimeError: other$")
+    with other, found(folder).loading():
+        raise RuntimeError("other")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "batch_size", "relief"),
+    [
+        ("float32", 32, "batch_size=16, a smaller max_length, dtype=bfloat16, another device"),
+        ("float16", 2, "batch_size=1, a smaller max_length, another device"),
+        ("float32", 1, "a smaller max_length, dtype=bfloat16, another device"),
+        ("bfloat16", None, "another device"),
+    ],
+)
+def test_what_to_do_where_a_device_is_full(folder, dtype, batch_size, relief):
+    here = replace(found(folder), dtype=dtype)
+    assert here.relief(batch_size) == f"choose {relief} or device=cpu"

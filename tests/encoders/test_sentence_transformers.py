@@ -6,10 +6,12 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from harness import accelerators, systems
 from harness.data import Role
@@ -391,3 +393,20 @@ def test_a_model_that_fails_on_texts_is_one_line(tiny, monkeypatch, kind):
     with pytest.raises(EncodingError) as caught:
         encoder.encode(["cats", "dogs"], "query")
     assert str(caught.value) == f"{tiny} fails on 2 texts: KeyError: 'token_embeddings'"
+
+
+def test_a_device_that_is_full_says_what_to_do(tiny, monkeypatch):
+    def fail(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
+
+    encoder = ENCODERS.create(f"st:{tiny},batch_size=8")
+    handed = replace(encoder, handed=encoder.model)
+    monkeypatch.setattr(encoder.model, "encode", fail)
+    said = "fails on 2 texts: the device is full (CUDA out of memory. Tried to allocate 2.00 GiB): "
+    for made, relief in (
+        (encoder, "choose batch_size=4, a smaller max_length, dtype=bfloat16, another device or"),
+        (handed, "hand over a model on another device, or with weights in 16 bits"),
+    ):
+        with pytest.raises(EncodingError) as caught:
+            made.encode(["cats", "dogs"], "query")
+        assert str(caught.value).startswith(f"{tiny} {said}{relief}")

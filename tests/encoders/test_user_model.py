@@ -330,6 +330,16 @@ def test_a_model_that_fails_says_how():
     assert refused(lambda t: {}["key"]) == "mine fails on 5 texts: KeyError: 'key'"
 
 
+def test_a_model_whose_device_is_full_says_what_to_do():
+    def fail(texts: list[str]) -> None:
+        raise RuntimeError("MPS backend out of memory")
+
+    assert refused(fail) == (
+        "mine fails on 5 texts: the device is full (MPS backend out of memory): have it encode "
+        "fewer texts at a time, in 16 bits, or on another device"
+    )
+
+
 def test_a_width_that_changes_in_mid_run():
     widths = iter([4] * 6 + [3])
     encoder = adapt(lambda t: np.ones((len(t), next(widths))), "mine")

@@ -102,6 +102,7 @@ def _see(machine: Machine, faiss: bool, torch: bool) -> dict[str, Any]:
         "too_old": lambda: False,
         "driver": lambda: "580.65.06",
         "gpus": lambda: listed,
+        "_list_once": lambda: tuple(listed),
         "faiss_count": lambda: number if faiss else 0,
         "torch_count": lambda: number if torch else 0,
         "explain_torch": lambda: "" if torch else "torch sees no device",

@@ -44,7 +44,7 @@ class Flat:
 def seen(monkeypatch):
     """So many devices are seen by torch and by faiss, each with so many bytes free."""
 
-    def see(by_torch: int, by_faiss: int, free: int = 80 * GB) -> None:
+    def see(by_torch: int, by_faiss: int, free: int | None = 80 * GB) -> None:
         monkeypatch.setattr(accelerators, "torch_count", lambda: by_torch)
         monkeypatch.setattr(accelerators, "faiss_count", lambda: by_faiss)
         monkeypatch.setattr(accelerators, "present", lambda: True)
@@ -63,6 +63,7 @@ def seen(monkeypatch):
         ("gpu", 2, 2, 80 * GB, Flat),
         ("gpu,precision=float16", 0, 2, 80 * GB, Flat),
         ("gpu", 0, 2, GB, FaissStream),  # faiss alone sees it
+        ("gpu", 0, 2, None, Flat),  # nobody knows: it is tried
         ("gpu", 2, 2, GB, torch_scan.TorchScan),  # faiss keeps 2 GB of a device to itself
         ("gpu", 2, 1, 80 * GB, torch_scan.TorchScan),
         ("gpu,devices=0", 2, 1, 80 * GB, Flat),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import InputError
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, devices
 from harness.indexes.factory import Factory
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.faiss_devices import TEMPORARY
@@ -321,6 +321,27 @@ def test_memory_is_predicted_before_anything_is_built():
         re.fullmatch(r"gpu:IVF4_Flat.* are free: the CPU searched in its place", note)
         for note in searcher.info.notes
     )
+
+
+def test_a_device_that_tells_no_free_memory_is_tried():
+    documents, queries = made("unit", 300), made("unit", 5, seed=1)
+    expected = search_exactly(documents, queries, 5)
+    with faked() as machine, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda name: None)
+        for spec in ("gpu", "gpu:Flat", "gpu:IVF4_Flat,nprobe=4"):
+            searcher = INDEXES.create(spec).open(documents)
+            same(searcher.search(queries, 5, silent).run, expected)
+            assert searcher.info.notes == ()
+        assert {kind for kind, _ in machine.moves} == {"GpuIndexFlat", "GpuIndexIVFFlat"}
+    full = faked(memory=TEMPORARY + 20_000)  # it says so itself
+    with full, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(devices, "free_memory", lambda name: None)
+        with pytest.raises(InputError, match=r"out of memory .*: use faiss:IVF4_Flat, or sharded=true over more"):
+            INDEXES.create("gpu:IVF4_Flat").open(documents)
+        searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=4,fallback=cpu").open(documents)
+        same(searcher.search(queries, 5, silent).run, expected)
+        searcher = INDEXES.create("gpu").open(documents)
+        same(searcher.search(queries, 5, silent).run, expected)
 
 
 def test_memory_of_each_device_is_predicted(fake_gpu):

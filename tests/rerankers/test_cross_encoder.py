@@ -251,3 +251,17 @@ def test_a_model_that_fails_while_it_scores_is_one_line(tiny_cross, monkeypatch,
     with pytest.raises(EncodingError) as error:
         made.score(PAIRS, silent)
     assert str(error.value) == f"{tiny_cross} fails on 5 pairs: RuntimeError: index out of range"
+
+
+def test_a_device_that_is_full_says_what_to_do(tiny_cross, monkeypatch):
+    def fail(pairs, **options):
+        raise RuntimeError("CUDA error: out of memory")
+
+    made = create(tiny_cross)
+    monkeypatch.setattr(made.model, "predict", fail)
+    with pytest.raises(EncodingError) as error:
+        made.score(PAIRS, silent)
+    assert str(error.value).startswith(
+        f"{tiny_cross} fails on 5 pairs: the device is full (CUDA error: out of memory): "
+        "choose batch_size="
+    )

@@ -63,7 +63,7 @@ class Placement:
         n, d = documents.shape
         half = self.precision == "float16"
         needed = FaissScan.count_bytes(n, d, self.names, half=half, sharded=self.sharded)
-        return needed <= min(map(devices.free_memory, self.names))
+        return all(devices.has_room(name, needed) for name in self.names)
 
     def describe(self) -> dict[str, object]:
         """Tell what scans dense vectors that fit, and what scans those of tokens."""

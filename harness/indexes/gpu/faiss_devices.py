@@ -105,7 +105,7 @@ def refuse_too_large(what: str, needed: int, names: tuple[str, ...]) -> None:
     """
     for name in names:
         whole, free = needed + count_scratch(name), devices.free_memory(name)
-        if whole > free:
+        if free is not None and whole > free:
             raise devices.DeviceFullError(
                 f"{what} needs about {whole / 1e9:,.1f} GB on {name} and {free / 1e9:,.1f} GB "
                 "are free"

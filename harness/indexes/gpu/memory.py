@@ -22,6 +22,7 @@ FOUND = 1 << 22  # results of all queries at a time
 # what is new, of both in one; sorted values and rows, both buffers of a sort, rows gathered (64)
 MERGED = 12 + 12 + 24 + 64
 COUNTED = 2  # bytes of a product that topk of several blocks counts in, at most (1.5)
+UNKNOWN = 1 << 62  # bytes of a device that tells none: it says itself when it is full
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,8 @@ def divide(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Divisio
 
 
 def _free(name: str) -> int:
-    return available_memory() if name == "cpu" else devices.free_memory(name)
+    free = available_memory() if name == "cpu" else devices.free_memory(name)
+    return UNKNOWN if free is None else free
 
 
 def _steps(batch: int, tile: int) -> list[tuple[int, int]]:
