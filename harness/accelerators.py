@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import sys
 import warnings
 from functools import cache
 from importlib import metadata
@@ -102,7 +103,7 @@ def _ask_driver(*fields: str) -> list[list[str]]:
 
 @cache
 def _look() -> builds.Host:
-    return builds.look()
+    return builds.look(builds.find_patience(Path(sys.prefix)))
 
 
 def too_old() -> bool:

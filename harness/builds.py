@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 PATIENCE = 20.0  # seconds for nvidia-smi, which wakes GPUs that nobody uses
 AGAIN = 2.0  # seconds for one that hung lately
 LATELY = 3600.0  # seconds
+HANGS = "nvidia-smi-hangs"  # a file in an environment
 KERNEL = Path("/proc/driver/nvidia/version")
 CONTROL = Path("/dev/nvidiactl")  # a container may have it, and no nvidia-smi
 FAISS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cuvs")
@@ -138,11 +140,7 @@ class Builds:
 
 
 def ask_driver(*fields: str, patience: float | None = None) -> list[list[str]]:
-    """Ask nvidia-smi for fields of each GPU.
-
-    Args:
-        fields: As nvidia-smi calls them.
-        patience: Seconds that it may take; PATIENCE where none are named.
+    """Ask nvidia-smi for fields of each GPU; patience: seconds, PATIENCE where none are named.
 
     Raises:
         NoAnswerError: where it is not there, fails or does not end.
@@ -324,9 +322,7 @@ def recall(name: str) -> Builds:
 def prepare(venv: Path, name: str) -> None:
     """Write what pip is held to into an environment, and take out what is in the way.
 
-    Args:
-        venv: The environment.
-        name: Of the builds that were chosen, which another look at the machine does not change.
+    name: of the builds that were chosen, which another look at the machine does not change.
     """
     builds = decide(_look_again(venv))
     builds = builds if builds.name == name else recall(name)
@@ -378,15 +374,22 @@ def _find_made(venv: Path) -> str:
 
 
 def _look_again(venv: Path) -> Host:
-    """Look at this machine, without waiting long for a nvidia-smi that hung lately."""
-    mark = venv / "nvidia-smi-hangs"
-    lately = mark.exists() and abs(time.time() - mark.stat().st_mtime) < LATELY
-    host = look(min(AGAIN, PATIENCE) if lately else None)
-    if not host.hangs:
-        mark.unlink(missing_ok=True)
-    elif venv.is_dir() and not lately:
-        mark.touch()
+    """Look at this machine, and note in an environment whether nvidia-smi hangs."""
+    mark, patience = venv / HANGS, find_patience(venv)
+    host = look(patience)
+    with suppress(OSError):  # it may be another's
+        if not host.hangs:
+            mark.unlink(missing_ok=True)
+        elif patience is None and venv.is_dir():
+            mark.touch()
     return host
+
+
+def find_patience(venv: Path) -> float | None:
+    """Seconds for nvidia-smi: few where an environment notes that it hung lately, else None."""
+    mark = venv / HANGS
+    lately = mark.exists() and abs(time.time() - mark.stat().st_mtime) < LATELY
+    return min(AGAIN, PATIENCE) if lately else None
 
 
 if __name__ == "__main__":

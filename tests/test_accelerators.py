@@ -59,7 +59,7 @@ class Stand:
     def drive(self, machine: Host) -> None:
         listed = [H200] * len(machine.capabilities)
         self.patch.setattr(accelerators, "gpus", lambda: listed)
-        self.patch.setattr(builds, "look", lambda: machine)
+        self.patch.setattr(builds, "look", lambda patience: machine)
         self.patch.setattr(builds, "read_loaded", lambda: machine.driver)
         trace = self.folder / "nvidiactl"
         self.patch.setattr(accelerators, "TRACES", (trace,))
@@ -323,6 +323,19 @@ def test_nobody_waits_again_for_a_nvidia_smi_that_hung(real_gpus, machine, monke
     assert accelerators.gpus() == []
     assert accelerators.free_memory(0) is None
     assert accelerators.name_devices(2) == ["unknown", "unknown"]
+
+
+@pytest.mark.parametrize(("noted", "patience"), [(False, None), (True, builds.AGAIN)])
+def test_what_make_noted_of_a_nvidia_smi_that_hangs_counts(
+    machine, monkeypatch, tmp_path, noted, patience
+):
+    waited = list[float | None]()
+    monkeypatch.setattr(builds, "look", waited.append)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if noted:
+        (tmp_path / builds.HANGS).touch()
+    accelerators._look()
+    assert waited == [patience]
 
 
 def test_a_record_names_the_gpus_that_faiss_alone_sees(machine, monkeypatch):
