@@ -336,7 +336,9 @@ def test_a_device_that_tells_no_free_memory_is_tried():
     full = faked(memory=TEMPORARY + 20_000)  # it says so itself
     with full, pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "free_memory", lambda name: None)
-        with pytest.raises(InputError, match=r"out of memory .*: use faiss:IVF4_Flat, or sharded=true over more"):
+        with pytest.raises(
+            InputError, match=r"out of memory .*: use faiss:IVF4_Flat, or sharded=true over more"
+        ):
             INDEXES.create("gpu:IVF4_Flat").open(documents)
         searcher = INDEXES.create("gpu:IVF4_Flat,nprobe=4,fallback=cpu").open(documents)
         same(searcher.search(queries, 5, silent).run, expected)
