@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 
 from harness import accelerators, optional, selftest
-from harness.indexes import devices, exact
+from harness.indexes import Found, Instead, devices, exact
 from harness.indexes.gpu import certified, faiss_scan, torch_scan
 from harness.progress import silent
 from harness.selftest import bound, cases, encoding, header, refusals, structures
 from harness.selftest.cases import ALL, FULL, QUICK, Case, CaseGrid
 from harness.selftest.machine import Machine, find_machine
 from harness.selftest.outcomes import Outcome, compare_runs
-from harness.selftest.report import Report, write_json
+from harness.selftest.report import Report, lines, tables, write_json
+from harness.selftest.searching import check_search, judge_devices
 from harness.vectors import Run
 from tests.indexes.faiss_gpu import faked
+from tests.indexes.test_gpu import made
 
 SMALL = CaseGrid(
     kinds=("random", "equal", "duplicates", "zeros"),
@@ -59,15 +61,22 @@ def test_all_is_equal_on_two_devices(run, small, tmp_path):
     assert where == f"written to {tmp_path / 'deep' / 'found.json'}"
     found = json.loads((tmp_path / "deep" / "found.json").read_text())
     assert found["verdict"] == verdict
-    assert verdict.startswith(f"selftest gpu --quick: all {len(found['checks'])} checks passed; ")
+    unshown = [one for one in found["checks"] if one["status"] == "not shown"]
+    assert {one["name"].split()[0] for one in unshown} == {"equal"}  # scores that all tie
+    assert {one["by_devices"] for one in unshown} == {0.0}
+    whole, passed = len(found["checks"]), len(found["checks"]) - len(unshown)
+    assert verdict.startswith(
+        f"selftest gpu --quick: {passed} of {whole} checks passed, {len(unshown)} show nothing of "
+        "devices; "
+    )
     assert found["exit_status"] == 0
-    assert {one["status"] for one in found["checks"]} == {"equal", "refused"}
+    assert {one["status"] for one in found["checks"]} == {"equal", "refused", "not shown"}
     assert {one["section"] for one in found["checks"]} == {
         *(f"exact {p} {how}" for p in ("float32", "float16")
           for how in ("one", "replicated", "sharded")),
         "bound of rounding", "lists and codes", "refusals",
     }  # fmt: skip
-    compared = sum(one["compared"] for one in found["checks"])
+    compared = sum(one["compared"] for one in found["checks"] if one["passed"])
     assert f"{compared:,} comparisons equal" in verdict
     assert [one["what"] for one in found["not_checked"]] == [
         "bfloat16", "MaxSim", "encoding on the device", "the bound of torch's scan", "gpu:CAGRA",
@@ -78,7 +87,13 @@ def test_all_is_equal_on_two_devices(run, small, tmp_path):
     assert all(one["gpu_seconds"] > 0 and one["cpu_seconds"] > 0 for one in searched)
     assert {one["peak_by"] for one in searched} == {"driver"}
     assert max(one["peak_bytes"] for one in searched) >= 300 * 17 * 4
-    for line in ("driver           580.65.06", "Fake GPU, 9.0", "Not checked", "gpu:CAGRA"):
+    for line in (
+        "driver           580.65.06",
+        "Fake GPU, 9.0",
+        "Not checked",
+        "gpu:CAGRA",
+        "by devices",
+    ):
         assert line in done.out
 
 
@@ -89,8 +104,8 @@ def test_scans_of_torch_on_the_processor():
           for p in ("float32", "float16", "bfloat16")),
         bound.SECTION, bound.LATE, encoding.SECTION,
     }  # fmt: skip
-    failed = [one for one in found if not one.passed]
-    assert [(one.name, one.details) for one in failed] == []
+    assert [(one.name, one.details) for one in found if one.failed] == []
+    assert {one.name.split()[0] for one in found if not one.passed} == {"equal"}
     (encoded,) = (one for one in found if one.section == encoding.SECTION)
     assert encoded.details == "vectors differ from those made on the CPU by 0 at most"
     assert encoded.compared == 5 * 10
@@ -108,7 +123,6 @@ def test_layouts_are_asked_for_by_devices():
 def test_a_search_is_timed_when_devices_are_done(monkeypatch):
     """torch's calls in their order, and the larger of what torch and the driver tell."""
     from harness.selftest import machine as machines
-    from harness.selftest.searching import check_search
 
     told = []
     for name in ("reset_peak_memory_stats", "synchronize"):
@@ -156,6 +170,53 @@ def test_a_report_that_is_sent_names_no_folder():
 
 
 MEND = "python -m pip install -e '.[gpu]'"
+
+
+def test_what_the_processor_decided_in_a_device_s_place_is_told():
+    """Of 7 queries 2 were left to it, of all 7 for ties, or because a device was full."""
+    run = Run(np.zeros((7, 1), np.int32), np.zeros((7, 1), np.float32))
+    told = [
+        judge_devices(Found(run, devices=("cuda:0",) * there, instead=rest), made("unit", 9))
+        for there, rest in (
+            (1, None),
+            (0, None),
+            (1, Instead(2, 7, "queries", "ties", full=False)),
+            (0, Instead(7, 7, "queries", "ties", full=False)),
+            (1, Instead(2, 7, "queries", "cuda:0: out of memory", full=True)),
+        )
+    ]
+    assert told == [
+        ("equal", 1.0, ""),
+        ("not shown", 0.0, "no device searched"),
+        ("equal", 5 / 7, "2 of 7 queries were searched on the CPU: ties"),
+        ("not shown", 0.0, "7 of 7 queries were searched on the CPU: ties"),
+        ("error", 5 / 7, "2 of 7 queries were searched on the CPU: cuda:0: out of memory"),
+    ]
+
+
+def test_a_device_that_becomes_full_fails():
+    with faked(1, share=0.7, memory=1 << 31):
+        case = Case("random", 8, 50, 3, "float32", "one", 5)
+
+        def fill(self, queries, m):
+            raise devices.DeviceFullError("cuda:0: out of memory")
+
+        assert check_search(case, find_machine("0")).status == "equal"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(faiss_scan.FaissScan, "nearest", fill)
+            found = check_search(case, find_machine("0"))
+    assert (found.status, found.failed, found.by_devices) == ("error", True, 0.0)
+    assert found.details == "5 of 5 queries were searched on the CPU: cuda:0: out of memory"
+
+
+def test_a_machine_whose_devices_decide_nothing_does_not_pass():
+    unshown = Outcome("exact", "equal", "not shown", by_devices=0.0, compared=5)
+    shown = Outcome("exact", "random", "equal", compared=15)
+    assert Report({}, (unshown,), (), {}).exit_status == 1
+    report = Report({}, (unshown, shown), (), {})
+    assert report.exit_status == 0
+    assert tables(report)[0].rows[0][1:5] == ("2", "1", "20", "75 %")
+    assert "not shown: exact: equal: " in lines(report)
 
 
 def test_a_peak_that_nobody_tells_is_none():

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from harness.errors import InputError
 from harness.progress import Progress, silent
@@ -35,6 +35,30 @@ class IndexInfo:
 
 
 @dataclass(frozen=True)
+class Instead:
+    """What the processor did in place of GPUs.
+
+    Attributes:
+        part: queries or comparisons that it did.
+        whole: of so many.
+        of: which of the two they are.
+        why: in a few words.
+        full: whether it is that a device was full.
+    """
+
+    part: int
+    whole: int
+    of: Literal["queries", "comparisons"]
+    why: str
+    full: bool
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        done = "searched" if self.of == "queries" else "made"
+        return f"{self.part:,} of {self.whole:,} {self.of} were {done} on the CPU: {self.why}"
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search found, and what it took.
 
@@ -44,12 +68,14 @@ class Found:
             tell.
         notes: what was noticed meanwhile, a sentence each.
         devices: GPUs that searched, as in cuda:0; none where the processor did.
+        instead: what of it the processor did in their place.
     """
 
     run: Run
     distances: int | None = None
     notes: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
+    instead: Instead | None = None
 
 
 class Searcher(Protocol):

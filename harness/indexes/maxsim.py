@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from harness.arrays import Float32, Float64, Int64
 from harness.errors import InputError
-from harness.indexes import Found, IndexInfo, devices, ragged
+from harness.indexes import Found, IndexInfo, Instead, devices, ragged
 from harness.indexes.duplicates import Distinct, find_distinct_texts
 from harness.progress import Progress
 from harness.vectors import Embeddings, MultiVector, ranking
@@ -175,7 +175,9 @@ class MaxSimSearcher:
         run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
         there = tuple(sorted({device for device, *_ in compared} - {""}))
         tight = devices.note_tight(device for device, _, tight in compared if tight)
-        return Found(run, notes=(*tight, *_note_instead(compared)), devices=there)
+        instead = _sum_instead(compared)
+        notes = (*tight, *([str(instead)] if instead else []))
+        return Found(run, notes=notes, devices=there, instead=instead)
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
@@ -226,11 +228,11 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def _note_instead(compared: Counter[_How]) -> tuple[str, ...]:
-    """Say how many comparisons the processor made in place of what should have, and why."""
+def _sum_instead(compared: Counter[_How]) -> Instead | None:
+    """What the processor compared in place of what should have: a device that was full."""
     instead = {why: number for (_, why, _), number in compared.items() if why}
-    done, made, reasons = compared.total(), sum(instead.values()), "; ".join(instead)
-    return (f"{made:,} of {done:,} comparisons were made on the CPU: {reasons}",) if made else ()
+    part, whole, why = sum(instead.values()), compared.total(), "; ".join(instead)
+    return Instead(part, whole, "comparisons", why, full=True) if part else None
 
 
 def scores(

@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.vectors import Run
 
-Status = Literal["equal", "differs", "refused", "error"]
+Status = Literal["equal", "differs", "refused", "not shown", "error"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,9 @@ class Outcome:
     Attributes:
         section: What it belongs to.
         name: What was checked.
-        status: equal or differs; refused, as it should be; or error, where something was raised
-            that should not be.
+        status: equal or differs; refused, as it should be; not shown, where results are equal and
+            the processor decided all of them in place of the devices; or error, where something was
+            raised that should not be, or a device had no room.
         details: In a line.
         gpu_seconds: Of the search on GPUs, after a shorter one to warm up.
         cpu_seconds: Of the same search on the processor.
@@ -63,6 +64,7 @@ class Outcome:
         compared: Results that were compared.
         differing: How many of them are not the same.
         first: The first of these.
+        by_devices: Part of the search that devices decided.
         ratio: Largest error to its bound, where that was measured.
         notes: What the search said of itself.
         index: What the index says it is, as JSON.
@@ -79,6 +81,7 @@ class Outcome:
     compared: int = 0
     differing: int = 0
     first: FirstDifference | None = None
+    by_devices: float = 1.0
     ratio: float | None = None
     notes: tuple[str, ...] = ()
     index: Mapping[str, object] = field(default_factory=dict)
@@ -87,6 +90,11 @@ class Outcome:
     def passed(self) -> bool:
         """Whether it is as it should be."""
         return self.status in ("equal", "refused")
+
+    @property
+    def failed(self) -> bool:
+        """Whether it is not."""
+        return self.status in ("differs", "error")
 
 
 @dataclass(frozen=True)

@@ -42,12 +42,12 @@ class Report:
     @property
     def failed(self) -> list[Outcome]:
         """Checks that did not come out as they should."""
-        return [one for one in self.outcomes if not one.passed]
+        return [one for one in self.outcomes if one.failed]
 
     @property
     def exit_status(self) -> int:
-        """0 where all is equal, else 1."""
-        return int(bool(self.failed) or not self.outcomes)
+        """0 where all is equal, else 1; also where devices decided nothing."""
+        return int(bool(self.failed) or not any(one.passed for one in self.outcomes))
 
 
 def head(facts: Mapping[str, Any]) -> Table:
@@ -61,11 +61,11 @@ def tables(report: Report) -> list[Table]:
     for one in report.outcomes:
         sections.setdefault(one.section, []).append(one)
     header = (
-        "section", "checks", "passed", "compared", "GPU s", "CPU s", "peak MB", "told by",
-        "error / bound",
+        "section", "checks", "passed", "compared", "by devices", "GPU s", "CPU s", "peak MB",
+        "told by", "error / bound",
     )  # fmt: skip
     rows = [(name, *_sum_up(found)) for name, found in sections.items()]
-    numeric = frozenset({1, 2, 3, 4, 5, 6, 8})
+    numeric = frozenset({1, 2, 3, 4, 5, 6, 7, 9})
     shown = [Table("Checks", header, rows, numeric)]
     if report.unchecked:
         lines = [(one.what, one.why) for one in report.unchecked]
@@ -81,12 +81,20 @@ def _sum_up(found: Sequence[Outcome]) -> tuple[str, ...]:
         f"{len(found):,}",
         f"{sum(one.passed for one in found):,}",
         f"{sum(one.compared for one in found):,}",
+        _share(found),
         _add_seconds([one.gpu_seconds for one in found]),
         _add_seconds([one.cpu_seconds for one in found]),
         f"{largest.peak_bytes / 1e6:,.0f}" if largest.peak_bytes is not None else "",
         largest.peak_by,
         f"{max(ratios):.3f}" if ratios else "",
     )
+
+
+def _share(found: Sequence[Outcome]) -> str:
+    """The part of what was compared that devices decided; the processor did the rest."""
+    compared = sum(one.compared for one in found)
+    decided = sum(one.compared * one.by_devices for one in found)
+    return f"{100 * decided / compared:.4g} %" if compared else ""
 
 
 def _add_seconds(seconds: Sequence[float | None]) -> str:
@@ -98,6 +106,7 @@ def lines(report: Report) -> list[str]:
     """What stands below the tables: failures, cases that were left out, notes, the verdict."""
     return [
         *_list_failures(report),
+        *_list_unshown(report.outcomes),
         *(line for what, each in report.chosen.items() for line in _tell_chosen(what, each)),
         *_list_notes(report.outcomes),
         _judge(report),
@@ -119,6 +128,14 @@ def _list_failures(report: Report) -> list[str]:
             told.append(f"  first at {one.first}")
     more = {name: number - ALIKE for name, number in by_section.items() if number > ALIKE}
     return told + [f"{name}: {number:,} more fail: see --json" for name, number in more.items()]
+
+
+def _list_unshown(outcomes: Sequence[Outcome]) -> list[str]:
+    """Checks that show nothing of devices, since the processor decided all results."""
+    unshown = [one for one in outcomes if one.status == "not shown"]
+    told = [f"not shown: {one.section}: {one.name}: {one.details}" for one in unshown[:ALIKE]]
+    more = len(unshown) - len(told)
+    return told + ([f"{more:,} more are not shown: see --json"] if more else [])
 
 
 def _tell_chosen(what: str, chosen: Chosen) -> list[str]:
@@ -147,7 +164,10 @@ def _judge(report: Report) -> str:
     passed = [one for one in report.outcomes if one.passed]
     checks, failed = count(len(report.outcomes), "check"), len(report.failed)
     errors = sum(one.status == "error" for one in report.failed)
-    verdict = f"all {checks} passed" if report.outcomes else "nothing could be checked"
+    shown = [one for one in report.outcomes if one.status != "not shown"]
+    verdict = f"all {checks} passed" if shown else "nothing could be checked"
+    if unshown := len(report.outcomes) - len(shown):
+        verdict = f"{len(shown):,} of {checks} passed, {unshown:,} show nothing of devices"
     if failed:
         verdict = f"{failed:,} of {checks} failed, {errors:,} of them with an error"
     compared = sum(one.compared for one in passed)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from harness.indexes import INDEXES
+from harness.indexes import INDEXES, Found
 from harness.selftest.cases import Case, make_texts
 from harness.selftest.machine import Machine, open_on_cpu, search_on_gpus, time_on_cpu
-from harness.selftest.outcomes import Outcome, compare_runs
+from harness.selftest.outcomes import Outcome, Status, compare_runs
 from harness.vectors import Embeddings
 
 
@@ -46,11 +46,12 @@ def hold_to_cpu(
     taken = search_on_gpus(machine, index, lambda: index.open(documents), queries, k)
     expected, seconds = time_on_cpu(open_on_cpu(documents), queries, k)
     differing, first = compare_runs(taken.found.run, expected.run)
+    status, by_devices, said = judge_devices(taken.found, documents)
     return Outcome(
         section,
         name,
-        "differs" if differing else "equal",
-        details,
+        "differs" if differing else status,
+        "; ".join(filter(None, [details, said])),
         taken.seconds,
         seconds,
         taken.peak_bytes,
@@ -58,6 +59,23 @@ def hold_to_cpu(
         compared=expected.run.docs.size,
         differing=differing,
         first=first,
+        by_devices=by_devices,
         notes=taken.notes,
         index={"spec": spec, **index.describe()},
     )
+
+
+def judge_devices(found: Found, documents: Embeddings) -> tuple[Status, float, str]:
+    """Tell whether devices decided a search whose results are equal.
+
+    Returns:
+        not shown where they decided nothing, error where one was full; which part of it they
+        decided; and what is to be said of the rest.
+    """
+    if (rest := found.instead) is None:
+        shown = bool(found.devices) or not len(documents)
+        return ("equal", 1.0, "") if shown else ("not shown", 0.0, "no device searched")
+    if rest.full:
+        return "error", 1 - rest.part / rest.whole, str(rest)
+    status: Status = "not shown" if rest.part == rest.whole else "equal"
+    return status, 1 - rest.part / rest.whole, str(rest)

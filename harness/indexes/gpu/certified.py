@@ -11,7 +11,7 @@ import numpy as np
 
 from harness.arrays import Float32, Int64
 from harness.errors import reason
-from harness.indexes import Found, IndexInfo, devices, scoring
+from harness.indexes import Found, IndexInfo, Instead, devices, scoring
 from harness.indexes.exact import UNDERFLOW, DenseSearcher, rounding
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, ranking
@@ -89,23 +89,29 @@ class CertifiedSearcher:
         values, norms = check_queries(queries, d, self.extent)
         error = rounding_error(norms, d, self.extent.most, self.precision)
         asked = _Wanted(values, error, np.zeros((len(values), k), np.uint64), {}, {})
-        left, why = self._search(asked, progress) if n else (np.empty(0, np.int64), "")
+        left, why = self._search(asked, progress) if n else (np.empty(0, np.int64), EQUAL)
+        instead = None
         if len(left):
             on_cpu = DenseSearcher(self.documents, self.extent, devices.TILE)
             run = on_cpu.search(Dense(values[left]), k, silent).run
             asked.keys[left] = ranking.pack(run.scores, run.docs)
-            noted = f"{len(left):,} of {len(values):,} queries were searched on the CPU: {why}"
-            asked.notes[noted] = None
-        there = asked.devices if len(left) < len(values) else ()
-        return Found(ranking.unpack(asked.keys), notes=tuple(asked.notes), devices=tuple(there))
+            full = isinstance(why, devices.DeviceFullError)
+            said = reason(why) if isinstance(why, devices.DeviceFullError) else why
+            instead = Instead(len(left), len(values), "queries", said, full)
+            asked.notes[str(instead)] = None
+        there = tuple(asked.devices) if len(left) < len(values) else ()
+        run = ranking.unpack(asked.keys)
+        return Found(run, notes=tuple(asked.notes), devices=there, instead=instead)
 
-    def _search(self, asked: _Wanted, progress: Progress) -> tuple[Int64, str]:
+    def _search(
+        self, asked: _Wanted, progress: Progress
+    ) -> tuple[Int64, str | devices.DeviceFullError]:
         """Fill the keys of the queries that scans decide; returns the other rows, and why."""
         q, k = asked.keys.shape
         try:
             scan = self._scan_for(k)
         except devices.DeviceFullError as error:
-            return np.arange(q), reason(error)
+            return np.arange(q), error
         asked.notes.update(dict.fromkeys(scan.notes if scan is not self.scan else ()))
         rounds = [min(m, len(self.documents), scan.most) for m in (k + k // 4 + 32, 8 * k + 256)]
         if rounds[0] < min(k + 1, len(self.documents)):
@@ -119,7 +125,7 @@ class CertifiedSearcher:
                 left.append(rows)
                 progress("search", min(done + step, q), q, "queries")
         except devices.DeviceFullError as error:
-            return np.concatenate([*left, np.arange(done, q)]), reason(error)
+            return np.concatenate([*left, np.arange(done, q)]), error
         return np.concatenate(left), EQUAL
 
     def _scan_for(self, k: int) -> Scan:
