@@ -24,6 +24,7 @@ class IndexInfo:
         exact: whether results are those of exact search.
         reused: whether a structure was read from where it was kept; None where none is kept.
         notes: what was noticed when they were made ready, a sentence each.
+        streamed: part of them that is copied to devices for every batch of queries.
         library: what searches them, where that is not what the index says (`Index.describe`).
     """
 
@@ -31,6 +32,7 @@ class IndexInfo:
     exact: bool = False
     reused: bool | None = None
     notes: tuple[str, ...] = ()
+    streamed: float = 0.0
     library: Mapping[str, object] | None = None
 
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from threading import Lock
 
 from harness.errors import ENDINGS, reason
-from harness.indexes import Found, IndexInfo, Searcher
-from harness.indexes.devices import DeviceFullError
+from harness.indexes import Found, IndexInfo, Searcher, devices
 from harness.indexes.faiss_library import load_faiss
 from harness.progress import Progress, silent
 from harness.vectors import Dense, Embeddings, MultiVector, Sparse
@@ -25,8 +24,10 @@ WORTH = 1.0  # seconds of the processor that are not worth starting CUDA
 ALONE = 10  # queries, below which GPUs are not thought of
 BATCH = 512  # queries measured with, for each thread of the processor
 FEW, MANY = 1 << 13, 1 << 17  # documents that the processor and GPUs are measured with
+NONE = "a trial was searched by the processor in their place"  # whose rate is none of theirs
 
-_rates: dict[tuple[object, ...], Rates] = {}  # by what they were measured with, in this process
+_Key = tuple[object, ...]
+_rates: dict[_Key, Rates | str] = {}  # by what they were measured with; or why there are none
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,29 @@ class Rates:
     opened: float
     devices: tuple[str, ...] = ()
 
-    def seconds(self, n: int, q: int, *, opened: bool) -> float:
-        """Predict a search of n documents, which are still to be made ready unless `opened`."""
-        return n * q / self.compared + (0 if opened else n / self.opened)
+    def seconds(self, n: int, q: int, *, opened: bool, streamed: float = 0.0) -> float:
+        """Predict a search of n documents.
+
+        Args:
+            n: Documents.
+            q: Queries.
+            opened: Whether the documents are ready.
+            streamed: Part of them that is copied again for every batch of queries, if they are.
+        """
+        copies = streamed * -(-q // (devices.QUERIES * devices.WIDER)) + (not opened)
+        return n * q / self.compared + copies * n / self.opened
+
+
+@dataclass
+class _There:
+    """Documents on GPUs, copied when they are first searched there, by one thread.
+
+    lost: why they cannot be searched there, once that is known.
+    """
+
+    lock: Lock = field(default_factory=Lock)
+    searcher: Searcher | None = None
+    lost: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,61 +81,104 @@ class AdaptiveSearcher:
     processor: Searcher
     by_processor: Callable[[Embeddings], Searcher]
     by_gpus: Callable[[Embeddings], Searcher]
+    _there: _There = field(default_factory=_There, compare=False)
 
     @property
     def info(self) -> IndexInfo:
         """The vectors themselves."""
         return self.processor.info
 
-    @cached_property
-    def _gpus(self) -> Searcher:
-        return self.by_gpus(self.documents)
-
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Find the k best documents of each query [q, k], and tell which of the two searched."""
+        """Find the k best documents of each query [q, k], and tell which of the two searched.
+
+        What GPUs failed at is not tried again on these documents, nor are such trials.
+        """
+        if len(queries) < ALONE or self._products(queries) / (FASTEST * _threads()) < SMALL:
+            return self.processor.search(queries, k, progress)
+        key = self._describe_work(queries, k)
         try:
-            sooner, why = self._compare(queries, k)
-            found = self._search_there(queries, k, progress) if sooner else None
+            found, why = self._search_there(key, queries, k, progress)
         except ENDINGS as error:  # whatever it is, the processor can do without GPUs
-            found, why = None, f"the processor searched, since a GPU could not: {reason(error)}"
+            found, lost = self.processor.search(queries, k, progress), reason(error)
+            self._there.lost = lost  # so it was not for the queries
+            _rates.setdefault(("GPUs", *key), lost)
+            why = f"the processor searched, since a GPU could not: {lost}"
         if found is None:
             found = self.processor.search(queries, k, progress)
         return replace(found, notes=(*found.notes, *filter(None, [why])))
 
-    def _search_there(self, queries: Embeddings, k: int, progress: Progress) -> Found:
-        """Search by GPUs; with what was noticed when documents were copied there."""
-        found = self._gpus.search(queries, k, progress)
-        return replace(found, notes=(*self._gpus.info.notes, *found.notes))
+    def _search_there(
+        self, key: _Key, queries: Embeddings, k: int, progress: Progress
+    ) -> tuple[Found | None, str]:
+        """Search by GPUs, where they are sooner, with what was noticed as documents were copied.
 
-    def _compare(self, queries: Embeddings, k: int) -> tuple[bool, str]:
-        """Whether GPUs would be sooner, and what is known of that; "" where it is a small thing."""
+        Returns:
+            What they found, if they searched; and why, "" where it is a small thing.
+        """
         n, q = len(self.documents), len(queries)
-        if q < ALONE or self._products(queries) / (FASTEST * _threads()) < SMALL:
-            return False, ""
-        both = self.documents, queries
-        sizes = [len(vectors).bit_length() // 2 for vectors in both]  # rates differ by these, too
-        lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in both]
-        key = (type(self.documents), self.documents.dim, k, *sizes, *lengths)
-        if ("processor", *key) not in _rates:
-            _rates["processor", *key] = _measure(self.by_processor, *both, k, FEW)
-        before = _rates["processor", *key].seconds(n, q, opened=True)
+        before = self._rate("processor", key, queries, k).seconds(n, q, opened=True)
         if before < WORTH:
-            return False, ""
-        if ("GPUs", *key) not in _rates:
-            _measure(self.by_gpus, *both, k, 1)  # CUDA starts
-            found = _measure(self.by_gpus, *both, k, MANY)
-            if not found.devices:  # the processor's rate is none of theirs
-                raise DeviceFullError("a trial was searched by the processor in their place")
-            _rates["GPUs", *key] = found
-        after = _rates["GPUs", *key].seconds(n, q, opened="_gpus" in vars(self))
-        return after < before, (
-            f"exact search: {before:.2g} s predicted of the processor and {after:.2g} s of GPUs, "
-            f"by measured rates, for {count(n, 'document')} and {count(q, 'query')}"
+            return None, ""
+        if self._there.lost:
+            raise devices.DeviceFullError(self._there.lost)
+        there, after = self._open(self._rate("GPUs", key, queries, k), q, before)
+        why = (
+            f"exact search: {_write_seconds(before)} predicted of the processor and "
+            f"{_write_seconds(after)} of GPUs, by measured rates, for {count(n, 'document')} and "
+            f"{count(q, 'query')}"
         )
+        if there is None or after >= before:
+            return None, why
+        found = there.search(queries, k, progress)
+        return replace(found, notes=(*there.info.notes, *found.notes)), why
+
+    def _rate(self, whose: str, key: _Key, queries: Embeddings, k: int) -> Rates:
+        """Rates of the processor or of GPUs, measured once in a process.
+
+        Raises:
+            DeviceFullError: where GPUs have none.
+        """
+        if (whose, *key) not in _rates:
+            both = self.documents, queries
+            if whose == "processor":
+                _rates[whose, *key] = _measure(self.by_processor, *both, k, FEW)
+            else:
+                _measure(self.by_gpus, *both, k, 1)  # CUDA starts
+                measured = _measure(self.by_gpus, *both, k, MANY)
+                _rates[whose, *key] = measured if measured.devices else NONE
+        rates = _rates[whose, *key]
+        if isinstance(rates, str):
+            raise devices.DeviceFullError(rates)
+        return rates
+
+    def _open(self, rates: Rates, q: int, before: float) -> tuple[Searcher | None, float]:
+        """Documents on GPUs, copied where that pays, and seconds predicted of so many queries.
+
+        What does not fit there is known only afterwards, and may be reason enough to leave it.
+        """
+        with self._there.lock:
+            there, n = self._there.searcher, len(self.documents)
+            opened, streamed = there is not None, there.info.streamed if there else 0.0
+            after = rates.seconds(n, q, opened=opened, streamed=streamed)
+            if there is None and after < before:
+                there = self._there.searcher = self.by_gpus(self.documents)
+                after = rates.seconds(n, q, opened=False, streamed=there.info.streamed)
+        return there, after
+
+    def _describe_work(self, queries: Embeddings, k: int) -> _Key:
+        """What rates depend on: kind, width, and about how many documents, queries and results."""
+        both = self.documents, queries
+        sizes = [number.bit_length() // 2 for number in (*map(len, both), k)]
+        lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in both]
+        return (type(self.documents), self.documents.dim, *sizes, *lengths)
 
     def _products(self, queries: Embeddings) -> float:
         """Products of numbers that are summed up."""
         return float(_rows(self.documents)) * _rows(queries) * self.documents.dim
+
+
+def _write_seconds(seconds: float) -> str:
+    return f"{seconds:.2g} s" if seconds < 100 else f"{seconds:,.0f} s"
 
 
 def _threads() -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Library = Literal["torch", "faiss"]
 
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
+WIDER = 8  # times more with each part that is streamed: it is copied for all of them
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
 # how much a full device was asked for, by torch and by faiss
 ASKED = re.compile(r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes")

@@ -64,6 +64,10 @@ class TokenScan(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What was noticed when they were made ready, a sentence each."""
 
+    @property
+    def streamed(self) -> float:
+        """Part of them that is copied to devices for every batch of queries."""
+
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of all queries, which all have tokens, and all documents, part by part."""
 
@@ -86,6 +90,7 @@ class ArrayScan:
     longest: float
     block: int
     notes: tuple[str, ...] = ()
+    streamed: float = 0.0
 
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores of a tile of documents and some queries: products stay in the cache."""
@@ -161,7 +166,8 @@ class MaxSimSearcher:
     @property
     def info(self) -> IndexInfo:
         """The tokens' vectors themselves."""
-        return IndexInfo(self.documents.bytes, exact=self.exact, notes=self.scan.notes)
+        size, scan = self.documents.bytes, self.scan
+        return IndexInfo(size, exact=self.exact, notes=scan.notes, streamed=scan.streamed)
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents [q, k]; a text without tokens is no result, nor finds one."""

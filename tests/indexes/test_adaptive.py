@@ -5,7 +5,9 @@ A GPU's place is taken by the processor's own search; what rates are measured is
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,6 +108,111 @@ def test_what_takes_no_second_wakes_no_gpu(rates):
     rates(Rates(3001, 1e9), Rates(1e9, 1e9))
     found = opened(made(300), never).search(made(10, 1), 4, silent)
     assert (found.devices, found.notes) == ((), ())
+
+
+def test_what_a_gpu_failed_at_is_not_tried_again(rates):
+    """A failure of the documents is theirs, one of a trial that of all such work."""
+    tried = []
+
+    def fail(documents: Embeddings) -> Searcher:
+        tried.append(len(documents))
+        raise InputError("gpu: it is full")
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher = opened(made(300), fail)
+    said = "the processor searched, since a GPU could not: gpu: it is full"
+    for _ in range(3):
+        assert searcher.search(made(10, 1), 4, silent).notes == (said,)
+    assert tried == [300]
+
+
+def test_a_trial_that_failed_is_not_made_again(monkeypatch):
+    monkeypatch.setattr(adaptive, "SMALL", 0.0)
+    monkeypatch.setattr(adaptive, "WORTH", 0.0)
+    monkeypatch.setattr(adaptive, "_rates", {})
+    tried = []
+
+    def fail(documents: Embeddings) -> Searcher:
+        tried.append(len(documents))
+        raise InputError("gpu: it is full")
+
+    for seed in range(3):
+        found = opened(made(300, seed), fail).search(made(10, 1), 4, silent)
+        assert found.notes == ("the processor searched, since a GPU could not: gpu: it is full",)
+    assert tried == [1]
+
+
+def test_wrong_queries_are_no_failure_of_a_gpu(rates):
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher, wrong = opened(made(300)), made(10, 1)
+    wrong.values[3, 2] = np.nan
+    with pytest.raises(InputError, match=r"row 3"):
+        searcher.search(wrong, 4, silent)
+    assert searcher.search(made(10, 1), 4, silent).devices == ("cuda:0",)
+
+
+def test_rates_serve_other_depths_of_about_the_size(monkeypatch, rates):
+    measured = []
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    measure = adaptive._measure
+
+    def counted(*given):
+        measured.append(given[-2])
+        return measure(*given)
+
+    monkeypatch.setattr(adaptive, "_measure", counted)
+    searcher = opened(made(300))
+    for k in (64, 100, 127, 128, 500):
+        searcher.search(made(10, 1), k, silent)
+    assert measured == [64, 64, 64, 128, 128, 128]  # the processor, a start and GPUs each
+
+
+def test_documents_that_are_copied_for_each_batch_are_not_taken_for_those_that_stay(rates):
+    """300 x 10 comparisons take 0.6 s on GPUs, and half of the documents are copied once more."""
+
+    @dataclass(frozen=True)
+    class Streaming(OnGpus):
+        @property
+        def info(self) -> IndexInfo:
+            return replace(super().info, streamed=0.5)
+
+    def stream(documents: Embeddings) -> Searcher:
+        return Streaming(ON_CPU.open(documents))
+
+    rates(Rates(1000, 1e9), Rates(5000, 150))
+    assert opened(made(300)).search(made(10, 1), 4, silent).devices == ("cuda:0",)  # 2.6 s of 3
+    searcher = opened(made(300), stream)
+    found = searcher.search(made(10, 1), 4, silent)
+    assert (found.devices, found.notes) == (
+        (),
+        (
+            "exact search: 3 s predicted of the processor and 3.6 s of GPUs, by measured rates, "
+            "for 300 documents and 10 queries",
+        ),
+    )
+    assert searcher.search(made(10, 1), 4, silent).devices == ("cuda:0",)  # 1.6 s: they are there
+    assert Rates(5000, 150).seconds(300, 8193, opened=True, streamed=0.5) == 8193 * 0.06 + 2
+
+
+def test_two_threads_copy_documents_once(rates):
+    copied = []
+
+    def copy(documents: Embeddings) -> Searcher:
+        copied.append(1)
+        time.sleep(0.05)
+        return by_gpus(documents)
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher = opened(made(300), copy)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: searcher.search(made(10, 1), 4, silent), range(2)))
+    assert ([one.devices for one in found], copied) == ([("cuda:0",)] * 2, [1])
+
+
+def test_many_seconds_are_written_out(rates):
+    rates(Rates(1, 1e9), Rates(1.2, 1e9))
+    (_, said) = opened(made(300)).search(made(10, 1), 4, silent).notes
+    assert said.startswith("exact search: 3,000 s predicted of the processor and 2,500 s of GPUs")
 
 
 def test_few_queries_wake_no_gpu(rates):

@@ -27,6 +27,7 @@ class Flat:
 
     most = 2048
     notes = ()
+    streamed = 0.0
 
     @classmethod
     def of(cls, documents, norm, names, *, half, sharded):

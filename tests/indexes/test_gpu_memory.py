@@ -311,6 +311,7 @@ class Shallow:
     most: int
     asked: list[tuple[int, int]]
     notes: tuple[str, ...] = ()
+    streamed: float = 0.0
 
     def batch(self, m: int) -> int:
         return 4

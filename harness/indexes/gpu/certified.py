@@ -39,6 +39,10 @@ class Scan(Protocol):
     def notes(self) -> tuple[str, ...]:
         """What was noticed when documents were made ready."""
 
+    @property
+    def streamed(self) -> float:
+        """Part of the documents that is copied to devices for every batch."""
+
     def nearest(self, queries: Float32, m: int) -> Nearest:
         """Find the documents of the highest products with queries [q, d], m of each.
 
@@ -77,7 +81,8 @@ class CertifiedSearcher:
     @property
     def info(self) -> IndexInfo:
         """The vectors themselves."""
-        return IndexInfo(int(self.documents.nbytes), exact=True, notes=self.scan.notes)
+        size, scan = int(self.documents.nbytes), self.scan
+        return IndexInfo(size, exact=True, notes=scan.notes, streamed=scan.streamed)
 
     @cached_property
     def _deeper(self) -> Scan:

@@ -28,6 +28,7 @@ class FaissScan:
     sharded: bool
     power: int = 0
     most: int = MOST
+    streamed: float = 0.0
     notes: tuple[str, ...] = ()
 
     @classmethod

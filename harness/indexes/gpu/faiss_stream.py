@@ -16,7 +16,6 @@ from harness.indexes import devices
 from harness.indexes.faiss_library import load_faiss
 from harness.indexes.gpu.certified import Nearest, scale
 from harness.indexes.gpu.faiss_devices import MOST, leave_room, share_resources, using
-from harness.indexes.gpu.memory import WIDER
 
 VECTORS = 1 << 28  # bytes of documents on a device at a time
 ASKED = 1 << 26  # bytes of queries and results there at a time
@@ -34,6 +33,7 @@ class FaissStream:
     norm: float
     names: tuple[str, ...]
     most: int = MOST
+    streamed: float = 1.0
 
     @classmethod
     def of(cls, documents: Float32, norm: float, names: tuple[str, ...]) -> FaissStream:
@@ -54,7 +54,7 @@ class FaissStream:
 
     def batch(self, m: int) -> int:
         """Queries at a time: all documents are copied for each batch of them."""
-        return WIDER * devices.QUERIES
+        return devices.WIDER * devices.QUERIES
 
     def nearest(self, queries: Float32, m: int) -> Nearest:
         """Find the documents of the highest products. Raises DeviceFullError: no room for it."""

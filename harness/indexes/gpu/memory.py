@@ -14,7 +14,6 @@ from harness.disk.memory import available_memory
 from harness.indexes import devices
 
 LEAST = 256  # rows of a tile, and queries, below which no device is searched
-WIDER = 8  # times more queries with each tile that is streamed: it is copied for all of them
 COPIED = 1 << 26  # bytes of float32 that are copied at a time to what stays
 SPARE = 1 << 28  # bytes left for work spaces of cuBLAS and for what lies between blocks
 FOUND = 1 << 22  # results of all queries at a time
@@ -132,7 +131,7 @@ def divide(bounds: Sequence[int], names: Sequence[str], sizes: Sizes) -> Divisio
         if all((high - low) * sizes.row + need <= room for _, (low, high), room in shares):
             whole = (Share(name, low, high, high, tile) for name, (low, high), _ in shares)
             return Division(tuple(whole), batch)
-    wider = WIDER if sizes.wider else 1
+    wider = devices.WIDER if sizes.wider else 1
     for batch, tile in _steps(devices.QUERIES * wider, max(1, devices.TILE // wider)):
         need = sizes.scratch(batch, tile) + sizes.buffers(tile)
         if need <= min(free):

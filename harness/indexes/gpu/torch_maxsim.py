@@ -74,6 +74,11 @@ class TorchMaxSim:
         """Tell what is streamed."""
         return self.plan.notes
 
+    @property
+    def streamed(self) -> float:
+        """Part that does not stay there."""
+        return self.plan.streamed
+
     def compare(self, queries: MultiVector) -> Iterator[Rough]:
         """Rough scores, part by part, of one device after the other while all compare."""
         cuts = ragged.parts(queries.offsets, self.plan.batch, len(queries))

@@ -70,6 +70,11 @@ class TorchScan:
         """Say what does not stay on the devices."""
         return self.plan.notes
 
+    @property
+    def streamed(self) -> float:
+        """Part that does not stay there."""
+        return self.plan.streamed
+
     def batch(self, m: int) -> int:
         """Queries at a time: as planned, fewer where many results of each are held."""
         return max(1, min(self.plan.batch, FOUND // m))
