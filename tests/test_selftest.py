@@ -17,12 +17,11 @@ from harness.progress import silent
 from harness.selftest import bound, cases, encoding, header, refusals, structures
 from harness.selftest.cases import ALL, FULL, QUICK, Case, CaseGrid
 from harness.selftest.machine import Machine, find_machine
-from harness.selftest.outcomes import Outcome, compare_runs
+from harness.selftest.outcomes import Outcome, Status, compare_runs
 from harness.selftest.report import Report, lines, tables, write_json
 from harness.selftest.searching import check_search, judge_devices
 from harness.vectors import Run
 from tests.indexes.faiss_gpu import faked
-from tests.indexes.test_gpu import made
 
 SMALL = CaseGrid(
     kinds=("random", "equal", "duplicates", "zeros"),
@@ -175,23 +174,21 @@ MEND = "python -m pip install -e '.[gpu]'"
 def test_what_the_processor_decided_in_a_device_s_place_is_told():
     """Of 7 queries 2 were left to it, of all 7 for ties, or because a device was full."""
     run = Run(np.zeros((7, 1), np.int32), np.zeros((7, 1), np.float32))
-    told = [
-        judge_devices(Found(run, devices=("cuda:0",) * there, instead=rest), made("unit", 9))
-        for there, rest in (
-            (1, None),
-            (0, None),
-            (1, Instead(2, 7, "queries", "ties", full=False)),
-            (0, Instead(7, 7, "queries", "ties", full=False)),
-            (1, Instead(2, 7, "queries", "cuda:0: out of memory", full=True)),
-        )
-    ]
-    assert told == [
-        ("equal", 1.0, ""),
-        ("not shown", 0.0, "no device searched"),
-        ("equal", 5 / 7, "2 of 7 queries were searched on the CPU: ties"),
-        ("not shown", 0.0, "7 of 7 queries were searched on the CPU: ties"),
-        ("error", 5 / 7, "2 of 7 queries were searched on the CPU: cuda:0: out of memory"),
-    ]
+
+    def judge(devices: int, rest: Instead | None, status: Status = "equal") -> tuple:
+        found = Found(run, devices=("cuda:0",) * devices, instead=rest)
+        one = judge_devices(Outcome("exact", "random", status, "said"), found)
+        return one.status, one.by_devices, one.details
+
+    ties, all_ties = (Instead(part, 7, "queries", "ties", full=False) for part in (2, 7))
+    full = Instead(2, 7, "queries", "cuda:0: out of memory", full=True)
+    said = "said; {} of 7 queries were searched on the CPU: {}"
+    assert judge(1, None) == ("equal", 1.0, "said")
+    assert judge(0, None) == ("not shown", 0.0, "said; no device searched")
+    assert judge(1, ties) == ("equal", 5 / 7, said.format(2, "ties"))
+    assert judge(0, all_ties) == ("not shown", 0.0, said.format(7, "ties"))
+    assert judge(1, full) == ("error", 5 / 7, said.format(2, "cuda:0: out of memory"))
+    assert judge(0, all_ties, "differs")[0] == "differs"
 
 
 def test_a_device_that_becomes_full_fails():

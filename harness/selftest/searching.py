@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from harness.indexes import INDEXES, Found
+from dataclasses import replace
+
+from harness.indexes import INDEXES, Found, Instead
 from harness.selftest.cases import Case, make_texts
 from harness.selftest.machine import Machine, open_on_cpu, search_on_gpus, time_on_cpu
-from harness.selftest.outcomes import Outcome, Status, compare_runs
+from harness.selftest.outcomes import Outcome, compare_runs
 from harness.vectors import Embeddings
+
+NOBODY = "no device searched"
 
 
 def name_section(case: Case) -> str:
@@ -46,36 +50,29 @@ def hold_to_cpu(
     taken = search_on_gpus(machine, index, lambda: index.open(documents), queries, k)
     expected, seconds = time_on_cpu(open_on_cpu(documents), queries, k)
     differing, first = compare_runs(taken.found.run, expected.run)
-    status, by_devices, said = judge_devices(taken.found, documents)
-    return Outcome(
-        section,
-        name,
-        "differs" if differing else status,
-        "; ".join(filter(None, [details, said])),
-        taken.seconds,
-        seconds,
-        taken.peak_bytes,
-        taken.peak_by,
+    outcome = Outcome(
+        section, name, "differs" if differing else "equal", details,
+        taken.seconds, seconds, taken.peak_bytes, taken.peak_by,
         compared=expected.run.docs.size,
         differing=differing,
         first=first,
-        by_devices=by_devices,
         notes=taken.notes,
         index={"spec": spec, **index.describe()},
-    )
+    )  # fmt: skip
+    return judge_devices(outcome, taken.found)
 
 
-def judge_devices(found: Found, documents: Embeddings) -> tuple[Status, float, str]:
-    """Tell whether devices decided a search whose results are equal.
+def judge_devices(outcome: Outcome, found: Found) -> Outcome:
+    """Tell how much of a search devices decided, and why not the rest.
 
-    Returns:
-        not shown where they decided nothing, error where one was full; which part of it they
-        decided; and what is to be said of the rest.
+    Results that are equal show nothing where that is none of them, and fail where a device was
+    full: whatever it was to show, it did not.
     """
-    if (rest := found.instead) is None:
-        shown = bool(found.devices) or not len(documents)
-        return ("equal", 1.0, "") if shown else ("not shown", 0.0, "no device searched")
-    if rest.full:
-        return "error", 1 - rest.part / rest.whole, str(rest)
-    status: Status = "not shown" if rest.part == rest.whole else "equal"
-    return status, 1 - rest.part / rest.whole, str(rest)
+    rest = found.instead or Instead(int(not found.devices), 1, "queries", NOBODY, full=False)
+    if not rest.part:
+        return outcome
+    status = outcome.status
+    if status == "equal" and (rest.full or rest.part == rest.whole):
+        status = "error" if rest.full else "not shown"
+    said = "; ".join(filter(None, [outcome.details, str(rest) if found.instead else NOBODY]))
+    return replace(outcome, status=status, details=said, by_devices=1 - rest.part / rest.whole)
