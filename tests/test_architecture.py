@@ -180,6 +180,7 @@ WIDE = {  # functions of more parameters, beside commands and factories that are
 LARGE: dict[str, str] = {}  # larger modules
 CHANGING = {  # dataclasses that are no values, and what changes in them
     "encoders.callable.Checks": "what was looked at so far",
+    "indexes.adaptive._There": "documents that are copied to GPUs once they are asked for",
     "pipeline.phases.Clock": "phases that have ended",
     "pipeline.represent.VectorCache": "vectors that were just used",
     "session.Session": "what was loaded",

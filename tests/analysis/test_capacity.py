@@ -330,7 +330,7 @@ def test_what_cannot_be_optimised_is_refused(monkeypatch):
         with pytest.raises(InputError) as caught:
             optimise(subsets(4, 2), 2)
     assert str(caught.value) == (
-        "free vectors, device=auto: CUDA out of memory. Tried to allocate 2.00 GiB: choose fewer "
+        "free vectors, device=auto: out of memory (2.15 GB more were asked for): choose fewer "
         "documents, or device=cpu"
     )
     monkeypatch.setattr(free_vectors, "available_memory", lambda: 900)
