@@ -12,7 +12,7 @@ import pytest
 
 from harness import accelerators, optional, selftest
 from harness.indexes import Found, Instead, devices, exact
-from harness.indexes.gpu import certified, faiss_scan, torch_scan
+from harness.indexes.gpu import certified, faiss_scan, torch_maxsim, torch_scan
 from harness.progress import silent
 from harness.selftest import bound, cases, encoding, header, refusals, structures
 from harness.selftest.cases import ALL, FULL, QUICK, Case, CaseGrid
@@ -204,6 +204,60 @@ def test_a_device_that_becomes_full_fails():
             found = check_search(case, find_machine("0"))
     assert (found.status, found.failed, found.by_devices) == ("error", True, 0.0)
     assert found.details == "5 of 5 queries were searched on the CPU: cuda:0: out of memory"
+
+
+def test_queries_that_devices_decided_are_counted():
+    """MaxSim counts comparisons: a query of which the processor made some is none of a device's."""
+    run = Run(np.zeros((7, 1), np.int32), np.zeros((7, 1), np.float32))
+
+    def judge(devices: int, rest: Instead | None) -> Outcome:
+        found = Found(run, devices=("cuda:0",) * devices, instead=rest)
+        return judge_devices(Outcome("exact", "random", "equal", compared=7), found)
+
+    ties = Instead(2, 7, "queries", "ties", full=False)
+    full = Instead(3, 70, "comparisons", "out of memory", full=True)
+    outcomes = (judge(1, None), judge(1, ties), judge(0, None), judge(1, full))
+    assert [(one.decided, one.queries) for one in outcomes] == [(7, 7), (5, 7), (0, 7), (0, 7)]
+    report = Report({}, (*outcomes, Outcome("refusals", "k", "refused")), (), {})
+    assert [row[5] for row in tables(report)[0].rows] == ["12 of 28", ""]
+    written = json.loads(write_json(report))
+    assert "devices decided 12 of 28 queries" in written["verdict"]
+    assert [one["decided"] for one in written["checks"]] == [7, 5, 0, 0, 0]
+
+
+def test_products_of_the_processor_show_no_bound_of_a_device(monkeypatch):
+    """A full device leaves its rough scores to the processor, whose error is none of its own."""
+
+    def fill(self, queries, low, high, tokens):
+        raise devices.DeviceFullError("cuda:0: out of memory")
+
+    def check() -> Outcome:
+        return bound.check_late_bound("float32", (20, 5, 8), "", ON_CPU)
+
+    assert check().status == "equal"
+    monkeypatch.setattr(torch_maxsim._Device, "_score", fill)
+    found = check()
+    assert (found.status, found.by_devices) == ("error", 0.0)
+    assert "comparisons were made on the CPU: cuda:0: out of memory" in found.details
+
+
+def test_a_structure_that_no_device_searched_is_not_shown(monkeypatch):
+    search = structures.search_on_gpus
+
+    def elsewhere(*given):
+        taken = search(*given)
+        return replace(taken, found=replace(taken.found, devices=()))
+
+    def check() -> Outcome:
+        return structures.check_structure("IVF16_Flat,nprobe=4", (600, 32, 20), MACHINE)
+
+    with faked():
+        shown = check()
+        monkeypatch.setattr(structures, "search_on_gpus", elsewhere)
+        found = check()
+    assert (shown.status, shown.decided, shown.queries) == ("equal", 20, 20)
+    assert (found.status, found.decided, found.queries) == ("not shown", 0, 20)
+    assert found.details.endswith("; no device searched")
 
 
 def test_a_machine_whose_devices_decide_nothing_does_not_pass():

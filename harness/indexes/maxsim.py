@@ -36,6 +36,9 @@ DENSE = 4  # cells of queries and documents for a pair to be scored, up to which
 ROUNDING = 2.0**-24
 UNDERFLOW = 2.0**-149
 
+How = tuple[str, str, bool]
+"""Device, why none and how tight it was, of a part that was compared."""
+
 
 @dataclass(frozen=True)
 class Rough:
@@ -52,9 +55,10 @@ class Rough:
     why: str = ""
     tight: bool = False
 
-
-_How = tuple[str, str, bool]
-"""Device, why none and how tight it was, of a part that was compared."""
+    @property
+    def how(self) -> How:
+        """Who compared, and why."""
+        return self.device, self.why, self.tight
 
 
 class TokenScan(Protocol):
@@ -181,13 +185,13 @@ class MaxSimSearcher:
         run = ragged.restore_rows(ranking.unpack(keys), asked, self.rows, q)
         there = tuple(sorted({device for device, *_ in compared} - {""}))
         tight = devices.note_tight(device for device, _, tight in compared if tight)
-        instead = _sum_instead(compared)
+        instead = sum_instead(compared)
         notes = (*tight, *([str(instead)] if instead else []))
         return Found(run, notes=notes, devices=there, instead=instead)
 
     def _search(
         self, queries: MultiVector, slack: Float64, keys: ranking.Keys, progress: Progress
-    ) -> Counter[_How]:
+    ) -> Counter[How]:
         """Put the best of queries that have tokens into keys [q, k].
 
         slack: [q], how far apart rough scores may seem by error alone. Returns how many comparisons
@@ -195,7 +199,7 @@ class MaxSimSearcher:
         """
         best, k = np.full(keys.shape, -np.inf), keys.shape[1]  # rough scores
         held: list[tuple[Int64, Int64, Float64]] = []  # rows of queries, documents, rough scores
-        waiting, done, compared = 0, 0, Counter[_How]()
+        waiting, done, compared = 0, 0, Counter[How]()
         for part in self.scan.compare(queries):
             (first, last), (low, _), rough = part.queries, part.documents, part.scores
             best[first:last] = np.partition(
@@ -208,7 +212,7 @@ class MaxSimSearcher:
             if waiting > HELD:
                 self._settle(queries, held, best.min(axis=1) - slack, keys)
                 held, waiting = [], 0
-            compared[part.device, part.why, part.tight] += rough.size
+            compared[part.how] += rough.size
             done += rough.size
             progress("search", done, len(queries) * len(self.compared), "comparisons")
         if held:
@@ -234,7 +238,7 @@ class MaxSimSearcher:
             keys[row] = ranking.best(both[None], keys.shape[1])[0]
 
 
-def _sum_instead(compared: Counter[_How]) -> Instead | None:
+def sum_instead(compared: Counter[How]) -> Instead | None:
     """What the processor compared in place of what should have: a device that was full."""
     instead = {why: number for (_, why, _), number in compared.items() if why}
     part, whole, why = sum(instead.values()), compared.total(), "; ".join(instead)

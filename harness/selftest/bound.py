@@ -5,6 +5,7 @@ What knows of the scans themselves is here and nowhere else in the self-test.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.arrays import Float32, Float64
-from harness.indexes import INDEXES, maxsim, ragged, scoring
+from harness.indexes import INDEXES, Instead, maxsim, ragged, scoring
 from harness.indexes.gpu.certified import Nearest, Precision, rounding_error, scale
 from harness.indexes.gpu.faiss_scan import FaissScan
 from harness.indexes.gpu.torch_scan import TorchScan
@@ -21,6 +22,7 @@ from harness.indexes.maxsim import MaxSimSearcher, TokenScan
 from harness.selftest.cases import TOKENS, make_tokens, make_vectors
 from harness.selftest.machine import Machine
 from harness.selftest.outcomes import Outcome
+from harness.selftest.searching import judge_rest
 from harness.vectors import MultiVector
 from harness.vectors.lengths import measure
 
@@ -120,22 +122,27 @@ def check_late_bound(
         raise TypeError(f"{spec} searches by {type(searcher).__name__}: expected MaxSimSearcher")
     kept, scan = searcher.compared, searcher.scan
     with switching(setting) as said:
-        rough = compare_roughly(scan, queries)
+        rough, instead = compare_roughly(scan, queries)
     rows, docs = (each.ravel() for each in np.indices(rough.shape))
     exact = maxsim.scores(queries, kept, rows, docs).reshape(rough.shape)
     slack = np.add.reduceat(scan.slack(measure(queries.values)), queries.offsets[:-1])
     share = np.abs(rough - exact).max(axis=1) / (slack / 2)
     compared = len(queries.values) * len(kept.values)
-    return _judge(LATE, f"torch {precision} d={d:,}{_tell(setting)}", share, compared, said)
+    name = f"torch {precision} d={d:,}{_tell(setting)}"
+    outcome = _judge(LATE, name, share, compared, said)
+    return judge_rest(outcome, instead, str(instead)) if instead else outcome
 
 
-def compare_roughly(scan: TokenScan, queries: MultiVector) -> Float64:
-    """Rough scores [q, n] of queries that all have tokens."""
+def compare_roughly(scan: TokenScan, queries: MultiVector) -> tuple[Float64, Instead | None]:
+    """Rough scores [q, n] of queries that all have tokens, and what the processor made of them."""
     parts = list(scan.compare(queries))
     rough = np.full((len(queries), max(part.documents[1] for part in parts)), np.nan)
     for part in parts:
         rough[slice(*part.queries), slice(*part.documents)] = part.scores
-    return rough
+    compared = Counter[maxsim.How]()
+    for part in parts:
+        compared[part.how] += part.scores.size
+    return rough, maxsim.sum_instead(compared)
 
 
 def shorten(shape: tuple[int, int], d: int) -> tuple[int, int, int]:

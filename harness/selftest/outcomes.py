@@ -65,6 +65,8 @@ class Outcome:
         differing: How many of them are not the same.
         first: The first of these.
         by_devices: Part of the search that devices decided.
+        queries: That were searched with on devices; none where no search is checked.
+        decided: How many of them devices alone decided.
         ratio: Largest error to its bound, where that was measured.
         notes: What the search said of itself.
         index: What the index says it is, as JSON.
@@ -82,6 +84,8 @@ class Outcome:
     differing: int = 0
     first: FirstDifference | None = None
     by_devices: float = 1.0
+    queries: int = 0
+    decided: int = 0
     ratio: float | None = None
     notes: tuple[str, ...] = ()
     index: Mapping[str, object] = field(default_factory=dict)

@@ -61,11 +61,11 @@ def tables(report: Report) -> list[Table]:
     for one in report.outcomes:
         sections.setdefault(one.section, []).append(one)
     header = (
-        "section", "checks", "passed", "compared", "by devices", "GPU s", "CPU s", "peak MB",
-        "told by", "error / bound",
+        "section", "checks", "passed", "compared", "by devices", "queries decided", "GPU s",
+        "CPU s", "peak MB", "told by", "error / bound",
     )  # fmt: skip
     rows = [(name, *_sum_up(found)) for name, found in sections.items()]
-    numeric = frozenset({1, 2, 3, 4, 5, 6, 7, 9})
+    numeric = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 10})
     shown = [Table("Checks", header, rows, numeric)]
     if report.unchecked:
         lines = [(one.what, one.why) for one in report.unchecked]
@@ -82,6 +82,7 @@ def _sum_up(found: Sequence[Outcome]) -> tuple[str, ...]:
         f"{sum(one.passed for one in found):,}",
         f"{sum(one.compared for one in found):,}",
         _share(found),
+        _count_decided(found),
         _add_seconds([one.gpu_seconds for one in found]),
         _add_seconds([one.cpu_seconds for one in found]),
         f"{largest.peak_bytes / 1e6:,.0f}" if largest.peak_bytes is not None else "",
@@ -95,6 +96,12 @@ def _share(found: Sequence[Outcome]) -> str:
     compared = sum(one.compared for one in found)
     decided = sum(one.compared * one.by_devices for one in found)
     return f"{100 * decided / compared:.4g} %" if compared else ""
+
+
+def _count_decided(found: Sequence[Outcome]) -> str:
+    """Queries that devices alone decided, of all; empty where no search was checked."""
+    queries = sum(one.queries for one in found)
+    return f"{sum(one.decided for one in found):,} of {queries:,}" if queries else ""
 
 
 def _add_seconds(seconds: Sequence[float | None]) -> str:
@@ -172,9 +179,11 @@ def _judge(report: Report) -> str:
         verdict = f"{failed:,} of {checks} failed, {errors:,} of them with an error"
     compared = sum(one.compared for one in passed)
     refused = sum(one.status == "refused" for one in passed)
+    decided = _count_decided(report.outcomes)
+    by_devices = f"devices decided {decided} queries, " if decided else ""
     return (
         f"selftest gpu{' --quick' if report.quick else ''}: {verdict}; {compared:,} comparisons "
-        f"equal, {count(refused, 'request')} refused as expected, "
+        f"equal, {by_devices}{count(refused, 'request')} refused as expected, "
         f"{len(report.unchecked):,} not checked; {report.seconds:,.0f} s"
     )
 

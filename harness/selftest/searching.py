@@ -68,11 +68,20 @@ def judge_devices(outcome: Outcome, found: Found) -> Outcome:
     Results that are equal show nothing where that is none of them, and fail where a device was
     full: whatever it was to show, it did not.
     """
-    rest = found.instead or Instead(int(not found.devices), 1, "queries", NOBODY, full=False)
+    queries = len(found.run.docs)
+    rest = found.instead or Instead(0 if found.devices else queries, queries, "queries", "", False)
+    judged = judge_rest(outcome, rest, str(rest) if found.instead else NOBODY)
+    # a query of which the processor made some comparisons is decided by no device alone
+    others = rest.part if rest.of == "queries" else queries * bool(rest.part)
+    return replace(judged, queries=queries, decided=queries - others)
+
+
+def judge_rest(outcome: Outcome, rest: Instead, said: str) -> Outcome:
+    """Tell what the processor did in place of devices, as said, and judge what that shows."""
     if not rest.part:
         return outcome
     status = outcome.status
     if status == "equal" and (rest.full or rest.part == rest.whole):
         status = "error" if rest.full else "not shown"
-    said = "; ".join(filter(None, [outcome.details, str(rest) if found.instead else NOBODY]))
-    return replace(outcome, status=status, details=said, by_devices=1 - rest.part / rest.whole)
+    details = "; ".join(filter(None, [outcome.details, said]))
+    return replace(outcome, status=status, details=details, by_devices=1 - rest.part / rest.whole)

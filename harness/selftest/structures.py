@@ -16,6 +16,7 @@ from harness.progress import silent
 from harness.selftest.cases import make_vectors
 from harness.selftest.machine import Machine, open_on_cpu, search_on_gpus, time_on_cpu
 from harness.selftest.outcomes import Outcome, compare_runs
+from harness.selftest.searching import judge_devices
 from harness.vectors import Dense, Run
 
 SECTION = "lists and codes"
@@ -102,7 +103,7 @@ def _search_both(
         words.append(f"{recalls[2]:.4f} on the CPU, where {differs:,} results are others")
     apart = max(recalls) - min(recalls) > NEARLY
     words += [f"expected within {NEARLY}"] if apart else []
-    return Outcome(
+    outcome = Outcome(
         SECTION,
         f"gpu:{target}",
         "differs" if apart else "equal",
@@ -117,6 +118,7 @@ def _search_both(
         notes=taken.notes,
         index=dict(there.describe()),
     )
+    return judge_devices(outcome, taken.found)
 
 
 def _measure_recall(run: Run, exact: Run) -> float:
