@@ -28,6 +28,7 @@ NONE = "a trial was searched by the processor in their place"  # whose rate is n
 
 _Key = tuple[object, ...]
 _rates: dict[_Key, Rates | str] = {}  # by what they were measured with; or why there are none
+_measuring = Lock()  # of rates: two trials at once would each be slower than a search is
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class _There:
     lock: Lock = field(default_factory=Lock)
     searcher: Searcher | None = None
     lost: str = ""
+
+    def check(self) -> None:
+        """Raise DeviceFullError where they are lost."""
+        if self.lost:
+            raise devices.DeviceFullError(self.lost)
 
 
 @dataclass(frozen=True)
@@ -119,8 +125,7 @@ class AdaptiveSearcher:
         before = self._rate("processor", key, queries, k).seconds(n, q, opened=True)
         if before < WORTH:
             return None, ""
-        if self._there.lost:
-            raise devices.DeviceFullError(self._there.lost)
+        self._there.check()
         there, after = self._open(self._rate("GPUs", key, queries, k), q, before)
         why = (
             f"exact search: {_write_seconds(before)} predicted of the processor and "
@@ -130,6 +135,8 @@ class AdaptiveSearcher:
         if there is None or after >= before:
             return None, why
         found = there.search(queries, k, progress)
+        if found.instead and found.instead.full and not found.devices:
+            self._there.lost = found.instead.why  # it raised nothing, and would do so each time
         return replace(found, notes=(*there.info.notes, *found.notes)), why
 
     def _rate(self, whose: str, key: _Key, queries: Embeddings, k: int) -> Rates:
@@ -138,15 +145,16 @@ class AdaptiveSearcher:
         Raises:
             DeviceFullError: where GPUs have none.
         """
-        if (whose, *key) not in _rates:
-            both = self.documents, queries
-            if whose == "processor":
-                _rates[whose, *key] = _measure(self.by_processor, *both, k, FEW)
-            else:
-                _measure(self.by_gpus, *both, k, 1)  # CUDA starts
-                measured = _measure(self.by_gpus, *both, k, MANY)
-                _rates[whose, *key] = measured if measured.devices else NONE
-        rates = _rates[whose, *key]
+        with _measuring:
+            if (whose, *key) not in _rates:
+                both = self.documents, queries
+                if whose == "processor":
+                    _rates[whose, *key] = _measure(self.by_processor, *both, k, FEW)
+                else:
+                    _measure(self.by_gpus, *both, k, 1)  # CUDA starts
+                    measured = _measure(self.by_gpus, *both, k, MANY)
+                    _rates[whose, *key] = measured if measured.devices else NONE
+            rates = _rates[whose, *key]
         if isinstance(rates, str):
             raise devices.DeviceFullError(rates)
         return rates
@@ -157,18 +165,30 @@ class AdaptiveSearcher:
         What does not fit there is known only afterwards, and may be reason enough to leave it.
         """
         with self._there.lock:
+            self._there.check()  # another thread may have tried meanwhile
             there, n = self._there.searcher, len(self.documents)
             opened, streamed = there is not None, there.info.streamed if there else 0.0
             after = rates.seconds(n, q, opened=opened, streamed=streamed)
             if there is None and after < before:
-                there = self._there.searcher = self.by_gpus(self.documents)
+                there = self._there.searcher = self._copy()
                 after = rates.seconds(n, q, opened=False, streamed=there.info.streamed)
         return there, after
 
+    def _copy(self) -> Searcher:
+        """Documents on GPUs; what stands in the way is kept before another thread tries."""
+        try:
+            return self.by_gpus(self.documents)
+        except ENDINGS as error:
+            self._there.lost = reason(error)
+            raise
+
     def _describe_work(self, queries: Embeddings, k: int) -> _Key:
-        """What rates depend on: kind, width, and about how many documents, queries and results."""
+        """What rates depend on: kind, width, and about how many documents, queries and results.
+
+        Searches that deepen ask for 4 times as many results each time: some steps have one key.
+        """
         both = self.documents, queries
-        sizes = [number.bit_length() // 2 for number in (*map(len, both), k)]
+        sizes = [*(len(each).bit_length() // 2 for each in both), k.bit_length() // 4]
         lengths = [_rows(vectors) // max(len(vectors), 1) for vectors in both]
         return (type(self.documents), self.documents.dim, *sizes, *lengths)
 

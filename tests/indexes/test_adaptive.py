@@ -15,7 +15,7 @@ import pytest
 
 from harness import accelerators
 from harness.errors import InputError
-from harness.indexes import INDEXES, Found, IndexInfo, Searcher, adaptive
+from harness.indexes import INDEXES, Found, IndexInfo, Instead, Searcher, adaptive
 from harness.indexes.adaptive import AdaptiveSearcher, Rates
 from harness.indexes.devices import DeviceFullError
 from harness.indexes.exact import DenseSearcher, Exact
@@ -167,6 +167,23 @@ def test_rates_serve_other_depths_of_about_the_size(monkeypatch, rates):
     assert measured == [64, 64, 64, 128, 128, 128]  # the processor, a start and GPUs each
 
 
+def test_a_search_that_deepens_is_not_measured_at_each_depth(monkeypatch, rates):
+    """Passages are asked for 4 times as deep until all documents are sure."""
+    measured = []
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    measure = adaptive._measure
+
+    def counted(*given):
+        measured.append(given[-2])
+        return measure(*given)
+
+    monkeypatch.setattr(adaptive, "_measure", counted)
+    searcher = opened(made(300))
+    for k in (40, 160, 640, 2560, 10240):
+        searcher.search(made(10, 1), k, silent)
+    assert measured == [40] * 3 + [160] * 3 + [2560] * 3
+
+
 def test_documents_that_are_copied_for_each_batch_are_not_taken_for_those_that_stay(rates):
     """300 x 10 comparisons take 0.6 s on GPUs, and half of the documents are copied once more."""
 
@@ -207,6 +224,75 @@ def test_two_threads_copy_documents_once(rates):
     with ThreadPoolExecutor(2) as pool:
         found = list(pool.map(lambda _: searcher.search(made(10, 1), 4, silent), range(2)))
     assert ([one.devices for one in found], copied) == ([("cuda:0",)] * 2, [1])
+
+
+def test_a_device_that_was_full_in_a_search_is_not_tried_again(rates):
+    """It raises nothing: the processor decided all in its place, and would each time."""
+    tried = []
+
+    @dataclass(frozen=True)
+    class Full(OnGpus):
+        def search(self, queries: Embeddings, k: int, progress: object) -> Found:
+            tried.append(len(queries))
+            full = Instead(len(queries), len(queries), "queries", "cuda:0: full", full=True)
+            return replace(super().search(queries, k, progress), devices=(), instead=full)
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher = opened(made(300), lambda documents: Full(ON_CPU.open(documents)))
+    searcher.search(made(10, 1), 4, silent)
+    found = searcher.search(made(10, 1), 4, silent)
+    assert (tried, found.devices) == ([10], ())
+    assert found.notes == ("the processor searched, since a GPU could not: cuda:0: full",)
+
+
+def test_ties_that_the_processor_decided_are_no_failure_of_a_gpu(rates):
+    tried = []
+
+    @dataclass(frozen=True)
+    class Tying(OnGpus):
+        def search(self, queries: Embeddings, k: int, progress: object) -> Found:
+            tried.append(len(queries))
+            ties = Instead(len(queries), len(queries), "queries", "ties", full=False)
+            return replace(super().search(queries, k, progress), devices=(), instead=ties)
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher = opened(made(300), lambda documents: Tying(ON_CPU.open(documents)))
+    for _ in range(2):
+        searcher.search(made(10, 1), 4, silent)
+    assert tried == [10, 10]
+
+
+def test_two_threads_try_a_failing_gpu_once(rates):
+    tried = []
+
+    def fail(documents: Embeddings) -> Searcher:
+        tried.append(1)
+        time.sleep(0.05)
+        raise InputError("gpu: it is full")
+
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    searcher = opened(made(300), fail)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: searcher.search(made(10, 1), 4, silent), range(2)))
+    said = "the processor searched, since a GPU could not: gpu: it is full"
+    assert ([one.notes for one in found], tried) == ([(said,)] * 2, [1])
+
+
+def test_two_threads_measure_once(monkeypatch, rates):
+    measured = []
+    rates(Rates(1000, 1e9), Rates(5000, 1000))
+    measure = adaptive._measure
+
+    def slow(*given):
+        measured.append(given[-1])
+        time.sleep(0.05)
+        return measure(*given)
+
+    monkeypatch.setattr(adaptive, "_measure", slow)
+    searcher = opened(made(300))
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda _: searcher.search(made(10, 1), 4, silent), range(2)))
+    assert measured == [adaptive.FEW, 1, adaptive.MANY]
 
 
 def test_many_seconds_are_written_out(rates):
