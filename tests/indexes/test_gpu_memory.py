@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -367,6 +369,22 @@ def test_many_results_are_asked_of_another_scan_made_once():
     assert made_of == [1]
     assert searcher.scan.asked == [(4, 107), (2, 107)]
     assert searcher._deeper.asked == [(4, 157), (2, 157), *[(4, 500), (2, 500)] * 2]
+
+
+def test_two_threads_make_another_scan_once():
+    made_of = []
+
+    def deep():
+        made_of.append(1)
+        time.sleep(0.05)
+        return shallow("unit", 500, 500).scan
+
+    searcher, queries = shallow("unit", 500, 120, deep=deep), made("unit", 6, seed=1)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: searcher.search(queries, 100, silent), range(2)))
+    for one in found:
+        same(one.run, expected(Dense(searcher.documents), queries, 100))
+    assert made_of == [1]
 
 
 def test_equal_scores_get_a_second_scan_and_then_the_cpu():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -77,6 +78,7 @@ class CertifiedSearcher:
     scan: Scan
     precision: Precision
     deep: Callable[[], Scan] | None = None
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     @property
     def info(self) -> IndexInfo:
@@ -84,8 +86,13 @@ class CertifiedSearcher:
         size, scan = int(self.documents.nbytes), self.scan
         return IndexInfo(size, exact=True, notes=scan.notes, streamed=scan.streamed)
 
-    @cached_property
+    @property
     def _deeper(self) -> Scan:
+        with self._lock:  # which cached_property has none of, from Python 3.12 on
+            return self._made
+
+    @cached_property
+    def _made(self) -> Scan:
         return self.deep() if self.deep else self.scan
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
