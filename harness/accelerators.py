@@ -22,10 +22,10 @@ from harness.overlaid import find_owner
 from harness.visibility import Gpu, find_visible, least_free, name_all
 from harness.wording import count
 
-__all__ = ["Gpu"]  # what gpus() gives
-
 TRACES = (builds.KERNEL, builds.CONTROL, Path("/dev/dxg"))  # the last under WSL
 FULL = ("out of memory", "alloc fail", "alloc_failed", "cudaerrormemoryallocation")
+# how much a full device was asked for, by torch and by faiss
+ASKED = re.compile(r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes")
 HIDDEN = ("", "-1", "none", "NoDevFiles")  # values of CUDA_VISIBLE_DEVICES
 # that let products be less exact, in every library, than the bound of rounding supposes
 VOIDING = ("NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION")
@@ -189,36 +189,31 @@ def overwritten() -> str:
     Returns:
         A line with both commands; empty where there is no more than one.
     """
-    for found in _find_overlaid():
-        names = [dist.name for dist in found]
-        return f"{' and '.join(names)} are installed over each other: {replace(*names)}"
-    return ""
+    names = [dist.name for dist in _find_overlaid()]
+    said = f"{' and '.join(names)} are installed over each other: "
+    return said + replace(*names) if names else ""
 
 
 def tell_overwritten() -> str:
     """Say that builds of faiss lie over each other, and whose files are there; empty for none."""
-    for found in _find_overlaid():
-        owner = find_owner(found, "faiss")
-        whose = f"those of {owner.name} {owner.version}" if owner else "not those of one of them"
-        names = " and ".join(dist.name for dist in found)
-        return f"{names} are installed over each other: the files of faiss are {whose}"
-    return ""
+    if not (found := _find_overlaid()):
+        return ""
+    owner = find_owner(found, "faiss")
+    whose = f"those of {owner.name} {owner.version}" if owner else "not those of one of them"
+    names = " and ".join(dist.name for dist in found)
+    return f"{names} are installed over each other: the files of faiss are {whose}"
 
 
 def list_lost() -> list[str]:
     """Names of builds of faiss that are listed as installed, and whose files another overwrote."""
-    return [
-        dist.name
-        for found in _find_overlaid()
-        if (owner := find_owner(found, "faiss"))
-        for dist in found
-        if dist is not owner
-    ]
+    found = _find_overlaid()
+    owner = find_owner(found, "faiss")
+    return [dist.name for dist in found if owner and dist is not owner]
 
 
-def _find_overlaid() -> list[list[metadata.Distribution]]:
-    """Builds of faiss that were installed into one folder."""
-    return [found for found in _installed_faiss().values() if len(found) > 1]
+def _find_overlaid() -> list[metadata.Distribution]:
+    """Builds of faiss that were installed into one folder; none where each has its own."""
+    return next((found for found in _installed_faiss().values() if len(found) > 1), [])
 
 
 def _installed_faiss() -> dict[str, list[metadata.Distribution]]:
@@ -327,6 +322,16 @@ def is_full(error: BaseException) -> bool:
     """Tell whether torch or faiss says that a device has no memory left."""
     said = str(error).lower()
     return isinstance(error, RuntimeError | MemoryError) and any(sign in said for sign in FULL)
+
+
+def tell_full(error: BaseException) -> str:
+    """Say in few words that a device had no room, and for how much where that is told."""
+    found = ASKED.search(str(error))
+    if not found:
+        return "out of memory"
+    amount, unit, size = found.groups()
+    asked = float(size or amount) * (1 if size else 1024 ** " KMG".index(unit or " "))
+    return f"out of memory ({asked / 1e9:.3g} GB more were asked for)"
 
 
 def name_ordinals(devices: int) -> str:

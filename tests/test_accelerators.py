@@ -16,10 +16,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import accelerators, builds, environment
+from harness import accelerators, builds, environment, visibility
 from harness.builds import Host
 
-H200 = accelerators.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
+H200 = visibility.Gpu(0, "NVIDIA H200", "9.0", 1 << 37, 1 << 37)
 TOO_OLD = "The NVIDIA driver on your system is too old (found version 12040).\nPlease update"
 
 

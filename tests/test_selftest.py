@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from harness import accelerators, optional, selftest
+from harness import accelerators, optional, selftest, visibility
 from harness.indexes import Found, Instead, devices, exact
 from harness.indexes.gpu import certified, faiss_scan, torch_maxsim, torch_scan
 from harness.progress import silent
@@ -154,7 +154,7 @@ def test_torch_keeps_memory_while_a_search_begins(monkeypatch):
 )
 def test_memory_that_a_driver_does_not_tell_is_unknown(free, total, said):
     with faked(1), pytest.MonkeyPatch.context() as patch:
-        gpu = accelerators.Gpu(0, "Fake GPU", "9.0", free, total, "GPU-of-this-machine")
+        gpu = visibility.Gpu(0, "Fake GPU", "9.0", free, total, "GPU-of-this-machine")
         patch.setattr(accelerators, "gpus", lambda: [gpu])
         facts = header.describe_machine(find_machine("0"))
         assert ("GPU 0", f"Fake GPU, 9.0, {said}") in header.write_rows(facts)

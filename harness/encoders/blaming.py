@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.accelerators import is_full
-from harness.errors import HarnessError, blame, reason
-
-TOLD = 2  # sentences of what torch says of a full device: how much it tried to take
+from harness.accelerators import is_full, tell_full
+from harness.errors import HarnessError, blame
 
 
 @contextmanager
@@ -26,5 +24,4 @@ def blame_model(what: str, kind: type[HarnessError], relief: str) -> Iterator[No
         except (RuntimeError, MemoryError) as error:
             if not is_full(error):
                 raise
-            said = ". ".join(reason(error).split(". ")[:TOLD]).rstrip(".")
-            raise kind(f"{what}: the device is full ({said}): {relief}") from error
+            raise kind(f"{what}: the device is {tell_full(error)}: {relief}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ Library = Literal["torch", "faiss"]
 QUERIES = 1024  # scanned with at a time, or so many of their tokens
 WIDER = 8  # times more with each part that is streamed: it is copied for all of them
 TILE = 1 << 16  # documents multiplied at a time, or so many of their tokens
-# how much a full device was asked for, by torch and by faiss
-ASKED = re.compile(r"allocate (\d[\d.]*) ([KMG]?)i?B|size (\d+) bytes")
 BROKEN = ("cuda error", "cudaerror", "cublas", "cudnn")  # what CUDA's libraries call themselves
 
 
@@ -144,20 +141,10 @@ def room(what: str) -> Iterator[None]:
         if accelerators.is_full(error):
             if (torch := sys.modules.get("torch")) and torch.cuda.is_initialized():
                 torch.cuda.empty_cache()
-            raise DeviceFullError(f"{what}: {_say_full(str(error))}") from error
+            raise DeviceFullError(f"{what}: {accelerators.tell_full(error)}") from error
         if any(sign in str(error).lower() for sign in BROKEN):
             raise InputError(
                 f"{what} failed ({reason(error)}): a device that failed computes nothing more in "
                 "this process: run it again, and harness selftest gpu where it fails again"
             ) from error
         raise
-
-
-def _say_full(said: str) -> str:
-    """Say in few words that a device had no room, and for how much where it is told."""
-    found = ASKED.search(said)
-    if not found:
-        return "out of memory"
-    amount, unit, size = found.groups()
-    asked = float(size or amount) * (1 if size else 1024 ** " KMG".index(unit or " "))
-    return f"out of memory ({asked / 1e9:.3g} GB more were asked for)"

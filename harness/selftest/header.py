@@ -11,6 +11,7 @@ from typing import Any
 from harness import accelerators, environment
 from harness.indexes.faiss_library import load_faiss
 from harness.selftest.machine import Machine
+from harness.visibility import Gpu
 from harness.wording import count
 
 MAPPED = Path("/proc/self/maps")  # files that this process has in memory
@@ -86,7 +87,7 @@ def write_rows(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     return lines
 
 
-def _describe_gpu(gpu: accelerators.Gpu) -> dict[str, Any]:
+def _describe_gpu(gpu: Gpu) -> dict[str, Any]:
     """All that is told of a GPU but its UUID, which names the machine."""
     return {name: value for name, value in vars(gpu).items() if name != "uuid"}
 

@@ -335,7 +335,7 @@ def test_a_model_whose_device_is_full_says_what_to_do():
         raise RuntimeError("MPS backend out of memory")
 
     assert refused(fail) == (
-        "mine fails on 5 texts: the device is full (MPS backend out of memory): have it encode "
+        "mine fails on 5 texts: the device is out of memory: have it encode "
         "fewer texts at a time, in 16 bits, or on another device"
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from harness import accelerators
+from harness import accelerators, visibility
 from harness.indexes import devices
 from harness.indexes.exact import DenseSearcher
 from harness.indexes.faiss_library import load_faiss
@@ -93,8 +93,7 @@ def _see(machine: Machine, faiss: bool, torch: bool) -> dict[str, Any]:
     """What stands for functions of harness.accelerators."""
     number = machine.number
     listed = [
-        accelerators.Gpu(i, "Fake GPU", "9.0", machine.memory, machine.memory)
-        for i in range(number)
+        visibility.Gpu(i, "Fake GPU", "9.0", machine.memory, machine.memory) for i in range(number)
     ]
     return {
         "present": lambda: True,

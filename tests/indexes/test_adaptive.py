@@ -56,6 +56,14 @@ def opened(
 
 
 @pytest.fixture
+def unmeasured(monkeypatch):
+    """No rates are known, and all work is worth a measurement."""
+    monkeypatch.setattr(adaptive, "SMALL", 0.0)
+    monkeypatch.setattr(adaptive, "WORTH", 0.0)
+    monkeypatch.setattr(adaptive, "_rates", {})
+
+
+@pytest.fixture
 def rates(monkeypatch):
     """Rates of the processor and of GPUs, as if they were measured; all work counts."""
 
@@ -126,10 +134,7 @@ def test_what_a_gpu_failed_at_is_not_tried_again(rates):
     assert tried == [300]
 
 
-def test_a_trial_that_failed_is_not_made_again(monkeypatch):
-    monkeypatch.setattr(adaptive, "SMALL", 0.0)
-    monkeypatch.setattr(adaptive, "WORTH", 0.0)
-    monkeypatch.setattr(adaptive, "_rates", {})
+def test_a_trial_that_failed_is_not_made_again(unmeasured):
     tried = []
 
     def fail(documents: Embeddings) -> Searcher:
@@ -306,10 +311,7 @@ def test_few_queries_wake_no_gpu(rates):
     assert opened(made(300)).search(made(9, 1), 4, silent).devices == ()
 
 
-def test_a_trial_that_the_processor_made_is_no_rate_of_gpus(monkeypatch):
-    monkeypatch.setattr(adaptive, "SMALL", 0.0)
-    monkeypatch.setattr(adaptive, "WORTH", 0.0)
-    monkeypatch.setattr(adaptive, "_rates", {})
+def test_a_trial_that_the_processor_made_is_no_rate_of_gpus(unmeasured):
     found = opened(made(300), ON_CPU.open).search(made(10, 1), 4, silent)
     assert found.notes == (
         "the processor searched, since a GPU could not: a trial was searched by the processor in "
@@ -352,10 +354,7 @@ def test_wrong_queries_are_told_as_ever():
         opened(made(300)).search(queries, 4, silent)
 
 
-def test_rates_are_measured_by_searching(monkeypatch):
-    monkeypatch.setattr(adaptive, "SMALL", 0.0)
-    monkeypatch.setattr(adaptive, "WORTH", 0.0)
-    monkeypatch.setattr(adaptive, "_rates", {})
+def test_rates_are_measured_by_searching(unmeasured):
     sizes = []
 
     def watched(documents: Embeddings) -> Searcher:
