@@ -253,7 +253,7 @@ def test_what_made_vectors_is_told_and_decides_nothing(models, tiny):
         assert all(isinstance(key, str) and isinstance(made[key], str) for key in made), name
         assert bool(made) == (name != "api"), name
     torch = ENCODERS.create(f"st:{tiny}")
-    keys = ["device", "threads", "dtype", "batch_size"]
+    keys = ["device", "threads", "dtype", "batch_size", "packing"]
     assert [*torch.made_with()] == [*keys, "torch", "transformers", "sentence-transformers"]
     assert torch.made_with()["batch_size"] == "32"
     other = replace(torch, batch_size=2)

@@ -151,19 +151,23 @@ class TextEncoder(_Described):
             Vectors in the order of the texts; not normalised unless the model does it.
         """
 
-    def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
+    def stream(
+        self, texts: Sequence[str], role: Role, most: int | None = None
+    ) -> Iterator[tuple[slice, Encoded]]:
         """Encode texts part by part.
 
         Args:
             texts: Any number of texts.
             role: What the texts are.
+            most: Texts of a part; None for any number.
 
         Yields:
             Which texts are encoded, and as what, in any order; all of them in the end. Where one
             part fails, those under way come before the error is raised.
         """
-        for low in range(0, len(texts), self.part_size):
-            rows = slice(low, min(low + self.part_size, len(texts)))
+        size = min(self.part_size, most or self.part_size)
+        for low in range(0, len(texts), size):
+            rows = slice(low, min(low + size, len(texts)))
             yield rows, self.encode(texts[rows], role)
 
 

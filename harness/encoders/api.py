@@ -147,19 +147,21 @@ class EndpointEncoder(PromptedEncoder):
         usage = sum_usage([self.no_usage, *(part.usage for _, part in parts)])
         return Encoded(values, tokens, truncated, usage=usage)
 
-    def stream(self, texts: Sequence[str], role: Role) -> Iterator[tuple[slice, Encoded]]:
+    def stream(
+        self, texts: Sequence[str], role: Role, most: int | None = None
+    ) -> Iterator[tuple[slice, Encoded]]:
         """Encode texts, reply by reply; empty ones, which services refuse, are zero and not sent.
 
         Args:
             texts: Any number of texts.
             role: What the texts are.
+            most: Not used: a part is what one reply is for.
 
         Yields:
             The texts that a reply is for, and their vectors.
 
         Raises:
-            InputError: The endpoint refuses a text, or a prompt wants an instruction that the task
-                does not have.
+            InputError: The endpoint refuses a text, or the task lacks a prompt's instruction.
             EncodingError: Anything but one finite vector for each is sent.
             HarnessError: The endpoint does not answer.
         """
@@ -183,8 +185,7 @@ class EndpointEncoder(PromptedEncoder):
             usage = self.no_usage
             if dim is None:  # nothing has told yet how wide vectors are
                 dim, usage = self._probe(role)
-            n = rows.stop - rows.start
-            counts = np.zeros(n, np.int32), np.zeros(n, np.bool_)
+            counts = np.zeros(n := rows.stop - rows.start, np.int32), np.zeros(n, np.bool_)
             yield rows, Encoded(np.zeros((n, dim), np.float32), *counts, usage=usage)
 
     def _probe(self, role: Role) -> tuple[int, Usage]:

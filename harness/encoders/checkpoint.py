@@ -52,7 +52,10 @@ class ModelOptions:
         dtype: Of the weights.
         max_length: Tokens that are read of a text; None for the model's own.
         device: What torch calls it, or auto.
-        batch_size: Texts that the model reads together.
+        batch_size: Texts of a padded batch, which a model reads where it is not packed.
+        packing: Whether batches have no padding, where that makes the same vectors.
+        batch_tokens: Tokens of a packed batch, at most, where it is more than one text; None for as
+            many as suit the device.
         trust_remote_code: Whether code that the model brings is run.
     """
 
@@ -61,6 +64,8 @@ class ModelOptions:
     max_length: int | None = None
     device: str = "auto"
     batch_size: int = 32
+    packing: Literal["on", "off"] = "on"
+    batch_tokens: int | None = None
     trust_remote_code: bool = False
 
 
@@ -78,6 +83,8 @@ class Checkpoint:
         dtype: Of the weights.
         max_length: Tokens that are read of a text; None for the model's own.
         device: What torch calls it, or auto.
+        packing: Whether batches have no padding, where that makes the same vectors.
+        batch_tokens: Tokens of a packed batch; None for as many as suit the device.
         trust_remote_code: Whether code that the model brings is run.
     """
 
@@ -87,6 +94,8 @@ class Checkpoint:
     dtype: Precision
     max_length: int | None
     device: str
+    packing: bool
+    batch_tokens: int | None
     trust_remote_code: bool
 
     @property
@@ -98,16 +107,16 @@ class Checkpoint:
     def key(self) -> Hashable:
         """What decides the weights and how they compute, by whatever name and from wherever."""
         how = (self.dtype, self.max_length, self.device, self.trust_remote_code)
-        return (*sorted(self.source.items()), *how)
+        return (*sorted(self.source.items()), *how, self.packing, self.batch_tokens)
 
     def made_with(self, batch_size: int) -> dict[str, str]:
         """Tell what may change the last bits of what the model computes.
 
         Args:
-            batch_size: Texts that the model reads together.
+            batch_size: Texts of a padded batch.
 
         Returns:
-            Device, threads, dtype, batch size and the versions of libraries.
+            Device, threads, dtype, batches and the versions of libraries.
         """
         import torch
         from sentence_transformers.util import get_device_name
@@ -121,6 +130,8 @@ class Checkpoint:
             "threads": str(torch.get_num_threads()),
             "dtype": self.dtype,
             "batch_size": str(batch_size),
+            "packing": "on" if self.packing else "off",
+            **({"batch_tokens": str(self.batch_tokens)} if self.batch_tokens else {}),
             **libraries,
         }
 
@@ -174,7 +185,8 @@ class Checkpoint:
         """What to do where the device is full.
 
         Args:
-            batch_size: Texts that the model reads together; None while it is loaded.
+            batch_size: Texts that the model reads together, 1 where they cannot be fewer; None
+                while it is loaded.
         """
         choices = [f"batch_size={batch_size // 2}"] if batch_size and batch_size > 1 else []
         choices += ["a smaller max_length"] if batch_size else []
@@ -243,6 +255,7 @@ def checkpoint(
         InputError: The model cannot be had, is pickled or brings code, or a size is none.
     """
     given = {"max_length": options.max_length, "batch_size": options.batch_size, **sizes}
+    given["batch_tokens"] = options.batch_tokens
     check_range(
         target, **{name: (size, 1, inf) for name, size in given.items() if size is not None}
     )
@@ -256,6 +269,8 @@ def checkpoint(
         options.dtype,
         options.max_length,
         options.device,
+        options.packing == "on",
+        options.batch_tokens,
         options.trust_remote_code,
     )
 

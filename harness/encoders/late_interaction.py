@@ -12,7 +12,7 @@ import numpy as np
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint, count_positions
-from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.pretrained import Batch, PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import Artifact
 from harness.parameters import check_range
@@ -20,6 +20,9 @@ from harness.vectors import MultiVector, Representation
 
 if TYPE_CHECKING:
     from sentence_transformers import MultiVectorEncoder
+
+    from harness.packing.batches import Features
+    from harness.packing.model import Taken
 
 PYLATE = ("pylate.models.Dense.Dense",)  # sentence-transformers reads it as its own Dense
 STANFORD = "HF_ColBERT"  # the architecture that Stanford's ColBERT names
@@ -112,17 +115,36 @@ class LateInteractionEncoder(PretrainedEncoder):
                 setattr(first, name, limit or min(own, most))
         return model
 
+    def limit(self, role: Role) -> int | None:
+        """The model's own for the role, or the spec's."""
+        return _limit(self.model, role)
+
+    def take(self, made: Features, texts: int) -> Taken:
+        """Vectors of unit length [t, d] of tokens that take part in scoring, how many of each."""
+        from torch.nn.functional import normalize
+
+        kept = made["attention_mask"][:texts].bool()
+        return normalize(made["token_embeddings"][:texts][kept], p=2, dim=-1).float(), kept.sum(1)
+
+    def put(self, taken: Sequence[Batch], texts: int) -> MultiVector:
+        """Vectors of the tokens of all texts; of a text without tokens none."""
+        none = np.zeros((0, self.model.get_embedding_dimension() or 1), np.float32)
+        arrays = [none] * texts
+        for rows, (vectors, lengths) in taken:
+            parts = np.split(vectors, lengths.cumsum()[:-1])
+            for row, part in zip(rows.tolist(), parts, strict=True):
+                arrays[row] = part
+        offsets = np.zeros(texts + 1, np.int64)
+        offsets[1:] = [len(array) for array in arrays]
+        return MultiVector(np.concatenate([none, *arrays]), offsets.cumsum())
+
     def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
         """Vectors of every token that takes part in scoring, of a text without tokens none."""
-        model: MultiVectorEncoder = self.model
-        limit = _limit(model, role)
-        rows, made, counts = self.ask(texts, role, limit)
-        none = np.zeros((0, model.get_embedding_dimension() or 1), np.float32)
+        rows, made, counts = self.ask(texts, role, self.limit(role))
         arrays = [row.float().cpu().numpy() for row in made]
-        offsets = np.zeros(len(texts) + 1, np.int64)
-        offsets[1:][rows] = [len(array) for array in arrays]
-        values = np.concatenate(arrays or [none])
-        return Encoded(MultiVector(values, offsets.cumsum()), *counts)
+        lengths = np.array([len(array) for array in arrays])
+        taken = [(np.array(rows), [np.concatenate(arrays), lengths])] if rows else []
+        return Encoded(self.put(taken, len(texts)), *counts)
 
 
 def _limit(model: MultiVectorEncoder, role: Role) -> int | None:

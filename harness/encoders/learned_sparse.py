@@ -11,14 +11,17 @@ import numpy as np
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity
 from harness.encoders.checkpoint import ModelOptions, checkpoint
-from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.pretrained import Batch, PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.errors import InputError
 from harness.vectors import Representation, Sparse
 
 if TYPE_CHECKING:
+    import torch
     from sentence_transformers import SparseEncoder
 
+    from harness.packing.batches import Features
+    from harness.packing.model import Taken
 
 SMALL = ModelOptions(batch_size=8)  # a batch needs batch_size x tokens x vocabulary numbers
 
@@ -76,17 +79,39 @@ class LearnedSparseEncoder(PretrainedEncoder):
         model: SparseEncoder = self.checkpoint.load("SparseEncoder")
         return model
 
-    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+    def limit(self, role: Role) -> int | None:
+        """The model's own, or the spec's."""
+        limit: int | None = self.model.max_seq_length
+        return limit
+
+    def take(self, made: Features, texts: int) -> Taken:
+        """Text, term and weight of each weight that is not zero, and the number of terms."""
+        return _list(made["sentence_embedding"][:texts].to_sparse())
+
+    def put(self, taken: Sequence[Batch], texts: int) -> Sparse:
         """Sparse vectors [n, v], of a text without tokens an empty one."""
         from scipy.sparse import csr_matrix
 
-        model: SparseEncoder = self.model
-        rows, made, counts = self.ask(texts, role, model.max_seq_length, save_to_cpu=True)
-        if not rows:
-            first: Any = model[0]  # the model itself knows its width after a text only
-            width = first.auto_model.config.vocab_size
-            return Encoded(Sparse(csr_matrix((len(texts), width), dtype=np.float32)), *counts)
-        made = made.coalesce()  # by row, then by term
-        (row, term), weights = made.indices().numpy(), made.values().float().numpy()
-        shape = (len(texts), made.shape[1])
-        return Encoded(Sparse(csr_matrix((weights, (np.array(rows)[row], term)), shape)), *counts)
+        first: Any = self.model[0]
+        width = int(taken[0][1][3]) if taken else first.auto_model.config.vocab_size
+        text = [rows[own] for rows, (own, *_) in taken]
+        term, weights = ([arrays[at] for _, arrays in taken] for at in (1, 2))
+        empty = np.zeros(0, np.intp)
+        found = np.concatenate([np.zeros(0, np.float32), *weights])
+        places = np.concatenate([empty, *text]), np.concatenate([empty, *term])
+        return Sparse(csr_matrix((found, places), (texts, width)))
+
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Sparse vectors [n, v], of a text without tokens an empty one."""
+        rows, made, counts = self.ask(texts, role, self.limit(role), save_to_cpu=True)
+        taken = [(np.array(rows), [one.numpy() for one in _list(made)])] if rows else []
+        return Encoded(self.put(taken, len(texts)), *counts)
+
+
+def _list(made: torch.Tensor) -> Taken:
+    """Row, term and weight of what a sparse tensor holds, and how wide it is."""
+    import torch
+
+    made = made.coalesce()  # by row, then by term
+    row, term = made.indices()
+    return row, term, made.values().float(), torch.tensor(made.shape[1])

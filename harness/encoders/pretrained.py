@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Int32
+from harness.arrays import Float32, Int32
 from harness.data import Role
 from harness.encoders import Encoded
 from harness.encoders.blaming import blame_model
@@ -20,7 +20,33 @@ from harness.encoders.models import MODELS
 from harness.encoders.prompting import PromptedEncoder, ask
 from harness.encoders.sizes import count_parameters
 from harness.errors import EncodingError
+from harness.packing.batches import TEXTS, Examples, Features
+from harness.threads import work_ahead
+from harness.vectors import MultiVector, Sparse
 from harness.wording import count
+
+if TYPE_CHECKING:
+    from harness.packing.model import Packed, Taken, Tokenised
+
+BATCHES = 16  # of a part, about: their texts are sorted by tokens, and lost where a run is killed
+CHARACTERS = 4  # of a token, about
+
+Batch = tuple[NDArray[np.intp], list[NDArray[Any]]]  # rows, and the arrays that they became
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model in memory.
+
+    Attributes:
+        model: The model.
+        packed: It as it reads packed batches; None where it does not.
+        notes: Why it does not, where it ought to, as sentences for the record.
+    """
+
+    model: Any
+    packed: Packed | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +69,43 @@ class Pretrained(ABC):
         return (type(self).__name__, self.checkpoint.key)
 
     @property
-    def model(self) -> Any:
+    def loaded(self) -> Loaded:
         """The model, loaded where it is not. Raises InputError where it cannot be."""
-        return MODELS.get(self.key, self.read_weights) if self.handed is None else self.handed
+        return MODELS.get(self.key, self._load) if self.handed is None else Loaded(self.handed)
+
+    @property
+    def model(self) -> Any:
+        """The model as sentence-transformers has it. Raises InputError where it cannot be had."""
+        return self.loaded.model
 
     @abstractmethod
     def read_weights(self) -> Any:
         """Load the model anew. Raises InputError where its folder does not hold a usable one."""
 
+    @abstractmethod
+    def examples(self) -> Examples:
+        """What packed and padded batches are compared by."""
+
+    @abstractmethod
+    def take(self, made: Features, texts: int) -> Taken:
+        """Take from what the model makes of so many texts what the encoder keeps of them."""
+
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
-        if self.handed is None:
-            MODELS.get(self.key, self.read_weights)
+        _ = self.loaded
+
+    def _load(self) -> Loaded:
+        """Load the model, and have it read packed batches where that comes to the same."""
+        model, options = self.read_weights(), self.checkpoint
+        if not options.packing:
+            return Loaded(model)
+        from harness.packing.check import pack
+
+        packed = pack(model, self.take, self.examples(), options.batch_tokens)
+        if not isinstance(packed, str):
+            return Loaded(model, packed)
+        note = f"{options.target} reads padded batches: {packed}"
+        return Loaded(self.read_weights(), notes=(note,))
 
     @property
     def parameters(self) -> int | None:
@@ -70,18 +121,26 @@ class Pretrained(ABC):
 
     def blaming(self, what: str) -> AbstractContextManager[None]:
         """Raise EncodingError in place of whatever the model raises. what: as in 3 texts."""
-        relief = self.checkpoint.relief(self.batch_size)
+        packed = self.key in MODELS and self.loaded.packed  # then a batch was of one text
+        relief = self.checkpoint.relief(1 if packed else self.batch_size)
         if self.handed is not None:
             relief = "hand over a model on another device, or with weights in 16 bits"
         return blame_model(f"{self.checkpoint.target} fails on {what}", EncodingError, relief)
 
     def made_with(self) -> Mapping[str, str]:
-        """Tell device, threads, dtype, batch size and the versions of libraries."""
+        """Tell device, threads, dtype, size of batches and the versions of libraries.
+
+        Whether a model that may be packed is packed follows from these.
+        """
         return self.checkpoint.made_with(self.batch_size)
 
 
 class PretrainedEncoder(Pretrained, PromptedEncoder):
     """A model that makes vectors of texts, with what is put before them."""
+
+    def examples(self) -> Examples:
+        """Documents, with their prompt."""
+        return Examples(TEXTS, "document", self.prompt("document"))
 
     def encode(self, texts: Sequence[str], role: Role) -> Encoded:
         """Encode texts.
@@ -99,11 +158,70 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
             EncodingError: The model fails, whatever it raises.
         """
         with self.blaming(count(len(texts), "text")):
-            return self.encode_asked(texts, role)
+            prompt, packed = self._begin(role)
+            if packed is not None:
+                return self._encode_packed(packed, packed.tokenise(texts, role, prompt), role)
+            made = self.encode_asked(texts, role)
+            return replace(made, notes=(*made.notes, *self.loaded.notes))
+
+    def stream(
+        self, texts: Sequence[str], role: Role, most: int | None = None
+    ) -> Iterator[tuple[slice, Encoded]]:
+        """Encode texts part by part; each is tokenised while the one before it is computed.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+            most: Texts of a part; None for any number.
+
+        Yields:
+            Which texts are encoded, and as what, in their order.
+
+        Raises:
+            InputError, EncodingError: As `encode`.
+        """
+        with self.blaming(count(len(texts), "text")):
+            prompt, packed = self._begin(role)
+        if packed is None:
+            yield from super().stream(texts, role, most)
+            return
+        parts = list(_divide(texts, most, BATCHES * packed.batch_tokens, self.limit(role)))
+        tokens = work_ahead([(packed.tokenise(texts[part], role, prompt) for part in parts)])
+        for part in parts:
+            with self.blaming(count(part.stop - part.start, "text")):
+                made = self._encode_packed(packed, next(tokens), role)
+            yield part, made
+
+    def check(self) -> None:
+        """Raise InputError for what is asked of the model and can be known only of a loaded one."""
+        return
+
+    def _begin(self, role: Role) -> tuple[str, Packed | None]:
+        """The prompt of a role, and the model as it reads packed batches, where it does."""
+        prompt, packed = self.prompting.require(role, self.checkpoint.target), self.loaded.packed
+        self.check()
+        return prompt, packed if packed is not None and packed.reads(role) else None
+
+    def _encode_packed(self, packed: Packed, tokens: Tokenised, role: Role) -> Encoded:
+        """Encode texts whose tokens are known."""
+        taken, notes = list[Batch](), [*tokens.notes]
+        for rows, arrays, noted in packed.run(tokens, role, self.take):
+            taken.append((rows, arrays))
+            notes += noted
+        values, counts = self.put(taken, len(tokens.rows)), tokens.counts
+        return Encoded(values, counts, counts > tokens.lengths, tuple(notes))
+
+    @abstractmethod
+    def put(self, taken: Sequence[Batch], texts: int) -> Float32 | Sparse | MultiVector:
+        """Put what was taken of some texts where these are among so many."""
 
     @abstractmethod
     def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
         """Encode texts by what `ask` gives."""
+
+    @abstractmethod
+    def limit(self, role: Role) -> int | None:
+        """Tokens that the model reads of a text in this role; None where that has no limit."""
 
     def ask(
         self, texts: Sequence[str], role: Role, limit: int | None, **options: Any
@@ -115,3 +233,17 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
         prompt = self.prompting.require(role, self.checkpoint.target)
         options["batch_size"] = self.batch_size
         return ask(self.model, texts, role, prompt, limit, **options)
+
+
+def _divide(
+    texts: Sequence[str], most: int | None, tokens: int, limit: int | None
+) -> Iterator[slice]:
+    """Divide texts into parts of so many at most, of about so many tokens by their characters."""
+    begin, held = 0, 0
+    for at, text in enumerate(texts):
+        held += min(len(text) // CHARACTERS + 2, limit or tokens)
+        if held >= tokens or at + 1 - begin == most:
+            yield slice(begin, at + 1)
+            begin, held = at + 1, 0
+    if begin < len(texts):
+        yield slice(begin, len(texts))

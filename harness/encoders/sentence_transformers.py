@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from harness.arrays import Float32
 from harness.data import Role
 from harness.encoders import ENCODERS, Encoded, Similarity, model2vec
 from harness.encoders.checkpoint import MODEL, Checkpoint, ModelOptions, checkpoint
-from harness.encoders.pretrained import PretrainedEncoder
+from harness.encoders.pretrained import Batch, PretrainedEncoder
 from harness.encoders.prompting import MODEL_S_OWN, PromptOptions
 from harness.encoders.settings import ModelConfig
 from harness.errors import InputError
@@ -19,6 +20,9 @@ from harness.vectors import Representation
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
+
+    from harness.packing.batches import Features
+    from harness.packing.model import Taken
 
 OTHERS = {"SparseEncoder": "splade", "MultiVectorEncoder": "colbert", "ColBERT": "colbert"}
 
@@ -97,6 +101,14 @@ class SentenceTransformerEncoder(PretrainedEncoder):
         """Tell weights (content or hub commit), dtype, maximal length, dimension kept."""
         return {**self.checkpoint.identity, "truncate_dim": self.dim}
 
+    def check(self) -> None:
+        """Raise InputError where the model has fewer dimensions than are to be kept."""
+        whole = self.model.get_embedding_dimension()
+        if whole is not None and self.dim is not None and self.dim > whole:
+            raise InputError(
+                f"{self.checkpoint.target}: dim={self.dim}: the model makes {whole}-d vectors"
+            )
+
     def read_weights(self) -> SentenceTransformer:
         """Load the model in the checkpoint's dtype. Raises InputError where there is none."""
         found = self.checkpoint
@@ -109,25 +121,31 @@ class SentenceTransformerEncoder(PretrainedEncoder):
             model.to(getattr(torch, found.dtype))
         return model
 
-    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
-        """Vectors [n, d] as float32; of a text without tokens, zeros.
+    def limit(self, role: Role) -> int | None:
+        """The model's own, or the spec's."""
+        limit: int | None = self.model.max_seq_length
+        return limit
 
-        Raises InputError where the model has fewer dimensions than are to be kept.
-        """
-        model: SentenceTransformer = self.model
-        whole = model.get_embedding_dimension()
-        if whole is not None and self.dim is not None and self.dim > whole:
-            raise InputError(
-                f"{self.checkpoint.target}: dim={self.dim}: the model makes {whole}-d vectors"
-            )
+    def take(self, made: Features, texts: int) -> Taken:
+        """Vectors [n, d] of the texts, cut to the dimensions that are kept."""
+        return (made["sentence_embedding"][:texts, : self.dim].float(),)
+
+    def put(self, taken: Sequence[Batch], texts: int) -> Float32:
+        """Vectors [n, d] as float32; of a text without tokens, zeros."""
+        whole = self.model.get_embedding_dimension()
+        width = taken[0][1][0].shape[1] if taken else self.dim or whole or 1
+        values = np.zeros((texts, width), np.float32)
+        for rows, (made,) in taken:
+            values[rows] = made
+        return values
+
+    def encode_asked(self, texts: Sequence[str], role: Role) -> Encoded:
+        """Vectors [n, d] as float32; of a text without tokens, zeros."""
         rows, made, counts = self.ask(
-            texts, role, model.max_seq_length, convert_to_tensor=True, truncate_dim=self.dim
+            texts, role, self.limit(role), convert_to_tensor=True, truncate_dim=self.dim
         )
-        width = made.shape[1] if rows else self.dim or whole or 1
-        values = np.zeros((len(texts), width), np.float32)
-        if rows:
-            values[rows] = made.float().cpu().numpy()
-        return Encoded(values, *counts)
+        taken = [(np.array(rows), [made.float().cpu().numpy()])] if rows else []
+        return Encoded(self.put(taken, len(texts)), *counts)
 
 
 def _static(found: Checkpoint) -> bool:

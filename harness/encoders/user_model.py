@@ -263,7 +263,9 @@ def _parts(model: Any, name: str) -> dict[str, Any]:
     if most is not None and (model.max_seq_length or 0) > most:
         raise InputError(f"{name} has {most} positions: expected model.max_seq_length = {most}")
     dtype: Any = str(model.dtype).removeprefix("torch.")
-    nowhere = Checkpoint(name, Path(), {}, dtype, None, str(model.device), False)
+    nowhere = Checkpoint(
+        name, Path(), {}, dtype, None, str(model.device), False, None, trust_remote_code=False
+    )
     return {"checkpoint": nowhere, "prompting": prompts, "batch_size": BATCH, "handed": model}
 
 

@@ -13,12 +13,17 @@ from harness.arrays import Float32, Int64
 from harness.encoders.checkpoint import MODEL, ModelOptions, checkpoint
 from harness.encoders.pretrained import Pretrained
 from harness.errors import EncodingError, InputError
+from harness.packing.batches import TEXTS, Examples
 from harness.progress import Progress
 from harness.rerankers import RERANKERS, Reranker, Scored
+from harness.threads import work_ahead
 from harness.wording import count
 
 if TYPE_CHECKING:
     from sentence_transformers import CrossEncoder
+
+    from harness.packing.batches import Features
+    from harness.packing.model import Packed, Taken
 
 COUNTED = 1024  # pairs whose tokens are counted at a time
 WHOLE = {"text": {"truncation": False, "padding": False}, "common": {"return_tensors": None}}
@@ -68,6 +73,14 @@ class CrossEncoderReranker(Pretrained, Reranker):
 
     prompt: str
 
+    def examples(self) -> Examples:
+        """A question with each of some texts."""
+        return Examples(tuple(("what is a word?", text) for text in TEXTS), "text", self.prompt)
+
+    def take(self, made: Features, texts: int) -> Taken:
+        """Raw logits [n] of the pairs."""
+        return (made["scores"][:texts].flatten().float(),)
+
     def read_weights(self) -> CrossEncoder:
         """Load the model anew. Raises InputError where it gives a pair more than one number."""
         model: CrossEncoder = self.checkpoint.load("CrossEncoder")
@@ -87,8 +100,7 @@ class CrossEncoderReranker(Pretrained, Reranker):
     ) -> Scored:
         """Score pairs by raw logits, whatever the model would squeeze them by.
 
-        The order is the same, and a float32 near 1 ties where its logit does not. Pairs of as many
-        tokens share a batch.
+        The order is the same, and a float32 near 1 ties where its logit does not.
 
         Args:
             pairs: Query and document, those of a query side by side.
@@ -105,6 +117,36 @@ class CrossEncoderReranker(Pretrained, Reranker):
             return self._score(pairs, progress)
 
     def _score(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
+        """Score pairs, packed or padded."""
+        packed = self.loaded.packed
+        scored = (
+            self._score_padded(pairs, progress)
+            if packed is None
+            else self._score_packed(packed, pairs, progress)
+        )
+        self._refuse_broken(scored.scores, pairs)
+        return scored
+
+    def _score_packed(
+        self, packed: Packed, pairs: Sequence[tuple[str, str]], progress: Progress
+    ) -> Scored:
+        """Score pairs in packed batches; some are tokenised while those before are scored."""
+        scores, read, cut, notes = np.empty(len(pairs), np.float32), 0, 0, dict[str, None]()
+        starts = range(0, len(pairs), COUNTED)
+        parts = (packed.tokenise_pairs(pairs[low : low + COUNTED], self.prompt) for low in starts)
+        for low, tokens in zip(starts, work_ahead([parts]), strict=True):
+            done = low
+            for rows, (made,), noted in packed.run(tokens, "text", self.take):
+                scores[low + rows] = made
+                notes.update(dict.fromkeys(noted))
+                done += len(rows)
+                progress("rerank", done, len(pairs), "pairs")
+            read += int(tokens.lengths.sum())
+            cut += int(np.count_nonzero(tokens.counts > tokens.lengths))
+        return Scored(scores, read, cut, tuple(notes))
+
+    def _score_padded(self, pairs: Sequence[tuple[str, str]], progress: Progress) -> Scored:
+        """Score pairs by the library's own batches; those of as many tokens share one."""
         from torch.nn import Identity
 
         model, lengths = self.model, self._lengths(pairs, progress)
@@ -120,9 +162,9 @@ class CrossEncoderReranker(Pretrained, Reranker):
                 show_progress_bar=False,
             )
             progress("rerank", low + len(rows), len(pairs), "pairs")
-        self._refuse_broken(scores, pairs)
         read = np.minimum(lengths, model.max_seq_length or np.inf)
-        return Scored(scores, int(read.sum()), int(np.count_nonzero(lengths > read)))
+        cut = int(np.count_nonzero(lengths > read))
+        return Scored(scores, int(read.sum()), cut, self.loaded.notes)
 
     def _refuse_broken(self, scores: Float32, pairs: Sequence[tuple[str, str]]) -> None:
         """Raise EncodingError for NaN and infinity."""

@@ -1,9 +1,10 @@
 """Texts looked up in the store: what is missing is known before anything is encoded.
 
-Missing texts are sorted by length and encoded in parts of a fixed number; a shard is some of these,
-as many as fit or as some seconds allow. So a run that was killed goes on where it stopped with the
-very batches it would have had, and its vectors are the same to the bit. Of an encoder that is paid
-for every reply is a shard: what was paid for is kept, whatever happens next.
+Missing texts are sorted by length and encoded in parts, which their lengths decide; a shard is some
+of these, as many as fit or as some seconds allow, and is written while the next one is made. So a
+run that was killed goes on where it stopped with the very batches it would have had, and its
+vectors are the same to the bit. Of an encoder that is paid for every reply is a shard: what was
+paid for is kept, whatever happens next.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,15 +176,23 @@ class Plan:
             leases.enter_context(_prepare(self.space, self.description))
             if self.encoder.paid:
                 _probe(self.space)
-        for arrays, parts in self._shards(missing, width, progress, stage):
-            self._keep(arrays, leases)
-            _touch(self.space)
-            made += parts
+        with ThreadPoolExecutor(1) as writer:  # a shard is written while the next one is made
+            written: Future[None] | None = None
+            for arrays, parts in self._shards(missing, width, progress, stage):
+                if written is not None:
+                    written.result()
+                written = writer.submit(self._keep, arrays, self.encoder.made_with(), leases)
+                if self.encoder.paid:
+                    written.result()
+                made += parts
+            if written is not None:
+                written.result()
         return made
 
-    def _keep(self, arrays: list[NDArray[Any]], leases: ExitStack) -> None:
+    def _keep(
+        self, arrays: list[NDArray[Any]], maker: Mapping[str, str], leases: ExitStack
+    ) -> None:
         """Write a shard, beside the space where that cannot be written. Raises StoreError."""
-        maker = self.encoder.made_with()
         with _refusing(self.space):
             try:
                 try:
@@ -193,51 +203,53 @@ class Plan:
             except OSError:
                 if self.encoder.paid or not passing.write(self.space, arrays, maker):
                     raise
+        _touch(self.space)
 
     def _shards(
         self, missing: NDArray[np.intp], width: int | None, progress: Progress, stage: str
     ) -> Iterator[tuple[list[NDArray[Any]], list[Encoded]]]:
-        """Yield shards as the arrays of their files, and what they were made of, as they come."""
-        wanted = [self.texts[i] for i in self.first[missing]]
-        keys, stored = self.unique[missing], width is not None
-        total, done = len(wanted), 0
-        progress(stage, 0, total, "texts")
-        parts, made, begun = list[list[NDArray[Any]]](), list[Encoded](), self.clock()
-        for texts, encoded, whole in self._encode_missing(wanted):
-            rows, *items = shards.pack(encoded, wanted[texts])
-            if width not in (None, shards.width_of(rows)):
-                remedy = f"; if the model changed, delete {self.space}" if stored else ""
-                raise EncodingError(
-                    f"the encoder returned {shards.width_of(rows)}-d vectors after {width}-d "
-                    f"ones: expected one width{remedy}"
-                )
-            width = shards.width_of(rows)
-            rows["key"] = keys[texts]
-            parts.append([rows, *items])
-            made.append(replace(encoded, values=EMPTY))
-            if whole or self.clock() - begun >= SHARD_S:
-                yield [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], made
-                parts, made, begun = [], [], self.clock()
-            done += len(rows)
-            progress(stage, done, total, "texts")
-
-    def _encode_missing(self, wanted: Sequence[str]) -> Iterator[tuple[slice, Encoded, bool]]:
-        """Yield which texts are encoded, as what, and whether a shard must end with them.
+        """Yield shards as the arrays of their files, and what they were made of, as they come.
 
         A shard holds whole parts, so that those after it are the same wherever it ends. Of what is
         paid for each part is a shard, so that nothing of it is lost.
         """
-        if self.encoder.paid:
-            for rows, encoded in self.encoder.stream(wanted, self.role):
-                yield rows, encoded, True
-            return
-        most = self.shard - self.shard % min(self.encoder.part_size, self.shard)
-        for start in range(0, len(wanted), most):
-            texts = wanted[start : start + most]
-            left = len(texts)
-            for rows, encoded in self.encoder.stream(texts, self.role):
-                left -= rows.stop - rows.start
-                yield slice(start + rows.start, start + rows.stop), encoded, not left
+        wanted = [self.texts[i] for i in self.first[missing]]
+        keys, stored = self.unique[missing], width is not None
+        total, done = len(wanted), 0
+        progress(stage, 0, total, "texts")
+        parts, made, held, begun = list[list[NDArray[Any]]](), list[Encoded](), 0, self.clock()
+
+        def shard() -> tuple[list[NDArray[Any]], list[Encoded]]:
+            nonlocal parts, made, held, begun
+            whole = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)], made
+            parts, made, held, begun = [], [], 0, self.clock()
+            return whole
+
+        for texts, encoded in self.encoder.stream(wanted, self.role, self.shard):
+            rows, *items = shards.pack(encoded, wanted[texts])
+            width = self._check_width(shards.width_of(rows), width, stored)
+            if held + len(rows) > self.shard and parts:
+                yield shard()
+            rows["key"] = keys[texts]
+            parts.append([rows, *items])
+            made.append(replace(encoded, values=EMPTY))
+            held += len(rows)
+            done += len(rows)
+            if self.encoder.paid or held == self.shard or self.clock() - begun >= SHARD_S:
+                yield shard()
+            progress(stage, done, total, "texts")
+        if parts:
+            yield shard()
+
+    def _check_width(self, made: int, known: int | None, stored: bool) -> int:
+        """The width of vectors. Raises EncodingError where it is not that of those before."""
+        if known in (None, made):
+            return made
+        remedy = f"; if the model changed, delete {self.space}" if stored else ""
+        raise EncodingError(
+            f"the encoder returned {made}-d vectors after {known}-d ones: expected one width"
+            + remedy
+        )
 
 
 def lacking(

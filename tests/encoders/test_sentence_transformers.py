@@ -70,7 +70,7 @@ def test_the_packaged_minilm_gives_its_known_vectors(packaged):
     assert prompts_of(encoder) == {"query": "", "document": "", "text": ""}
     assert encoder.similarity == "cosine"
     assert str(ENCODERS.resolve("minilm")) == (
-        "st:minilm,batch_size=32,device=auto,dtype=float32,trust_remote_code=false"
+        "st:minilm,batch_size=32,device=auto,dtype=float32,packing=on,trust_remote_code=false"
     )
 
 
@@ -388,7 +388,7 @@ def test_an_empty_text_has_the_vector_of_the_marks(packaged):
 
 @pytest.mark.parametrize("kind", ["st", "colbert"])
 def test_a_model_that_fails_on_texts_is_one_line(tiny, monkeypatch, kind):
-    encoder = ENCODERS.create(f"{kind}:{tiny}")
+    encoder = ENCODERS.create(f"{kind}:{tiny},packing=off")
     monkeypatch.setattr(encoder.model, "encode", lambda *_, **__: {}["token_embeddings"])
     with pytest.raises(EncodingError) as caught:
         encoder.encode(["cats", "dogs"], "query")
@@ -399,7 +399,7 @@ def test_a_device_that_is_full_says_what_to_do(tiny, monkeypatch):
     def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has")
 
-    encoder = ENCODERS.create(f"st:{tiny},batch_size=8")
+    encoder = ENCODERS.create(f"st:{tiny},packing=off,batch_size=8")
     handed = replace(encoder, handed=encoder.model)
     monkeypatch.setattr(encoder.model, "encode", fail)
     said = "fails on 2 texts: the device is out of memory (2.15 GB more were asked for): "

@@ -80,7 +80,7 @@ def test_scores_are_the_logits_of_sentence_transformers(tiny_cross):
 
     model = CrossEncoder(str(tiny_cross), local_files_only=True)
     expected = model.predict(PAIRS, activation_fn=torch.nn.Identity())
-    made = create(tiny_cross).score(PAIRS, silent)
+    made = create(tiny_cross, ",packing=off").score(PAIRS, silent)
     assert made.scores.dtype == np.float32
     assert np.ptp(made.scores) > 0.5
     np.testing.assert_allclose(made.scores, expected, atol=1e-6)
@@ -93,7 +93,7 @@ def test_scores_are_the_logits_of_sentence_transformers(tiny_cross):
 def test_pairs_of_a_length_share_a_batch_and_come_back_in_their_order(
     tiny_cross, batch_size, monkeypatch
 ):
-    made = create(tiny_cross, f",batch_size={batch_size}")
+    made = create(tiny_cross, f",packing=off,batch_size={batch_size}")
     expected = create(tiny_cross).score(PAIRS, silent).scores
     predict, batches = made.model.predict, []
     monkeypatch.setattr(
@@ -128,7 +128,7 @@ def test_no_pairs_have_no_scores(tiny_cross):
 
 def test_progress_is_told(tiny_cross):
     seen = []
-    made = create(tiny_cross, ",batch_size=2")
+    made = create(tiny_cross, ",packing=off,batch_size=2")
     made.score(PAIRS, lambda stage, done, total, unit: seen.append((stage, done, total, unit)))
     assert seen == [
         ("count tokens", 5, 5, "pairs"),
@@ -145,7 +145,7 @@ def test_a_prompt_stands_before_the_query(tiny_cross, tmp_path):
     assert one.tokens == other.tokens == 7
     assert asked.fingerprint() != plain.fingerprint()
     own = tmp_path / "own"
-    plain.model.save_pretrained(str(own))
+    create(tiny_cross, ",packing=off").model.save_pretrained(str(own))
     settings = own / "config_sentence_transformers.json"
     told = {"prompts": {"search": "find: "}, "default_prompt_name": "search"}
     settings.write_text(json.dumps({**json.loads(settings.read_text()), **told}))
@@ -231,7 +231,7 @@ def test_what_is_unsafe_is_refused_as_for_encoders(tiny_cross, tmp_path):
 
 
 def test_scores_that_are_no_numbers_are_one_line(tiny_cross, monkeypatch):
-    made = create(tiny_cross)
+    made = create(tiny_cross, ",packing=off")
     broken = np.array([1, np.nan, np.inf, 2, 3], np.float32)
     monkeypatch.setattr(made.model, "predict", lambda pairs, **_: broken)
     with pytest.raises(EncodingError) as error:
@@ -242,7 +242,7 @@ def test_scores_that_are_no_numbers_are_one_line(tiny_cross, monkeypatch):
 
 @pytest.mark.parametrize("part", ["predict", "preprocess"])
 def test_a_model_that_fails_while_it_scores_is_one_line(tiny_cross, monkeypatch, part):
-    made = create(tiny_cross)
+    made = create(tiny_cross, ",packing=off" if part == "predict" else "")
 
     def fail(pairs, **options):
         raise RuntimeError("index out of range\nin self")
@@ -257,7 +257,7 @@ def test_a_device_that_is_full_says_what_to_do(tiny_cross, monkeypatch):
     def fail(pairs, **options):
         raise RuntimeError("CUDA error: out of memory")
 
-    made = create(tiny_cross)
+    made = create(tiny_cross, ",packing=off")
     monkeypatch.setattr(made.model, "predict", fail)
     with pytest.raises(EncodingError) as error:
         made.score(PAIRS, silent)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -21,6 +18,7 @@ from harness.indexes.gpu.memory import Division, Share, Sizes, divide
 from harness.indexes.gpu.stream import Tiles
 from harness.indexes.gpu.torch_scan import ROWS, each_device, hold, itemsize
 from harness.indexes.maxsim import Rough
+from harness.threads import work_ahead
 from harness.vectors import MultiVector
 
 if TYPE_CHECKING:
@@ -30,7 +28,6 @@ T = TypeVar("T")
 SHORT = 4  # documents of a tile: its tokens by so many, at most
 HIGHEST = 20 // SHORT + 1  # bytes a product of documents' highest: float32, float64 twice
 MOST = 1 << 18  # documents that the processor compares at a time
-AHEAD = 2  # parts that a device compares before the first of them is looked at
 
 
 @dataclass(frozen=True)
@@ -223,23 +220,3 @@ def _whole(share: Share, offsets: Int64) -> Share:
     """A share of which whole documents stay."""
     last = int(np.searchsorted(offsets, share.resident, side="right")) - 1
     return replace(share, resident=max(share.low, int(offsets[last])))
-
-
-def work_ahead(works: Sequence[Iterator[T]]) -> Iterator[T]:
-    """Let each of several go on in a thread of its own, some steps ahead; one step of each in turn.
-
-    The threads have no settings of the caller's.
-    """
-    with ExitStack() as stack:
-        going = deque[tuple[Iterator[T], ThreadPoolExecutor, deque[Future[T | None]]]]()
-        for work in works:
-            pool = ThreadPoolExecutor(1)
-            stack.callback(pool.shutdown, cancel_futures=True)
-            going.append((work, pool, deque(pool.submit(next, work, None) for _ in range(AHEAD))))
-        while going:
-            work, pool, steps = going.popleft()
-            found = steps.popleft().result()
-            if found is not None:
-                steps.append(pool.submit(next, work, None))
-                going.append((work, pool, steps))
-                yield found
