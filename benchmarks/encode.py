@@ -140,7 +140,7 @@ def stored(spec: str, texts: Texts) -> Any:
     encoder: Any = ENCODERS.create(spec)
     folder = tempfile.mkdtemp()
     try:
-        values = Store(Path(folder)).plan("it", encoder, "document", texts).fetch().encoded.values
+        values = Store(Path(folder)).plan(encoder, texts, "document").fetch().encoded.values
         return np.array(values) if isinstance(values, np.ndarray) else values
     finally:
         shutil.rmtree(folder)

@@ -193,6 +193,7 @@ PROBES = {  # modules that look at objects of others, and whose
     "encoders.callable": "arrays and tensors that a function returns",
     "encoders.checkpoint": "models of sentence-transformers",
     "encoders.late_interaction": "models of pylate and sentence-transformers",
+    "encoders.pretrained": "models of sentence-transformers",
     "encoders.prompting": "tokenizers",
     "encoders.user_model": "models of users",
     "environment": "os, which differs by platform",

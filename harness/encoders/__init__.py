@@ -14,7 +14,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Float32, Int32
+from harness.arrays import Float32, Int32, Int64
 from harness.data import Purpose, Role
 from harness.endpoints.usage import Usage
 from harness.registry import Registry
@@ -37,6 +37,7 @@ class Encoded:
         truncated: bool [n], whether the model read only the beginning of a text.
         notes: What was noticed, as sentences for the record.
         usage: What was paid for, by name.
+        read: Tokens that the model read of all texts; 0 where it does not tell.
     """
 
     values: Float32 | Sparse | MultiVector
@@ -44,6 +45,7 @@ class Encoded:
     truncated: NDArray[np.bool_]
     notes: tuple[str, ...] = ()
     usage: Usage = field(default_factory=dict)
+    read: int = 0
 
 
 class _Described(ABC):
@@ -150,6 +152,18 @@ class TextEncoder(_Described):
         Returns:
             Vectors in the order of the texts; not normalised unless the model does it.
         """
+
+    def expect(self, texts: Sequence[str], role: Role) -> Int64:
+        """Tell about how much work each text is, so that time left is told by work, not by texts.
+
+        Args:
+            texts: Any number of texts.
+            role: What the texts are.
+
+        Returns:
+            int64 [n]: about the tokens that are read of each, or ones where that is not known.
+        """
+        return np.ones(len(texts), np.int64)
 
     def stream(
         self, texts: Sequence[str], role: Role, most: int | None = None

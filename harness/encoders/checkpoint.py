@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Hashable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
 from math import inf
@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 from harness import accelerators, zoo
 from harness.encoders import ENCODERS
 from harness.encoders.blaming import blame_model
+from harness.encoders.devices import check_device
 from harness.encoders.settings import (
     MODULES,
     NAMED_CODE,
@@ -35,6 +36,7 @@ from harness.zoo.content import CODE, SETTINGS, WEIGHTS, content_sha256, file_su
 
 T = TypeVar("T")
 Precision = Literal["float32", "float16", "bfloat16"]
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 IGNORED = ("onnx/*", "openvino/*", ".*")
 LIBRARIES = ("torch", "transformers", "sentence-transformers")
@@ -54,6 +56,9 @@ class ModelOptions:
         device: What torch calls it, or auto.
         batch_size: Texts of a padded batch, which a model reads where it is not packed.
         packing: Whether batches have no padding, where that makes the same vectors.
+        attention: What computes attention, as transformers calls it: eager, sdpa,
+            flash_attention_2; batches then have padding, but for FlashAttention's. None for packed
+            batches, or for what suits the model.
         batch_tokens: Tokens of a packed batch, at most, where it is more than one text; None for as
             many as suit the device.
         trust_remote_code: Whether code that the model brings is run.
@@ -65,6 +70,7 @@ class ModelOptions:
     device: str = "auto"
     batch_size: int = 32
     packing: Literal["on", "off"] = "on"
+    attention: Attention | None = None
     batch_tokens: int | None = None
     trust_remote_code: bool = False
 
@@ -80,34 +86,28 @@ class Checkpoint:
         target: What people call it.
         folder: Where it lies.
         source: Hub name and commit, or a content SHA-256.
-        dtype: Of the weights.
-        max_length: Tokens that are read of a text; None for the model's own.
-        device: What torch calls it, or auto.
-        packing: Whether batches have no padding, where that makes the same vectors.
-        batch_tokens: Tokens of a packed batch; None for as many as suit the device.
-        trust_remote_code: Whether code that the model brings is run.
+        options: How it is had and run.
     """
 
     target: str
     folder: Path
     source: Mapping[str, str]
-    dtype: Precision
-    max_length: int | None
-    device: str
-    packing: bool
-    batch_tokens: int | None
-    trust_remote_code: bool
+    options: ModelOptions
+
+    @property
+    def packing(self) -> bool:
+        """Whether batches are to have no padding, where that makes the same vectors."""
+        return self.options.packing == "on" and self.options.attention is None
 
     @property
     def identity(self) -> dict[str, object]:
         """What decides a model's vectors, whatever it makes."""
-        return {**self.source, "dtype": self.dtype, "max_length": self.max_length}
+        return {**self.source, "dtype": self.options.dtype, "max_length": self.options.max_length}
 
     @property
     def key(self) -> Hashable:
         """What decides the weights and how they compute, by whatever name and from wherever."""
-        how = (self.dtype, self.max_length, self.device, self.trust_remote_code)
-        return (*sorted(self.source.items()), *how, self.packing, self.batch_tokens)
+        return (*sorted(self.source.items()), replace(self.options, revision=None, batch_size=32))
 
     def made_with(self, batch_size: int) -> dict[str, str]:
         """Tell what may change the last bits of what the model computes.
@@ -128,10 +128,15 @@ class Checkpoint:
         return {
             "device": device,
             "threads": str(torch.get_num_threads()),
-            "dtype": self.dtype,
+            "dtype": self.options.dtype,
             "batch_size": str(batch_size),
             "packing": "on" if self.packing else "off",
-            **({"batch_tokens": str(self.batch_tokens)} if self.batch_tokens else {}),
+            **({"attention": self.options.attention} if self.options.attention else {}),
+            **(
+                {"batch_tokens": str(self.options.batch_tokens)}
+                if self.options.batch_tokens
+                else {}
+            ),
             **libraries,
         }
 
@@ -166,15 +171,15 @@ class Checkpoint:
     @property
     def device_kind(self) -> str:
         """Which kind of device computes, as cuda; "" for the processor."""
-        if self.device == "auto":
+        if self.options.device == "auto":
             return "cuda" if accelerators.torch_count() else ""
-        return self.device.partition(":")[0].removeprefix("cpu")
+        return self.options.device.partition(":")[0].removeprefix("cpu")
 
     @property
     def torch_device(self) -> str | None:
         """What torch calls the device; None lets it choose, where it can use what it would take."""
-        if self.device != "auto":
-            return self.device
+        if self.options.device != "auto":
+            return self.options.device
         return "cpu" if accelerators.present() and not accelerators.torch_count() else None
 
     def loading(self) -> AbstractContextManager[None]:
@@ -190,7 +195,7 @@ class Checkpoint:
         """
         choices = [f"batch_size={batch_size // 2}"] if batch_size and batch_size > 1 else []
         choices += ["a smaller max_length"] if batch_size else []
-        choices += ["dtype=bfloat16"] if self.dtype == "float32" else []
+        choices += ["dtype=bfloat16"] if self.options.dtype == "float32" else []
         return f"choose {', '.join([*choices, 'another device'])} or device=cpu"
 
     def load(self, kind: str, **options: Any) -> Any:
@@ -209,9 +214,17 @@ class Checkpoint:
             model = getattr(sentence_transformers, kind)(
                 str(self.folder),
                 device=self.torch_device,
-                trust_remote_code=self.trust_remote_code,
+                trust_remote_code=self.options.trust_remote_code,
                 local_files_only=True,
-                model_kwargs={"dtype": getattr(torch, self.dtype), "use_safetensors": True},
+                model_kwargs={
+                    "dtype": getattr(torch, self.options.dtype),
+                    "use_safetensors": True,
+                    **(
+                        {"attn_implementation": self.options.attention}
+                        if self.options.attention
+                        else {}
+                    ),
+                },
                 **options,
             )
             self._limit(model)
@@ -220,15 +233,17 @@ class Checkpoint:
     def _limit(self, model: Any) -> None:
         """Have a model read as much as is asked for, and never more than it has positions for."""
         most = count_positions(model)
-        if self.max_length is not None:
+        if self.options.max_length is not None:
             config = getattr(getattr(model[0], "auto_model", None), "config", None)
-            positions = most or getattr(config, "max_position_embeddings", None) or self.max_length
-            if self.max_length > positions:
+            positions = (
+                most or getattr(config, "max_position_embeddings", None) or self.options.max_length
+            )
+            if self.options.max_length > positions:
                 raise InputError(
-                    f"{self.target}: max_length={self.max_length}: the model reads "
+                    f"{self.target}: max_length={self.options.max_length}: the model reads "
                     f"{positions} tokens"
                 )
-            model.max_seq_length = self.max_length
+            model.max_seq_length = self.options.max_length
         elif most is not None and (model.max_seq_length or most + 1) > most:
             model.max_seq_length = most
 
@@ -259,20 +274,11 @@ def checkpoint(
     check_range(
         target, **{name: (size, 1, inf) for name, size in given.items() if size is not None}
     )
-    _check_device(target, options.device)
+    check_device(target, options.device)
     folder, source = _locate(target, options.revision, options.trust_remote_code)
     _refuse_unsafe(folder, target, None if options.trust_remote_code else foreign)
-    return Checkpoint(
-        target,
-        folder,
-        source or {"folder_sha256": content_sha256(file_sums(folder))},
-        options.dtype,
-        options.max_length,
-        options.device,
-        options.packing == "on",
-        options.batch_tokens,
-        options.trust_remote_code,
-    )
+    source = source or {"folder_sha256": content_sha256(file_sums(folder))}
+    return Checkpoint(target, folder, source, options)
 
 
 def count_positions(model: Any) -> int | None:
@@ -286,30 +292,6 @@ def count_positions(model: Any) -> int | None:
         for table in tables
     ]
     return min(sizes, default=None)
-
-
-def _check_device(target: str, device: str) -> None:
-    """Raise InputError for a device that torch does not know or that does not answer."""
-    if device in ("auto", "cpu"):
-        return
-    import torch
-
-    try:
-        asked = torch.device(device)
-    except RuntimeError as error:
-        raise InputError(f"{target}: device={device}: {reason(error)}") from None
-    devices = accelerators.torch_count() if asked.type == "cuda" else 0
-    if asked.type == "cuda" and not devices:
-        raise InputError(
-            f"{target}: device={device}, but no CUDA device answers: use device=cpu "
-            f"({accelerators.explain_torch()})"
-        )
-    if asked.type == "cuda" and (asked.index or 0) >= devices:
-        there = "there is 1 CUDA device" if devices == 1 else f"there are {devices} CUDA devices"
-        expected = accelerators.name_ordinals(devices)
-        raise InputError(f"{target}: device={device}: {there}: expected {expected}")
-    if asked.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"{target}: device=mps, but no Apple GPU answers: use device=cpu")
 
 
 def _locate(

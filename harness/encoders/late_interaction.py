@@ -104,7 +104,7 @@ class LateInteractionEncoder(PretrainedEncoder):
         Raises InputError where its folder does not hold a usable one.
         """
         model: MultiVectorEncoder = self.checkpoint.load("MultiVectorEncoder")
-        limit, most = self.checkpoint.max_length, count_positions(model)
+        limit, most = self.checkpoint.options.max_length, count_positions(model)
         if self.seed is not None:
             with self.checkpoint.loading():
                 _project(model, self.seed)

@@ -49,7 +49,7 @@ def load(found: Checkpoint) -> SentenceTransformer:
             rows = rows * tensors["weights"].float()[:, None]
         tokenizer = Tokenizer.from_file(str(found.folder / "tokenizer.json"))
         tokenizer.no_truncation()
-        first = StaticEmbedding(tokenizer, rows.to(getattr(torch, found.dtype)))
+        first = StaticEmbedding(tokenizer, rows.to(getattr(torch, found.options.dtype)))
         first.embedding.padding_idx = _unknown_token(found, tokenizer)  # left out of the mean
         modules: list[Any] = [first]
         if found.settings("config.json", Config).normalize:

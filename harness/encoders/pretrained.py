@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.arrays import Float32, Int32
+from harness.arrays import Float32, Int32, Int64
 from harness.data import Role
 from harness.encoders import Encoded
 from harness.encoders.blaming import blame_model
 from harness.encoders.checkpoint import Checkpoint
+from harness.encoders.devices import warn_slow
 from harness.encoders.models import MODELS
-from harness.encoders.prompting import PromptedEncoder, ask
+from harness.encoders.prompting import PromptedEncoder, ask, count_tokens
 from harness.encoders.sizes import count_parameters
-from harness.errors import EncodingError
+from harness.errors import EncodingError, InputError
 from harness.packing.batches import TEXTS, Examples, Features
 from harness.threads import work_ahead
 from harness.vectors import MultiVector, Sparse
@@ -28,8 +29,9 @@ from harness.wording import count
 if TYPE_CHECKING:
     from harness.packing.model import Packed, Taken, Tokenised
 
+UNKNOWN = 10**9  # tokens: tokenizers name such a limit where they have none
 BATCHES = 16  # of a part, about: their texts are sorted by tokens, and lost where a run is killed
-CHARACTERS = 4  # of a token, about
+CHARACTERS, MARKS = 4, 2  # of a token, about, and what a tokenizer puts around a text
 
 Batch = tuple[NDArray[np.intp], list[NDArray[Any]]]  # rows, and the arrays that they became
 
@@ -41,7 +43,8 @@ class Loaded:
     Attributes:
         model: The model.
         packed: It as it reads packed batches; None where it does not.
-        notes: Why it does not, where it ought to, as sentences for the record.
+        notes: What was noticed as it was loaded, as sentences for the record: why it is not packed,
+            where it ought to be.
     """
 
     model: Any
@@ -96,16 +99,28 @@ class Pretrained(ABC):
 
     def _load(self) -> Loaded:
         """Load the model, and have it read packed batches where that comes to the same."""
-        model, options = self.read_weights(), self.checkpoint
-        if not options.packing:
-            return Loaded(model)
+        model, target, options = (
+            self.read_weights(),
+            self.checkpoint.target,
+            self.checkpoint.options,
+        )
+        slow = () if self.device_kind else warn_slow(target, options.dtype)
+        notes = (*slow, *self.warn_unlimited(model))
+        if not self.checkpoint.packing:
+            return Loaded(model, notes=notes)
         from harness.packing.check import pack
 
         packed = pack(model, self.take, self.examples(), options.batch_tokens)
         if not isinstance(packed, str):
-            return Loaded(model, packed)
-        note = f"{options.target} reads padded batches: {packed}"
-        return Loaded(self.read_weights(), notes=(note,))
+            return Loaded(model, packed, notes)
+        note = f"{target} reads padded batches: {packed}"
+        return Loaded(self.read_weights(), notes=(*notes, note))
+
+    def warn_unlimited(self, model: Any) -> tuple[str, ...]:
+        """Say where neither the model nor the spec tells how many tokens of a text are read."""
+        if getattr(model[0], "model", None) is None or (model.max_seq_length or UNKNOWN) < UNKNOWN:
+            return ()
+        return (f"{self.checkpoint.target} names no limit: all tokens of a text are read",)
 
     @property
     def parameters(self) -> int | None:
@@ -185,12 +200,18 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
         if packed is None:
             yield from super().stream(texts, role, most)
             return
-        parts = list(_divide(texts, most, BATCHES * packed.batch_tokens, self.limit(role)))
+        parts = list(_divide(self.expect(texts, role), most, BATCHES * packed.batch_tokens))
         tokens = work_ahead([(packed.tokenise(texts[part], role, prompt) for part in parts)])
         for part in parts:
             with self.blaming(count(part.stop - part.start, "text")):
                 made = self._encode_packed(packed, next(tokens), role)
             yield part, made
+
+    def expect(self, texts: Sequence[str], role: Role) -> Int64:
+        """Tell by characters about how many tokens are read of each text [n], as the model cuts."""
+        lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+        most = self.limit(role) or np.inf
+        return np.minimum(lengths // CHARACTERS + MARKS, most).astype(np.int64)
 
     def check(self) -> None:
         """Raise InputError for what is asked of the model and can be known only of a loaded one."""
@@ -200,16 +221,33 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
         """The prompt of a role, and the model as it reads packed batches, where it does."""
         prompt, packed = self.prompting.require(role, self.checkpoint.target), self.loaded.packed
         self.check()
+        if prompt and (limit := self.limit(role)):
+            self._require_room(self._count(prompt, packed), limit, role)
         return prompt, packed if packed is not None and packed.reads(role) else None
+
+    def _count(self, prompt: str, packed: Packed | None) -> int:
+        """Tokens of a prompt, with the marks around it."""
+        if packed is not None:
+            return int(packed.tokenise_whole([prompt], "").counts[0])
+        return int(count_tokens(self.model, [prompt], "", None)[0][0])
+
+    def _require_room(self, tokens: int, limit: int, role: Role) -> None:
+        """Raise InputError where a prompt leaves no room for a text."""
+        if tokens >= limit:
+            raise InputError(
+                f"{self.checkpoint.target}: its {role} prompt has {tokens} tokens, with the marks "
+                f"around it, of {limit} that the model reads: expected room for a text"
+            )
 
     def _encode_packed(self, packed: Packed, tokens: Tokenised, role: Role) -> Encoded:
         """Encode texts whose tokens are known."""
-        taken, notes = list[Batch](), [*tokens.notes]
+        taken, notes = list[Batch](), [*self.loaded.notes, *tokens.notes]
         for rows, arrays, noted in packed.run(tokens, role, self.take):
             taken.append((rows, arrays))
             notes += noted
         values, counts = self.put(taken, len(tokens.rows)), tokens.counts
-        return Encoded(values, counts, counts > tokens.lengths, tuple(notes))
+        cut, read = counts > tokens.lengths, int(tokens.lengths.sum())
+        return Encoded(values, counts, cut, tuple(notes), read=read)
 
     @abstractmethod
     def put(self, taken: Sequence[Batch], texts: int) -> Float32 | Sparse | MultiVector:
@@ -235,15 +273,13 @@ class PretrainedEncoder(Pretrained, PromptedEncoder):
         return ask(self.model, texts, role, prompt, limit, **options)
 
 
-def _divide(
-    texts: Sequence[str], most: int | None, tokens: int, limit: int | None
-) -> Iterator[slice]:
-    """Divide texts into parts of so many at most, of about so many tokens by their characters."""
+def _divide(expected: Int64, most: int | None, tokens: int) -> Iterator[slice]:
+    """Divide texts into parts of so many at most, of about so many tokens."""
     begin, held = 0, 0
-    for at, text in enumerate(texts):
-        held += min(len(text) // CHARACTERS + 2, limit or tokens)
+    for at, one in enumerate(expected.tolist()):
+        held += one
         if held >= tokens or at + 1 - begin == most:
             yield slice(begin, at + 1)
             begin, held = at + 1, 0
-    if begin < len(texts):
-        yield slice(begin, len(texts))
+    if begin < len(expected):
+        yield slice(begin, len(expected))

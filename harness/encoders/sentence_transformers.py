@@ -58,6 +58,8 @@ def sentence_transformer(
     similarity = _similarity(target, saved)
     if (limit := options.max_length) is not None and _static(found):
         raise InputError(f"{target}: max_length={limit}: a static model reads all of a text")
+    if options.attention is not None and _static(found):
+        raise InputError(f"{target}: attention={options.attention}: a static model has none")
     own, default = saved.prompts or {}, saved.default_prompt_name or ""
     return SentenceTransformerEncoder(
         checkpoint=found,
@@ -118,7 +120,7 @@ class SentenceTransformerEncoder(PretrainedEncoder):
         if _static(found):  # which ignores the dtype that it is loaded with
             import torch
 
-            model.to(getattr(torch, found.dtype))
+            model.to(getattr(torch, found.options.dtype))
         return model
 
     def limit(self, role: Role) -> int | None:

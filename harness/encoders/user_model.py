@@ -33,7 +33,7 @@ from harness.encoders import (
     TextEncoder,
 )
 from harness.encoders.callable import CallableEncoder, as_array, call_of, similarity_of
-from harness.encoders.checkpoint import Checkpoint, count_positions
+from harness.encoders.checkpoint import Checkpoint, ModelOptions, count_positions
 from harness.encoders.late_interaction import LateInteractionEncoder
 from harness.encoders.learned_sparse import LearnedSparseEncoder
 from harness.encoders.models import MODELS
@@ -263,9 +263,8 @@ def _parts(model: Any, name: str) -> dict[str, Any]:
     if most is not None and (model.max_seq_length or 0) > most:
         raise InputError(f"{name} has {most} positions: expected model.max_seq_length = {most}")
     dtype: Any = str(model.dtype).removeprefix("torch.")
-    nowhere = Checkpoint(
-        name, Path(), {}, dtype, None, str(model.device), False, None, trust_remote_code=False
-    )
+    options = ModelOptions(dtype=dtype, device=str(model.device), packing="off")
+    nowhere = Checkpoint(name, Path(), {}, options)
     return {"checkpoint": nowhere, "prompting": prompts, "batch_size": BATCH, "handed": model}
 
 

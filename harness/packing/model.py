@@ -132,6 +132,15 @@ class Packed:
             found = Tokenised(found.rows, found.counts, found.context, (note,))
         return found
 
+    def tokenise_whole(self, inputs: Sequence[Input], prompt: str) -> Tokenised:
+        """Give all tokens of texts or pairs.
+
+        Args:
+            inputs: Texts, or pairs of them.
+            prompt: What is put before each.
+        """
+        return Tokenised.of(self.preprocess(inputs, "text", prompt, WHOLE), len(inputs))
+
     def tokenise_pairs(self, pairs: Sequence[tuple[str, str]], prompt: str) -> Tokenised:
         """Give the tokens of pairs; those that are too long are tokenised again, to be cut.
 
@@ -139,7 +148,7 @@ class Packed:
             pairs: The pairs.
             prompt: What is put before each.
         """
-        found = Tokenised.of(self.preprocess(pairs, "text", prompt, WHOLE), len(pairs))
+        found = self.tokenise_whole(pairs, prompt)
         long = np.flatnonzero(found.counts > (self.model.max_seq_length or np.inf)).tolist()
         if long:
             cut = self.preprocess([pairs[at] for at in long], "text", prompt, RAGGED)

@@ -131,7 +131,8 @@ class CrossEncoderReranker(Pretrained, Reranker):
         self, packed: Packed, pairs: Sequence[tuple[str, str]], progress: Progress
     ) -> Scored:
         """Score pairs in packed batches; some are tokenised while those before are scored."""
-        scores, read, cut, notes = np.empty(len(pairs), np.float32), 0, 0, dict[str, None]()
+        scores, read, cut = np.empty(len(pairs), np.float32), 0, 0
+        notes = dict.fromkeys(self.loaded.notes)
         starts = range(0, len(pairs), COUNTED)
         parts = (packed.tokenise_pairs(pairs[low : low + COUNTED], self.prompt) for low in starts)
         for low, tokens in zip(starts, work_ahead([parts]), strict=True):

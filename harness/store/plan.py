@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 import harness.store.passing as passing
 import harness.store.shards as shards
 from harness import disk
+from harness.arrays import Int64
 from harness.data import Role
 from harness.disk.lease import Lease, hold
 from harness.encoders import Encoded, TextEncoder
@@ -215,8 +216,7 @@ class Plan:
         """
         wanted = [self.texts[i] for i in self.first[missing]]
         keys, stored = self.unique[missing], width is not None
-        total, done = len(wanted), 0
-        progress(stage, 0, total, "texts")
+        way = _Advance(self.encoder.expect(wanted, self.role), progress, stage)
         parts, made, held, begun = list[list[NDArray[Any]]](), list[Encoded](), 0, self.clock()
 
         def shard() -> tuple[list[NDArray[Any]], list[Encoded]]:
@@ -234,10 +234,9 @@ class Plan:
             parts.append([rows, *items])
             made.append(replace(encoded, values=EMPTY))
             held += len(rows)
-            done += len(rows)
             if self.encoder.paid or held == self.shard or self.clock() - begun >= SHARD_S:
                 yield shard()
-            progress(stage, done, total, "texts")
+            way.go(texts, encoded.read)
         if parts:
             yield shard()
 
@@ -250,6 +249,30 @@ class Plan:
             f"the encoder returned {made}-d vectors after {known}-d ones: expected one width"
             + remedy
         )
+
+
+class _Advance:
+    """How far encoding is: by tokens where the model tells how many it read, else by texts.
+
+    expected: about how much work each text is [n].
+    """
+
+    def __init__(self, expected: Int64, progress: Progress, stage: str) -> None:
+        self._expected, self._progress, self._stage = expected, progress, stage
+        self._left, self._texts, self._read = int(expected.sum()), 0, 0
+        self._total = self._left
+        progress(stage, 0, len(expected), "texts")
+
+    def go(self, texts: slice, read: int) -> None:
+        """Tell that texts are encoded, of which so many tokens were read."""
+        self._left -= int(self._expected[texts].sum())
+        self._texts += texts.stop - texts.start
+        self._read += read
+        if not read:
+            self._progress(self._stage, self._texts, len(self._expected), "texts")
+            return
+        more = self._read * self._left / (self._total - self._left)  # as many as of those so far
+        self._progress(self._stage, self._read, self._read + round(more), "tokens")
 
 
 def lacking(

@@ -83,7 +83,7 @@ def test_code_of_its_own_is_refused_with_the_flag_that_allows_it(folder, name, c
         f"{folder} brings its own code ({brought}): refused; if you trust its authors, add "
         "trust_remote_code=true to the spec"
     )
-    assert found(folder, trust_remote_code=True).trust_remote_code
+    assert found(folder, trust_remote_code=True).options.trust_remote_code
 
 
 def test_modules_that_another_library_made_may_be_allowed(folder):
@@ -262,5 +262,6 @@ def test_a_device_that_is_full_while_a_model_is_loaded(folder):
     ],
 )
 def test_what_to_do_where_a_device_is_full(folder, dtype, batch_size, relief):
-    here = replace(found(folder), dtype=dtype)
+    whole = found(folder)
+    here = replace(whole, options=replace(whole.options, dtype=dtype))
     assert here.relief(batch_size) == f"choose {relief} or device=cpu"

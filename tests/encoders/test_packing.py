@@ -14,7 +14,7 @@ import pytest
 
 from harness.encoders import ENCODERS
 from harness.encoders.pretrained import PretrainedEncoder
-from harness.errors import EncodingError
+from harness.errors import EncodingError, InputError
 from tests.encoders.refusals import refused
 
 WORDS = [1, 1, 3, 8, 20, 20, 60, 200]  # more than the 16 tokens of a window, and than any limit
@@ -270,3 +270,68 @@ def test_an_architecture_that_attends_in_its_own_way_is_left_as_it_is(kind, pack
 def test_a_batch_of_no_tokens_and_another_word_for_packing_are_refused(bert):
     assert refused(f"st:{bert},batch_tokens=0").endswith("batch_tokens=0: expected at least 1")
     assert "packing=perhaps" in refused(f"st:{bert},packing=perhaps")
+
+
+def test_another_attention_is_padded_and_makes_the_same_vectors(bert):
+    expected = create(bert).encode(TEXTS, "document").values
+    for attention in ("eager", "sdpa"):
+        encoder = create(bert, f",attention={attention}")
+        assert encoder.model[0].model.config._attn_implementation == attention
+        assert encoder.loaded.packed is None
+        assert encoder.made_with()["attention"] == attention
+        made = encoder.encode(TEXTS, "document").values
+        np.testing.assert_allclose(made, expected, atol=2e-6)
+        assert encoder.fingerprint() == create(bert).fingerprint()
+
+
+def test_a_prompt_that_leaves_no_room_for_a_text_is_refused(bert):
+    for options in ("", ",packing=off"):
+        room = create(bert, f",max_length=8,query_prompt=one two three four five{options}")
+        assert room.encode(["x"], "query").tokens.tolist() == [8]
+        full = create(bert, f",max_length=8,query_prompt=one two three four five six{options}")
+        with pytest.raises(InputError) as refusal:
+            full.encode(["x"], "query")
+        assert str(refusal.value) == (
+            f"{bert}: its query prompt has 8 tokens, with the marks around it, of 8 that the model "
+            "reads: expected room for a text"
+        )
+        assert full.encode(["x"], "document").tokens.tolist() == [3]
+
+
+def test_a_dtype_that_the_processor_computes_slowly_is_told(bert, monkeypatch):
+    import torch
+
+    from harness.encoders import devices
+    from harness.encoders.models import MODELS
+
+    monkeypatch.setattr(devices, "machine", lambda: "x86_64")
+    said = f"{bert}: dtype=bfloat16 is slow on this processor, for want of AVX512-BF16 and AMX"
+    for fast, notes in ((False, (said,)), (True, ())):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda fast=fast: fast)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+        MODELS.clear()
+        made = create(bert, ",dtype=bfloat16").encode(["words"], "document")
+        assert made.notes == notes
+    MODELS.clear()
+
+
+def test_a_model_without_a_limit_says_that_it_reads_all_of_a_text(bert, monkeypatch):
+    encoder = create(bert)
+    assert encoder.loaded.notes == ()
+    monkeypatch.setattr(type(encoder.model), "max_seq_length", 10**30)
+    said = f"{bert} names no limit: all tokens of a text are read"
+    assert encoder.warn_unlimited(encoder.model) == (said,)
+
+
+def test_time_left_is_told_by_tokens(bert, tmp_path):
+    from harness.store import Store
+
+    seen = list[tuple[int, int, str]]()
+    encoder = create(bert, ",batch_tokens=4")
+    plan = Store(tmp_path / "store").plan(encoder, TEXTS, "document")
+    plan.fetch(lambda stage, done, total, unit: seen.append((done, total, unit)))
+    assert seen[0] == (0, 6, "texts")  # each once
+    read = 4 + 8 + 18 + 42 + 100 + 100
+    assert seen[-1] == (read, read, "tokens")
+    assert [done for done, *_ in seen] == sorted(done for done, *_ in seen)
+    assert all(unit == "tokens" and done <= total for done, total, unit in seen[1:])

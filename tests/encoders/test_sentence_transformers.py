@@ -317,7 +317,7 @@ def test_code_that_a_model_brings_is_refused_before_it_runs(copy, tmp_path):
         "if you trust its authors, add trust_remote_code=true to the spec"
     )
     assert not marker.exists()
-    assert create(folder, ",trust_remote_code=true").checkpoint.trust_remote_code
+    assert create(folder, ",trust_remote_code=true").checkpoint.options.trust_remote_code
 
 
 @pytest.mark.parametrize(

@@ -133,3 +133,6 @@ def test_half_precision_weights_are_averaged_in_single_precision(wordllama):
         np.testing.assert_allclose(vector, rows[ids].mean(axis=0), atol=1e-6)
     assert not made[1].any()
     assert refused(f"st:{wordllama},max_length=8").endswith("a static model reads all of a text")
+    assert refused(f"st:{wordllama},attention=sdpa").endswith(
+        "attention=sdpa: a static model has none"
+    )
