@@ -11,7 +11,9 @@ results come from faiss's flat scan instead, scored again and certified in the s
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -127,8 +129,6 @@ class DenseSearcher:
 
     def search(self, queries: Embeddings, k: int, progress: Progress) -> Found:
         """Find the k best documents of each query [q, k]; padded where k > n."""
-        from threadpoolctl import threadpool_limits
-
         n, d = self.documents.shape
         values, norms = check_queries(queries, d, self.extent)
         q, error = len(values), rounding(d, self.extent.most, norms)
@@ -145,24 +145,14 @@ class DenseSearcher:
 
         if q < FEW:
             return Found(ranking.unpack(self._singly(values, k)))
-        faiss, compared = load_faiss(), 0
-        one_each = partial(faiss.omp_set_num_threads, 1)
-        # a thread a batch of queries: BLAS's own threads would spin while the rest is done
-        with (
-            matrix_products(),
-            threadpool_limits(1),
-            ThreadPoolExecutor(faiss.omp_get_max_threads(), initializer=one_each) as pool,
-        ):
-            try:
-                for start in range(0, n, self.block):
-                    block = np.ascontiguousarray(self.documents[start : start + self.block])
-                    part = start, block, find_distinct(block)
-                    for task in [pool.submit(search, low, *part) for low in range(0, q, QUERIES)]:
-                        compared += task.result()
-                        progress("search", compared, n * q, "comparisons")
-            except BaseException:  # Ctrl-C must not wait for all that is queued
-                pool.shutdown(cancel_futures=True)
-                raise
+        compared = 0
+        with _one_thread_each() as pool:
+            for start in range(0, n, self.block):
+                block = np.ascontiguousarray(self.documents[start : start + self.block])
+                part = start, block, find_distinct(block)
+                for task in [pool.submit(search, low, *part) for low in range(0, q, QUERIES)]:
+                    compared += task.result()
+                    progress("search", compared, n * q, "comparisons")
         return Found(ranking.unpack(keys))
 
     def _singly(self, values: Float32, k: int) -> ranking.Keys:
@@ -173,6 +163,26 @@ class DenseSearcher:
             packed = _one_by_one(values, block, start)
             keys = ranking.best(np.concatenate([keys, packed], axis=1), k)
         return keys
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[ThreadPoolExecutor]:
+    """A thread for a batch of queries: BLAS's own threads would spin while the rest is done."""
+    from threadpoolctl import threadpool_limits
+
+    faiss = load_faiss()
+    threads = faiss.omp_get_max_threads()  # which the limit is one of
+    one_each = partial(faiss.omp_set_num_threads, 1)
+    with (
+        matrix_products(),
+        threadpool_limits(1),
+        ThreadPoolExecutor(threads, initializer=one_each) as pool,
+    ):
+        try:
+            yield pool
+        except BaseException:  # Ctrl-C must not wait for all that is queued
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _one_by_one(queries: Float32, block: Float32, start: int) -> ranking.Keys:

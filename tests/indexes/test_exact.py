@@ -202,6 +202,24 @@ def test_results_do_not_depend_on_the_number_of_threads():
     assert found == [expected, expected]
 
 
+def test_batches_of_queries_are_searched_by_as_many_threads_as_faiss_has(monkeypatch):
+    faiss, asked = load_faiss(), []
+
+    class Watched(exact.ThreadPoolExecutor):
+        def __init__(self, threads: int, **options: object) -> None:
+            asked.append(threads)
+            super().__init__(threads, **options)
+
+    monkeypatch.setattr(exact, "ThreadPoolExecutor", Watched)
+    before = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(3)
+        search(made("random", 1100, 4), made("random", 200, 4), 5)
+        assert (asked, faiss.omp_get_max_threads()) == ([3], 3)
+    finally:
+        faiss.omp_set_num_threads(before)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38])
 def test_a_document_that_is_no_vector_is_refused_with_its_row(value):
     documents = made("random", 50, 4)
