@@ -194,7 +194,8 @@ class Losing(Hashing):
             if self.how == "shard":
                 shards[0].unlink()
             elif self.how == "folder":
-                shutil.rmtree(shards[0].parent)
+                while shards[0].parent.exists():  # a shard may be written into it meanwhile
+                    shutil.rmtree(shards[0].parent, ignore_errors=True)
             else:  # another shard's content under this name
                 shards[0].write_bytes(shards[1].read_bytes())
         return found

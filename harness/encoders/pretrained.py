@@ -99,11 +99,8 @@ class Pretrained(ABC):
 
     def _load(self) -> Loaded:
         """Load the model, and have it read packed batches where that comes to the same."""
-        model, target, options = (
-            self.read_weights(),
-            self.checkpoint.target,
-            self.checkpoint.options,
-        )
+        target, options = self.checkpoint.target, self.checkpoint.options
+        model = self.read_weights()
         slow = () if self.device_kind else warn_slow(target, options.dtype)
         notes = (*slow, *self.warn_unlimited(model))
         if not self.checkpoint.packing:
@@ -114,6 +111,7 @@ class Pretrained(ABC):
         if not isinstance(packed, str):
             return Loaded(model, packed, notes)
         note = f"{target} reads padded batches: {packed}"
+        del model  # before it is loaded anew
         return Loaded(self.read_weights(), notes=(*notes, note))
 
     def warn_unlimited(self, model: Any) -> tuple[str, ...]:
