@@ -88,6 +88,10 @@ class LearnedSparseEncoder(PretrainedEncoder):
         """Text, term and weight of each weight that is not zero, and the number of terms."""
         return _list(made["sentence_embedding"][:texts].to_sparse())
 
+    def compare(self, made: Features, texts: int) -> Taken:
+        """All weights [n, v]: one that is 0 in one batch may be hardly more in the other."""
+        return (made["sentence_embedding"][:texts],)
+
     def put(self, taken: Sequence[Batch], texts: int) -> Sparse:
         """Sparse vectors [n, v], of a text without tokens an empty one."""
         from scipy.sparse import csr_matrix

@@ -93,6 +93,10 @@ class Pretrained(ABC):
     def take(self, made: Features, texts: int) -> Taken:
         """Take from what the model makes of so many texts what the encoder keeps of them."""
 
+    def compare(self, made: Features, texts: int) -> Taken:
+        """Take from it what packed and padded batches are compared by."""
+        return self.take(made, texts)
+
     def load(self) -> None:
         """Load the model. Raises InputError where its folder does not hold a usable one."""
         _ = self.loaded
@@ -107,7 +111,7 @@ class Pretrained(ABC):
             return Loaded(model, notes=notes)
         from harness.packing.check import pack
 
-        packed = pack(model, self.take, self.examples(), options.batch_tokens)
+        packed = pack(model, self.compare, self.examples(), options.batch_tokens)
         if not isinstance(packed, str):
             return Loaded(model, packed, notes)
         note = f"{target} reads padded batches: {packed}"

@@ -59,7 +59,7 @@ def pack(
 
     Args:
         model: The model, which is changed: where a reason is given it must be loaded anew.
-        take: Takes what is compared, and wanted later, from what the model makes of so many texts.
+        take: Takes what is compared from what the model makes of so many texts.
         examples: What is compared.
         batch_tokens: Tokens of a batch; None for as many as suit the device.
 

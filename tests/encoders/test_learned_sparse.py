@@ -71,6 +71,16 @@ def test_it_encodes_as_sentence_transformers_does(saved, options):
     assert (encoder.representation, encoder.similarity, made.dim) == ("sparse", "dot", 30522)
 
 
+def test_a_weight_that_is_zero_in_one_way_of_reading_does_not_keep_it_from_being_packed(saved):
+    import torch
+
+    encoder = create(saved)
+    assert encoder.loaded.packed is not None
+    weights = torch.tensor([[0.0, 0.5], [1e-9, 0.5]])
+    found = encoder.compare({"sentence_embedding": weights}, 2)
+    assert [each.tolist() for each in found] == [weights.tolist()]
+
+
 def test_tokens_are_counted_with_the_prompt_and_cut_where_the_model_stops(saved):
     made = create(saved).encode(["a b c", "word " * 14, "word " * 15], "document")
     assert made.tokens.tolist() == [5, 16, 17]
